@@ -1,0 +1,35 @@
+"""What every test shares: both event loops, an environment without keys or proxies, chance that repeats itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A busy machine must not fail a test, and a failure must come again when it is looked for.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=100)
+settings.load_profile("suite")
+
+_FOREIGN = ("OPENAI_", "ANTHROPIC_", "SSL_CERT_", "SSLKEYLOGFILE")
+_FOREIGN_ENDINGS = ("_API_KEY", "_PROXY")
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run each async test on both event loops."""
+    return request.param
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bare_environment() -> Iterator[None]:
+    """Take out what the machine's owner has set: tests see the keys and proxies that they set themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith(_FOREIGN) or name.upper().endswith(_FOREIGN_ENDINGS):
+                patch.delenv(name)
+        yield
