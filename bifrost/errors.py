@@ -1,0 +1,407 @@
+"""Every error bifrost raises. The first cut is whose fault it was.
+
+    BifrostError
+    ├── ConfigError            InvalidKeyError · MissingKeyError · UnknownProviderError
+    ├── UsageError             ClientClosedError · WrongLoopError · ForkedClientError
+    ├── InvalidRequestError    UnsupportedError
+    ├── ProviderError          BadRequestError · ContextLengthError · AuthenticationError · PermissionDeniedError
+    │                          NotFoundError · QuotaExceededError · RateLimitError · OverloadedError · ServerError
+    │                          MalformedResponseError · ResponseTooLargeError · OutputValidationError
+    ├── TransportError         ConnectError · ProtocolError
+    ├── CallTimeoutError(phase)
+    ├── StreamInterruptedError(partial)
+    ├── LimitError             QueueFullError · CircuitOpenError · CredentialsExhaustedError · BudgetExceededError
+    │                          ShuttingDownError
+    ├── PluginError
+    ├── CallCancelledError     (seen by hooks only, never raised to a caller)
+    ├── ToolError · AgentInterruptedError(partial)
+    └── InternalError
+
+`fault` names the row of the failure table that the error stands for (`bifrost.routing.retry`); `retryable` and
+`fallback` say what may follow. All three have a default on the class and may be set on an instance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from bifrost.trail import Attempt, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Phase: TypeAlias = Literal[
+    "queue",
+    "connect",
+    "write",
+    "headers",
+    "body",
+    "first_token",
+    "stream",
+    "backoff",
+    "hook",
+]
+
+MESSAGE_LIMIT = 2048
+"""How much of a foreign message is shown, in characters."""
+
+_FACT_LIMIT = 200
+
+
+class BifrostError(Exception):
+    """The root of all errors that bifrost raises. Its text is a sentence to act on; the evidence is in attributes.
+
+    `str` cuts and escapes what may be a provider's words, so that a log keeps its lines; the attributes have them raw.
+    `attempts` is the trail of the whole call, `errors` the last error of every other candidate that was tried.
+    """
+
+    fault: str = "unknown"
+    retryable: bool = False
+    fallback: bool = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        key: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's name in every provider's error object
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.key = key
+        """The *name* of the key that was used."""
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.request_id = request_id
+        self.retry_after = retry_after
+        """How long the provider asked to wait, in seconds."""
+        self.body = body
+        """The beginning of the provider's answer, at most 64 KiB, with secrets taken out."""
+        self.attempts: Sequence[Attempt] = ()
+        self.errors: Sequence[BifrostError] = ()
+
+    @property
+    def message(self) -> str:
+        """The sentence without the evidence. Setting it (to take a secret out) changes the only place that holds it."""
+        return str(self.args[0])
+
+    @message.setter
+    def message(self, message: str) -> None:
+        self.args = (message,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+    def __str__(self) -> str:
+        where = "/".join(part for part in (self.provider, self.model) if part)
+        facts = [
+            where,
+            f"status {self.status}" if self.status is not None else "",
+            f"code {self.code}" if self.code else "",
+            f"request {self.request_id}" if self.request_id else "",
+            f"key {self.key}" if self.key else "",
+            f"{len(self.attempts)} attempts" if len(self.attempts) > 1 else "",
+        ]
+        told = ", ".join(shown(fact, _FACT_LIMIT) for fact in facts if fact)
+        message = shown(self.message, MESSAGE_LIMIT)
+        return f"{message} ({told})" if told else message
+
+
+def _rebuild(kind: type[BifrostError], args: tuple[Any, ...], state: dict[str, Any]) -> BifrostError:
+    error = kind.__new__(kind, *args)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+# --- the set-up's fault
+
+
+class ConfigError(BifrostError):
+    """The set-up is wrong: a setting, an address, a certificate, a redirecting endpoint."""
+
+    fault = "config"
+
+
+class InvalidKeyError(ConfigError):
+    """A key's value cannot be sent in a header. The error names the key and the problem, never the value."""
+
+
+class MissingKeyError(ConfigError):
+    """The provider has no usable key. The message names the variable or setting to fill."""
+
+
+class UnknownProviderError(ConfigError):
+    """No configured provider or model has this name. The message names near matches."""
+
+
+# --- the caller's fault
+
+
+class UsageError(BifrostError):
+    """The library was used in a way that cannot work."""
+
+    fault = "local"
+    fallback = False
+
+
+class ClientClosedError(UsageError):
+    """The client was closed by its owner before this call."""
+
+
+class WrongLoopError(UsageError):
+    """The client belongs to another event loop or thread."""
+
+
+class ForkedClientError(UsageError):
+    """The client was opened before a fork and is used in the child."""
+
+
+class InvalidRequestError(BifrostError):
+    """The request is wrong in itself; nothing was sent."""
+
+    fault = "local"
+    fallback = False
+
+
+class UnsupportedError(InvalidRequestError):
+    """The provider has no way to say this, and leaving it out would change the meaning. A fallback may still serve."""
+
+    fallback = True
+
+
+# --- the provider's answer
+
+
+class ProviderError(BifrostError):
+    """The provider answered, and the answer is a failure."""
+
+
+class BadRequestError(ProviderError):
+    """The provider refuses the request (400, 413, 415, 422)."""
+
+    fault = "caller"
+    fallback = False
+
+
+class ContextLengthError(BadRequestError):
+    """The request is too long for the model's context window."""
+
+
+class AuthenticationError(ProviderError):
+    """The key is not valid (401)."""
+
+    fault = "credential"
+
+
+class PermissionDeniedError(ProviderError):
+    """The key may not use this model, region or feature (403)."""
+
+    fault = "access"
+
+
+class NotFoundError(ProviderError):
+    """The model or endpoint does not exist (404, 410)."""
+
+    fault = "access"
+
+
+class QuotaExceededError(ProviderError):
+    """The account's quota or credit is used up; waiting does not help."""
+
+    fault = "quota"
+
+
+class RateLimitError(ProviderError):
+    """Too many requests or tokens in the provider's window (429). `retry_after` has the provider's hint."""
+
+    fault = "throttled"
+    retryable = True
+
+
+class OverloadedError(ProviderError):
+    """The provider has no capacity at the moment (529 and its kin)."""
+
+    fault = "overloaded"
+    retryable = True
+
+
+class ServerError(ProviderError):
+    """The provider failed (5xx)."""
+
+    fault = "transient"
+    retryable = True
+
+
+class MalformedResponseError(ProviderError):
+    """The answer is empty, cut, not JSON, or has no shape that the dialect knows."""
+
+    fault = "malformed"
+    retryable = True
+
+
+class ResponseTooLargeError(ProviderError):
+    """The answer passed a size limit (decoded bytes, one stream event, header)."""
+
+    fault = "malformed"
+
+
+class OutputValidationError(ProviderError):
+    """The model's answer does not fit the type that was asked for with `output=`.
+
+    The message says what is wrong and where (`$.items[2].price: expected float, got str`). `output` is the model's
+    text, `response` the whole answer (a `ChatResponse`), whose usage counts every answer that was asked for.
+    """
+
+    def __init__(self, message: str, *, output: str = "", response: Any = None, **evidence: Any) -> None:
+        super().__init__(message, **evidence)
+        self.output = output
+        self.response = response
+
+    @property
+    def usage(self) -> Any:
+        """Give the tokens that were spent, or `None`."""
+        return getattr(self.response, "usage", None)
+
+
+# --- the road between
+
+
+class TransportError(BifrostError):
+    """The exchange broke between here and the provider."""
+
+    fault = "transient"
+    retryable = True
+
+
+class ConnectError(TransportError):
+    """No connection could be made: refused, no such host, TLS, proxy. Nothing was sent."""
+
+
+class ProtocolError(TransportError):
+    """The peer does not speak HTTP as it should."""
+
+
+class CallTimeoutError(BifrostError):
+    """Time ran out. `phase` says where: queue, connect, write, headers, body, first_token, stream, backoff or hook."""
+
+    fault = "transient"
+    retryable = True
+
+    def __init__(self, message: str, *, phase: Phase, **evidence: Any) -> None:
+        super().__init__(message, **evidence)
+        self.phase: Phase = phase
+
+
+class StreamInterruptedError(BifrostError):
+    """A stream broke after its first content. Nothing is retried silently; `partial` holds what came.
+
+    `partial` is the response accumulated so far (a `ChatResponse` for a chat), `received_events` the number of
+    events that had come, and `usage` the tokens the provider had reported by then. `__cause__` has the reason.
+    """
+
+    fault = "interrupted"
+    fallback = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        partial: Any = None,
+        received_events: int = 0,
+        **evidence: Any,
+    ) -> None:
+        super().__init__(message, **evidence)
+        self.partial = partial
+        self.received_events = received_events
+
+    @property
+    def usage(self) -> Any:
+        """Give the usage reported before the interruption, or `None`."""
+        return getattr(self.partial, "usage", None)
+
+
+# --- our own limits
+
+
+class LimitError(BifrostError):
+    """A limit of this library or its set-up was reached; the provider was not asked."""
+
+    fault = "limit"
+
+
+class QueueFullError(LimitError):
+    """The provider's queue has no free place."""
+
+
+class CircuitOpenError(LimitError):
+    """The provider failed so often that it is left alone for `retry_after` seconds."""
+
+
+class CredentialsExhaustedError(LimitError):
+    """Every key of the provider is out of use. The message lists the keys' names."""
+
+
+class BudgetExceededError(LimitError):
+    """A spending limit was reached."""
+
+    fallback = False
+
+
+class ShuttingDownError(LimitError):
+    """The client or the provider's pool is being closed."""
+
+    retryable = True
+
+
+# --- the rest
+
+
+class PluginError(BifrostError):
+    """A plugin's hook failed and the plugin is set to fail the call (`on_error="fail"`)."""
+
+    fault = "local"
+    fallback = False
+
+
+class CallCancelledError(BifrostError):
+    """What hooks and records see when the caller left. It is never raised to a caller."""
+
+    fault = "cancelled"
+    fallback = False
+
+
+class ToolError(BifrostError):
+    """A tool could not be run."""
+
+    fault = "local"
+    fallback = False
+
+
+class AgentInterruptedError(BifrostError):
+    """An agent loop ended early; `partial` holds the work done so far."""
+
+    fault = "local"
+    fallback = False
+
+    def __init__(self, message: str, *, partial: Any = None, **evidence: Any) -> None:
+        super().__init__(message, **evidence)
+        self.partial = partial
+
+
+class InternalError(BifrostError):
+    """A defect of bifrost itself. Please report it with the text of this error."""
+
+    fault = "unknown"
+    fallback = False

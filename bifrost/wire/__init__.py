@@ -1,0 +1,1 @@
+"""Bytes and HTTP as values: framing, decoding, signing. No sockets here."""

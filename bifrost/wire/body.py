@@ -1,0 +1,221 @@
+"""Bodies read within bounds: unpacking that cannot be made to spend memory, and reading that stops at a limit."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from bifrost.errors import MalformedResponseError, ResponseTooLargeError
+from bifrost.trail import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from zlib import _Decompress as Unpacker  # pyright: ignore[reportPrivateUsage] - it has no public name
+
+BODY_LIMIT = 64 * 1024 * 1024
+"""The most bytes of a whole body, unpacked."""
+
+ERROR_BODY_LIMIT = 64 * 1024
+"""The most bytes that are kept of the body of a failure."""
+
+_PIECE = 64 * 1024
+"""The most bytes that are unpacked at once."""
+
+_BITE = 16 * 1024
+"""The most bytes that are fed to zlib at once: it copies what it has not used at each step."""
+
+_MEMBERS = 1000
+"""The most members of a gzip body. One is usual; tiny ones by the hundred thousand are an attack."""
+
+_BOMB_SIZE = 16 * 1024 * 1024
+_BOMB_RATIO = 100
+"""A body that grew past this size at this ratio is refused before the limit. Zeros pack 1,000 : 1, JSON 5 to 40 : 1."""
+
+_ERROR_BODY_SLACK = 1024 * 1024
+"""What may come in of a failure's body that unpacks to nothing."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+_ZLIB = zlib.MAX_WBITS
+_RAW_DEFLATE = -zlib.MAX_WBITS
+
+
+class Inflater:
+    """Undo a body's content coding, piece by piece: none, gzip (RFC 1952) or deflate (zlib's form or the bare one).
+
+    `encoding` is the Content-Encoding field, `None` if there is none. Raises `MalformedResponseError` for codings that
+    were not asked for (br, zstd) and for one inside another. `limit` bounds both what comes in and what goes out.
+    """
+
+    __slots__ = ("_begun", "_coding", "_limit", "_members", "_received", "_unpacker", "size", "used")
+
+    def __init__(self, encoding: str | None, *, limit: int) -> None:
+        self.size = 0
+        """The bytes given out so far."""
+        self.used = 0
+        """The bytes that they came from."""
+        self._limit = limit
+        self._coding = _coding(encoding)
+        self._received = 0
+        self._members = 0
+        # Of deflate the first byte, until the second tells which of its two forms this is.
+        self._begun = b""
+        self._unpacker = zlib.decompressobj(_GZIP) if self._coding == "gzip" else None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give what `data` unpacks to, in pieces of at most 64 KiB if it was packed. Use the iterator up.
+
+        Raises `ResponseTooLargeError` as soon as the limit is passed, before what is above it is unpacked, and
+        `MalformedResponseError` if the data is no such coding, or its checksum does not fit.
+        """
+        self._received += len(data)
+        if self._received > self._limit:
+            raise _too_large(self._limit)
+        if self._coding is None:
+            self.size = self.used = self._received
+            if data:
+                yield data
+            return
+        for start in range(0, len(data), _BITE):
+            bite = data[start : start + _BITE]
+            self.used += len(bite)
+            yield from self._unpack(bite)
+
+    def finish(self) -> None:
+        """Say that the bytes have ended. Raises `MalformedResponseError` if the packed data had not."""
+        if self._received and self._coding is not None and (self._unpacker is None or not self._unpacker.eof):
+            raise MalformedResponseError(f"the answer's {self._coding} data was cut off")
+
+    def _unpack(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._unpacker is None:
+                data = self._begun + data
+                if len(data) < 2:
+                    self._begun = data
+                    return
+                self._unpacker = zlib.decompressobj(_ZLIB if _has_zlib_head(data) else _RAW_DEFLATE)
+            elif self._unpacker.eof:
+                self._unpacker = self._next_member()
+            unpacker = self._unpacker
+            piece = self._some(unpacker, data)
+            while piece:
+                yield piece
+                piece = self._some(unpacker, unpacker.unconsumed_tail)
+            data = unpacker.unused_data
+
+    def _next_member(self) -> Unpacker:
+        if self._coding != "gzip":
+            raise MalformedResponseError("bytes follow the end of the answer's deflate data")
+        self._members += 1
+        if self._members >= _MEMBERS:
+            raise ResponseTooLargeError(f"the answer consists of more than {_MEMBERS:,} gzip members")
+        return zlib.decompressobj(_GZIP)
+
+    def _some(self, unpacker: Unpacker, data: bytes) -> bytes:
+        """Unpack up to one piece, and at most one byte above the limit."""
+        room = self._limit - self.size
+        problem = ""
+        try:
+            piece = unpacker.decompress(data, min(_PIECE, room + 1))
+        except zlib.error as error:
+            piece = b""
+            problem = str(error)
+        if problem:
+            raise MalformedResponseError(f"the answer's {self._coding} data cannot be unpacked: {problem}")
+        if len(piece) > room:
+            raise _too_large(self._limit)
+        self.size += len(piece)
+        return piece
+
+
+class BodyReader:
+    """Collect a whole body, unpacked, up to `limit` bytes.
+
+        reader = BodyReader(headers.get("content-encoding"), limit=limit)
+        for piece in pieces:
+            reader.feed(piece)
+        body = reader.finish()
+
+    What unpacks to more than 16 MiB at more than 100 : 1 is taken for a bomb and refused as too large.
+    """
+
+    __slots__ = ("_body", "_inflater")
+
+    def __init__(self, encoding: str | None, *, limit: int = BODY_LIMIT) -> None:
+        self._inflater = Inflater(encoding, limit=limit)
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises `ResponseTooLargeError` and `MalformedResponseError`."""
+        for piece in self._inflater.feed(data):
+            self._body += piece
+            if len(self._body) > _BOMB_SIZE and len(self._body) > self._inflater.used * _BOMB_RATIO:
+                raise ResponseTooLargeError(
+                    f"the answer unpacks to more than {_BOMB_RATIO} times its size on the wire; it was not read further"
+                )
+
+    def finish(self) -> bytes:
+        """Give the whole body. Raises `MalformedResponseError` if its packed data was cut off."""
+        self._inflater.finish()
+        return bytes(self._body)
+
+
+class ErrorBodyReader:
+    """Keep the beginning of a failure's body, whatever is wrong with the rest: the status has said what matters."""
+
+    __slots__ = ("_body", "_inflater", "_limit")
+
+    def __init__(self, encoding: str | None, *, limit: int = ERROR_BODY_LIMIT) -> None:
+        self._limit = limit
+        self._body = bytearray()
+        self._inflater: Inflater | None = None
+        try:
+            self._inflater = Inflater(encoding, limit=limit + _ERROR_BODY_SLACK)
+        except MalformedResponseError:
+            return  # What cannot be unpacked says nothing to a reader.
+
+    @property
+    def full(self) -> bool:
+        """Say that nothing more is kept: stop reading, and drop the connection."""
+        return self._inflater is None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes, as far as they are of use. Raises nothing."""
+        if self._inflater is None:
+            return
+        try:
+            for piece in self._inflater.feed(data[: self._limit]):
+                self._body += piece[: self._limit - len(self._body)]
+                if len(self._body) == self._limit:
+                    self._inflater = None
+                    return
+        except (MalformedResponseError, ResponseTooLargeError):
+            self._inflater = None
+
+    def finish(self) -> bytes:
+        """Give what was kept."""
+        return bytes(self._body)
+
+
+def _coding(encoding: str | None) -> str | None:
+    named = [name for part in (encoding or "").split(",") if (name := part.strip().lower()) not in ("", "identity")]
+    match named:
+        case []:
+            return None
+        case ["gzip" | "x-gzip"]:
+            return "gzip"
+        case ["deflate"]:
+            return "deflate"
+        case _:
+            raise MalformedResponseError(
+                f"the answer's content coding {shown(', '.join(named), 100)!r} was not asked for and is not supported"
+            )
+
+
+def _has_zlib_head(data: bytes) -> bool:
+    # RFC 1950: method 8, and a check that makes the two bytes a multiple of 31. Bare deflate cannot begin so: its low
+    # nibble 8 would be a stored block whose padding is not zero.
+    return data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0
+
+
+def _too_large(limit: int) -> ResponseTooLargeError:
+    return ResponseTooLargeError(f"the answer is larger than the limit of {limit:,} bytes")

@@ -1,0 +1,250 @@
+"""The border to JSON: what comes in is not trusted, what goes out must be JSON; both fail with our errors only.
+
+Of an object's equal keys the last wins. The order of keys is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from math import isfinite
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.trail import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+T = TypeVar("T")
+
+DEPTH_LIMIT = 128
+"""The deepest nesting that a caller's own JSON (a schema, `extra`) may have."""
+
+_MENDING_LIMIT = 8 * 1024 * 1024
+"""The largest document whose lone surrogates are replaced: doing it takes some 0.1 us a byte at worst."""
+
+_PLAIN_LIMIT = 100_000
+"""So many parts of a value are looked at on the quick way: one that holds itself twice doubles with each level."""
+
+_ENCODER = msgspec.json.Encoder()
+
+_BOM = b"\xef\xbb\xbf"
+
+# One match is a lone half of a surrogate pair (group 1), or all text and other escapes up to the next one. A match
+# begins at the start of an escape or outside of one, so an escaped backslash before "ud800" is no surrogate.
+_LONE_SURROGATE = re.compile(
+    rb"""
+    (?: [^\\]++
+      | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
+      | \\(?!u[dD][89a-fA-F]).
+    )++
+    | ( \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str) -> T:
+    """Read a provider's JSON. `what` begins the error's sentence: "the answer", "an event of the stream".
+
+    Accepts a byte order mark, and puts U+FFFD for halves of surrogate pairs (models cut emoji in two; msgspec refuses
+    the whole document). Raises `MalformedResponseError` for anything else that is not JSON of the decoder's type.
+    """
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        problem = _problem_of(error)
+    found = bytes(data)
+    mended = _mend(found)
+    if mended != found:
+        try:
+            return decoder.decode(mended)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            problem = _problem_of(error)
+    # Outside of the `except` block: the foreign error may hold the whole text.
+    raise MalformedResponseError(f"{what} cannot be read: {problem}; {excerpt(found)}")
+
+
+def excerpt(data: bytes) -> str:
+    """Describe foreign bytes in a few printable words, at most their first 200 characters."""
+    if not data.strip():
+        return "it is empty"
+    text = shown(data[:1000].decode("utf-8", "replace"), 200)
+    return f"its {len(data):,} bytes begin with: {text[:200]}"
+
+
+def encode(value: Any) -> bytes:
+    """Write a request's body. Raises `InvalidRequestError` naming the place that JSON has no words for.
+
+    Refused are NaN and infinity (msgspec writes `null`), lone surrogates, cycles and types that msgspec cannot write.
+    What msgspec writes in its own way (bytes as base64, numbers as keys) passes: check a caller's own dicts with
+    `check_json` first.
+    """
+    data = b""
+    problem: str | None = None
+    try:
+        data = _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = _problem_of(error)
+    # Only where a null was written can a NaN have been.
+    if problem is None and b"null" not in data:
+        return data
+    _Walk("request", strict=False).check(value)
+    if problem is not None:
+        raise InvalidRequestError(f"the request cannot be written as JSON: {problem}")
+    return data
+
+
+def check_json(value: Any, *, where: str) -> None:
+    """Check that a caller's own value is JSON: None, booleans, numbers, text, lists, and dicts with text as keys.
+
+    Raises `InvalidRequestError` naming the place, `where` being its beginning ("tools[0].parameters"), for NaN and
+    infinity, bytes, lone surrogates, other types, keys that are not text, cycles and more than 128 levels. Enum members
+    count as their values, structs as dicts of their fields.
+    """
+    if not _is_plain(value):
+        _Walk(where, strict=True).check(value)
+
+
+def _problem_of(error: Exception) -> str:
+    match error:
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeError():
+            return "it holds text that is not UTF-8"
+        case _:
+            return shown(str(error), 200)
+
+
+def _mend(data: bytes) -> bytes:
+    data = data.removeprefix(_BOM)
+    if len(data) > _MENDING_LIMIT or not (b"\\ud" in data or b"\\uD" in data):
+        return data
+    return _LONE_SURROGATE.sub(lambda found: rb"\ufffd" if found[1] else found[0], data)
+
+
+def _is_plain(value: object) -> bool:
+    """Say quickly, level by level, that a value is JSON in builtin types. Of others (or huge ones) it says nothing."""
+    level: list[object] = [value]
+    left = _PLAIN_LIMIT
+    for _ in range(DEPTH_LIMIT):
+        below: list[object] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                parts = cast("dict[object, object]", item)
+                if not _TEXT.issuperset(map(type, parts)):
+                    return False
+                below += parts
+                below += parts.values()
+            elif kind is list:
+                below += cast("list[object]", item)
+            elif not (kind in _CONSTANTS or (kind in _PLAIN and _PLAIN[kind](item))):
+                return False
+        left -= len(below)
+        if not below or left < 0:
+            return left >= 0
+        level = below
+    return False
+
+
+class _Walk:
+    """A search through a value for the first thing that is not JSON.
+
+    `strict` judges by JSON's own types; otherwise what msgspec can write may pass.
+    """
+
+    __slots__ = ("_path", "_strict", "_where")
+
+    def __init__(self, where: str, *, strict: bool) -> None:
+        self._where = where
+        self._strict = strict
+        self._path: list[str] = []
+
+    def check(self, value: object) -> None:
+        if type(value) is str:
+            if not _is_text(value):
+                self._refuse("holds half of a surrogate pair (a character cut in two)")
+        elif type(value) is float:
+            if not isfinite(value):
+                self._refuse(f"is {value}")
+        elif type(value) is int:
+            if value.bit_length() > 64 and not _is_writable(value):
+                self._refuse("is too long a number")
+        elif value is not None and type(value) is not bool:
+            self._check_compound(value)
+
+    def _check_compound(self, value: object) -> None:
+        match value:
+            case Enum():
+                self.check(value.value)
+            case dict() | list() | tuple() | msgspec.Struct() if len(self._path) >= DEPTH_LIMIT:
+                if self._strict or not _is_writable(cast("object", value)):
+                    self._refuse(f"is nested deeper than {DEPTH_LIMIT} levels, or holds itself")
+            case dict():
+                self._check_dict(cast("dict[object, object]", value))
+            case list() | tuple():
+                items = cast("list[object]", value)
+                self._check_parts((f"[{place}]", item) for place, item in enumerate(items))
+            case msgspec.Struct():
+                fields = ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
+                self._check_parts((name, item) for name, item in fields if item is not msgspec.UNSET)
+            case _:
+                if self._strict or not _is_writable(value):
+                    self._refuse(f"is of type {type(value).__name__}")
+
+    def _check_dict(self, value: dict[object, object]) -> None:
+        for key in value:
+            text = key.value if isinstance(key, Enum) else key
+            if not isinstance(text, str):
+                if self._strict or not _is_writable({key: 0}):
+                    self._refuse(f"has the key {shown(repr(key), 100)}, which is not text")
+            elif not _is_text(text):
+                self._refuse(f"has the key {shown(repr(key), 100)}, which holds half of a surrogate pair")
+        self._check_parts((_step(key), item) for key, item in value.items())
+
+    def _check_parts(self, parts: Iterable[tuple[str, object]]) -> None:
+        for step, part in parts:
+            self._path.append(step)
+            self.check(part)
+            self._path.pop()
+
+    def _refuse(self, problem: str) -> NoReturn:
+        place = self._where + "".join(self._path)
+        raise InvalidRequestError(f"{shown(place, 150)} {problem}; JSON cannot say that", param=place)
+
+
+def _step(key: object) -> str:
+    text = str(key)
+    return f".{text}" if text.isidentifier() else f"[{shown(repr(text), 100)}]"
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_writable(value: object) -> bool:
+    try:
+        _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_short(number: int) -> bool:
+    return number.bit_length() <= 64
+
+
+_TEXT = frozenset({str})
+_CONSTANTS = frozenset({bool, NoneType})
+_PLAIN: Mapping[type, Callable[[Any], bool]] = {str: _is_text, float: isfinite, int: _is_short}

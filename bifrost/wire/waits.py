@@ -1,0 +1,216 @@
+"""What a provider says about waiting: the wait it asks for, and the state of its allowances. No clock here."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import MalformedResponseError
+from bifrost.trail import RateLimit, Window
+from bifrost.wire import json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bifrost.wire.http import Headers
+
+LONGEST_WAIT = 300.0
+"""The most seconds that a provider's wish counts for."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
+_COUNT = re.compile(r"\d{1,15}", re.ASCII)
+
+
+def retry_after(headers: Headers, body: bytes = b"", *, now: float) -> float | None:
+    """Give the seconds that a provider asks to wait before the next try, at most 300, or `None` if it asks nothing.
+
+    Looked at in order, the first that says something wins: `retry-after-ms` (Azure, OpenAI), `Retry-After` as seconds
+    or in any of the three forms of an HTTP date (RFC 9110, 10.2.3), `google.rpc.RetryInfo` in an error's body. Of a
+    field that comes twice the larger value counts. What cannot be read, is negative, or is no wait at all (0, a date
+    in the past) says nothing.
+
+    `now` is the wall clock, in seconds since 1970; it is read only for a date in an answer that has no `Date` itself,
+    so that a wrong clock here seldom matters.
+    """
+    for waits in (_in_milliseconds(headers), _in_seconds(headers, now), _in_body(body)):
+        longest = max(waits, default=0.0)
+        if longest > 0:
+            return min(longest, LONGEST_WAIT)
+    return None
+
+
+def rate_limit(headers: Headers, *, now: float) -> RateLimit | None:
+    """Give what an answer's headers tell of the provider's allowances, or `None`. What cannot be read is left out.
+
+    Read are `x-ratelimit-{limit,remaining,reset}[-{requests,tokens}]` (OpenAI and its kin; the reset as a Go duration
+    such as `1h6m0.5s`, as seconds, or as seconds or milliseconds since 1970) and `anthropic-ratelimit-*` (the reset in
+    RFC 3339). Points in time are judged as `retry_after` judges dates.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    for name, value in headers:
+        field = _FIELDS.get(name)
+        if field is None:
+            continue
+        allowance, what = field
+        text = value.strip()
+        read = _reset(text, headers, now) if what == "reset_after" else _count(text)
+        if read is not None and isfinite(read):
+            told.setdefault(allowance, {})[what] = read
+    if not told:
+        return None
+    return RateLimit(**{allowance: Window(**window) for allowance, window in told.items()})
+
+
+def _fields() -> Iterator[tuple[str, tuple[str, str]]]:
+    """Give each header's name, with the allowance and the fact that it tells."""
+    for word, what in (("limit", "limit"), ("remaining", "remaining"), ("reset", "reset_after")):
+        # Without a suffix: OpenRouter, which counts requests. https://openrouter.ai/docs/api-reference/limits
+        yield f"x-ratelimit-{word}", ("requests", what)
+        # https://platform.openai.com/docs/guides/rate-limits
+        for allowance in ("requests", "tokens"):
+            yield f"x-ratelimit-{word}-{allowance}", (allowance, what)
+        # https://docs.anthropic.com/en/api/rate-limits
+        for allowance in ("requests", "tokens", "input_tokens", "output_tokens"):
+            yield f"anthropic-ratelimit-{allowance.replace('_', '-')}-{word}", (allowance, what)
+
+
+_FIELDS: Mapping[str, tuple[str, str]] = dict(_fields())
+
+
+# --- waits
+
+
+def _in_milliseconds(headers: Headers) -> Iterator[float]:
+    for value in headers.all("retry-after-ms"):
+        wait = _number(value)
+        if wait is not None:
+            yield wait / 1000
+
+
+def _in_seconds(headers: Headers, now: float) -> Iterator[float]:
+    for value in headers.all("retry-after"):
+        wait = _number(value)
+        if wait is None:
+            moment = _http_date(value)
+            wait = None if moment is None else moment - _server_time(headers, now)
+        if wait is not None:
+            yield wait
+
+
+_BODY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+
+def _in_body(body: bytes) -> Iterator[float]:
+    """Read https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto, in or out of a list."""
+    if b"retryDelay" not in body:
+        return
+    try:
+        answer = json.decode(body, _BODY, what="the error")
+    except MalformedResponseError:
+        return
+    match answer:
+        case {"error": {"details": [*details]}} | [{"error": {"details": [*details]}}, *_]:
+            for detail in details:
+                match detail:
+                    case {"@type": str(kind), "retryDelay": str(delay)} if kind.endswith("google.rpc.RetryInfo"):
+                        wait = _number(delay.removesuffix("s"))
+                        if wait is not None:
+                            yield wait
+                    case _:
+                        pass
+        case _:
+            pass
+
+
+def _number(text: str) -> float | None:
+    """Read a plain decimal number: ASCII digits, no sign, no exponent, no words such as `nan`."""
+    text = text.strip()
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+# --- allowances
+
+
+def _count(text: str) -> int | None:
+    return int(text) if _COUNT.fullmatch(text) else None
+
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII)
+_DURATION_SECONDS = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _reset(text: str, headers: Headers, now: float) -> float | None:
+    moment: float | None = None
+    number = _number(text)
+    if number is not None:
+        if number < 1e9:
+            return number
+        moment = number if number < 1e11 else number / 1000
+    elif _RFC_3339.fullmatch(text):
+        moment = _iso_date(text)
+    elif text and (duration := _DURATION.fullmatch(text)):
+        return sum(float(part) * size for part, size in zip(duration.groups("0"), _DURATION_SECONDS, strict=True))
+    return None if moment is None else max(0.0, moment - _server_time(headers, now))
+
+
+# --- points in time
+
+
+def _server_time(headers: Headers, now: float) -> float:
+    moment = _http_date(headers.get("date") or "")
+    return now if moment is None else moment
+
+
+_EPOCH = date(1970, 1, 1)
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS: Mapping[str, int] = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_MONTH = "|".join(_MONTHS)
+_TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_ZONE = r"(?:GMT|UTC|Z|[+-]0000)"
+
+
+def _iso_date(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text.upper()).timestamp()
+    except ValueError:
+        return None
+
+
+# RFC 9110, 5.6.7: the form of today and the two of old. The day of the week says nothing new and is not judged.
+_DATES: Sequence[re.Pattern[str]] = [
+    re.compile(form, re.ASCII | re.IGNORECASE)
+    for form in (
+        rf"[a-z]+, (?P<day>\d\d?) (?P<month>{_MONTH}) (?P<year>\d{{4}}) {_TIME} {_ZONE}",
+        rf"[a-z]+, (?P<day>\d\d)-(?P<month>{_MONTH})-(?P<year>\d\d) {_TIME} {_ZONE}",
+        rf"[a-z]+ (?P<month>{_MONTH}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
+    )
+]
+
+
+def _http_date(text: str) -> float | None:
+    """Read an HTTP date as seconds since 1970."""
+    text = text.strip()
+    for form in _DATES:
+        if found := form.fullmatch(text):
+            return _seconds(found)
+    return None
+
+
+def _seconds(found: re.Match[str]) -> float | None:
+    year = int(found["year"])
+    if len(found["year"]) == 2:
+        # The RFC asks to read a year more than 50 years ahead as past; without a clock: 1970 to 2069.
+        year += 2000 if year < 70 else 1900
+    hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    try:
+        day = date(year, _MONTHS[found["month"].lower()], int(found["day"]))
+    except ValueError:
+        return None
+    return float((day - _EPOCH).days * 86_400 + hour * 3600 + minute * 60 + second)
