@@ -1,0 +1,1 @@
+"""The unified language: requests, answers, chunks. Values only, no I/O."""

@@ -1,0 +1,403 @@
+"""Pieces of a streamed chat, and the accumulator that makes the plain answer of them."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from bifrost.schema.chat import (
+    ChatResponse,
+    Choice,
+    FinishReason,
+    Logprobs,
+    TokenLogprob,
+)
+from bifrost.schema.content import (
+    AudioPart,
+    Citation,
+    Function,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from bifrost.schema.messages import AssistantMessage
+from bifrost.schema.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A piece of a tool call. `index` tells the calls of one answer apart; id and name come with the first piece."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    kind: Literal["function", "custom"] | None = None
+    signature: str | None = None
+
+    @property
+    def type(self) -> str:
+        """OpenAI's `type` of the call."""
+        return self.kind or "function"
+
+    @property
+    def function(self) -> Function:
+        """OpenAI's path to name and arguments."""
+        return Function(name=self.name or "", arguments=self.arguments)
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a chunk adds to one answer.
+
+    `block` numbers the answer's parts where the provider does so; pieces with the same number belong together.
+    `part` is a part that came whole.
+    """
+
+    role: str | None = None
+    content: str | None = None
+    reasoning: str | None = None
+    signature: str | None = None
+    """Vouches for the reasoning of this block; opaque."""
+    refusal: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
+    citations: list[Citation] | None = None
+    audio: AudioPart | None = None
+    part: Part | None = None
+    block: int | None = None
+    provider: str | None = None
+    """The dialect that reasoning and signatures belong to."""
+
+    @property
+    def reasoning_content(self) -> str | None:
+        """`reasoning` under the name that OpenAI-compatible providers give it."""
+        return self.reasoning
+
+    @property
+    def empty(self) -> bool:
+        """Say whether the delta adds nothing that a user would see (a role alone adds nothing)."""
+        return not (
+            self.content
+            or self.reasoning
+            or self.signature
+            or self.refusal
+            or self.tool_calls
+            or self.citations
+            or self.audio is not None
+            or self.part is not None
+        )
+
+
+class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A chunk's share in one of the `n` answers."""
+
+    delta: Delta = Delta()
+    index: int = 0
+    finish_reason: FinishReason | None = None
+    native_finish_reason: str | None = None
+    stop_sequence: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A piece of a stream, by OpenAI's paths (`choices[0].delta.content`), with `text` as a shortcut."""
+
+    choices: list[ChunkChoice] = []
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    usage: Usage | None = None
+    """Tokens of the whole answer so far; the last one counts."""
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+    @property
+    def object(self) -> str:
+        """OpenAI's name of the kind of object."""
+        return "chat.completion.chunk"
+
+    @property
+    def text(self) -> str:
+        """The text that this chunk adds to the first answer."""
+        for choice in self.choices:
+            if choice.index == 0:
+                return choice.delta.content or ""
+        return ""
+
+    @property
+    def has_content(self) -> bool:
+        """Say whether the chunk carries content, a tool call, usage or an ending: the stream is then committed."""
+        if self.usage is not None:
+            return True
+        return any(choice.finish_reason is not None or not choice.delta.empty for choice in self.choices)
+
+
+class ChatAccumulator:
+    """Add chunks, get the answer that a plain call would have given. Usable on its own, for recorded chunks too."""
+
+    def __init__(self, *, provider: str = "", model: str = "") -> None:
+        self._provider = provider
+        self._head = Chunk(model=model)
+        self._choices: dict[int, _Growing] = {}
+        self._usage: Usage | None = None
+        self._service_tier: str | None = None
+        self._fingerprint: str | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk."""
+        if chunk.id and not self._head.id:
+            self._head = chunk if chunk.model else msgspec.structs.replace(chunk, model=self._head.model)
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.service_tier is not None:
+            self._service_tier = chunk.service_tier
+        if chunk.system_fingerprint is not None:
+            self._fingerprint = chunk.system_fingerprint
+        for choice in chunk.choices:
+            growing = self._choices.get(choice.index)
+            if growing is None:
+                growing = self._choices[choice.index] = _Growing()
+            growing.add(choice)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens reported so far."""
+        return self._usage
+
+    @property
+    def finished(self) -> bool:
+        """Say whether every answer seen so far has a finish reason."""
+        return bool(self._choices) and all(growing.finish_reason for growing in self._choices.values())
+
+    def response(self, *, warnings: list[str] | None = None, **envelope: Any) -> ChatResponse:
+        """Give the answer as far as it has come. `envelope` sets further fields (`attempts`, `request_id`, ...)."""
+        choices = [growing.choice(index) for index, growing in sorted(self._choices.items())]
+        return ChatResponse(
+            id=self._head.id,
+            model=self._head.model,
+            created=self._head.created,
+            provider=self._provider,
+            choices=choices or [Choice(message=AssistantMessage())],
+            usage=self._usage,
+            service_tier=self._service_tier,
+            system_fingerprint=self._fingerprint,
+            warnings=warnings or [],
+            **envelope,
+        )
+
+
+def chunks_of(response: ChatResponse) -> list[Chunk]:
+    """Make chunks of a complete answer, one for each part. An accumulator makes the same answer of them."""
+    head = Chunk(id=response.id, model=response.model, created=response.created)
+    chunks = [
+        msgspec.structs.replace(head, choices=[ChunkChoice(index=choice.index, delta=delta)])
+        for choice in response.choices
+        for delta in _deltas_of(choice.message)
+    ]
+    endings = [
+        ChunkChoice(
+            index=choice.index,
+            finish_reason=choice.finish_reason,
+            native_finish_reason=choice.native_finish_reason,
+            stop_sequence=choice.stop_sequence,
+            logprobs=choice.logprobs,
+        )
+        for choice in response.choices
+    ]
+    last = msgspec.structs.replace(
+        head,
+        choices=endings,
+        usage=response.usage,
+        service_tier=response.service_tier,
+        system_fingerprint=response.system_fingerprint,
+    )
+    return [*chunks, last]
+
+
+class _Growing:
+    """One answer as it grows: blocks in order of appearance, each a list of fragments."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[tuple[str, int | None], _Block] = {}
+        self.finish_reason: FinishReason | None = None
+        self.native_finish_reason: str | None = None
+        self.stop_sequence: str | None = None
+        self.content_logprobs: list[TokenLogprob] = []
+        self.refusal_logprobs: list[TokenLogprob] = []
+
+    def add(self, choice: ChunkChoice) -> None:
+        delta = choice.delta
+        if delta.content is not None or delta.citations:
+            self._block("text", delta.block).take(delta.content, citations=delta.citations)
+        if delta.reasoning is not None or delta.signature is not None:
+            thought = self._block("reasoning", delta.block)
+            thought.take(delta.reasoning, signature=delta.signature)
+            thought.provider = delta.provider or thought.provider
+        if delta.refusal is not None:
+            self._block("refusal", delta.block).take(delta.refusal)
+        for call in delta.tool_calls or ():
+            self._block("tool_call", call.index).take_call(call, delta.provider)
+        if delta.audio is not None:
+            self._block("audio", delta.block).take_audio(delta.audio)
+        if delta.part is not None:
+            self._block("part", len(self.blocks) if delta.block is None else delta.block).part = delta.part
+        if choice.finish_reason is not None:
+            self.finish_reason = choice.finish_reason
+            self.native_finish_reason = choice.native_finish_reason
+            self.stop_sequence = choice.stop_sequence
+        if choice.logprobs is not None:
+            self.content_logprobs += choice.logprobs.content or ()
+            self.refusal_logprobs += choice.logprobs.refusal or ()
+
+    def _block(self, kind: str, number: int | None) -> _Block:
+        block = self.blocks.get((kind, number))
+        if block is None:
+            block = self.blocks[kind, number] = _Block(kind, number)
+        return block
+
+    def ordered(self) -> list[_Block]:
+        """Give the blocks as they came or, where the provider does not number them, in the order of a plain answer."""
+        blocks = list(self.blocks.values())
+        if all(block.number is None or block.kind == "tool_call" for block in blocks):
+            blocks.sort(key=lambda block: (_ORDER.index(block.kind), block.number or 0))
+        return blocks
+
+    def choice(self, index: int) -> Choice:
+        logprobs = None
+        if self.content_logprobs or self.refusal_logprobs:
+            logprobs = Logprobs(
+                content=self.content_logprobs or None,
+                refusal=self.refusal_logprobs or None,
+            )
+        parts = [part for block in self.ordered() if (part := block.finished()) is not None]
+        return Choice(
+            index=index,
+            message=AssistantMessage(parts=parts),
+            finish_reason=self.finish_reason,
+            native_finish_reason=self.native_finish_reason,
+            stop_sequence=self.stop_sequence,
+            logprobs=logprobs,
+        )
+
+
+_ORDER = ("reasoning", "text", "refusal", "tool_call", "audio")
+"""The parts of an answer that comes in fields and not in numbered blocks."""
+
+
+class _Block:
+    """One part as it grows."""
+
+    def __init__(self, kind: str, number: int | None) -> None:
+        self.kind = kind
+        self.number = number
+        self.fragments: list[str] = []
+        self.citations: list[Citation] = []
+        self.signature: list[str] = []
+        self.part: Part | None = None
+        self.provider: str | None = None
+        self.id: str | None = None
+        self.name: str | None = None
+        self.call_kind: Literal["function", "custom"] = "function"
+        self.audio = AudioPart()
+        self.sound: list[str] = []
+
+    def take(
+        self,
+        text: str | None,
+        *,
+        citations: list[Citation] | None = None,
+        signature: str | None = None,
+    ) -> None:
+        if text:
+            self.fragments.append(text)
+        if citations:
+            self.citations += citations
+        if signature:
+            self.signature.append(signature)
+
+    def take_call(self, call: ToolCallDelta, provider: str | None) -> None:
+        self.provider = provider or self.provider
+        self.id = self.id or call.id
+        self.name = self.name or call.name
+        self.call_kind = call.kind or self.call_kind
+        self.take(call.arguments, signature=call.signature)
+
+    def take_audio(self, audio: AudioPart) -> None:
+        self.take(audio.transcript)
+        if audio.data:
+            self.sound.append(audio.data)
+        self.audio = AudioPart(
+            id=audio.id or self.audio.id,
+            format=audio.format or self.audio.format,
+            expires_at=audio.expires_at or self.audio.expires_at,
+        )
+
+    def finished(self) -> Part | None:
+        text = "".join(self.fragments)
+        signature = "".join(self.signature) or None
+        match self.kind:
+            case "part":
+                return self.part
+            case "text":
+                return TextPart(text=text, citations=self.citations or None) if text or self.citations else None
+            case "reasoning":
+                if not (text or signature):
+                    return None
+                return ReasoningPart(text=text, signature=signature, provider=self.provider)
+            case "refusal":
+                return RefusalPart(refusal=text) if text else None
+            case "audio":
+                return msgspec.structs.replace(self.audio, data=_joined(self.sound), transcript=text or None)
+            case _:
+                return ToolCall(
+                    # Some OpenAI-compatible providers give none, and the tool's result must name the call.
+                    id=self.id or f"call_{self.number}",
+                    name=self.name or "",
+                    arguments=text,
+                    kind=self.call_kind,
+                    signature=signature,
+                    provider=self.provider,
+                )
+
+
+def _joined(pieces: list[str]) -> str | None:
+    """Join base64 that came in pieces; those with padding of their own are written anew as one."""
+    if any(piece.endswith("=") for piece in pieces[:-1]):
+        try:
+            return b64encode(b"".join([b64decode(piece, validate=True) for piece in pieces])).decode()
+        except ValueError:
+            pass  # it is no base64; what came is shown as it came
+    return "".join(pieces) or None
+
+
+def _deltas_of(message: AssistantMessage) -> Iterator[Delta]:
+    yield Delta(role=message.role)
+    calls = 0
+    for block, part in enumerate(message.parts):
+        match part:
+            case TextPart():
+                yield Delta(content=part.text, citations=part.citations, block=block)
+            case ReasoningPart(redacted=None):
+                yield Delta(reasoning=part.text, signature=part.signature, provider=part.provider, block=block)
+            case RefusalPart():
+                yield Delta(refusal=part.refusal, block=block)
+            case AudioPart():
+                yield Delta(audio=part, block=block)
+            case ToolCall():
+                piece = ToolCallDelta(
+                    index=calls,
+                    id=part.id,
+                    name=part.name,
+                    arguments=part.arguments,
+                    kind=part.kind,
+                    signature=part.signature,
+                )
+                calls += 1
+                yield Delta(tool_calls=[piece], provider=part.provider, block=block)
+            case _:
+                yield Delta(part=part, block=block)

@@ -1,0 +1,156 @@
+"""The parts that messages are made of. A closed, tagged union: this is our own language, not a provider's."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError
+
+
+class CacheMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A mark that everything up to here may be kept in the provider's prompt cache."""
+
+    ttl: Literal["5m", "1h"] | None = None
+
+
+class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a piece of an answer comes from. `start` and `end` are character offsets in the answer's text."""
+
+    url: str | None = None
+    title: str | None = None
+    text: str | None = None
+    """The cited passage."""
+    start: int | None = None
+    end: int | None = None
+    document_index: int | None = None
+    file_id: str | None = None
+    provider: str | None = None
+    native: Any = None
+    """The provider's own citation object, sent back to it unchanged with the history."""
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    pass
+
+
+class TextPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
+    """Text, with the sources an answer cites for it."""
+
+    text: str
+    citations: list[Citation] | None = None
+    cache: CacheMark | None = None
+
+
+class ImagePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="image"):
+    """A picture: by `url`, by base64 `data` with its `media_type`, or by the provider's `file_id`."""
+
+    url: str | None = None
+    data: str | None = None
+    media_type: str | None = None
+    file_id: str | None = None
+    detail: Literal["auto", "low", "high"] | str | None = None  # noqa: PYI051 - the known words, for editors
+    cache: CacheMark | None = None
+
+
+class AudioPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="audio"):
+    """Sound: base64 `data` with its `format` (wav, mp3, ...); in answers also an `id` to refer to, and a transcript."""
+
+    data: str | None = None
+    format: str | None = None
+    id: str | None = None
+    transcript: str | None = None
+    expires_at: int | None = None
+    cache: CacheMark | None = None
+
+
+class FilePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
+    """A document: by `url`, base64 `data` with `media_type`, plain `text`, or the provider's `file_id`."""
+
+    url: str | None = None
+    data: str | None = None
+    text: str | None = None
+    file_id: str | None = None
+    media_type: str | None = None
+    filename: str | None = None
+    context: str | None = None
+    """What the model should know about the document, where the provider has a place for it."""
+    citations: bool | None = None
+    """Ask for citations of this document."""
+    cache: CacheMark | None = None
+
+
+class ReasoningPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="reasoning"):
+    """What the model thought, with the provider's opaque state, which is sent back to that provider unchanged.
+
+    `signature` vouches for `text`; `redacted` is thinking that only the provider can read. `provider` names the
+    dialect that both belong to: another dialect leaves the part out, with a warning.
+    """
+
+    text: str = ""
+    signature: str | None = None
+    redacted: str | None = None
+    provider: str | None = None
+
+
+class RefusalPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="refusal"):
+    """The model's words for declining."""
+
+    refusal: str
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    """OpenAI's inner object of a tool call."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="tool_call"):
+    """A call of one of the caller's tools. `arguments` is the model's text, kept as it came and never executed."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    kind: Literal["function", "custom"] = "function"
+    signature: str | None = None
+    """Opaque state of the provider for this call, sent back unchanged."""
+    provider: str | None = None
+    cache: CacheMark | None = None
+
+    @property
+    def type(self) -> str:
+        """OpenAI's `type` of the call."""
+        return self.kind
+
+    @property
+    def function(self) -> Function:
+        """OpenAI's path to name and arguments."""
+        return Function(name=self.name, arguments=self.arguments)
+
+    def parse_arguments(self) -> Any:
+        """Decode the arguments as JSON (no text counts as `{}`).
+
+        Raises `InvalidRequestError` if the model wrote something that is not JSON; the text is in `arguments`.
+        """
+        try:
+            return msgspec.json.decode(self.arguments or "{}")
+        except (msgspec.DecodeError, RecursionError) as error:
+            reason = str(error)
+        raise InvalidRequestError(
+            f"the model's arguments for tool {self.name!r} are not JSON ({reason}); "
+            "tell the model so in the tool's result, or read the text in .arguments"
+        )
+
+
+class OpaquePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="opaque"):
+    """A provider's own block (a server tool's call or result, ...), kept whole and sent back to that provider."""
+
+    provider: str
+    kind: str
+    """The provider's name of the block's type."""
+    data: dict[str, Any]
+
+
+Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | RefusalPart | ToolCall | OpaquePart

@@ -1,0 +1,201 @@
+"""The keyword arguments of a chat, typed once for every method that takes them, and how they become a request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, Literal, TypedDict, cast
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError
+from bifrost.schema.chat import (
+    AudioOutput,
+    ChatRequest,
+    Prediction,
+    Reasoning,
+    ResponseFormat,
+    StreamOptions,
+    WebSearch,
+)
+from bifrost.schema.embeddings import EmbeddingRequest
+from bifrost.schema.openai_form import AnyPrompt, option_fields, to_messages
+from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+
+
+class ChatOptions(TypedDict, total=False):
+    """Everything a chat may be asked with, beside its model and messages. OpenAI's names are understood.
+
+    Tools, formats and choices may be given in our types or as OpenAI-form dicts. What only one provider has goes into
+    `extra={"anthropic": {...}}`.
+    """
+
+    tools: Sequence[Tool | ProviderTool | Mapping[str, Any]] | None
+    tool_choice: ToolChoice | Mapping[str, Any] | str | None
+    parallel_tool_calls: bool | None
+    response_format: ResponseFormat | Mapping[str, Any] | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    """OpenAI's newer name of `max_tokens`."""
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    n: int | None
+    logit_bias: Mapping[str, float] | None
+    user: str | None
+    safety_identifier: str | None
+    metadata: Mapping[str, str] | None
+    store: bool | None
+    service_tier: str | None
+    verbosity: Literal["low", "medium", "high"] | None
+    reasoning: Reasoning | Mapping[str, Any] | None
+    reasoning_effort: str | None
+    """OpenAI's short form of `reasoning=Reasoning(effort=...)`."""
+    prompt_cache_key: str | None
+    prompt_cache_retention: str | None
+    stream_options: StreamOptions | Mapping[str, Any] | None
+    prediction: Prediction | Mapping[str, Any] | None
+    modalities: Sequence[str] | None
+    audio: AudioOutput | Mapping[str, Any] | None
+    web_search: WebSearch | Mapping[str, Any] | None
+    web_search_options: Mapping[str, Any] | None
+    """OpenAI's name of `web_search`."""
+    extra: Mapping[str, Mapping[str, Any]] | None
+
+
+CHAT_OPTIONS: Final = frozenset(ChatOptions.__annotations__)
+
+_OURS: Final[Mapping[str, tuple[str, type[msgspec.Struct]]]] = {
+    "tool_choice": ("tool_choice", ToolChoice),
+    "response_format": ("response_format", ResponseFormat),
+    "reasoning": ("reasoning", Reasoning),
+    "stream_options": ("stream_options", StreamOptions),
+    "prediction": ("prediction", Prediction),
+    "audio": ("audio", AudioOutput),
+    "web_search": ("web_search", WebSearch),
+    "web_search_options": ("web_search", WebSearch),
+}
+"""Options that take a value of a class of ours: the field it fills, and the class."""
+
+_OTHER_FORM: Final = ("reasoning", "web_search")
+"""Options that OpenAI's form does not have, or has in another shape: a dict has the fields of our class."""
+
+_NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+_INSTEAD: Final[Mapping[str, str]] = {
+    "stream": "call stream_chat(...) for a stream",
+    "functions": "that is the old form, give tools",
+    "function_call": "that is the old form, give tool_choice",
+    "extra_body": 'give extra={"provider": {...}}',
+}
+"""What those who come from OpenAI's SDK may look for."""
+
+
+def chat_request(model: str, prompt: AnyPrompt, *, system: str | None, options: ChatOptions) -> ChatRequest:
+    """Make a request of what a caller wrote. The caller's objects are not changed.
+
+    Raises `InvalidRequestError` that names the argument (with near matches for an unknown one) and what to write.
+    """
+    if not isinstance(system, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+        raise InvalidRequestError(f"system: expected text, got {type(system).__name__}")
+    messages = to_messages(prompt, system=system)
+    if not options:
+        return ChatRequest(model=model, messages=messages)
+    return ChatRequest(model=model, messages=messages, **chat_fields(options))
+
+
+def chat_fields(options: ChatOptions) -> dict[str, Any]:
+    """Read a chat's options, in our types or in OpenAI's form, into fields of `ChatRequest`.
+
+    Raises `InvalidRequestError` as `chat_request` does.
+    """
+    check_names(options, CHAT_OPTIONS, what="a chat")
+    fields: dict[str, Any] = {}
+    form: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name in _OURS and isinstance(value, msgspec.Struct):
+            field, kind = _OURS[name]
+            if not isinstance(value, kind):
+                raise InvalidRequestError(f"{name}: expected {kind.__name__} or a dict, got {type(value).__name__}")
+            _put(fields, field, value)
+        elif name in _OTHER_FORM:
+            _put(fields, name, _own(name, value, _OURS[name][1]))
+        elif name == "extra":
+            fields[name] = _convert(name, value, dict[str, dict[str, Any]])
+        else:
+            form[name] = value
+    for field, value in option_fields(form).items() if form else ():
+        _put(fields, field, value)
+    _check_numbers(fields)
+    return fields
+
+
+def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingRequest:
+    """Make a request of a text, of texts, or of lists of token numbers.
+
+    Raises `InvalidRequestError` if there is nothing to embed, or something else than text.
+    """
+    if not isinstance(texts, Sequence) or isinstance(texts, bytes | bytearray):
+        raise InvalidRequestError(f"input: expected a text or a list of texts, got {type(texts).__name__}")
+    inputs: list[Any] = [texts] if isinstance(texts, str) else [*texts]
+    if inputs and all(type(token) is int for token in inputs):
+        inputs = [inputs]  # one text, as token numbers
+    if not inputs or any(text in ("", []) for text in inputs):
+        raise InvalidRequestError(
+            "input: there is nothing to embed; give a text, or a list of texts that are not empty"
+        )
+    return cast("EmbeddingRequest", _convert("embed", {"model": model, "input": inputs, **options}, EmbeddingRequest))
+
+
+def check_names(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
+    """Refuse names that are no options. Raises `InvalidRequestError` with near matches."""
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(sorted(known))}"
+            raise InvalidRequestError(f"{name!r} is no option of {what}; {_INSTEAD.get(name, hint)}")
+
+
+def _put(fields: dict[str, Any], field: str, value: Any) -> None:
+    """Set a field that two options may fill: reasoning in words and in detail go together, others do not."""
+    other = fields.get(field)
+    if isinstance(other, Reasoning) and isinstance(value, Reasoning) and None in (other.effort, value.effort):
+        detail, short = (other, value) if other.effort is None else (value, other)
+        value = msgspec.structs.replace(detail, effort=short.effort)
+    elif other is not None:
+        names = ["reasoning_effort", "reasoning.effort"] if field == "reasoning" else [field, f"{field}_options"]
+        raise InvalidRequestError(f"give {' or '.join(names)}, not both")
+    fields[field] = value
+
+
+def _own(name: str, value: Any, kind: type[msgspec.Struct]) -> Any:
+    if hasattr(value, "keys"):
+        check_names(value, frozenset(kind.__struct_fields__), what=name)
+    return _convert(name, value, kind)
+
+
+def _convert(name: str, value: object, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        reason = str(error)
+    raise InvalidRequestError(f"{name}: {reason[:1].lower()}{reason[1:]}")
+
+
+def _check_numbers(fields: Mapping[str, Any]) -> None:
+    """Refuse what JSON cannot say: it would be sent as null."""
+    numbers = {name: fields[name] for name in _NUMBERS if name in fields}
+    biases: Mapping[str, float] = fields.get("logit_bias") or {}
+    numbers |= {f"logit_bias[{token!r}]": bias for token, bias in biases.items()}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise InvalidRequestError(f"{name}: expected a finite number, got {value}")

@@ -1,0 +1,45 @@
+"""Tools that a caller offers to a model, and how the model may choose among them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from bifrost.schema.content import CacheMark
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool"):
+    """A function the model may ask for. `parameters` is a JSON schema, sent with its keys in the order given.
+
+    `kind="custom"` is a tool that takes free text; `format` then holds the provider's grammar for it.
+    """
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    kind: Literal["function", "custom"] = "function"
+    format: dict[str, Any] | None = None
+    cache: CacheMark | None = None
+
+
+class ProviderTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="provider"):
+    """A tool that the provider runs itself, in the provider's own words; sent as it is.
+
+    `provider` says whose words they are; another dialect raises `UnsupportedError`. `None`: send it to any.
+    """
+
+    definition: dict[str, Any]
+    provider: str | None = None
+
+
+class ToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the model must call tools: as it likes, never, at least one, or the one called `name`.
+
+    `allowed` narrows the choice to these names without taking the others out of the request.
+    """
+
+    mode: Literal["auto", "none", "required", "tool"] = "auto"
+    name: str | None = None
+    allowed: list[str] | None = None
