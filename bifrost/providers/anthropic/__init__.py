@@ -1,0 +1,37 @@
+"""Anthropic, and whoever else speaks its Messages format."""
+
+from __future__ import annotations
+
+from bifrost.providers.anthropic.answer import parse_message
+from bifrost.providers.anthropic.errors import parse_error
+from bifrost.providers.anthropic.messages import DEFAULT_MAX_TOKENS, build_messages
+from bifrost.providers.anthropic.models import build_models, parse_models
+from bifrost.providers.anthropic.stream import MessagesDecoder
+from bifrost.providers.base import Codec, Provider
+from bifrost.schema.chat import ChatRequest, ChatResponse
+from bifrost.schema.chunks import chunks_of
+from bifrost.schema.models import ModelsRequest, ModelsResponse
+from bifrost.wire.auth import HeaderAuth
+
+__all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]
+
+CHAT = Codec[ChatRequest, ChatResponse](
+    build=build_messages, parse=parse_message, decoder=MessagesDecoder, as_chunks=chunks_of
+)
+
+MODELS = Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models)
+
+ANTHROPIC = Provider(
+    name="anthropic",
+    base_url="https://api.anthropic.com",
+    codecs={"chat": CHAT, "models": MODELS},
+    parse_error=parse_error,
+    auth=HeaderAuth(header="x-api-key"),
+    key_variables=("ANTHROPIC_API_KEY",),
+    base_url_variable="ANTHROPIC_BASE_URL",
+    # 2026-10-21 refuses temperature, top_p and top_k, which the older models still take:
+    # https://platform.claude.com/docs/en/api/versioning
+    headers={"anthropic-version": "2023-06-01"},
+    request_id_headers=("request-id",),
+    docs="https://platform.claude.com/docs/en/api/messages",
+)

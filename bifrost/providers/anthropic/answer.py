@@ -1,0 +1,314 @@
+"""Anthropic's complete answer: its blocks, usage and stop reasons, in our words. The stream decoder reads by it too.
+
+Blocks that we have no word for (server tools and their results, compaction, ...) are kept whole as `OpaquePart`.
+Format: https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import MalformedResponseError
+from bifrost.providers.anthropic.errors import reported_error
+from bifrost.schema.chat import ChatResponse, Choice, FinishReason
+from bifrost.schema.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.schema.messages import AssistantMessage
+from bifrost.schema.usage import Usage
+from bifrost.wire import json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bifrost.providers.base import Target
+    from bifrost.wire.http import HttpResponse
+
+DIALECT = "anthropic"
+"""Whose words an `OpaquePart`, a signature or a citation of this dialect is marked with."""
+
+_FINISH_REASONS: Mapping[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "pause_turn": "pause",
+    "compaction": "pause",
+    "refusal": "content_filter",
+}
+
+
+class CacheCreation(msgspec.Struct):
+    """What was written to the prompt cache, by the time it lives."""
+
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class OutputTokensDetails(msgspec.Struct):
+    """What the output was spent on."""
+
+    thinking_tokens: int | None = None
+
+
+class Iteration(msgspec.Struct):
+    """One round of a server-side loop, or the making of a summary (`compaction`)."""
+
+    type: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """Anthropic's count. `input_tokens` leaves out what was read from or written to the cache."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_creation: CacheCreation | None = None
+    output_tokens_details: OutputTokensDetails | None = None
+    server_tool_use: dict[str, Any] | None = None
+    iterations: list[Iteration] | None = None
+    service_tier: str | None = None
+
+    def updated(self, later: WireUsage) -> WireUsage:
+        """Give the count with a later event's: its numbers are totals, and those it leaves out stand."""
+        known = {name: value for name in self.__struct_fields__ if (value := getattr(later, name)) is not None}
+        return msgspec.structs.replace(self, **known)
+
+
+class StopDetails(msgspec.Struct):
+    """Why the provider declined."""
+
+    type: str = ""
+    explanation: str | None = None
+
+
+class Tag(msgspec.Struct):
+    """The type of a block or an event, whatever else it holds."""
+
+    type: str = ""
+
+
+class TextBlock(msgspec.Struct):
+    """Text, and the sources it cites."""
+
+    text: str = ""
+    citations: list[dict[str, Any]] | None = None
+
+
+class ThinkingBlock(msgspec.Struct):
+    """Thinking in the open; its text is empty where the request asks to omit it."""
+
+    thinking: str = ""
+    signature: str = ""
+
+
+class RedactedBlock(msgspec.Struct):
+    """Thinking that only the provider can read."""
+
+    data: str = ""
+
+
+class ToolUseBlock(msgspec.Struct):
+    """A call of a caller's tool. `input` keeps the model's own bytes."""
+
+    id: str
+    name: str
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+    caller: dict[str, Any] | None = None
+    toolset_name: str | None = None
+
+    @property
+    def state(self) -> str | None:
+        """What must go back with the call beside its input, as JSON: a code sandbox that made it, a toolset."""
+        kept: dict[str, Any] = {}
+        if self.caller is not None and self.caller.get("type") != "direct":
+            kept["caller"] = self.caller
+        if self.toolset_name is not None:
+            kept["toolset_name"] = self.toolset_name
+        return json.encode(kept).decode() if kept else None
+
+
+class _CitedPlace(msgspec.Struct):
+    url: str | None = None
+    title: str | None = None
+    document_title: str | None = None
+    cited_text: str | None = None
+    document_index: int | None = None
+    file_id: str | None = None
+
+
+class _Message(msgspec.Struct):
+    type: str = ""
+    id: str = ""
+    model: str = ""
+    content: list[msgspec.Raw] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: StopDetails | None = None
+    usage: WireUsage | None = None
+
+
+_MESSAGE = msgspec.json.Decoder(_Message)
+_TAG = msgspec.json.Decoder(Tag)
+_TEXT = msgspec.json.Decoder(TextBlock)
+_THINKING = msgspec.json.Decoder(ThinkingBlock)
+_REDACTED = msgspec.json.Decoder(RedactedBlock)
+_TOOL_USE = msgspec.json.Decoder(ToolUseBlock)
+_WHOLE = msgspec.json.Decoder(dict[str, Any])
+
+
+def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
+    """Read a complete answer.
+
+    Raises `ReportedError` for an error object under a good status, `MalformedResponseError` for what is no message.
+    """
+    message = json.decode(response.body, _MESSAGE, what="the answer")
+    if message.type == "error":
+        raise reported_error(response.body)
+    if message.content is None:
+        raise MalformedResponseError("the answer is JSON, but no message: it has no content")
+    parts = [part for block in message.content if (part := parse_block(block)) is not None]
+    declined = refusal_of(message.stop_details)
+    return ChatResponse(
+        id=message.id,
+        model=message.model or target.model,
+        provider=target.provider,
+        choices=[
+            Choice(
+                message=AssistantMessage(parts=[*parts, RefusalPart(refusal=declined)] if declined else parts),
+                finish_reason=finish_reason_of(message.stop_reason),
+                native_finish_reason=message.stop_reason,
+                stop_sequence=message.stop_sequence,
+            )
+        ],
+        usage=usage_of(message.usage),
+        service_tier=message.usage.service_tier if message.usage is not None else None,
+        raw=response.body,
+    )
+
+
+def parse_block(block: msgspec.Raw | bytes) -> Part | None:
+    """Read one block of content. `None`: it is empty (and Anthropic does not take empty text back)."""
+    read = _READERS.get(json.decode(block, _TAG, what="a block of the answer").type, _read_opaque)
+    return read(block)
+
+
+def finish_reason_of(stop_reason: str | None) -> FinishReason | None:
+    """Give our word for a stop reason; new ones are `unknown`."""
+    return None if stop_reason is None else _FINISH_REASONS.get(stop_reason, "unknown")
+
+
+def refusal_of(details: StopDetails | None) -> str | None:
+    """Give the provider's explanation of a refusal, if there is one."""
+    return details.explanation if details is not None and details.type == "refusal" else None
+
+
+def usage_of(wire: WireUsage | None) -> Usage | None:
+    """Count by our convention: input includes the cache, output includes thinking.
+
+    The making of a summary (an iteration of type `compaction`) is billed at the model's price and not in Anthropic's
+    totals; it is in ours. An advisor's iterations are another model's, with other prices, and are left out of both.
+    """
+    if wire is None:
+        return None
+    cache_read = wire.cache_read_input_tokens or 0
+    cache_write = wire.cache_creation_input_tokens or 0
+    uncached = wire.input_tokens or 0
+    output = wire.output_tokens or 0
+    for summary in wire.iterations or ():
+        if summary.type == "compaction":
+            cache_read += summary.cache_read_input_tokens or 0
+            cache_write += summary.cache_creation_input_tokens or 0
+            uncached += summary.input_tokens or 0
+            output += summary.output_tokens or 0
+    details = wire.output_tokens_details
+    hourly = wire.cache_creation
+    return Usage(
+        input_tokens=uncached + cache_read + cache_write,
+        output_tokens=output,
+        cache_read_tokens=cache_read,
+        cache_write_tokens=cache_write,
+        cache_write_1h_tokens=(hourly and hourly.ephemeral_1h_input_tokens) or 0,
+        reasoning_tokens=(details and details.thinking_tokens) or 0,
+        server_tool_calls=sum(count for count in (wire.server_tool_use or {}).values() if isinstance(count, int)),
+    )
+
+
+def citation_of(native: dict[str, Any]) -> Citation:
+    """Read a citation. The native object stands beside our words, to be sent back unchanged.
+
+    Anthropic's offsets are places in the source; ours are places in the answer, so they stay empty.
+    """
+    try:
+        place = msgspec.convert(native, _CitedPlace)
+    except msgspec.ValidationError:
+        place = _CitedPlace()  # a kind of citation that we do not know
+    return Citation(
+        url=place.url,
+        title=place.title or place.document_title,
+        text=place.cited_text,
+        document_index=place.document_index,
+        file_id=place.file_id,
+        provider=DIALECT,
+        native=native,
+    )
+
+
+def opaque_of(block: dict[str, Any]) -> OpaquePart:
+    """Keep a block whole."""
+    return OpaquePart(provider=DIALECT, kind=str(block.get("type", "")), data=block)
+
+
+def _read_text(block: msgspec.Raw | bytes) -> Part | None:
+    read = json.decode(block, _TEXT, what="a text block")
+    citations = [citation_of(native) for native in read.citations or ()] or None
+    return TextPart(text=read.text, citations=citations) if read.text or citations else None
+
+
+def _read_thinking(block: msgspec.Raw | bytes) -> Part | None:
+    read = json.decode(block, _THINKING, what="a thinking block")
+    if not (read.thinking or read.signature):
+        return None
+    return ReasoningPart(text=read.thinking, signature=read.signature or None, provider=DIALECT)
+
+
+def _read_redacted(block: msgspec.Raw | bytes) -> Part:
+    read = json.decode(block, _REDACTED, what="a redacted thinking block")
+    return ReasoningPart(redacted=read.data, provider=DIALECT)
+
+
+def _read_tool_use(block: msgspec.Raw | bytes) -> Part:
+    read = json.decode(block, _TOOL_USE, what="a tool use block")
+    state = read.state
+    return ToolCall(
+        id=read.id,
+        name=read.name,
+        arguments=arguments_of(read.input),
+        signature=state,
+        provider=state and DIALECT,
+    )
+
+
+def _read_opaque(block: msgspec.Raw | bytes) -> Part:
+    return opaque_of(json.decode(block, _WHOLE, what="a block of the answer"))
+
+
+def arguments_of(value: msgspec.Raw) -> str:
+    """Give a tool's input as the model wrote it."""
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError as error:
+        raise MalformedResponseError("a tool's input is not UTF-8") from error
+
+
+_READERS: Mapping[str, Callable[[msgspec.Raw | bytes], Part | None]] = {
+    "text": _read_text,
+    "thinking": _read_thinking,
+    "redacted_thinking": _read_redacted,
+    "tool_use": _read_tool_use,
+}

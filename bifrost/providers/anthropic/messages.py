@@ -1,0 +1,555 @@
+"""Anthropic's Messages request: https://platform.claude.com/docs/en/api/messages.
+
+What Anthropic cannot say raises `UnsupportedError` where leaving it out would change the meaning; an option that only
+tunes is left out with a warning that names it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError, UnsupportedError
+from bifrost.providers.anthropic.answer import DIALECT
+from bifrost.providers.base import Built
+from bifrost.providers.extra import merge_extra
+from bifrost.schema.chat import ChatRequest, Reasoning, WebSearch
+from bifrost.schema.content import (
+    AudioPart,
+    CacheMark,
+    FilePart,
+    ImagePart,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from bifrost.schema.messages import Message
+from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.wire import json
+from bifrost.wire.http import HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bifrost.providers.base import Target
+
+DEFAULT_MAX_TOKENS = 4096
+"""Sent when the caller gives no `max_tokens`, which Anthropic requires: the most that every model of theirs allows.
+
+A thinking budget comes on top. An answer that is cut by it has the finish reason `length`.
+"""
+
+_NO_PLACE: Mapping[str, str] = {
+    "presence_penalty": "",
+    "frequency_penalty": "",
+    "seed": "",
+    "logit_bias": "",
+    "safety_identifier": "; `user` is sent as metadata.user_id",
+    "store": "",
+    "verbosity": "",
+    "prompt_cache_key": "; mark what to cache with `cache=CacheMark()`",
+    "prompt_cache_retention": "; mark what to cache with `cache=CacheMark(ttl=...)`",
+    "prediction": "",
+}
+"""Options that only tune, and what to do instead."""
+
+_SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
+_MODES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
+_ROLES: Mapping[str, str] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "user",
+}
+_UNMARKABLE = ("thinking", "redacted_thinking")
+
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
+_FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STATE = msgspec.json.Decoder(dict[str, Any])
+
+
+def build_messages(request: ChatRequest, target: Target) -> Built:
+    """Make the HTTP request of a chat.
+
+    Raises `InvalidRequestError` for what is wrong in itself (a tool's arguments that are no JSON object, a picture
+    without a source), `UnsupportedError` for what Anthropic has no words for.
+    """
+    _refuse_unsayable(request)
+    warnings = _left_out(request)
+    system, messages = _conversation(request.messages, warnings)
+    body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request), "messages": messages}
+    if system:
+        body["system"] = system
+    if target.stream:
+        body["stream"] = True
+    body |= _sampling(request, warnings)
+    body |= _output(request, warnings)
+    body |= _tools(request, target, warnings)
+    body |= _account(request, warnings)
+    headers = {"content-type": "application/json"}
+    extra = dict((request.extra or {}).get(target.provider) or {})
+    if "stream" in extra:
+        raise InvalidRequestError('extra: "stream" is not set there; stream_chat() streams, chat() does not')
+    betas = extra.pop("betas", None)
+    if betas:
+        headers["anthropic-beta"] = _betas(betas)
+    merge_extra(body, {target.provider: extra}, target)
+    return Built(
+        request=HttpRequest(
+            method="POST", path="/v1/messages", headers=headers, body=json.encode(body), source=request
+        ),
+        warnings=list(dict.fromkeys(warnings)),
+    )
+
+
+# --- options
+
+
+def _refuse_unsayable(request: ChatRequest) -> None:
+    if request.n is not None and request.n != 1:
+        raise _unsupported("gives one answer per request, so n must be 1; send the request several times")
+    if request.logprobs or request.top_logprobs is not None:
+        raise _unsupported("gives no log probabilities; leave out logprobs and top_logprobs")
+    if request.audio is not None or (request.modalities is not None and set(request.modalities) != {"text"}):
+        raise _unsupported("answers in text only; leave out audio and modalities")
+    if request.response_format is not None and request.response_format.type == "json_object":
+        raise _unsupported('has no "any JSON object" mode; give a schema with response_format type "json_schema"')
+
+
+def _left_out(request: ChatRequest) -> list[str]:
+    warnings = [
+        f"{name} was left out: Anthropic has no such option{hint}"
+        for name, hint in _NO_PLACE.items()
+        if getattr(request, name) is not None
+    ]
+    if request.stream_options is not None and request.stream_options.include_obfuscation is not None:
+        warnings.append("stream_options.include_obfuscation was left out: Anthropic has no such option")
+    return warnings
+
+
+def _max_tokens(request: ChatRequest) -> int:
+    if request.max_tokens is not None:
+        return request.max_tokens
+    budget = request.reasoning.max_tokens if request.reasoning is not None else None
+    return DEFAULT_MAX_TOKENS + (budget or 0)
+
+
+def _sampling(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if request.temperature is not None:
+        body["temperature"] = min(request.temperature, 1.0)
+        if request.temperature > 1:
+            warnings.append(f"temperature {request.temperature:g} was sent as 1: Anthropic's range ends there")
+    if request.top_p is not None:
+        body["top_p"] = request.top_p
+    if request.top_k is not None:
+        body["top_k"] = request.top_k
+    if request.stop:
+        body["stop_sequences"] = request.stop
+    return body
+
+
+def _output(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    effort = request.reasoning.effort if request.reasoning is not None else None
+    if effort == "minimal":
+        config["effort"] = "low"
+        warnings.append("reasoning.effort 'minimal' was sent as 'low': Anthropic's scale begins there")
+    elif effort is not None and effort != "none":
+        config["effort"] = effort
+    wanted = request.response_format
+    if wanted is not None and wanted.type == "json_schema":
+        if wanted.schema is None:
+            raise InvalidRequestError("response_format is of type json_schema but has no schema")
+        if wanted.description is not None:
+            warnings.append("response_format.description was left out: write it into the schema")
+        config["format"] = {"type": "json_schema", "schema": wanted.schema}
+    body: dict[str, Any] = {"output_config": config} if config else {}
+    thinking = _thinking(request.reasoning)
+    return {**body, "thinking": thinking} if thinking else body
+
+
+def _thinking(reasoning: Reasoning | None) -> dict[str, Any]:
+    if reasoning is None:
+        return {}
+    if reasoning.effort == "none" or reasoning.enabled is False:
+        return {"type": "disabled"}
+    if reasoning.max_tokens is not None:
+        thinking: dict[str, Any] = {"type": "enabled", "budget_tokens": reasoning.max_tokens}
+    elif reasoning.enabled or reasoning.display is not None:
+        thinking = {"type": "adaptive"}
+    else:
+        return {}
+    return thinking if reasoning.display is None else {**thinking, "display": reasoning.display}
+
+
+def _account(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    metadata = dict(request.metadata or {})
+    user = metadata.pop("user_id", None) if request.user is None else request.user
+    if user is not None:
+        body["metadata"] = {"user_id": user}
+    if metadata:
+        warnings.append(f"metadata {sorted(metadata)} was left out: Anthropic takes user_id only")
+    if request.service_tier is not None:
+        tier = _SERVICE_TIERS.get(request.service_tier)
+        if tier is None:
+            warnings.append(f"service_tier {request.service_tier!r} was left out: Anthropic knows auto, standard_only")
+        else:
+            body["service_tier"] = tier
+    return body
+
+
+def _betas(names: object) -> str:
+    try:
+        text = ",".join(msgspec.convert(names, list[str]))
+    except msgspec.ValidationError:
+        text = ""
+    if not _HEADER_VALUE.fullmatch(text):
+        raise InvalidRequestError('extra: "betas" must be a list of names, as in {"anthropic": {"betas": ["name-1"]}}')
+    return text
+
+
+# --- tools
+
+
+def _tools(request: ChatRequest, target: Target, warnings: list[str]) -> dict[str, Any]:
+    tools = [_tool(tool, target) for tool in request.tools or ()]
+    choice = request.tool_choice or ToolChoice()
+    if choice.mode not in _MODES:
+        raise InvalidRequestError(f"tool_choice: mode {choice.mode!r} is none of {', '.join(_MODES)}")
+    if choice.allowed is not None:
+        tools = _narrowed(tools, choice.allowed, warnings)
+    if request.web_search is not None:
+        tools.append(_web_search(request.web_search, warnings))
+    if not tools:
+        if choice.mode in {"required", "tool"}:
+            raise InvalidRequestError(f"tool_choice is {choice.mode!r}, but the request has no tools")
+        return {}
+    wire: dict[str, Any] = {"type": _MODES[choice.mode]}
+    if choice.mode == "tool":
+        if choice.name is None:
+            raise InvalidRequestError("tool_choice is 'tool' but names no tool; set its name")
+        wire["name"] = choice.name
+    if request.parallel_tool_calls is False and choice.mode != "none":
+        wire["disable_parallel_tool_use"] = True
+    given = request.tool_choice is not None or len(wire) > 1
+    return {"tools": tools, "tool_choice": wire} if given else {"tools": tools}
+
+
+def _tool(tool: Tool | ProviderTool, target: Target) -> dict[str, Any]:
+    match tool:
+        case ProviderTool():
+            if tool.provider not in {None, DIALECT, target.provider}:
+                raise _unsupported(f"cannot run {tool.provider}'s tool {tool.definition.get('type', '')!r}")
+            return tool.definition
+        case Tool(kind="custom"):
+            raise _unsupported(f"has no tools that take free text, as {tool.name!r} does; give it JSON parameters")
+        case Tool():
+            wire: dict[str, Any] = {"name": tool.name}
+            if tool.description is not None:
+                wire["description"] = tool.description
+            wire["input_schema"] = {"type": "object", "properties": {}} if tool.parameters is None else tool.parameters
+            if tool.strict is not None:
+                wire["strict"] = tool.strict
+            return _marked(wire, tool.cache)
+
+
+def _narrowed(tools: list[dict[str, Any]], allowed: Sequence[str], warnings: list[str]) -> list[dict[str, Any]]:
+    unknown = sorted(set(allowed) - {tool.get("name") for tool in tools})
+    if unknown:
+        raise InvalidRequestError(f"tool_choice allows {unknown}, which are not among the request's tools")
+    kept = [tool for tool in tools if tool.get("name") in allowed]
+    if len(kept) < len(tools):
+        warnings.append("tool_choice.allowed: the other tools were left out of the request, Anthropic cannot mask them")
+    return kept
+
+
+def _web_search(search: WebSearch, warnings: list[str]) -> dict[str, Any]:
+    wire: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
+    for name in ("max_uses", "allowed_domains", "blocked_domains"):
+        value = getattr(search, name)
+        if value is not None:
+            wire[name] = value
+    if search.user_location is not None:
+        wire["user_location"] = {"type": "approximate", **msgspec.to_builtins(search.user_location)}
+    if search.context_size is not None:
+        warnings.append("web_search.context_size was left out: Anthropic has no such option")
+    return wire
+
+
+# --- messages
+
+
+def _conversation(
+    messages: Sequence[Message], warnings: list[str]
+) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
+    """Part the system prompt from the turns; neighbours of one role become one turn, as Anthropic reads them anyway."""
+    system: list[Message] = []
+    turns: list[dict[str, Any]] = []
+    for place, message in enumerate(messages):
+        where = f"messages[{place}]"
+        role = _ROLES.get(message.role)
+        if role is None:
+            raise InvalidRequestError(f"{where}: role {message.role!r} is none of {', '.join(_ROLES)}")
+        if message.name is not None and message.role != "tool":
+            warnings.append(f"{where}: name was left out: Anthropic has no names of participants")
+        if role == "system" and not (turns and _speaks_natively(message)):
+            if turns:
+                warnings.append(f"{where}: a system message amid the conversation was moved to the system prompt")
+            system.append(message)
+            continue
+        content = (
+            _tool_result(message, where, warnings) if message.role == "tool" else _content(message, where, warnings)
+        )
+        if content:
+            _add(turns, role, content)
+        elif role == "assistant":
+            warnings.append(f"{where}: an assistant message without content was left out")
+        else:
+            raise InvalidRequestError(f"{where}: the {message.role} message has no content")
+    if not messages:
+        raise InvalidRequestError("the request has no messages; give at least one")
+    if not turns:
+        raise _unsupported("needs a user message beside the system prompt")
+    return _system(system, warnings), turns
+
+
+def _speaks_natively(message: Message) -> bool:
+    # Models that take system messages amid the conversation are few, and only the caller knows them:
+    # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages. Anthropic's own blocks
+    # (`tool_addition`, or text as an `OpaquePart`) say so, and have no other place.
+    return any(isinstance(part, OpaquePart) and part.provider == DIALECT for part in message.parts)
+
+
+def _system(messages: list[Message], warnings: list[str]) -> str | list[dict[str, Any]]:
+    if len(messages) == 1 and isinstance(messages[0].content, str) and messages[0].cache is None:
+        return messages[0].content
+    blocks: list[dict[str, Any]] = []
+    for message in messages:
+        for part in message.parts:
+            if not isinstance(part, TextPart | OpaquePart):
+                raise _unsupported("takes text only in a system message")
+        content = _content(message, "the system prompt", warnings)
+        blocks += _as_blocks(content)
+    return blocks
+
+
+def _add(turns: list[dict[str, Any]], role: str, content: str | list[dict[str, Any]]) -> None:
+    last = turns[-1] if turns else None
+    if last is None or last["role"] != role:
+        turns.append({"role": role, "content": content})
+        return
+    blocks = [*_as_blocks(last["content"]), *_as_blocks(content)]
+    # Results must open the turn that follows the calls:
+    # https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls
+    blocks.sort(key=lambda block: block.get("type") != "tool_result")
+    last["content"] = blocks
+
+
+def _as_blocks(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _content(message: Message, where: str, warnings: list[str]) -> str | list[dict[str, Any]]:
+    if isinstance(message.content, str) and message.cache is None:
+        return message.content if message.content.strip() else ""
+    blocks = [block for part in message.parts if (block := _block(part, where, warnings)) is not None]
+    if message.cache is not None:
+        _mark_end(blocks, message.cache, where, warnings)
+    return blocks
+
+
+def _tool_result(message: Message, where: str, warnings: list[str]) -> list[dict[str, Any]]:
+    if not message.tool_call_id:
+        raise InvalidRequestError(f"{where}: the tool's result does not say which call it answers; set tool_call_id")
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
+    if isinstance(message.content, str):
+        block["content"] = message.content
+    elif message.content is not None:
+        block["content"] = [told for part in message.parts if (told := _block(part, where, warnings)) is not None]
+    if message.is_error:
+        block["is_error"] = True
+    return [_marked(block, message.cache)]
+
+
+def _mark_end(blocks: list[dict[str, Any]], mark: CacheMark, where: str, warnings: list[str]) -> None:
+    for place in range(len(blocks) - 1, -1, -1):
+        if blocks[place].get("type") not in _UNMARKABLE:
+            blocks[place] = _marked(blocks[place], mark)
+            return
+    warnings.append(f"{where}: cache was left out: the message has nothing that can be marked")
+
+
+def _marked(block: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
+    if mark is None:
+        return block
+    control = {"type": "ephemeral"} if mark.ttl is None else {"type": "ephemeral", "ttl": mark.ttl}
+    return {**block, "cache_control": control}
+
+
+# --- parts
+
+
+def _block(part: Part, where: str, warnings: list[str]) -> dict[str, Any] | None:
+    """Give the block of a part; `None` for one that has no place here, which a warning tells."""
+    match part:
+        case TextPart():
+            return _text(part, where, warnings)
+        case ImagePart():
+            return _image(part, where, warnings)
+        case FilePart():
+            return _document(part, where)
+        case ToolCall():
+            return _tool_use(part, where)
+        case ReasoningPart():
+            return _reasoning(part, where, warnings)
+        case OpaquePart():
+            if part.provider == DIALECT:
+                return part.data
+            warnings.append(f"{where}: {part.provider}'s own block {part.kind!r} was left out")
+            return None
+        case RefusalPart():
+            return {"type": "text", "text": part.refusal} if part.refusal else None
+        case AudioPart():
+            if not part.transcript:
+                raise _unsupported(f"takes no sound ({where}); send its text")
+            warnings.append(f"{where}: sound was left out, its transcript sent")
+            return {"type": "text", "text": part.transcript}
+
+
+def _text(part: TextPart, where: str, warnings: list[str]) -> dict[str, Any] | None:
+    if not part.text.strip() and not part.citations:
+        return None  # Anthropic refuses blank text, its models' own included
+    block: dict[str, Any] = {"type": "text", "text": part.text}
+    if part.citations:
+        native = [cited.native for cited in part.citations if cited.provider == DIALECT and cited.native is not None]
+        if len(native) < len(part.citations):
+            warnings.append(f"{where}: citations that are not Anthropic's were left out")
+        if native:
+            block["citations"] = native
+    return _marked(block, part.cache)
+
+
+def _image(part: ImagePart, where: str, warnings: list[str]) -> dict[str, Any]:
+    if part.detail not in {None, "auto"}:
+        warnings.append(f"{where}: an image's detail was left out: Anthropic has no such option")
+    media_type, data = _inline(part)
+    if part.file_id is not None:
+        source = {"type": "file", "file_id": part.file_id}
+    elif data is not None:
+        if media_type is None:
+            raise InvalidRequestError(f"{where}: the image has data but no media_type (image/png, say)")
+        source = {"type": "base64", "media_type": media_type, "data": data}
+    elif part.url is not None:
+        source = {"type": "url", "url": part.url}
+    else:
+        raise InvalidRequestError(f"{where}: the image has no source; give url, data with media_type, or file_id")
+    return _marked({"type": "image", "source": source}, part.cache)
+
+
+def _inline(part: ImagePart | FilePart) -> tuple[str | None, str | None]:
+    """Give media type and base64 data; they may stand in a `data:` URL, which Anthropic does not read."""
+    found = _DATA_URL.fullmatch(part.url) if part.data is None and part.url is not None else None
+    return (found[1], found[2]) if found is not None else (part.media_type, part.data)
+
+
+def _document(part: FilePart, where: str) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "document", "source": _document_source(part, where)}
+    if part.filename is not None:
+        block["title"] = part.filename
+    if part.context is not None:
+        block["context"] = part.context
+    if part.citations is not None:
+        block["citations"] = {"enabled": part.citations}
+    return _marked(block, part.cache)
+
+
+def _document_source(part: FilePart, where: str) -> dict[str, Any]:
+    if part.file_id is not None:
+        return {"type": "file", "file_id": part.file_id}
+    if part.text is not None:
+        return {"type": "text", "media_type": "text/plain", "data": part.text}
+    media_type, data = _inline(part)
+    if data is not None:
+        return _data_source(data, media_type, where)
+    if part.url is not None:
+        return {"type": "url", "url": part.url}
+    raise InvalidRequestError(f"{where}: the file has no source; give url, data with media_type, text, or file_id")
+
+
+def _data_source(data: str, media_type: str | None, where: str) -> dict[str, Any]:
+    if media_type is None:
+        raise InvalidRequestError(f"{where}: the file has data but no media_type (application/pdf, say)")
+    if media_type == "application/pdf":
+        return {"type": "base64", "media_type": media_type, "data": data}
+    if not media_type.startswith("text/"):
+        raise _unsupported(f"reads documents as PDF or text, not as {media_type} ({where})")
+    try:
+        text = b64decode(data, validate=True).decode()
+    except ValueError as error:
+        raise InvalidRequestError(f"{where}: the file's data is not base64 of UTF-8 text") from error
+    return {"type": "text", "media_type": "text/plain", "data": text}
+
+
+def _reasoning(part: ReasoningPart, where: str, warnings: list[str]) -> dict[str, Any] | None:
+    if part.provider != DIALECT:
+        warnings.append(f"{where}: reasoning of another provider was left out")
+        return None
+    if part.redacted is not None:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    if part.signature is None:
+        # A thought without its signature (a stream that was cut) would be refused.
+        warnings.append(f"{where}: reasoning without a signature was left out")
+        return None
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def _tool_use(call: ToolCall, where: str) -> dict[str, Any]:
+    if call.kind == "custom":
+        raise _unsupported(f"has no tools that take free text, as {call.name!r} does ({where})")
+    if not call.id:
+        raise InvalidRequestError(f"{where}: the call of tool {call.name!r} has no id for its result to name")
+    block = {"type": "tool_use", "id": _id(call.id), "name": call.name, "input": _input(call, where)}
+    return _marked({**block, **_state(call, where)}, call.cache)
+
+
+def _input(call: ToolCall, where: str) -> msgspec.Raw:
+    """Give the arguments as they are: the model's text, neither parsed nor written anew."""
+    text = call.arguments.strip() or "{}"
+    try:
+        raw = text.encode()
+        _OBJECT.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"{where}: the arguments of tool {call.name!r} are no JSON object ({error}); "
+            "Anthropic takes nothing else, so correct them in the history"
+        ) from error
+    return msgspec.Raw(raw)
+
+
+def _state(call: ToolCall, where: str) -> dict[str, Any]:
+    if call.provider != DIALECT or call.signature is None:
+        return {}
+    try:
+        return _STATE.decode(call.signature)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InvalidRequestError(f"{where}: the signature of tool call {call.id!r} was changed: {error}") from error
+
+
+def _id(call_id: str) -> str:
+    # Other providers' ids hold characters ("functions.add:0") that Anthropic's pattern ^[a-zA-Z0-9_-]+$ refuses.
+    return _FOREIGN_ID.sub("_", call_id)
+
+
+def _unsupported(reason: str) -> UnsupportedError:
+    return UnsupportedError(f"Anthropic {reason}")

@@ -1,0 +1,291 @@
+"""Anthropic's event stream, decoded: https://platform.claude.com/docs/en/build-with-claude/streaming.
+
+A chunk's `delta.block` is the number of Anthropic's content block; tool calls are numbered among themselves, as
+OpenAI does. Blocks that we have no word for come whole, as a part, when they end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from bifrost.errors import MalformedResponseError
+from bifrost.providers.anthropic.answer import (
+    DIALECT,
+    StopDetails,
+    Tag,
+    WireUsage,
+    citation_of,
+    finish_reason_of,
+    opaque_of,
+    parse_block,
+    refusal_of,
+    usage_of,
+)
+from bifrost.providers.anthropic.errors import reported_error
+from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
+from bifrost.schema.content import OpaquePart, ReasoningPart, TextPart, ToolCall
+from bifrost.wire import json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bifrost.providers.base import Ending, Target
+    from bifrost.schema.usage import Usage
+    from bifrost.wire.sse import SseEvent
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    type: str = ""
+    text: str = ""
+    thinking: str = ""
+    partial_json: str = ""
+    signature: str = ""
+    citation: dict[str, Any] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: StopDetails | None = None
+
+
+class _Start(msgspec.Struct, frozen=True):
+    id: str = ""
+    model: str = ""
+    usage: WireUsage | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    index: int = 0
+    delta: _Delta = _Delta()
+    message: _Start = _Start()
+    content_block: msgspec.Raw = msgspec.Raw(b"null")
+    usage: WireUsage | None = None
+
+
+class _Tagged(msgspec.Struct):
+    delta: Tag
+
+
+class _ForeignDelta(msgspec.Struct):
+    delta: dict[str, Any]
+    index: int = 0
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_TAG = msgspec.json.Decoder(Tag)
+_TAGGED = msgspec.json.Decoder(_Tagged)
+_FOREIGN_DELTA = msgspec.json.Decoder(_ForeignDelta)
+_INPUT = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Call:
+    """A call of a caller's tool while it comes."""
+
+    def __init__(self, number: int, given: str) -> None:
+        self.number = number
+        self.given = given
+        """The input that the block began with: all there is when no piece follows."""
+        self.written = False
+
+
+class _Opaque:
+    """A block of the provider's own while it comes."""
+
+    def __init__(self, block: dict[str, Any]) -> None:
+        self.block = block
+        self.input: list[str] = []
+
+    def finished(self) -> OpaquePart:
+        written = "".join(self.input)
+        if written:
+            try:
+                self.block["input"] = json.decode(written.encode(), _INPUT, what="a server tool's input")
+            except MalformedResponseError:
+                # The answer was cut within the input (max_tokens). The block still says what was called.
+                return opaque_of(self.block)
+        return opaque_of(self.block)
+
+
+class MessagesDecoder:
+    """Decode the stream of one message."""
+
+    def __init__(self, target: Target) -> None:
+        self.done = False
+        self._id = ""
+        self._model = target.model
+        self._usage: WireUsage | None = None
+        self._held: Usage | None = None
+        self._open: dict[int, _Call | _Opaque] = {}
+        self._calls = 0
+        self._blocks = 0
+        self._finished = False
+
+    def feed(self, event: SseEvent) -> Sequence[Chunk]:
+        """Take an event, give its chunks; kinds of events and deltas that are not known give none.
+
+        Raises `ReportedError` for an error event, `MalformedResponseError` for what is no JSON or has no known shape.
+        """
+        if self.done:
+            return ()
+        try:
+            wire = json.decode(event.data, _EVENT, what="an event of the stream")
+        except MalformedResponseError:
+            chunks = self._feed_foreign(event)
+            if chunks is None:
+                raise
+            return chunks
+        read = self._EVENTS.get(wire.type or event.event or "")
+        return read(self, wire, event.data) if read is not None else ()
+
+    def finish(self) -> Ending:
+        """Say how the stream ended."""
+        if self.done:
+            return "complete"
+        return "unmarked" if self._finished else "cut"
+
+    def _feed_foreign(self, event: SseEvent) -> Sequence[Chunk] | None:
+        """Take what uses our field names for something else. `None`: it is no JSON, or an event that we should know."""
+        if not event.data:
+            return ()
+        kind = json.decode(event.data, _TAG, what="an event of the stream").type or event.event
+        if kind not in self._EVENTS:
+            return ()
+        if kind != "content_block_delta":
+            return None
+        known = json.decode(event.data, _TAGGED, what="a content_block_delta event").delta.type in self._DELTAS
+        return None if known else self._extend(event.data)
+
+    def _chunk(self, delta: Delta) -> list[Chunk]:
+        # Usage commits a stream, so message_start's waits for the first content.
+        usage, self._held = self._held, None
+        return [Chunk(id=self._id, model=self._model, choices=[ChunkChoice(delta=delta)], usage=usage)]
+
+    def _start_message(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
+        self._id = wire.message.id
+        self._model = wire.message.model or self._model
+        self._usage = wire.message.usage
+        self._held = usage_of(self._usage)
+        tier = self._usage.service_tier if self._usage is not None else None
+        choice = ChunkChoice(delta=Delta(role="assistant"))
+        return [Chunk(id=self._id, model=self._model, choices=[choice], service_tier=tier)]
+
+    def _start_block(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
+        index = wire.index
+        self._blocks = index + 1
+        match parse_block(wire.content_block):
+            case TextPart() as part:
+                return self._chunk(Delta(content=part.text, citations=part.citations, block=index))
+            case ReasoningPart(redacted=str()) as part:
+                return self._chunk(Delta(part=part, block=index))
+            case ReasoningPart() as part:
+                thought = Delta(reasoning=part.text, signature=part.signature, provider=DIALECT, block=index)
+                return self._chunk(thought)
+            case ToolCall() as call:
+                return self._start_call(index, call)
+            case OpaquePart() as part:
+                self._open[index] = _Opaque(part.data)
+            case _:
+                pass  # a text or a thought that begins empty, as they do
+        return ()
+
+    def _start_call(self, index: int, call: ToolCall) -> Sequence[Chunk]:
+        self._open[index] = _Call(self._calls, call.arguments)
+        piece = ToolCallDelta(index=self._calls, id=call.id, name=call.name, signature=call.signature)
+        self._calls += 1
+        return self._chunk(Delta(tool_calls=[piece], provider=call.provider, block=index))
+
+    def _feed_delta(self, wire: _Event, data: bytes) -> Sequence[Chunk]:
+        read = self._DELTAS.get(wire.delta.type)
+        if read is None:
+            return self._extend(data)
+        return read(self, wire.index, wire.delta)
+
+    def _feed_text(self, index: int, delta: _Delta) -> Sequence[Chunk]:
+        return self._chunk(Delta(content=delta.text, block=index)) if delta.text else ()
+
+    def _feed_thinking(self, index: int, delta: _Delta) -> Sequence[Chunk]:
+        return self._chunk(Delta(reasoning=delta.thinking, provider=DIALECT, block=index)) if delta.thinking else ()
+
+    def _feed_signature(self, index: int, delta: _Delta) -> Sequence[Chunk]:
+        return self._chunk(Delta(signature=delta.signature, provider=DIALECT, block=index)) if delta.signature else ()
+
+    def _feed_citation(self, index: int, delta: _Delta) -> Sequence[Chunk]:
+        if delta.citation is None:
+            return ()
+        return self._chunk(Delta(citations=[citation_of(delta.citation)], block=index))
+
+    def _feed_input(self, index: int, delta: _Delta) -> Sequence[Chunk]:
+        match self._open.get(index):
+            case _Opaque() as opaque:
+                opaque.input.append(delta.partial_json)
+            case _Call() as call if delta.partial_json:
+                call.written = True
+                piece = ToolCallDelta(index=call.number, arguments=delta.partial_json)
+                return self._chunk(Delta(tool_calls=[piece], block=index))
+            case _Call():
+                pass
+            case None:
+                raise MalformedResponseError(f"the stream has input for block {index}, which is no tool's")
+        return ()
+
+    def _extend(self, data: bytes) -> Sequence[Chunk]:
+        """Put the fields of a delta that we do not know into the block, if that is one we keep whole.
+
+        `compaction_delta`, the one such delta that is documented, brings its fields complete.
+        """
+        foreign = json.decode(data, _FOREIGN_DELTA, what="a content_block_delta event")
+        opaque = self._open.get(foreign.index)
+        if isinstance(opaque, _Opaque):
+            opaque.block |= {name: value for name, value in foreign.delta.items() if name != "type"}
+        return ()
+
+    def _stop_block(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
+        match self._open.pop(wire.index, None):
+            case _Opaque() as opaque:
+                return self._chunk(Delta(part=opaque.finished(), block=wire.index))
+            case _Call(written=False) as call:
+                piece = ToolCallDelta(index=call.number, arguments=call.given)
+                return self._chunk(Delta(tool_calls=[piece], block=wire.index))
+            case _:
+                return ()
+
+    def _end_message(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
+        if wire.usage is not None:
+            self._usage = self._usage.updated(wire.usage) if self._usage is not None else wire.usage
+        self._held = None
+        ending = wire.delta
+        self._finished = self._finished or ending.stop_reason is not None
+        declined = refusal_of(ending.stop_details)
+        choice = ChunkChoice(
+            delta=Delta(refusal=declined, block=None if declined is None else self._blocks),
+            finish_reason=finish_reason_of(ending.stop_reason),
+            native_finish_reason=ending.stop_reason,
+            stop_sequence=ending.stop_sequence,
+        )
+        return [Chunk(id=self._id, model=self._model, choices=[choice], usage=usage_of(self._usage))]
+
+    def _stop_message(self, _wire: _Event, _data: bytes) -> Sequence[Chunk]:
+        self.done = True
+        return ()
+
+    def _fail(self, _wire: _Event, data: bytes) -> Sequence[Chunk]:
+        raise reported_error(data)
+
+    _EVENTS: ClassVar[dict[str, Callable[[MessagesDecoder, _Event, bytes], Sequence[Chunk]]]] = {
+        "content_block_delta": _feed_delta,
+        "content_block_start": _start_block,
+        "content_block_stop": _stop_block,
+        "message_start": _start_message,
+        "message_delta": _end_message,
+        "message_stop": _stop_message,
+        "error": _fail,
+    }
+
+    _DELTAS: ClassVar[dict[str, Callable[[MessagesDecoder, int, _Delta], Sequence[Chunk]]]] = {
+        "text_delta": _feed_text,
+        "input_json_delta": _feed_input,
+        "thinking_delta": _feed_thinking,
+        "signature_delta": _feed_signature,
+        "citations_delta": _feed_citation,
+    }

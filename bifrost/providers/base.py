@@ -1,0 +1,129 @@
+"""What a provider is: a row of values, with a codec for each of its endpoints. Pure: no clock, socket, key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+import attrs
+import msgspec
+
+from bifrost.wire.auth import BEARER, Auth
+from bifrost.wire.http import HttpRequest, HttpResponse
+from bifrost.wire.sse import SseEvent, SseParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bifrost.schema.chunks import Chunk
+    from bifrost.schema.structured import StructuredMode
+
+Endpoint: TypeAlias = Literal["chat", "embeddings", "models"]
+"""An operation of ours; a provider has those that stand in its `codecs` table."""
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What a codec may know of where its request goes."""
+
+    provider: str
+    model: str
+    """The provider's own name of the model, aliases resolved."""
+    stream: bool = False
+    settings: Any = None
+    """The key's provider-specific settings, a class of the dialect's file."""
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A wire request, and what was mapped or left out to make it (ends on the answer's `warnings`)."""
+
+    request: HttpRequest
+    warnings: list[str] = []
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """An error in a provider's words, dialect removed. `retry_after` is a wait named in the body, in seconds."""
+
+    message: str
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+
+
+class ReportedError(Exception):
+    """The provider reports an error where an answer should stand: inside a 200, or as an event of a stream.
+
+    Raised by codecs for the engine, which turns it into a `BifrostError`; it never reaches a caller.
+    """
+
+    def __init__(self, body: ErrorBody, *, status: int | None = None) -> None:
+        super().__init__(body.message)
+        self.body = body
+        self.status = status
+
+
+Ending: TypeAlias = Literal["complete", "unmarked", "cut"]
+"""How a stream ended: with its final marker, with a finish reason but no marker, or cut off."""
+
+
+class StreamDecoder(Protocol):
+    """Turns the events of one stream into chunks. Made anew for each stream; the only codec part with state."""
+
+    done: bool
+    """The final marker was seen; whatever follows is not read."""
+
+    def feed(self, event: SseEvent, /) -> Sequence[Chunk]:
+        """Take an event, give its chunks. Raises `ReportedError` for an error event, `MalformedResponseError`."""
+        ...
+
+    def finish(self) -> Ending:
+        """Say how the stream ended, once its bytes are at an end."""
+        ...
+
+
+class Framer(Protocol):
+    """Cuts a stream's bytes into events."""
+
+    def feed(self, data: bytes, /) -> Sequence[SseEvent]:
+        """Take bytes as they come, give the events that are complete."""
+        ...
+
+    def finish(self) -> Sequence[SseEvent]:
+        """Give what the end of the input completes."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Codec(Generic[RequestT, ResponseT]):
+    """The pure functions of one endpoint in one dialect."""
+
+    build: Callable[[RequestT, Target], Built]
+    parse: Callable[[HttpResponse, Target], ResponseT]
+    decoder: Callable[[Target], StreamDecoder] | None = None
+    framer: Callable[[], Framer] = SseParser
+    as_chunks: Callable[[ResponseT], Sequence[Chunk]] | None = None
+    """Make chunks of a complete answer, for a provider that answers whole where a stream was asked for."""
+
+
+@attrs.frozen(kw_only=True)
+class Provider:
+    """A provider as a value. `codecs` says what it can do; there is no second list."""
+
+    name: str
+    base_url: str
+    codecs: Mapping[Endpoint, Codec[Any, Any]]
+    parse_error: Callable[[HttpResponse], ErrorBody]
+    auth: Auth = BEARER
+    key_variables: tuple[str, ...] = ()
+    """Environment variables that may hold the key, in the order in which they are looked up."""
+    base_url_variable: str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """Sent with every request (an API version, say)."""
+    request_id_headers: tuple[str, ...] = ("x-request-id", "request-id")
+    structured: tuple[StructuredMode, ...] = ("native", "tool", "prompt")
+    """The ways in which an answer of a type can be asked for, the best first."""
+    docs: str = ""
+    """The vendor's reference of the format."""

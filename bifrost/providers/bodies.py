@@ -1,0 +1,29 @@
+"""What a body holds that is not what was expected, said in a line for an error's message."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from bifrost.errors import MESSAGE_LIMIT
+from bifrost.trail import shown
+
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
+
+
+def shown_body(body: bytes) -> str:
+    """Say in one printable line what a body that is no error object holds."""
+    text = " ".join(body[: 32 * MESSAGE_LIMIT].decode("utf-8", "replace").split())
+    if not text:
+        return "the answer is empty"
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        text = f"a page of markup: {html.unescape(title[1]).strip()}" if title else re.sub(r"<[^<>]*>", " ", text)
+    elif sum(not letter.isprintable() or letter == "\ufffd" for letter in text) * 4 > len(text):
+        return f"{len(body):,} bytes that are no text"
+    return one_line(text, MESSAGE_LIMIT)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Give foreign text as one printable line of at most `limit` characters."""
+    return shown(" ".join(text.split()), limit)[:limit]

@@ -1,0 +1,23 @@
+"""OpenAI's dialect, which most other providers speak too; their rows are in `bifrost.providers.compatible`."""
+
+from __future__ import annotations
+
+from bifrost.providers.openai.answer import parse_chat
+from bifrost.providers.openai.chat import build_chat
+from bifrost.providers.openai.embeddings import build_embeddings, parse_embeddings
+from bifrost.providers.openai.errors import parse_error
+from bifrost.providers.openai.models import build_models, parse_models
+from bifrost.providers.openai.quirks import Quirks
+from bifrost.providers.openai.stream import ChatDecoder
+
+__all__ = [
+    "ChatDecoder",
+    "Quirks",
+    "build_chat",
+    "build_embeddings",
+    "build_models",
+    "parse_chat",
+    "parse_embeddings",
+    "parse_error",
+    "parse_models",
+]

@@ -1,0 +1,94 @@
+"""OpenAI's embeddings: https://platform.openai.com/docs/api-reference/embeddings/create."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.providers.base import Built
+from bifrost.providers.openai.answer import decode_answer, text_of, usage_of
+from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.openai.extra import merge_extra
+from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
+from bifrost.wire import json
+from bifrost.wire.http import HttpRequest
+from bifrost.wire.vectors import read_vector
+
+if TYPE_CHECKING:
+    from bifrost.providers.base import Target
+    from bifrost.wire.http import HttpResponse
+
+
+class _Embedding(msgspec.Struct):
+    embedding: str | list[float] | None = None
+    index: int | None = None
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[_Embedding] | None = None
+    model: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"")
+    error: Any = None
+
+
+_EMBEDDINGS = msgspec.json.Decoder(_Embeddings, strict=False)
+
+
+def build_embeddings(request: EmbeddingRequest, target: Target) -> Built:
+    """Make the HTTP request of embeddings.
+
+    Base64 is asked for unless the caller says otherwise: it is exact, and a third of the size of numbers in JSON.
+    """
+    if not request.input:
+        raise InvalidRequestError("input: the list is empty; give at least one text")
+    body: dict[str, Any] = {
+        "model": target.model,
+        "input": request.input,
+        "encoding_format": request.encoding_format or "base64",
+    }
+    if request.dimensions is not None:
+        body["dimensions"] = request.dimensions
+    if request.user is not None:
+        body["user"] = request.user
+    merge_extra(body, request.extra, target)
+    return Built(
+        request=HttpRequest(
+            method="POST",
+            path="/embeddings",
+            headers={"content-type": "application/json"},
+            body=json.encode(body),
+            source=request,
+        )
+    )
+
+
+def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingResponse:
+    """Read vectors, as base64 or as numbers, into the order of the inputs.
+
+    Raises `ReportedError` for an error under a good status, `MalformedResponseError` for what holds no vectors.
+    """
+    wire = decode_answer(response.body, _EMBEDDINGS)
+    if wire.error or not wire.data:
+        raise reported_error(response.body) or _shapeless(response.body, "no data")
+    data = [_embedding(item, place, response.body) for place, item in enumerate(wire.data)]
+    data.sort(key=lambda item: item.index)
+    return EmbeddingResponse(
+        data=data,
+        model=text_of(wire.model) or target.model,
+        usage=usage_of(wire.usage),
+        provider=target.provider,
+        raw=response.body,
+    )
+
+
+def _embedding(item: _Embedding, place: int, body: bytes) -> Embedding:
+    if not item.embedding:
+        raise _shapeless(body, f"no vector in data[{place}]")
+    vector = read_vector(item.embedding, what=f"the vector in data[{place}]")
+    return Embedding(embedding=vector, index=place if item.index is None else item.index)
+
+
+def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
+    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")

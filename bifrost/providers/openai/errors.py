@@ -1,0 +1,160 @@
+"""OpenAI's error object, and what compatible servers and the proxies before them send in its place.
+
+Format: https://platform.openai.com/docs/guides/error-codes/api-errors
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import MESSAGE_LIMIT
+from bifrost.providers.base import ErrorBody, ReportedError
+from bifrost.trail import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bifrost.wire.http import HttpResponse
+
+_STATUSES: Mapping[str, int] = {
+    "authentication_error": 401,
+    "insufficient_quota": 429,
+    "invalid_api_key": 401,
+    "invalid_request_error": 400,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "overloaded_error": 529,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "requests": 429,
+    "server_error": 500,
+    "tokens": 429,
+}
+"""The status that a code or type comes with, for an error that arrives after a 200."""
+
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
+_FACT_LIMIT = 256
+
+
+class _Fields(msgspec.Struct):
+    message: Any = None
+    type: Any = None
+    code: Any = None
+    param: Any = None
+
+
+class _Body(_Fields):
+    error: Any = None
+    object: Any = None
+    detail: Any = None
+    request_id: Any = None
+
+
+_BODY: msgspec.json.Decoder[_Body | list[_Body]] = msgspec.json.Decoder(_Body | list[_Body])
+
+
+def parse_error(response: HttpResponse) -> ErrorBody:
+    """Read the body of an answer whose status is an error. Any bytes will do: a proxy's page is shown by its title."""
+    found = _read(response.body)
+    body = _error_of(found, always=True) if found is not None else None
+    if body is None:
+        body = ErrorBody(message=shown_body(response.body))
+    if body.request_id is None:
+        body = msgspec.structs.replace(body, request_id=response.headers.get("x-request-id"))
+    return body
+
+
+def reported_error(data: bytes, *, always: bool = False) -> ReportedError | None:
+    """Give the error that stands where an answer or an event should; `None` if `data` is no error object.
+
+    `always`: it is known to be an error, in whatever words (an event named `error`).
+    """
+    found = _read(data)
+    body = _error_of(found, always=always) if found is not None else None
+    if body is None and always:
+        body = ErrorBody(message=shown_body(data))
+    if body is None:
+        return None
+    return ReportedError(body, status=_status_of(body))
+
+
+def shown_body(body: bytes) -> str:
+    """Say in one printable line what a body that is no error object holds."""
+    text = " ".join(body[: 32 * MESSAGE_LIMIT].decode("utf-8", "replace").split())
+    if not text:
+        return "the answer is empty"
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        text = f"a page of markup: {html.unescape(title[1]).strip()}" if title else re.sub(r"<[^<>]*>", " ", text)
+    elif sum(not letter.isprintable() or letter == "\ufffd" for letter in text) * 4 > len(text):
+        return f"{len(body):,} bytes that are no text"
+    return _line(text, MESSAGE_LIMIT)
+
+
+def _read(data: bytes) -> _Body | None:
+    try:
+        found = _BODY.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if isinstance(found, list):  # Gemini's compatible endpoint puts the object into a list
+        return found[0] if found else None
+    return found
+
+
+def _error_of(body: _Body, *, always: bool) -> ErrorBody | None:
+    if body.error:
+        error = _inner(body.error)
+    elif always or body.object == "error":  # vLLM and Mistral send the fields without the object around them
+        error = body
+    else:
+        return None
+    message = error.message or body.detail or body.message
+    if message is None and error.type is None and error.code is None:
+        return None
+    return ErrorBody(
+        message=_message(message, error),
+        type=_fact(error.type),
+        code=_fact(error.code),
+        param=_fact(error.param),
+        request_id=_fact(body.request_id),
+    )
+
+
+def _inner(error: object) -> _Fields:
+    try:
+        return msgspec.convert(error, _Fields)
+    except msgspec.ValidationError:
+        return _Fields(message=error)
+
+
+def _message(message: object, error: _Fields) -> str:
+    if message is not None and not isinstance(message, str):
+        message = msgspec.json.encode(message).decode()
+    text = _line(message or "", MESSAGE_LIMIT)
+    return text or f"the provider gives no message with this {_fact(error.code) or _fact(error.type) or 'error'}"
+
+
+def _fact(value: object) -> str | None:
+    """Read a short fact: text, or a number as some servers write their codes."""
+    match value:
+        case str() if value.strip():
+            return _line(value, _FACT_LIMIT)
+        case int() | float() if not isinstance(value, bool):
+            return str(value)
+        case _:
+            return None
+
+
+def _line(text: str, limit: int) -> str:
+    return shown(" ".join(text.split()), limit)[:limit]
+
+
+def _status_of(body: ErrorBody) -> int | None:
+    if body.code is not None and body.code.isdecimal() and 400 <= int(body.code) <= 599:
+        return int(body.code)
+    return _STATUSES.get(body.code or "") or _STATUSES.get(body.type or "")

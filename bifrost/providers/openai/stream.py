@@ -1,0 +1,229 @@
+"""OpenAI's chat stream, decoded: https://platform.openai.com/docs/api-reference/chat-streaming.
+
+Events that are neither an answer's piece, usage nor an error are passed over. Tool calls are numbered from 0 in the
+order in which they appear, whatever numbers and ids a server gives or forgets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import MalformedResponseError
+from bifrost.providers.openai.answer import (
+    WireMessage,
+    WireToolCall,
+    audio_of,
+    called,
+    citations_of,
+    finish_reason_of,
+    is_custom,
+    logprobs_of,
+    plain_text_of,
+    seconds_of,
+    text_of,
+    thought_of,
+    usage_of,
+    words_of,
+)
+from bifrost.providers.openai.errors import reported_error
+from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
+from bifrost.wire import json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bifrost.providers.base import Ending, Target
+    from bifrost.wire.sse import SseEvent
+
+_NOTHING = msgspec.Raw(b"")
+_NO_DELTA = WireMessage()
+
+
+class _Choice(msgspec.Struct):
+    delta: WireMessage | None = None
+    index: int | None = None
+    finish_reason: str | None = None
+    logprobs: msgspec.Raw = _NOTHING
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    id: Any = None
+    model: Any = None
+    created: Any = None
+    object: Any = None
+    usage: msgspec.Raw = _NOTHING
+    service_tier: Any = None
+    system_fingerprint: Any = None
+    error: Any = None
+
+
+_EVENT = msgspec.json.Decoder(_Event, strict=False)
+
+
+class ChatDecoder:
+    """Decode the stream of one answer, or of `n`."""
+
+    def __init__(self, target: Target) -> None:
+        self.done = False
+        self._model = target.model
+        self._provider = target.provider
+        self._finished: dict[int, bool] = {}
+        self._calls: dict[int, _Calls] = {}
+
+    def feed(self, event: SseEvent) -> Sequence[Chunk]:
+        """Take an event, give its chunk.
+
+        Raises `ReportedError` for an error event, `MalformedResponseError` for what is no JSON or has no known shape.
+        """
+        data = event.data
+        if self.done:
+            return ()
+        if data.startswith(b"[DONE]"):
+            self.done = True
+            return ()
+        try:
+            wire = _EVENT.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            found = self._decode_foreign(event)
+            if found is None:
+                return ()
+            wire = found
+        if wire.error or wire.object == "error" or event.event == "error":
+            error = reported_error(data, always=event.event == "error")
+            if error is not None:
+                raise error
+        choices = [self._choice(choice) for choice in wire.choices or ()]
+        usage = usage_of(wire.usage)
+        if not choices and usage is None:
+            return ()
+        return [
+            Chunk(
+                choices=choices,
+                id=text_of(wire.id),
+                model=text_of(wire.model) or self._model,
+                created=seconds_of(wire.created),
+                usage=usage,
+                service_tier=text_of(wire.service_tier) or None,
+                system_fingerprint=text_of(wire.system_fingerprint) or None,
+            )
+        ]
+
+    def finish(self) -> Ending:
+        """Say how the stream ended."""
+        if self.done:
+            return "complete"
+        return "unmarked" if self._finished and all(self._finished.values()) else "cut"
+
+    def _decode_foreign(self, event: SseEvent) -> _Event | None:
+        """Take what is no JSON, or has our field names with other types: fatal only where we should know it."""
+        data = event.data
+        if not data.strip():
+            return None
+        error = reported_error(data, always=event.event == "error")
+        if error is not None:
+            raise error
+        try:
+            return json.decode(data, _EVENT, what="an event of the stream")
+        except MalformedResponseError:
+            if event.event not in {None, "message"}:
+                return None
+            raise
+
+    def _choice(self, choice: _Choice) -> ChunkChoice:
+        index = choice.index or 0
+        delta = self._delta(choice.delta or _NO_DELTA, index)
+        native = choice.finish_reason
+        logprobs = logprobs_of(choice.logprobs)
+        if not native:
+            self._finished.setdefault(index, False)
+            return ChunkChoice(delta=delta, index=index, logprobs=logprobs)
+        self._finished[index] = True
+        return ChunkChoice(
+            delta=delta,
+            index=index,
+            finish_reason=finish_reason_of(native),
+            native_finish_reason=native,
+            logprobs=logprobs,
+        )
+
+    def _delta(self, wire: WireMessage, index: int) -> Delta:
+        text = plain_text_of(wire)
+        if text is not None:
+            return Delta(content=text)
+        content, refusal = words_of(wire)
+        thought = thought_of(wire)
+        return Delta(
+            role=text_of(wire.role) or None,
+            content=content,
+            reasoning=thought,
+            provider=self._provider if thought else None,
+            refusal=refusal,
+            tool_calls=self._tool_calls(wire, index),
+            citations=citations_of(wire.annotations),
+            audio=None if wire.audio is None else audio_of(wire.audio),
+        )
+
+    def _tool_calls(self, wire: WireMessage, index: int) -> list[ToolCallDelta] | None:
+        pieces = wire.tool_calls
+        if not pieces:
+            if wire.function_call is None:
+                return None
+            pieces = [WireToolCall(index=0, function=wire.function_call)]
+        calls = self._calls.get(index)
+        if calls is None:
+            calls = self._calls[index] = _Calls()
+        return [calls.piece(piece) for piece in pieces]
+
+
+class _Calls:
+    """The tool calls of one answer: which one a piece belongs to."""
+
+    def __init__(self) -> None:
+        self._ids: list[str | None] = []
+        self._names: list[str | None] = []
+        self._numbers: dict[int, int] = {}
+        """Our number of a call by the provider's `index`."""
+
+    def piece(self, wire: WireToolCall) -> ToolCallDelta:
+        name, arguments = called(wire)
+        call_id = wire.id or None
+        number = self._number(wire.index, call_id, name)
+        self._ids[number] = self._ids[number] or call_id
+        self._names[number] = self._names[number] or name or None
+        return ToolCallDelta(
+            index=number,
+            id=call_id,
+            name=name or None,
+            arguments=arguments,
+            kind="custom" if is_custom(wire) else "function" if wire.type else None,
+        )
+
+    def _number(self, index: int | None, call_id: str | None, name: str | None) -> int:
+        if call_id is not None and call_id in self._ids:
+            return self._ids.index(call_id)
+        last = len(self._ids) - 1
+        number = last if index is None else self._numbers.get(index, -1)
+        # Some servers number every call 0, or not at all; then another id, or a second name, begins another call.
+        renamed = (
+            bool(name)
+            and number >= 0
+            and self._names[number] is not None
+            and (index is None or name != self._names[number])
+        )
+        if number < 0 or (call_id is not None and self._ids[number] is not None) or renamed:
+            number = last + 1
+            self._ids.append(None)
+            self._names.append(None)
+        if index is not None:
+            self._numbers[index] = number
+        return number
+
+    def _begins(self, number: int, index: int | None, call_id: str | None, name: str | None) -> bool:
+        """Say whether another call begins: some servers number all of them 0, or none."""
+        if call_id is not None and self._ids[number] is not None:
+            return True  # it is another id, or it would have been found
+        known = self._names[number]
+        return bool(name) and known is not None and (index is None or name != known)

@@ -1,0 +1,133 @@
+"""Make golden cases of recorded exchanges: `python -m tests.providers.make_golden recording.json ...`.
+
+`expected.json` is written by our own reading: compare it with the recorded answer before you keep it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.schema.embeddings import EmbeddingRequest
+from bifrost.schema.openai_form import chat_request_from_openai
+from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
+from tests.providers.read_anthropic import read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def read_embeddings(body: dict[str, Any]) -> EmbeddingRequest:
+    """Read the body of an OpenAI embeddings request."""
+    texts = body["input"]
+    return msgspec.convert({**body, "input": [texts] if isinstance(texts, str) else texts}, EmbeddingRequest)
+
+
+READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct]]] = {
+    "anthropic.messages": ("chat", read_request),
+    "openai.chat": ("chat", chat_request_from_openai),
+    "openai.embeddings": ("embeddings", read_embeddings),
+}
+"""By family of recordings: our operation, and the recorded body in our words."""
+
+
+def make(file: Path) -> Case:
+    """Make the folder of one recording; one that is there already is written anew."""
+    recording = json.loads(file.read_text(encoding="utf-8"))
+    operation, reader = READERS[recording["api_family"]]
+    folder = GOLDEN / recording["provider"] / operation / _name(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    head = {"status": recording["status"], "headers": recording["response_headers"]}
+    _write(folder / "status.json", head)
+    _write_answer(folder, recording)
+    _write(folder / "origin.json", _origin(recording))
+    if recording.get("request_body") is not None:
+        _write_request(folder, reader(recording["request_body"]), recording)
+    case = Case(folder)
+    _write(folder / "expected.json", drive(case, [case.body]).result if case.is_stream else read_answer(case))
+    return case
+
+
+def _name(file: Path) -> str:
+    return file.stem.split("-", 1)[1] if file.stem.split("-", 1)[0] in {"chat", "messages", "embeddings"} else file.stem
+
+
+def _origin(recording: dict[str, Any]) -> dict[str, Any]:
+    kept = ("id", "source_path", "source_index", "source_commit", "source_licence", "url", "model", "tags")
+    return {name: recording[name] for name in kept if name in recording}
+
+
+def _write_answer(folder: Path, recording: dict[str, Any]) -> None:
+    if "response_body" in recording:
+        # Compact, as providers send it; recorders write JSON anew anyway.
+        text = json.dumps(recording["response_body"], ensure_ascii=False, separators=(",", ":"))
+        (folder / "response.json").write_bytes(text.encode())
+    elif "sse_text" in recording:
+        (folder / "response.sse").write_bytes(recording["sse_text"].encode())
+    else:
+        (folder / "response.txt").write_bytes(recording["response_text"].encode())
+
+
+def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, Any]) -> None:
+    recorded = recording["request_body"]
+    stream = bool(recorded.get("stream")) or (folder / "response.sse").exists()
+    (folder / "request.json").write_bytes(_pretty(json.loads(msgspec.json.encode(request))))
+    _write(folder / "http.json", {"stream": stream})
+    built = Case(folder).build()
+    sent = json.loads(built.request.body)
+    headers = {name: value for name, value in built.request.headers.items() if name != "content-type"}
+    _write(
+        folder / "http.json",
+        {
+            "method": built.request.method,
+            "path": built.request.path,
+            "stream": stream,
+            **({"headers": headers} if headers else {}),
+            "body": sent,
+            **({"warnings": built.warnings} if built.warnings else {}),
+        },
+    )
+    differs = list(_differences(recorded, sent, ""))
+    if differs:
+        _write(folder / "origin.json", {**_origin(recording), "differs": differs})
+
+
+def _differences(recorded: Any, sent: Any, where: str) -> Iterator[str]:
+    """Say how what we send is not what was recorded. A null, or the default `stream: false`, is as good as nothing."""
+    if isinstance(recorded, dict) and isinstance(sent, dict):
+        for key in {**recorded, **sent}:
+            path = f"{where}.{key}".lstrip(".")
+            ours, theirs = sent.get(key), recorded.get(key)
+            if path == "stream" and not theirs and not ours:
+                continue
+            yield from _differences(theirs, ours, path)
+    elif isinstance(recorded, list) and isinstance(sent, list) and len(recorded) == len(sent):
+        for place, (theirs, ours) in enumerate(zip(recorded, sent, strict=True)):
+            yield from _differences(theirs, ours, f"{where}[{place}]")
+    elif recorded != sent:
+        yield f"{where}: recorded {_short(recorded)}, sent {_short(sent)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
+    file.write_bytes(_pretty(value))
+
+
+def _pretty(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        made = make(Path(argument))
+        sys.stdout.write(f"{made.id}: {'; '.join(made.origin.get('differs', ['sends what was recorded']))}\n")
