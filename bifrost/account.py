@@ -1,0 +1,394 @@
+"""Where providers, keys and settings come from: the `Account` protocol and the two accounts that need nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+import attrs
+
+from bifrost.config import ProviderConfig, check_base_url
+from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError
+from bifrost.providers.base import Provider
+from bifrost.providers.catalog import CATALOG
+from bifrost.wire.auth import NoAuth, Secret, check_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from bifrost.context import CallContext
+
+__all__ = ["Account", "EnvAccount", "Key", "Secret", "StaticAccount"]
+
+
+@attrs.frozen(kw_only=True, init=False, repr=False)
+class Key:
+    """A credential of a provider, known by its name; its value shows nowhere.
+
+    Args:
+        name: What logs, errors and the attempt trail call it. Different from the names of the provider's other keys.
+        value: The secret text, or a `Secret`.
+        id: Another handle to pin it by; the name if not given.
+        weight: Its share of the calls, on any scale. 0: only when no other key is left.
+        models: The models it may be used for, as calls name them; an entry may end in `*`. `None`: all. `[]`: none.
+        deny: Models it must not be used for, even if `models` has them.
+        aliases: The provider's own name (or deployment) of a model, by the name that calls use, in whatever case.
+        enabled: Whether it is used at all.
+        settings: What only this provider needs, in a class of its dialect.
+
+    Raises `InvalidKeyError` for a value that cannot stand in a header, `ConfigError` for anything else that is wrong.
+    """
+
+    name: str
+    value: Secret
+    id: str
+    weight: float
+    models: Sequence[str] | None = attrs.field(hash=False)
+    deny: Sequence[str] = attrs.field(hash=False)
+    aliases: Mapping[str, str] = attrs.field(hash=False)
+    enabled: bool
+    settings: Any = attrs.field(hash=False)
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        value: str | Secret,
+        id: str | None = None,  # noqa: A002 - the word users know
+        weight: float = 1.0,
+        models: Sequence[str] | None = None,
+        deny: Sequence[str] = (),
+        aliases: Mapping[str, str] | None = None,
+        enabled: bool = True,
+        settings: Any = None,
+    ) -> None:
+        try:
+            secret = value if isinstance(value, Secret) else check_secret(value, name=name)
+        finally:
+            del value  # A traceback may print the locals of this frame.
+        self.__attrs_init__(  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue] - attrs makes it
+            name=name,
+            value=secret,
+            id=id or name,
+            weight=weight,
+            models=models,
+            deny=deny,
+            aliases=aliases or {},
+            enabled=enabled,
+            settings=settings,
+        )
+        _check_key(self)
+
+    def __repr__(self) -> str:
+        # It may be asked of a key that is just failing to be made, by whoever prints a traceback's locals.
+        return f"Key({getattr(self, 'name', None)!r})"
+
+    def allows(self, model: str) -> bool:
+        """Say whether calls that name `model` may use this key, by its lists."""
+        if any(_covers(entry, model) for entry in self.deny):
+            return False
+        return self.models is None or any(_covers(entry, model) for entry in self.models)
+
+    def names(self, model: str) -> bool:
+        """Say whether this key speaks of `model` in particular: in its list or its aliases, and not by `*` alone."""
+        listed = any(entry != "*" and _covers(entry, model) for entry in self.models or ())
+        return (listed or model.lower() in map(str.lower, self.aliases)) and self.allows(model)
+
+
+class Account(Protocol):
+    """What a client asks for its providers, keys and settings. Every method may be `async`."""
+
+    def providers(self) -> Sequence[str | Provider] | Awaitable[Sequence[str | Provider]]:
+        """Give the configured providers: names of the catalog, or rows of your own."""
+        ...
+
+    def keys(self, provider: str, call: CallContext | None) -> Sequence[Key] | Awaitable[Sequence[Key]]:
+        """Give a provider's keys. Asked on every call, with that call's context (`None`: outside of a call).
+
+        Give the same list object as long as nothing has changed: what is worked out from it is kept by its identity.
+        """
+        ...
+
+    def config(self, provider: str) -> ProviderConfig | Awaitable[ProviderConfig]:
+        """Give a provider's settings. Asked once, when the provider is first used."""
+        ...
+
+
+KeyEntry: TypeAlias = str | Secret | Key
+"""A key as it is written: its value alone, or in full."""
+
+
+class StaticAccount:
+    """Providers and keys that are known beforehand.
+
+    ```python
+    StaticAccount(keys={"openai": "sk-...", "groq": [Key(name="main", value="gsk_..."), Key(name="spare", ...)]})
+    ```
+
+    A key that is given by its value alone is named after its provider: `openai`, or `openai-1`, `openai-2` in a list.
+    A provider is configured when it stands in any of the three arguments. `providers` are rows of your own, in addition
+    to the catalog's or instead of the catalog's row of that name.
+
+    Raises `UnknownProviderError`, `MissingKeyError`, `InvalidKeyError` or `ConfigError` at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: Mapping[str, KeyEntry | Sequence[KeyEntry]] | None = None,
+        configs: Mapping[str, ProviderConfig] | None = None,
+        providers: Sequence[Provider] = (),
+    ) -> None:
+        self._configs = dict(configs or {})
+        self._rows: dict[str, Provider] = {}
+        for row in providers:
+            if not isinstance(row, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+                raise ConfigError(f"providers has {_a(row)}; give Provider rows, and catalog names in keys")
+            self._rows[row.name] = row
+        self._keys: dict[str, list[Key]] = {}
+        try:
+            for provider in keys or {}:
+                self._keys[provider] = _read_keys((keys or {})[provider], provider=provider)
+        finally:
+            del keys  # It may hold values as plain text, and a traceback may print the locals of this frame.
+        for name in {**self._keys, **self._configs, **self._rows}:
+            self._check(name)
+
+    def providers(self) -> Sequence[str | Provider]:
+        """Give the configured providers."""
+        named = {**self._keys, **self._configs}
+        return [*self._rows.values(), *(name for name in named if name not in self._rows)]
+
+    def keys(self, provider: str, call: CallContext | None) -> Sequence[Key]:
+        """Give a provider's keys."""
+        return self._keys.get(provider, _NO_KEYS)
+
+    def config(self, provider: str) -> ProviderConfig:
+        """Give a provider's settings."""
+        return self._configs.get(provider) or ProviderConfig()
+
+    def __repr__(self) -> str:
+        return f"StaticAccount({', '.join(self._keys)})"
+
+    def _check(self, name: str) -> None:
+        row = self._rows.get(name) or CATALOG.get(name)
+        if row is None:
+            raise unknown_provider(name, {**CATALOG, **self._rows})
+        if name in self._configs:
+            check_config(self._configs[name], provider=name, account=self)
+        keys = self._keys.setdefault(name, [])
+        check_keys(keys, provider=name, account=self)
+        if not keys and not isinstance(row.auth, NoAuth):
+            raise MissingKeyError(
+                f"{name} has no key; give one in keys={{{name!r}: ...}} or take the provider out", provider=name
+            )
+
+
+class EnvAccount:
+    """Providers whose key stands in the environment, in the variable that the vendor names.
+
+    A provider has one key, named after its variable; its `..._BASE_URL` variable, if it has one, is its address. A
+    provider that needs no key counts when that variable is set. The environment is read when the client first asks, and
+    once. `environ` stands in for `os.environ`.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = environ
+        self._keys: dict[str, list[Key]] = {}
+        self._names: list[str] | None = None
+
+    def providers(self) -> Sequence[str]:
+        """Give the providers that the environment configures."""
+        if self._names is None:
+            self._names = [name for name, row in CATALOG.items() if self._configures(row)]
+        return self._names
+
+    def keys(self, provider: str, call: CallContext | None) -> Sequence[Key]:
+        """Give a provider's key. Raises `InvalidKeyError` for one that cannot stand in a header."""
+        known = self._keys.get(provider)
+        if known is None:
+            row = CATALOG.get(provider)
+            variables = [name for name in row.key_variables if self._value(name)] if row else []
+            known = [Key(name=name, value=self._value(name)) for name in variables[:1]]
+            self._keys[provider] = known
+        return known
+
+    def config(self, provider: str) -> ProviderConfig:
+        """Give a provider's settings. Raises `ConfigError` for an address that cannot be used."""
+        row = CATALOG.get(provider)
+        variable = row.base_url_variable if row else None
+        address = self._value(variable) if variable else ""
+        if not address:
+            return ProviderConfig()
+        return ProviderConfig(base_url=check_base_url(address, where=f"the environment variable {variable}"))
+
+    def __repr__(self) -> str:
+        return "EnvAccount()"
+
+    def _configures(self, row: Provider) -> bool:
+        needed = row.key_variables if not isinstance(row.auth, NoAuth) else (row.base_url_variable,)
+        return any(self._value(variable) for variable in needed if variable)
+
+    def _value(self, variable: str) -> str:
+        # Never a local of a longer-lived frame: a mapping that holds every secret of the process prints whole.
+        return (os.environ if self._environ is None else self._environ).get(variable, "").strip()
+
+
+# --- what an account answers, checked
+
+
+def check_providers(answer: object, *, account: object) -> dict[str, Provider]:
+    """Give the rows of an account's `providers()`, by name.
+
+    Raises `UnknownProviderError` for a name that the catalog does not have, `ConfigError` for anything else.
+    """
+    rows: dict[str, Provider] = {}
+    for entry in _sequence(answer, account=account, method="providers"):
+        if isinstance(entry, Provider):
+            rows[entry.name] = entry
+        elif not isinstance(entry, str):
+            raise ConfigError(
+                f"{_kind(account)}.providers() gave {_a(entry)}; give names of the catalog or Provider values"
+            )
+        elif entry not in rows:
+            if entry not in CATALOG:
+                raise unknown_provider(entry, CATALOG)
+            rows[entry] = CATALOG[entry]
+    return rows
+
+
+def check_keys(answer: object, *, provider: str, account: object) -> Sequence[Key]:
+    """Give an account's `keys()` as they are, or raise `ConfigError` if they are not keys with different names."""
+    keys = _sequence(answer, account=account, method="keys")
+    names: set[str] = set()
+    for key in keys:
+        if not isinstance(key, Key):
+            raise ConfigError(f"{_kind(account)}.keys({provider!r}) gave {_a(key)}; give Key values", provider=provider)
+        if key.name in names:
+            raise ConfigError(f"{provider} has two keys named {key.name!r}; give each its own name", provider=provider)
+        names.add(key.name)
+    return cast("Sequence[Key]", keys)  # Just checked; the same object, since callers go by its identity.
+
+
+def check_config(answer: object, *, provider: str, account: object) -> ProviderConfig:
+    """Give an account's `config()`, or raise `ConfigError` if it is something else."""
+    if not isinstance(answer, ProviderConfig):
+        raise ConfigError(
+            f"{_kind(account)}.config({provider!r}) gave {_a(answer)}; give a ProviderConfig", provider=provider
+        )
+    return answer
+
+
+def account_failed(error: Exception, *, account: object, method: str) -> BifrostError:
+    """Make the error to raise, after the `except` block, when an account's method raised.
+
+    An error of ours stays as it is; of any other only the type is told, since its text may hold a secret.
+    """
+    if isinstance(error, BifrostError):
+        return error
+    return ConfigError(f"{_kind(account)}.{method}() failed with {type(error).__name__}; look at the account's own log")
+
+
+def unknown_provider(name: str, known: Iterable[str]) -> UnknownProviderError:
+    """Make the error for a name that no provider has; it names those that look alike."""
+    names = sorted(known)
+    alike = near(name, names)
+    hint = f"did you mean {alike}?" if alike else f"known are: {', '.join(names)}"
+    return UnknownProviderError(f"there is no provider named {name!r}; {hint}")
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """Give the names that look like `name`, as text for a message; empty if none does."""
+    by_lower = {known.lower(): known for known in names}
+    return " or ".join(repr(by_lower[match]) for match in get_close_matches(name.lower(), by_lower, n=3))
+
+
+def check_weight(weight: object, *, where: str) -> None:
+    """Raise `ConfigError` unless a weight is a finite number of 0 or more. `where` says whose weight it is."""
+    # A bool is an int, and no weight.
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= sys.float_info.max:
+        raise ConfigError(f"the weight of {where} must be a number of 0 or more, not {weight!r}")
+
+
+def how_to_set(provider: Provider) -> str:
+    """Say how to configure a provider."""
+    if isinstance(provider.auth, NoAuth):
+        address = provider.base_url_variable
+        return f"set {address} to its address, or name it in the account" if address else "name it in the account"
+    variables = " or ".join(provider.key_variables)
+    return f"set {variables}, or give a key to the account" if variables else "give a key to the account"
+
+
+_NO_KEYS: Sequence[Key] = ()
+
+
+def _check_key(key: Key) -> None:
+    where = f"key {key.name!r}"
+    if not key.name or not key.name.isprintable():
+        raise ConfigError(f"{where}: a key's name must be printable text; logs and errors show it")
+    check_weight(key.weight, where=where)
+    for field, entries in (("models", key.models or ()), ("deny", key.deny)):
+        if isinstance(entries, str):
+            raise ConfigError(f"{where}: {field} is a list of model names, not one string")
+        for entry in entries:
+            if not _is_name(entry) or "*" in entry[:-1]:
+                raise ConfigError(f"{where}: {entry!r} in {field} is no model name; a '*' may stand at its end only")
+    _check_aliases(key, where=where)
+
+
+def _check_aliases(key: Key, *, where: str) -> None:
+    if not isinstance(key.aliases, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+        raise ConfigError(f"{where}: aliases is a mapping from the name that calls use to the provider's own")
+    seen: set[str] = set()
+    for alias, model in key.aliases.items():
+        if not _is_name(alias) or not _is_name(model):
+            raise ConfigError(f"{where}: the alias {alias!r}: {model!r} is empty or has blanks around it")
+        if alias.lower() in seen:
+            raise ConfigError(f"{where}: the alias {alias!r} is given twice in different case")
+        if not key.allows(alias):
+            raise ConfigError(f"{where}: its models and deny lists keep the alias {alias!r} from ever being used")
+        seen.add(alias.lower())
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and name == name.strip()
+
+
+def _covers(entry: str, model: str) -> bool:
+    return entry == model or (entry.endswith("*") and model.startswith(entry[:-1]))
+
+
+def _read_keys(entry: KeyEntry | Sequence[KeyEntry], *, provider: str) -> list[Key]:
+    try:
+        if isinstance(entry, str | Secret | Key):
+            return [_read_key(entry, name=provider)]
+        if not isinstance(entry, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+            raise ConfigError(f"keys[{provider!r}] is {_a(entry)}; give a key's value, a Key, or a list of them")
+        return [_read_key(entry[place], name=f"{provider}-{place + 1}") for place in range(len(entry))]
+    finally:
+        del entry  # As above.
+
+
+def _read_key(entry: KeyEntry, *, name: str) -> Key:
+    try:
+        return entry if isinstance(entry, Key) else Key(name=name, value=entry)
+    finally:
+        del entry
+
+
+def _sequence(answer: object, *, account: object, method: str) -> Sequence[object]:
+    if isinstance(answer, str) or not isinstance(answer, Sequence):
+        raise ConfigError(f"{_kind(account)}.{method}() gave {_a(answer)}; give a list")
+    return cast("Sequence[object]", answer)  # The elements are the caller's to check.
+
+
+def _kind(thing: object) -> str:
+    return type(thing).__name__
+
+
+def _a(thing: object) -> str:
+    kind = _kind(thing)
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"

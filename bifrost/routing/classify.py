@@ -1,0 +1,328 @@
+"""Which error a provider's refusal is: its words first, then its status, its free text hardly ever. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
+
+from bifrost.errors import (
+    AuthenticationError,
+    BadRequestError,
+    BifrostError,
+    ConfigError,
+    ContextLengthError,
+    MalformedResponseError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+)
+from bifrost.routing.retry import RULES
+from bifrost.wire.http import Headers
+from bifrost.wire.waits import LONGEST_WAIT, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bifrost.providers.base import ErrorBody
+
+_Verdict: TypeAlias = tuple[type[BifrostError], str]
+"""The error's class, and its row of the failure table."""
+
+
+def _by_word(*rows: tuple[type[BifrostError], str, str]) -> Mapping[str, _Verdict]:
+    return {word.lower(): (error, fault) for error, fault, words in rows for word in words.split()}
+
+
+# A word stands here once, whichever provider says it and whether it calls it a code, type, status or exception:
+#   OpenAI     https://platform.openai.com/docs/guides/error-codes
+#   Anthropic  https://docs.claude.com/en/api/errors
+#   Gemini     https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors
+#   Bedrock    https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html and each operation's errors
+#   Azure      https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota
+#   Groq       https://console.groq.com/docs/errors, https://console.groq.com/docs/spend-limits
+#   Moonshot   https://www.kimi.com/help/kimi-api/api-error-codes
+#   Mistral and Cohere have few words; Cohere sends only a message with its status.
+_WORDS: Mapping[str, _Verdict] = _by_word(
+    (
+        QuotaExceededError,
+        "quota",
+        """
+        insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded project_spend_limit_exceeded
+        organization_usage_limit_exceeded enforced_spend_limit_reached blocked_api_access quota_exceeded
+        exceeded_current_quota_error ServiceQuotaExceededException insufficient_credits insufficient_balance
+        payment_required
+        """,
+    ),
+    (
+        RateLimitError,
+        "throttled",
+        """
+        RESOURCE_EXHAUSTED ThrottlingException Throttling ThrottledException TooManyRequestsException
+        RequestLimitExceeded too_many_requests TooManyRequests RateLimitReached slow_down requests tokens
+        """,
+    ),
+    (
+        OverloadedError,
+        "overloaded",
+        """
+        overloaded_error overloaded server_is_overloaded engine_overloaded engine_overloaded_error model_overloaded
+        ModelNotReadyException ModelNotReady NoCapacity no_capacity capacity_exceeded service_tier_capacity_exceeded
+        """,
+    ),
+    (
+        AuthenticationError,
+        "credential",
+        """
+        invalid_api_key authentication_error UNAUTHENTICATED API_KEY_INVALID invalid_authentication
+        invalid_authentication_error incorrect_api_key_error unauthorized account_deactivated token_expired
+        UnrecognizedClientException InvalidSignatureException InvalidClientTokenId IncompleteSignature
+        ExpiredTokenException MissingAuthenticationToken MissingAuthenticationTokenException
+        """,
+    ),
+    (
+        PermissionDeniedError,
+        "access",
+        # Gemini's failed precondition: the account's country or plan.
+        """
+        permission_error PERMISSION_DENIED permission_denied_error AccessDeniedException AccessDenied access_denied
+        insufficient_permissions unsupported_country_region_territory API_KEY_SERVICE_BLOCKED SERVICE_DISABLED
+        FAILED_PRECONDITION OptInRequired
+        """,
+    ),
+    (
+        NotFoundError,
+        "access",
+        """
+        model_not_found DeploymentNotFound not_found_error NOT_FOUND resource_not_found_error
+        ResourceNotFoundException invalid_model
+        """,
+    ),
+    (NotFoundError, "gone", "model_decommissioned"),
+    (ProviderError, "conflict", "conflict_error ConflictException ABORTED"),
+    (ContextLengthError, "caller", "context_length_exceeded"),
+    (
+        BadRequestError,
+        "caller",
+        "content_filter content_policy_violation ResponsibleAIPolicyViolation request_too_large",
+    ),
+)
+
+_BEGINNINGS: Mapping[str, _Verdict] = {
+    "rate_limit": (RateLimitError, "throttled"),
+    "billing_": (QuotaExceededError, "quota"),
+    # Groq's blocked accounts, beside the documented word above.
+    "spend_": (QuotaExceededError, "quota"),
+}
+
+# Words that providers use for whatever has no better one (OpenAI's for an unknown key, path or model too): where a
+# status stands, it tells more.
+_VAGUE_WORDS: Mapping[str, _Verdict] = _by_word(
+    (
+        BadRequestError,
+        "caller",
+        """
+        invalid_request_error invalid_request bad_request BadRequest INVALID_ARGUMENT OUT_OF_RANGE ValidationException
+        validation_error invalid_prompt unsupported_value unsupported_parameter invalid_value tool_use_failed
+        json_validate_failed
+        """,
+    ),
+    (
+        ServerError,
+        "transient",
+        """
+        server_error internal_server_error InternalServerException InternalServerError InternalFailure internal_error
+        api_error timeout_error timeout INTERNAL UNAVAILABLE UNKNOWN DEADLINE_EXCEEDED service_unavailable
+        service_unavailable_error ServiceUnavailableException ServiceUnavailable ModelTimeoutException
+        ModelErrorException ModelStreamErrorException vector_store_timeout
+        """,
+    ),
+)
+
+_STATUSES: Mapping[int, _Verdict] = {
+    204: (MalformedResponseError, "malformed"),
+    205: (MalformedResponseError, "malformed"),
+    206: (MalformedResponseError, "malformed"),
+    400: (BadRequestError, "caller"),
+    401: (AuthenticationError, "credential"),
+    402: (QuotaExceededError, "quota"),
+    403: (PermissionDeniedError, "access"),
+    404: (NotFoundError, "config"),
+    405: (ConfigError, "config"),
+    408: (ServerError, "transient"),
+    409: (ProviderError, "conflict"),
+    410: (NotFoundError, "gone"),
+    413: (BadRequestError, "caller"),
+    415: (BadRequestError, "caller"),
+    422: (BadRequestError, "caller"),
+    425: (ServerError, "transient"),
+    429: (RateLimitError, "throttled"),
+    500: (ServerError, "transient"),
+    501: (ConfigError, "config"),
+    502: (ServerError, "transient"),
+    503: (ServerError, "transient"),
+    504: (ServerError, "transient"),
+    **dict.fromkeys(range(520, 525), (ServerError, "transient")),
+    529: (OverloadedError, "overloaded"),
+}
+
+_NO_CREDIT = "credit balance"
+"""Anthropic says so in the message alone, with status 400 and its word for any wrong request."""
+
+# What providers without a word for it say of a prompt that is too long, in this order: Anthropic, Bedrock, Gemini,
+# vLLM and Mistral, Cohere.
+_TOO_LONG = (
+    "prompt is too long",
+    "input is too long",
+    "input token count",
+    "maximum context length",
+    "too many tokens",
+)
+
+_SAYS: Mapping[str, str] = {
+    "quota": "the quota or credit of the account at {provider} is used up; waiting does not help, see its billing",
+    "throttled": "{provider} limits the rate; wait, send less at once, or give it another key",
+    "overloaded": "{provider} has no capacity for {model} at the moment; try later, or give a fallback",
+    "transient": "{provider} failed",
+    "conflict": "{provider} reports a conflict with another request",
+    "credential": "{provider} does not accept the key; set it anew",
+    "access": "{provider} has no {model} for this key; look at the model's name and at the account's rights",
+    "gone": "{provider} no longer offers {model}; choose another",
+    "config": "{provider} has nothing like this at its address; look at base_url and at the model's name",
+    "caller": "{provider} refuses the request",
+    "malformed": "{provider} gave an answer without the content that was asked for",
+    "unknown": "{provider} gave an answer that means nothing here",
+}
+
+_CONTEXT_SAYS = "the request does not fit into {model}; shorten it, or choose a model with a larger context window"
+
+
+def error_of(
+    status: int | None,
+    body: ErrorBody,
+    *,
+    headers: Headers | None,
+    provider: str,
+    model: str | None,
+    key: str | None,
+    now_wall: float,
+    raw: bytes = b"",
+    request_id_headers: Sequence[str] = ("x-request-id", "request-id"),
+) -> BifrostError:
+    """Make the error of an answer that is a refusal. It is returned, not raised.
+
+    `status` is `None` for an error that came without one, as an event of a stream; a status below 300 says as little.
+    `key` is the key's name. `raw` is the answer's body: it may hold the wait that is asked for, and it becomes the
+    error's `body`. `now_wall` is the wall clock, in seconds since 1970, for waits that are given as a date.
+
+    The provider's text, in the error's message and evidence, is as it came: take secrets out of it (`redact`).
+    """
+    headers = headers if headers is not None else Headers()
+    kind, fault = _verdict(status, body)
+    error = kind(
+        _sentence(kind, fault, status, body, provider=provider, model=model, headers=headers),
+        provider=provider,
+        model=model,
+        key=key,
+        status=status,
+        code=body.code,
+        type=body.type,
+        param=body.param,
+        request_id=body.request_id or next(filter(None, map(headers.get, request_id_headers)), None),
+        retry_after=_wait(headers, body, raw, now_wall),
+        body=raw or None,
+    )
+    if fault != kind.fault:
+        error.fault = fault
+    may_retry = _should_retry(headers)
+    if may_retry is None:
+        may_retry = RULES[fault].same_key
+    if may_retry != kind.retryable:
+        error.retryable = may_retry
+    return error
+
+
+def _verdict(status: int | None, body: ErrorBody) -> _Verdict:
+    telling = status if status is not None and not 200 <= status < 204 else _status_as_code(body.code)
+    words = [word.lower() for word in (body.code, body.type) if word]
+    said = _said(words)
+    message = body.message.lower()
+    if said is None and (telling is None or 400 <= telling < 500) and _NO_CREDIT in message:
+        return QuotaExceededError, "quota"
+    if said is None:
+        said = _judged(telling, words, body)
+    if said[0] is BadRequestError and any(phrase in message for phrase in _TOO_LONG):
+        return ContextLengthError, "caller"
+    return said
+
+
+def _said(words: Sequence[str]) -> _Verdict | None:
+    for word in words:
+        if word in _WORDS:
+            return _WORDS[word]
+        for beginning, verdict in _BEGINNINGS.items():
+            if word.startswith(beginning):
+                return verdict
+    return None
+
+
+def _judged(status: int | None, words: Sequence[str], body: ErrorBody) -> _Verdict:
+    """Judge by the status, and without one by what words of little meaning are there."""
+    vague = next((_VAGUE_WORDS[word] for word in words if word in _VAGUE_WORDS), None)
+    if status is None:
+        return vague or (ServerError, "transient")
+    if status == 409 and ((vague and vague[1] == "caller") or body.param):
+        return BadRequestError, "caller"
+    if 300 <= status < 400:
+        return ConfigError, "config"
+    unknown = (ServerError if 500 <= status < 600 else ProviderError), "unknown"
+    return _STATUSES.get(status) or vague or unknown
+
+
+def _status_as_code(code: str | None) -> int | None:
+    """Read a code that is a status (OpenRouter's, in a stream)."""
+    if code is not None and len(code) == 3 and code.isascii() and code.isdecimal() and code[0] in "45":
+        return int(code)
+    return None
+
+
+def _should_retry(headers: Headers) -> bool | None:
+    return {"true": True, "false": False}.get((headers.get("x-should-retry") or "").strip().lower())
+
+
+def _wait(headers: Headers, body: ErrorBody, raw: bytes, now_wall: float) -> float | None:
+    asked = retry_after(headers, raw, now=now_wall)
+    if asked is None and body.retry_after is not None and body.retry_after > 0:
+        asked = min(body.retry_after, LONGEST_WAIT)
+    return asked
+
+
+def _sentence(
+    kind: type[BifrostError],
+    fault: str,
+    status: int | None,
+    body: ErrorBody,
+    *,
+    provider: str,
+    model: str | None,
+    headers: Headers,
+) -> str:
+    if status is not None and 300 <= status < 400:
+        return f"{provider} redirects{_target(headers)}, which is never followed; set base_url to the right address"
+    says = _CONTEXT_SAYS if kind is ContextLengthError else _SAYS[fault]
+    advice = says.format(provider=provider, model=model or "the model")
+    words = body.message.strip()
+    return f"{advice}: {words}" if words else advice
+
+
+def _target(headers: Headers) -> str:
+    """Name where a redirect leads: scheme and host, since path and query may hold anything."""
+    try:
+        target = urlsplit(headers.get("location") or "")
+        host = target.hostname
+    except ValueError:
+        return ""
+    return f" to {target.scheme or 'https'}://{host}" if host else ""

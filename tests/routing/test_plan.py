@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import attrs
+import pytest
+
+from bifrost.account import Key
+from bifrost.errors import ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
+from bifrost.providers.base import Provider
+from bifrost.providers.catalog import CATALOG
+from bifrost.routing.keys import KeyRing
+from bifrost.routing.plan import Candidate, ModelGroups, Planner
+
+OPENAI = CATALOG["openai"]
+MINE = attrs.evolve(OPENAI, name="mine", key_variables=())
+YOURS = attrs.evolve(OPENAI, name="yours", key_variables=())
+
+
+def planner(*rows: Provider, groups: Any = None) -> Planner:
+    return Planner({row.name: row for row in rows}, ModelGroups(groups or {}))
+
+
+def planned(
+    plan: Planner, model: str, *fallbacks: str, keys: dict[str, list[Key]] | None = None, seed: int = 1
+) -> list[str]:
+    rings = {name: KeyRing(plan.providers[name], found) for name, found in (keys or {}).items()}
+    candidates = plan.plan(model, fallbacks, Random(seed).random, rings=rings)
+    return [f"{candidate.provider}/{candidate.model}" for candidate in candidates]
+
+
+def key(name: str, **more: Any) -> Key:
+    return Key(name=name, value=f"sk-{name}", **more)
+
+
+# --- provider/model
+
+
+def test_a_model_is_split_at_the_first_slash() -> None:
+    plan = planner(OPENAI, MINE)
+
+    assert plan.plan("mine/org/model:free", (), lambda: 0.0, rings={}) == [Candidate("mine", "org/model:free")]
+    assert not plan.needs_keys(["mine/org/model", "openai/gpt-4o"])
+
+
+def test_fallbacks_follow_in_order_without_repetition() -> None:
+    plan = planner(OPENAI, MINE)
+
+    assert planned(plan, "openai/a", "mine/b", "openai/a", "openai/c", "mine/b") == ["openai/a", "mine/b", "openai/c"]
+
+
+def test_a_provider_that_nobody_has_is_named_with_those_that_look_alike() -> None:
+    with pytest.raises(UnknownProviderError, match="no provider named 'opnai'; did you mean 'openai'"):
+        planned(planner(MINE), "opnai/gpt-4o")
+    with pytest.raises(UnknownProviderError, match="no provider named 'OpenAI'; did you mean 'openai'"):
+        planned(planner(OPENAI), "OpenAI/gpt-4o")
+    with pytest.raises(UnknownProviderError, match="did you mean 'mine'"):
+        planned(planner(MINE), "mines/gpt-4o")
+
+
+def test_a_provider_without_configuration_names_the_variable_to_set() -> None:
+    with pytest.raises(MissingKeyError, match="anthropic is not configured; set ANTHROPIC_API_KEY") as caught:
+        planned(planner(OPENAI), "anthropic/claude-haiku-4-5")
+
+    assert caught.value.provider == "anthropic"
+
+
+def test_a_fallback_without_configuration_waits_for_its_turn() -> None:
+    plan = planner(OPENAI)
+
+    assert planned(plan, "openai/a", "anthropic/b", "openai/c") == ["openai/a", "anthropic/b", "openai/c"]
+    assert isinstance(plan.not_configured("anthropic"), MissingKeyError)
+    assert isinstance(plan.not_configured("nobody"), UnknownProviderError)
+
+
+def test_a_misspelt_fallback_is_told_at_once() -> None:
+    with pytest.raises(UnknownProviderError, match="did you mean 'anthropic'"):
+        planned(planner(OPENAI), "openai/a", "antropic/b")
+
+
+def test_a_provider_without_a_model_is_told() -> None:
+    with pytest.raises(InvalidRequestError, match="'openai/' ends after its provider"):
+        planned(planner(OPENAI), "openai/")
+
+
+# --- bare names
+
+
+def test_a_bare_name_is_found_in_the_keys_lists() -> None:
+    plan = planner(OPENAI, MINE)
+    keys = {"openai": [key("a")], "mine": [key("b", models=["llama"], aliases={}), key("c", aliases={"Big": "x"})]}
+
+    assert plan.needs_keys(["llama"])
+    assert planned(plan, "llama", keys=keys) == ["mine/llama"]
+    assert planned(plan, "big", keys=keys) == ["mine/big"]
+
+
+def test_a_name_whose_left_part_is_no_provider_is_bare() -> None:
+    keys = {"mine": [key("a", models=["meta/llama"])]}
+
+    assert planned(planner(MINE), "meta/llama", keys=keys) == ["mine/meta/llama"]
+
+
+def test_several_holders_of_a_bare_name_share_the_calls_by_weight() -> None:
+    plan = planner(OPENAI, MINE, YOURS)
+    keys = {
+        "openai": [key("a", models=["llama"], weight=1)],
+        "mine": [key("b", models=["llama"], weight=2), key("c", models=["llama"], weight=1)],
+        "yours": [key("d")],
+    }
+
+    counts = Counter(tuple(planned(plan, "llama", keys=keys, seed=seed)) for seed in range(2_000))
+
+    assert set(counts) == {("openai/llama",), ("mine/llama",)}
+    assert 1_400 < counts["mine/llama",] < 1_600
+
+
+def test_huge_weights_of_holders_do_not_add_up_to_infinity() -> None:
+    keys = {
+        "mine": [key(str(n), models=["llama"], weight=1.7e308) for n in range(3)],
+        "yours": [key("a", models=["llama"])],
+    }
+
+    assert planned(planner(MINE, YOURS), "llama", keys=keys) == ["mine/llama"]
+
+
+def test_a_holder_of_weight_zero_is_asked_when_there_is_no_other() -> None:
+    plan = planner(MINE, YOURS)
+    spare, main = [key("a", models=["llama"], weight=0)], [key("b", models=["llama"])]
+
+    assert planned(plan, "llama", keys={"mine": spare}) == ["mine/llama"]
+    assert {tuple(planned(plan, "llama", keys={"mine": spare, "yours": main}, seed=n)) for n in range(20)} == {
+        ("yours/llama",)
+    }
+
+
+def test_a_bare_name_that_nobody_has_is_told_with_near_ones() -> None:
+    plan = planner(OPENAI, MINE, groups={"fast": ["openai/gpt-4o-mini"]})
+    keys = {"mine": [key("a", models=["llama-3", "other*"])]}
+
+    with pytest.raises(UnknownProviderError, match=r"the model 'lama-3'; did you mean 'llama-3'\?"):
+        planned(plan, "lama-3", keys=keys)
+    with pytest.raises(UnknownProviderError, match=r"did you mean 'fast'\? Or write it as provider/model"):
+        planned(plan, "fst", keys=keys)
+    with pytest.raises(UnknownProviderError, match=r"configured providers \(openai, mine\)"):
+        planned(plan, "gpt-4o", keys=keys)
+
+
+def test_without_any_provider_the_first_step_is_told() -> None:
+    with pytest.raises(UnknownProviderError, match=r"none yet, set OPENAI_API_KEY or ANTHROPIC_API_KEY"):
+        planned(planner(), "gpt-4o")
+
+
+@pytest.mark.parametrize("model", ["/", "/gpt-4o", "é", "a\nb", "x" * 10_000])
+def test_odd_names_are_unknown(model: str) -> None:
+    with pytest.raises(UnknownProviderError) as caught:
+        planned(planner(OPENAI), model)
+
+    assert str(caught.value).isprintable()
+
+
+# --- groups
+
+
+def test_a_group_shares_its_calls_by_weight() -> None:
+    plan = planner(OPENAI, MINE, groups={"fast": ["openai/gpt-4o-mini", ("mine/mini", 0.25)]})
+
+    counts = Counter(tuple(planned(plan, "fast", seed=seed)) for seed in range(2_000))
+
+    assert not plan.needs_keys(["fast"])
+    assert set(counts) == {("openai/gpt-4o-mini",), ("mine/mini",)}
+    assert 320 < counts["mine/mini",] < 480
+
+
+def test_a_group_goes_before_the_keys_lists() -> None:
+    plan = planner(OPENAI, MINE, groups={"fast": ["openai/gpt-4o-mini"]})
+
+    assert planned(plan, "fast", keys={"mine": [key("a", models=["fast"])]}) == ["openai/gpt-4o-mini"]
+
+
+def test_a_group_may_be_a_fallback() -> None:
+    plan = planner(OPENAI, MINE, groups={"fast": ["mine/mini"]})
+
+    assert planned(plan, "openai/a", "fast", "mine/mini") == ["openai/a", "mine/mini"]
+
+
+def test_a_member_without_configuration_is_told_on_every_call() -> None:
+    plan = planner(OPENAI, groups={"fast": [("openai/a", 1000), ("anthropic/b", 0)]})
+
+    for seed in range(20):
+        with pytest.raises(ConfigError, match="group 'fast' has anthropic/b: anthropic is not configured; set ANTHR"):
+            planned(plan, "fast", seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("models", "problem"),
+    [
+        ({"fast": []}, "at least one"),
+        ({"fast": "openai/gpt-4o"}, "is a list of"),
+        ({"": ["openai/a"]}, "cannot name a group"),
+        ({"openai/fast": ["openai/a"]}, "read as provider/model"),
+        ({"fast": ["gpt-4o"]}, "'gpt-4o' must be written 'provider/model'"),
+        ({"fast": ["openai/"]}, "must be written"),
+        ({"fast": ["/a"]}, "must be written"),
+        ({"fast": ["slow"], "slow": ["openai/a"]}, "groups do not nest"),
+        ({"fast": ["slow"], "slow": ["fast"]}, "groups do not nest"),
+        ({"fast": ["fast"]}, "groups do not nest"),
+        ({"fast": [("openai/a", -1)]}, "weight of openai/a must be a number of 0 or more"),
+        ({"fast": [("openai/a", float("nan"))]}, "must be a number"),
+        ({"fast": [("openai/a", "1")]}, "neither 'provider/model' nor"),
+        ({"fast": [("openai/a", 1, 2)]}, "neither"),
+        ({"fast": [None]}, "neither"),
+    ],
+)
+def test_a_group_that_cannot_work_is_refused(models: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        ModelGroups(models)
