@@ -1,0 +1,318 @@
+"""`Bifrost`: one client object over many providers. One short method per operation; the path itself is in `engine`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+
+import attrs
+
+from bifrost.account import Account, EnvAccount
+from bifrost.config import CallOptions
+from bifrost.engine.clock import Clock
+from bifrost.engine.core import DRAIN, Engine
+from bifrost.engine.transport import Transport, as_transport
+from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.routing.plan import ModelGroups
+from bifrost.schema.models import ModelsRequest
+from bifrost.schema.options import ChatOptions, chat_request, embedding_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from bifrost.engine.stream import ChunkStream
+    from bifrost.plugins.base import Plugin
+    from bifrost.routing.plan import GroupEntry
+    from bifrost.schema.chat import ChatResponse
+    from bifrost.schema.embeddings import EmbeddingResponse
+    from bifrost.schema.models import ModelsResponse
+    from bifrost.schema.openai_form import AnyPrompt
+
+__version__ = "0.1.0"
+
+
+def default_account() -> Account:
+    """Give the account of a client that was given none: the environment's keys."""
+    return EnvAccount()
+
+
+def default_transport() -> Transport:
+    """Give the transport of a client that was given none: httpx."""
+    return as_transport(None)
+
+
+class Bifrost:
+    """An in-process gateway to many AI providers.
+
+        async with Bifrost() as client:  # keys come from the environment
+            reply = await client.chat("openai/gpt-4o-mini", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"])
+            print(reply.text)
+
+    It opens on first use; `async with`, or `close()`, ends it in order. One client serves any number of concurrent
+    calls of one event loop (asyncio or trio).
+
+    Args:
+        account: Providers, keys and settings; by default what the environment has (`EnvAccount`).
+        models: Names of your own for models, each standing for one or several: `{"fast": ["openai/gpt-4o-mini",
+            ("anthropic/claude-haiku-4-5", 0.3)]}` (a number is a weight).
+        plugins: Hooks around every call, in order.
+        transport: An httpx transport (shared as it is), a function that makes one per connection, or a `Transport`.
+        timeout: The most a call may take, in seconds, everything included.
+        max_retries: Further attempts per provider after the first; `None`: the provider's setting (2).
+        fallbacks: `provider/model` names to try when the first cannot serve.
+        extra_headers: Sent with every request.
+        clock: Time and chance, for tests.
+
+    Raises `ConfigError` for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        account: Account | None = None,
+        *,
+        models: Mapping[str, Sequence[GroupEntry]] | None = None,
+        plugins: Sequence[Plugin] = (),
+        transport: Any = None,
+        timeout: float = 600.0,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] = (),
+        extra_headers: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._options = CallOptions(
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=_names(fallbacks),
+            extra_headers=extra_headers or {},
+        )
+        self._engine = Engine(
+            default_account() if account is None else _account(account),
+            groups=ModelGroups(models or {}),
+            plugins=plugins,
+            transport=default_transport() if transport is None else as_transport(transport),
+            clock=clock or Clock(),
+            user_agent=f"bifrost-llm/{__version__}",
+        )
+
+    # --- operations
+
+    async def chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResponse:
+        """Ask a model and wait for its whole answer.
+
+        Args:
+            model: `provider/model`, or a bare name: one of the client's `models`, or one that a key lists.
+            messages: Text, one message, or a list; a message is a `Message` or an OpenAI-form dict.
+            system: A shortcut for a system message in front.
+            timeout: The most this call may take, in seconds.
+            max_retries: Further attempts per provider after the first.
+            fallbacks: `provider/model` names to try when the first cannot serve.
+            extra_headers: Sent with this call's requests.
+            key: Use the key of this name or id only.
+            **options: See `ChatOptions`.
+
+        Raises `BifrostError`: see the tree in `bifrost.errors`. `attempts` on it tells what was tried.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        request = chat_request(_model(model), messages, system=system, options=options)
+        response: ChatResponse = await self._engine.run("chat", request, call)
+        return response
+
+    def stream_chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChunkStream:
+        """Ask a model and take its answer as it comes. The arguments are those of `chat`.
+
+            async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
+                async for text in stream.text_stream:
+                    print(text, end="")
+                reply = await stream.final()
+
+        Raises `BifrostError` on entering the block; `StreamInterruptedError` while reading.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        request = chat_request(_model(model), messages, system=system, options=options)
+        return self._engine.stream("chat", request, call)
+
+    async def embed(
+        self,
+        model: str,
+        input: str | Sequence[str] | Sequence[Sequence[int]],  # noqa: A002 - OpenAI's name
+        *,
+        dimensions: int | None = None,
+        encoding_format: str | None = None,
+        user: str | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> EmbeddingResponse:
+        """Turn texts into vectors, in the order of the texts.
+
+        A fallback must be a model whose vectors can be compared with the first one's. Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        request = embedding_request(
+            _model(model),
+            input,
+            dimensions=dimensions,
+            encoding_format=encoding_format,
+            user=user,
+            extra=extra,
+        )
+        response: EmbeddingResponse = await self._engine.run("embeddings", request, call)
+        return response
+
+    async def list_models(
+        self,
+        provider: str,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> ModelsResponse:
+        """Ask a provider which models it has: one page, with `next` to give as `after` for the page behind it."""
+        call = self._call(timeout, max_retries, (), extra_headers, key)
+        request = ModelsRequest(model=f"{provider}/", limit=limit, after=after)
+        response: ModelsResponse = await self._engine.run("models", request, call)
+        return response
+
+    # --- options and plugins
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Self:
+        """Give a client with other defaults that shares everything else: pools, plugins, life."""
+        copy = object.__new__(type(self))
+        copy._options = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        copy._engine = self._engine
+        return copy
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The plugins in order."""
+        return self._engine.chain.plugins
+
+    async def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:
+        """Add a plugin at the end, or before the one named; one of the same name is replaced.
+
+        Running calls keep the plugins they started with.
+        """
+        await self._engine.change_plugins(lambda chain: chain.with_plugin(plugin, before=before))
+
+    async def remove_plugin(self, name: str) -> None:
+        """Take a plugin out and close it. Raises `ConfigError` if there is none of this name."""
+        await self._engine.change_plugins(lambda chain: chain.without(name))
+
+    async def reorder_plugins(self, names: Sequence[str]) -> None:
+        """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
+        await self._engine.change_plugins(lambda chain: chain.ordered(names))
+
+    # --- life
+
+    async def open(self) -> None:
+        """Start the client now rather than with its first call. Any number of times."""
+        await self._engine.open()
+
+    async def close(self, *, drain: float = DRAIN) -> None:
+        """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
+
+        Callable from any task of the loop, any number of times. Copies made by `with_options` end with it.
+        """
+        await self._engine.close(drain=drain)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(drain=DRAIN if kind is None else 0.0)
+
+    def __repr__(self) -> str:
+        return f"Bifrost({self._engine.account!r}, {self._engine.state})"
+
+    # --- inside
+
+    def _call(
+        self,
+        timeout: float | None,
+        max_retries: int | None,
+        fallbacks: Sequence[str] | None,
+        extra_headers: Mapping[str, str] | None,
+        key: str | None,
+    ) -> CallOptions:
+        changes: dict[str, Any] = {}
+        if timeout is not None:
+            changes["timeout"] = timeout
+        if max_retries is not None:
+            changes["max_retries"] = max_retries
+        if fallbacks is not None:
+            changes["fallbacks"] = _names(fallbacks)
+        if extra_headers is not None:
+            changes["extra_headers"] = {**self._options.extra_headers, **extra_headers}
+        if key is not None:
+            changes["key"] = key
+        return attrs.evolve(self._options, **changes) if changes else self._options
+
+
+def _names(fallbacks: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(fallbacks, str) or not hasattr(fallbacks, "__iter__"):
+        raise InvalidRequestError(
+            f"fallbacks is a list of 'provider/model' names, not {type(fallbacks).__name__}; write [{fallbacks!r}]"
+        )
+    return tuple(_model(name, where="fallbacks") for name in fallbacks)
+
+
+def _model(model: object, *, where: str = "model") -> str:
+    if not isinstance(model, str):
+        raise InvalidRequestError(
+            f"{where}: a model is text, not {type(model).__name__}; write it as 'provider/model', "
+            "'openai/gpt-4o-mini' say"
+        )
+    if not model.strip():
+        raise InvalidRequestError(f"{where} is empty; write it as 'provider/model', 'openai/gpt-4o-mini' say")
+    return model
+
+
+def _account(account: Any) -> Account:
+    for method in ("providers", "keys", "config"):
+        if isinstance(account, type) or not callable(getattr(account, method, None)):
+            raise ConfigError(
+                f"account= takes an object with the methods providers, keys and config (see Account), "
+                f"not {account.__name__ if isinstance(account, type) else type(account).__name__}"
+            )
+    return cast("Account", account)

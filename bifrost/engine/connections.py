@@ -1,0 +1,124 @@
+"""A provider's idle connections: per origin a stack, last in first out, so that a warm one is used again first."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bifrost.config import ConnectionConfig
+    from bifrost.engine.transport import Connection, Origin, Transport
+
+_AGE_SPREAD = 0.2
+"""Connections live up to this share longer or shorter than configured, so that they do not all go at once."""
+
+
+class Kept:
+    """A connection and what decides how long it is kept."""
+
+    __slots__ = ("connection", "idle_since", "origin", "requests", "retire_at")
+
+    def __init__(self, connection: Connection, origin: Origin, *, now: float, retire_at: float) -> None:
+        self.connection = connection
+        self.origin = origin
+        self.retire_at = retire_at
+        self.requests = 0
+        self.idle_since = now
+
+
+class Connections:
+    """Lends connections to jobs. A job gives its connection back after a clean exchange, or drops it."""
+
+    def __init__(self, transport: Transport, config: ConnectionConfig, random: Callable[[], float]) -> None:
+        self._transport = transport
+        self._config = config
+        self._random = random
+        self._stacks: dict[Origin, list[Kept]] = {}
+        self._lent: set[Kept] = set()
+        self.opened = 0
+
+    @property
+    def idle(self) -> int:
+        """How many connections are waiting to be used."""
+        return sum(len(stack) for stack in self._stacks.values())
+
+    @property
+    def lent(self) -> int:
+        """How many connections a job or a stream holds."""
+        return len(self._lent)
+
+    async def take(self, origin: Origin, now: float, *, fresh: bool = False) -> Kept:
+        """Give the most recently used connection that is still good, or a new one (`fresh`: always a new one)."""
+        stack = None if fresh else self._stacks.get(origin)
+        while stack:
+            kept = stack.pop()
+            if self._good(kept, now) and kept.connection.usable():
+                self._lent.add(kept)
+                return kept
+            await _close(kept)
+        kept = self._open(origin, now)
+        self._lent.add(kept)
+        return kept
+
+    async def give_back(self, kept: Kept, now: float) -> None:
+        """Take a connection back after an exchange whose answer was read to its end."""
+        try:
+            await kept.connection.finish()
+        except BaseException:
+            await self.drop(kept)
+            raise
+        self._lent.discard(kept)
+        kept.requests += 1
+        kept.idle_since = now
+        self._stacks.setdefault(kept.origin, []).append(kept)
+
+    async def drop(self, kept: Kept) -> None:
+        """Throw a connection away: after a failure, a cancellation, or bytes that nobody asked for."""
+        self._lent.discard(kept)
+        await _close(kept)
+
+    async def retire_idle(self) -> None:
+        """Close what has been idle or alive for too long, or was closed by the peer."""
+        now = anyio.current_time()
+        for stack in list(self._stacks.values()):
+            for kept in list(stack):
+                # While one is being closed, a job may take another.
+                if kept in stack and not (self._good(kept, now) and _usable(kept)):
+                    stack.remove(kept)
+                    await _close(kept)
+
+    async def close(self) -> None:
+        """Close everything, lent connections included."""
+        everything = [kept for stack in self._stacks.values() for kept in stack] + list(self._lent)
+        for stack in self._stacks.values():
+            stack.clear()
+        self._lent.clear()
+        async with anyio.create_task_group() as group:
+            for kept in everything:
+                group.start_soon(_close, kept)
+
+    def _good(self, kept: Kept, now: float) -> bool:
+        config = self._config
+        return now < kept.retire_at and now - kept.idle_since < config.idle and kept.requests < config.requests
+
+    def _open(self, origin: Origin, now: float) -> Kept:
+        connection = self._transport.open(origin)
+        self.opened += 1
+        spread = 1 + _AGE_SPREAD * (2 * self._random() - 1)
+        return Kept(connection, origin, now=now, retire_at=now + self._config.age * spread)
+
+
+def _usable(kept: Kept) -> bool:
+    try:
+        return kept.connection.usable()
+    except Exception:  # noqa: BLE001 - a user's transport; one that cannot tell is closed
+        return False
+
+
+async def _close(kept: Kept) -> None:
+    with suppress(Exception):  # a user's transport may fail here, and nobody is left to hear of it
+        await kept.connection.close()

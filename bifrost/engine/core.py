@@ -1,0 +1,261 @@
+"""The life of a client's engine: new, running, draining, closed; and what belongs to the event loop it runs on."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import anyio
+
+from bifrost.context import CallContext
+from bifrost.engine.clock import Clock
+from bifrost.engine.dispatch import Call, Dispatcher
+from bifrost.engine.host import Host
+from bifrost.engine.stream import ChunkStream
+from bifrost.engine.upstreams import Upstreams
+from bifrost.errors import BifrostError, ClientClosedError, InternalError, ShuttingDownError
+from bifrost.plugins.base import Chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bifrost.account import Account
+    from bifrost.config import CallOptions
+    from bifrost.context import Operation
+    from bifrost.engine.transport import Transport
+    from bifrost.plugins.base import Plugin
+    from bifrost.routing.plan import ModelGroups
+
+State: TypeAlias = Literal["new", "running", "draining", "closed"]
+
+DRAIN = 30.0
+"""How long `close` waits for running calls by default, in seconds."""
+
+_UNREAD_LIMIT = 1.0
+"""How long a drain waits for streams that nobody is reading, in seconds."""
+
+
+class Running:
+    """What belongs to one event loop: the host task, the providers in use on it, and the way to them."""
+
+    __slots__ = ("dispatcher", "ending", "host", "upstreams")
+
+    def __init__(self, engine: Engine) -> None:
+        self.ending = False
+        """The plugins have been told to close."""
+        self.host = engine.new_host()
+        self.host.start()
+        self.upstreams = engine.new_upstreams(self.host)
+        self.dispatcher = Dispatcher(self.upstreams, engine.clock, self.host)
+
+
+class Engine:
+    """What all copies of one client share: its plugins, and per event loop a host with the providers in use."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        groups: ModelGroups,
+        plugins: Sequence[Plugin],
+        transport: Transport,
+        clock: Clock,
+        user_agent: str,
+    ) -> None:
+        self.account = account
+        self.chain = Chain(plugins)
+        self.state: State = "new"
+        self._groups = groups
+        self._transport = transport
+        self.clock = clock
+        self._user_agent = user_agent
+        self._active = 0
+        self._idle: anyio.Event | None = None
+        self._running: Running | None = None
+
+    # --- calls
+
+    async def run(self, endpoint: Operation, request: Any, options: CallOptions) -> Any:
+        """Take a plain call to its answer."""
+        running = await self._ready()
+        context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
+        self._active += 1
+        try:
+            return await running.dispatcher.run(Call(context, request, self.chain))
+        finally:
+            self._left()
+
+    def stream(self, endpoint: Operation, request: Any, options: CallOptions) -> ChunkStream:
+        """Give a stream that begins its call when it is entered."""
+
+        async def opening(stream: ChunkStream) -> None:
+            running = await self._ready()
+            context = CallContext(
+                endpoint=endpoint,
+                model=request.model,
+                options=options,
+                started=running.host.now(),
+                is_stream=True,
+            )
+            self._active += 1
+            try:
+                await running.dispatcher.run(Call(context, request, self.chain, stream))
+            finally:
+                self._left()
+
+        return ChunkStream(opening, on_lost=self._lost)
+
+    def _left(self) -> None:
+        self._active -= 1
+        if self._active == 0 and self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    def _lost(self, source: Any, settle: Any, accumulator: Any) -> None:
+        """End a stream that was dropped without being closed; called from a finaliser, in any thread."""
+        if self._running is None or not self._running.host.alive:
+            return
+        host = self._running.host
+
+        def end() -> None:
+            source.release()
+            if settle is not None and host.alive:
+                host.run(settle, accumulator.response(warnings=["dropped_unclosed"]))
+
+        host.call_soon(end)
+
+    # --- plugins
+
+    async def change_plugins(self, change: Callable[[Chain], Chain]) -> None:
+        """Put another chain in place; running calls keep theirs. Opens what came and closes what went."""
+        wanted = change(self.chain)
+        came = [plugin for plugin in wanted.plugins if plugin not in self.chain.plugins]
+        if self.state == "running":
+            await wanted.open(came)
+        try:
+            # Others may have changed the plugins while these were opening: nothing of theirs gets lost.
+            changed = change(self.chain)
+        except BifrostError:
+            await wanted.close(came)
+            raise
+        before, self.chain = self.chain, changed
+        if self.state == "running":
+            await before.close([plugin for plugin in before.plugins if plugin not in changed.plugins])
+
+    # --- life
+
+    async def open(self) -> None:
+        """Start the host task and the plugins. Any number of times, from any task of one event loop."""
+        await self._ready()
+
+    async def _ready(self) -> Running:
+        running = self._running
+        if running is None or not running.host.here():
+            running = await self._elsewhere(running)
+        if self.state != "running":
+            self._refuse(running.host)
+        return running
+
+    async def _elsewhere(self, running: Running | None) -> Running:
+        """Start at first use, and again when the loop of an earlier start has ended; or say what is wrong."""
+        if running is not None and not running.host.ended:
+            running.host.check()
+        else:
+            if self.state in ("draining", "closed"):
+                self._refuse(None)
+            self.state = "running"
+            self._active = 0
+            self._idle = None
+            running = self._running = Running(self)
+        await running.host.ready()
+        return running
+
+    def new_host(self) -> Host:
+        """Make a host for the running loop."""
+        return Host(setup=self._open_plugins, on_end=self._ended)
+
+    def new_upstreams(self, host: Host) -> Upstreams:
+        """Make the providers' place on a host."""
+        return Upstreams(
+            self.account,
+            groups=self._groups,
+            host=host,
+            transport=self._transport,
+            clock=self.clock,
+            user_agent=self._user_agent,
+        )
+
+    async def _open_plugins(self) -> None:
+        await self.chain.open()
+
+    def _refuse(self, host: Host | None) -> None:
+        if host is not None and host.failure is not None:
+            failure = host.failure
+            if isinstance(failure, BifrostError):
+                raise failure
+            raise InternalError(f"the client's host task failed: {type(failure).__name__}") from failure
+        if self.state == "draining":
+            raise ShuttingDownError("the client is being closed")
+        raise ClientClosedError(
+            "this client was closed; make a new one, or move the call inside its `async with` block"
+        )
+
+    def _ended(self, host: Host) -> None:
+        """React to the end of a host, however it came about. Synchronous: the loop may be ending too."""
+        running = self._running
+        if running is None or host is not running.host:
+            return
+        if host.failure is not None:
+            error: BifrostError = InternalError(f"the client's host task failed: {type(host.failure).__name__}")
+            error.__cause__ = host.failure
+        else:
+            error = ShuttingDownError("the client was closed while this call was running")
+        running.upstreams.refuse_all(error)
+        if self.state == "running":
+            # The loop ended, not the user: the client may open again on another loop.
+            self.state = "new"
+
+    async def close(self, *, drain: float = DRAIN) -> None:
+        """End everything: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them."""
+        running = self._running
+        if running is None or running.host.ended:
+            self.state = "closed"
+            return
+        running.host.check()
+        self.state = "draining"
+        try:
+            await self._drain(running.upstreams, drain)
+        finally:
+            # Also for one who is cancelled while it waits: nothing may be left running.
+            with anyio.CancelScope(shield=True):
+                if not running.ending:
+                    running.ending = True
+                    await self.chain.close()
+                await running.host.stop()
+            self.state = "closed"
+
+    async def _drain(self, upstreams: Upstreams, seconds: float) -> None:
+        upstreams.refuse_queued(ShuttingDownError("the client is being closed"))
+        if seconds <= 0:
+            return
+        end = anyio.current_time() + seconds
+        with anyio.CancelScope(deadline=end):
+            while self._active:
+                # Two may be closing the client at once: they wait for the same moment.
+                self._idle = self._idle or anyio.Event()
+                await self._idle.wait()
+        with anyio.CancelScope(deadline=end):
+            await upstreams.streams_ended(unread_limit=_UNREAD_LIMIT)
+
+    def __del__(self) -> None:
+        running = self._running
+        if self.state == "closed" or running is None:
+            return
+        warnings.warn(
+            "a bifrost client was never closed; use `async with Bifrost() as client:` or `await client.close()`",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+        if running.host.alive:
+            running.host.call_soon(running.host.request_stop)

@@ -1,0 +1,485 @@
+"""The path of a call, in reading order.
+
+A **call** passes the `before_call` hooks, is planned into **candidates**, and each candidate passes the `before` hooks,
+becomes one or more **attempts** (a key is chosen, a job is queued, a worker does the exchange), is judged, and passes
+the `after` hooks backwards; the first answer, or the primary's error, passes the `after_call` hooks. Everything here
+runs in the caller's task, inside one cancel scope that carries the call's deadline; only `perform` runs in a worker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from bifrost.engine.exchange import Exchange, perform
+from bifrost.engine.pool import Job
+from bifrost.engine.stream import ChunkStream, ForeignChunks, ReadyChunks
+from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError, UnsupportedError
+from bifrost.plugins.base import Progress
+from bifrost.providers.base import Target
+from bifrost.routing.retry import GiveUp, Retry, attempt_deadline, decide, is_free, may_fall_back
+from bifrost.schema.chat import ChatResponse
+from bifrost.schema.chunks import ChatAccumulator, chunks_of
+from bifrost.trail import Attempt, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from bifrost.config import RetryConfig
+    from bifrost.context import CallContext
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.host import Host
+    from bifrost.engine.stream import Source
+    from bifrost.engine.upstreams import Upstreams
+    from bifrost.errors import Phase
+    from bifrost.plugins.base import Chain, Outcome
+    from bifrost.routing.plan import Candidate
+    from bifrost.schema.chunks import Chunk
+
+_HOOKS_LIMIT = 5.0
+"""How long `after*` hooks may take once the call's own time is over, in seconds."""
+
+
+class Call:
+    """One call on its way: the context that plugins see, and the state that is nobody else's business."""
+
+    __slots__ = (
+        "call_hooks",
+        "chain",
+        "context",
+        "exchange",
+        "failures",
+        "free",
+        "hooks",
+        "job",
+        "request",
+        "share",
+        "stream",
+        "submitted",
+        "wait",
+    )
+
+    def __init__(self, context: CallContext, request: Any, chain: Chain, stream: ChunkStream | None = None) -> None:
+        self.context = context
+        self.request = request
+        self.chain = chain
+        """The plugins as they were when the call began."""
+        self.stream = stream
+        """Where a streamed answer goes, until it has begun."""
+        self.call_hooks = Progress()
+        """The `after_call` hooks that are due."""
+        self.hooks = Progress()
+        """The `after` hooks that are due for the candidate being tried."""
+        self.failures: list[BifrostError] = []
+        """The last error of each candidate that was given up for the next one."""
+        self.share = context.deadline
+        """When the candidate being tried must be done."""
+        self.free = 0
+        """Attempts that count as none (a kept connection was found closed)."""
+        # The attempt that is being made, until it stands on the trail:
+        self.exchange: Exchange | None = None
+        self.job: Job | None = None
+        self.wait = 0.0
+        self.submitted = 0.0
+
+
+class Dispatcher:
+    """Takes calls to their answers."""
+
+    def __init__(self, upstreams: Upstreams, clock: Clock, host: Host) -> None:
+        self._upstreams = upstreams
+        self._clock = clock
+        self._now = host.now
+        self._event = host.event
+        self._scope = host.scope
+
+    # --- a call
+
+    async def run(self, call: Call) -> Any:
+        """Take a call to its answer, or for a stream to its first content. Raises the call's `BifrostError`."""
+        outcome = await self._in_time(call, self._serve(call))
+        if isinstance(outcome, BifrostError):
+            raise outcome
+        if call.stream is not None:
+            # An `after_call` hook has put a response in an error's place.
+            return self._stream_of(call, outcome)
+        return outcome
+
+    async def _serve(self, call: Call) -> Outcome:
+        """Plan a call and try its candidates in turn, until one serves or no further one may be tried."""
+        context = call.context
+        outcome: Outcome = None
+        try:
+            named = call.request.model
+            call.request = await call.chain.before_call(context, call.request, call.call_hooks)
+            if context.model == named:
+                # A plugin may name another model on the context, or in the request that it returns.
+                context.model = call.request.model
+            candidates = await self._upstreams.plan(context)
+            for index, candidate in enumerate(candidates):
+                context.fallback_index = index
+                behind = len(candidates) - 1 - index
+                outcome = await self._candidate(call, candidate, behind)
+                if not isinstance(outcome, BifrostError) or not behind or not self._goes_on(call, candidate, outcome):
+                    break
+                call.failures.append(outcome)
+        except BifrostError as error:
+            outcome = error
+        if isinstance(outcome, ChunkStream):
+            # The hooks that are due wait for its end.
+            return outcome
+        return await self._settle(call, outcome)
+
+    def _goes_on(self, call: Call, candidate: Candidate, error: BifrostError) -> bool:
+        """Say whether the next candidate may be tried after this one's error."""
+        return may_fall_back(
+            error,
+            config=self._upstreams.retry_of(candidate.provider, call.context.options),
+            attempts_of_call=len(call.context.trail) - call.free,
+            remaining=call.context.deadline - self._now(),
+        )
+
+    # --- a candidate
+
+    async def _candidate(self, call: Call, candidate: Candidate, behind: int) -> Outcome:
+        """Take a candidate through the hooks around it, with `behind` fallbacks left after it."""
+        context = call.context
+        context.provider, context.model = candidate.provider, candidate.model
+        context.phase = "hook"
+        request = msgspec.structs.replace(call.request, model=candidate.model)
+        try:
+            request, outcome = await call.chain.before(context, request, call.hooks)
+            if outcome is not None:
+                outcome = await self._answered_by_plugin(call, outcome)
+            elif behind:
+                outcome = await self._within_share(call, candidate, request, behind)
+            else:
+                call.share = context.deadline
+                outcome = await self._attempts(call, candidate, request, behind)
+        except BifrostError as error:
+            outcome = error
+        if isinstance(outcome, ChunkStream):
+            return outcome
+        outcome = await self._leave(call, outcome)
+        if call.stream is not None and not isinstance(outcome, BifrostError):
+            # An `after` hook has put a response in an error's place.
+            return self._stream_of(call, outcome)
+        return outcome
+
+    async def _within_share(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
+        """Try a candidate for its share of the time, so that a black hole leaves some for the fallbacks."""
+        now = self._now()
+        call.share = attempt_deadline(now, call.context.deadline, behind)
+        with self._scope(deadline=call.share) as scope:
+            return await self._attempts(call, candidate, request, behind)
+        if scope.cancelled_caught:
+            share = f"its share of {call.share - now:g} s of the call's timeout, with {behind} fallbacks left,"
+            return self._out_of_time(call, share)
+        return None
+
+    async def _answered_by_plugin(self, call: Call, answer: Any) -> Outcome:
+        """Take what a `before` hook gave in place of the provider's answer, in the form that the caller wants."""
+        context, stream = call.context, call.stream
+        source: Source
+        match answer:
+            case ChatResponse() if stream is not None:
+                return self._stream_of(call, answer)
+            case BifrostError() | msgspec.Struct():
+                return answer
+            case list():
+                source = ReadyChunks(cast("list[Chunk]", answer))
+            case _:
+                source = ForeignChunks(answer, context.deadline)
+        if stream is None:
+            return await _collect(source, context)
+        stream.attach(source, provider=context.provider, model=context.model)
+        return self._begin(call, stream)
+
+    # --- attempts
+
+    async def _attempts(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
+        """Try a candidate until it answers or `decide` gives it up; waits between attempts are waited here."""
+        context, options = call.context, call.context.options
+        upstream = await self._upstreams.get(candidate.provider)
+        codec = upstream.codec(context.endpoint)
+        if call.stream is not None and codec.decoder is None:
+            return UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
+        retry = self._upstreams.retry_of(candidate.provider, options)
+        keys = await self._upstreams.keys(candidate.provider, context)
+        spent: set[str] = set()
+        faults: list[str] = []
+        wait = 0.0
+        while True:
+            choice = keys.choose(candidate.model, random=self._clock.random, pin=options.key, excluded=spent)
+            exchange = Exchange(
+                upstream=upstream,
+                codec=codec,
+                request=request,
+                target=Target(
+                    provider=upstream.name,
+                    model=choice.model,
+                    stream=call.stream is not None,
+                    settings=None if choice.key is None else choice.key.settings,
+                ),
+                key=choice.key,
+                extra_headers=options.extra_headers,
+                deadline=context.deadline,
+                clock=self._clock,
+                fresh=bool(faults) and faults[-1] == "stale",
+            )
+            outcome = await self._attempt(call, exchange, wait)
+            if not isinstance(outcome, BifrostError):
+                return outcome
+            faults.append(outcome.fault)
+            call.free += is_free(faults)
+            spent.add(choice.name)
+            now = self._now()
+            decision = decide(
+                outcome,
+                faults=faults,
+                attempts_of_call=len(context.trail) - call.free,
+                config=retry,
+                remaining=context.deadline - now,
+                share=call.share - now,
+                other_key=keys.has_other(candidate.model, pin=options.key, excluded=spent),
+                fallback_behind=behind > 0,
+                random=self._clock.random,
+            )
+            if not isinstance(decision, Retry):
+                _note_why(outcome, decision, retry)
+                return outcome
+            if not decision.other_key:
+                spent.discard(choice.name)
+            wait = decision.delay
+            if wait > 0:
+                context.phase = "backoff"
+                await self._clock.sleep(wait)
+
+    async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
+        """Do one exchange through the provider's pool. Gives the answer, or the error that stands for it."""
+        context, stream, upstream = call.context, call.stream, exchange.upstream
+        call.exchange = exchange
+        call.job = job = Job(perform, exchange, done=self._event(), is_stream=stream is not None)
+        call.wait, call.submitted = wait, self._now()
+        context.phase = "queue"
+        try:
+            answer = await upstream.pool.submit(job)
+            if stream is not None:
+                context.phase = "first_token"
+                stream.attach(answer, provider=upstream.name, model=exchange.target.model)
+                limits, timeouts = upstream.config.limits, upstream.config.timeouts
+                await stream.commit(first_token=call.submitted + timeouts.first_token, held=limits.preamble)
+        except BifrostError as error:
+            if stream is not None:
+                stream.drop_source()
+            self._record(call, error)
+            return error
+        except BaseException:
+            if stream is not None:
+                stream.drop_source()
+            raise
+        context.warnings += exchange.warnings
+        if stream is not None:
+            return self._begin(call, stream)
+        self._record(call, None)
+        return msgspec.structs.replace(answer, provider=upstream.name, request_id=exchange.request_id)
+
+    def _record(self, call: Call, error: BifrostError | None) -> None:
+        """Write the attempt on the trail. What was never sent because it could not be said is no attempt."""
+        exchange, job = call.exchange, call.job
+        call.exchange = call.job = None
+        if exchange is None or job is None or (error is not None and error.fault == "local"):
+            return
+        call.context.trail.append(
+            Attempt(
+                provider=exchange.target.provider,
+                model=exchange.target.model,
+                key=None if exchange.key is None else exchange.key.name,
+                status=exchange.status,
+                fault=None if error is None else error.fault,
+                error=None if error is None else shown(error.message, 500),
+                request_id=exchange.request_id,
+                wait=call.wait,
+                queue=None if job.taken_at is None else job.taken_at - call.submitted,
+                connect=exchange.connect,
+                first_byte=exchange.first_byte,
+                total=self._now() - call.submitted,
+            )
+        )
+
+    # --- streams
+
+    def _begin(self, call: Call, stream: ChunkStream, *, request_id: str | None = None) -> ChunkStream:
+        """Commit a stream: from here on its caller pulls it, and its end settles the call."""
+
+        async def settle(outcome: Outcome) -> Outcome:
+            if isinstance(outcome, ChatResponse):
+                exchange = call.exchange
+                own = request_id if exchange is None else exchange.request_id
+                outcome = msgspec.structs.replace(outcome, request_id=own)
+            self._record(call, outcome if isinstance(outcome, BifrostError) else None)
+            if isinstance(outcome, CallCancelledError):
+                return await self._settle_late(call, outcome)
+            return await self._in_time(call, self._settle(call, outcome))
+
+        # The stream must not be held by its own call: it ends when its user drops it.
+        call.stream = None
+        stream.begin(on_chunk=call.chain.on_chunk(call.context, call.hooks), settle=settle)
+        return stream
+
+    def _stream_of(self, call: Call, response: ChatResponse) -> Outcome:
+        """Begin the caller's stream with an answer that a plugin gave whole."""
+        stream = call.stream
+        if stream is None:
+            return response
+        source = ReadyChunks(chunks_of(response))
+        source.warnings = response.warnings
+        stream.attach(
+            source,
+            provider=response.provider or call.context.provider,
+            model=response.model or call.context.model,
+        )
+        return self._begin(call, stream, request_id=response.request_id)
+
+    # --- the end of a call
+
+    async def _leave(self, call: Call, outcome: Outcome) -> Outcome:
+        """Run the `after` hooks that are due for the candidate."""
+        call.context.phase = "hook"
+        if not call.hooks.entered:
+            return outcome
+        return await call.chain.after(call.context, self._complete(call, outcome), call.hooks)
+
+    async def _settle(self, call: Call, outcome: Outcome) -> Outcome:
+        """Run the hooks that are still due, each once, and put the trail on what comes out."""
+        if call.hooks.entered:
+            outcome = await self._leave(call, outcome)
+        if call.failures and isinstance(outcome, BifrostError):
+            outcome = _primary(call.failures, outcome)
+        outcome = self._complete(call, outcome)
+        if not call.call_hooks.entered:
+            return outcome
+        call.context.phase = "hook"
+        return self._complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
+
+    async def _in_time(self, call: Call, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Do work of a call within its deadline. However that ends, no hook is due any more, unless a stream began."""
+        outcome: Outcome = None
+        with self._scope(deadline=call.context.deadline) as scope:
+            try:
+                return await work
+            except Exception as error:  # noqa: BLE001 - a defect of ours, or of a clock or codec that a user brought
+                outcome = await self._settle_late(call, self._defect(call, error))
+            except BaseException:
+                end = self._out_of_time(call) if scope.cancel_called else self._left(call)
+                outcome = await self._settle_late(call, end)
+                raise
+        return outcome
+
+    async def _settle_late(self, call: Call, outcome: Outcome) -> Outcome:
+        """Run the hooks that are still due though the caller has left or time is over: shielded, and not for long.
+
+        One that is stopped at the limit is not run again. Those behind it still have their turn, up to their first
+        wait.
+        """
+        limit = self._now() + _HOOKS_LIMIT
+        again: BaseException | None = None
+        while call.hooks.entered or call.call_hooks.entered:
+            try:
+                with self._scope(shield=True, deadline=limit):
+                    outcome = await self._settle(call, outcome)
+            except BaseException as error:  # noqa: BLE001 - cancelled once more; raised when the hooks have run
+                again = error
+        if again is not None:
+            raise again
+        return self._complete(call, outcome)
+
+    def _left(self, call: Call) -> BifrostError:
+        error = CallCancelledError("the caller left", provider=call.context.provider or None, model=call.context.model)
+        self._record(call, error)
+        return error
+
+    def _out_of_time(self, call: Call, what: str | None = None) -> BifrostError:
+        """Say where the time went."""
+        context, exchange = call.context, call.exchange
+        # What happens between the queue and the answer's end only the exchange knows.
+        phase = exchange.phase if exchange is not None and context.phase == "queue" else context.phase
+        error: BifrostError = CallTimeoutError(
+            f"{what or f'the timeout of {context.options.timeout:g} s'} ended while {_DOING[phase]}; "
+            "set a longer `timeout`, or give `fallbacks`",
+            phase=phase,
+            provider=context.provider or None,
+            model=context.model,
+        )
+        if exchange is not None:
+            error = exchange.sign(error)
+        self._record(call, error)
+        return error
+
+    def _defect(self, call: Call, cause: Exception) -> BifrostError:
+        error = InternalError(
+            f"{type(cause).__name__} where none is expected: a defect of bifrost, or of something that it was given",
+            provider=call.context.provider or None,
+            model=call.context.model,
+        )
+        error.__cause__ = cause
+        self._record(call, error)
+        return error
+
+    def _complete(self, call: Call, outcome: Outcome) -> Outcome:
+        """Put the trail, and what was noticed on the way, on an answer or an error."""
+        trail, warnings = call.context.trail, call.context.warnings
+        if isinstance(outcome, BifrostError):
+            outcome.attempts = tuple(trail)
+            return outcome
+        if not warnings:
+            return outcome if outcome.attempts is trail else msgspec.structs.replace(outcome, attempts=trail)
+        noticed = [*outcome.warnings, *(text for text in warnings if text not in outcome.warnings)]
+        return msgspec.structs.replace(outcome, attempts=trail, warnings=noticed)
+
+
+_DOING: Mapping[Phase, str] = {
+    "hook": "a plugin's hook or the account was asked",
+    "queue": "waiting for a free worker",
+    "connect": "connecting",
+    "write": "sending the request",
+    "headers": "waiting for the answer",
+    "body": "reading the answer",
+    "first_token": "waiting for the first token",
+    "stream": "reading the stream",
+    "backoff": "waiting to try again",
+}
+
+
+def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostError:
+    """Give the error to raise when nobody could serve: the primary's, with the others on it.
+
+    A call that its caller broke off, or a stream that was cut after its first content, keeps its own.
+    """
+    chosen = last if last.fault in ("cancelled", "interrupted") else failures[0]
+    chosen.errors = tuple(error for error in (*failures, last) if error is not chosen)
+    return chosen
+
+
+def _note_why(error: BifrostError, decision: object, config: RetryConfig) -> None:
+    """Write on an error that could have been retried why it was not."""
+    match decision:
+        case GiveUp(cause="wait"):
+            error.add_note(f"not tried again: the wait that is asked for is above longest_wait={config.longest_wait:g}")
+        case GiveUp(cause="deadline"):
+            error.add_note("not tried again: the wait before it (phase backoff) would pass the call's timeout")
+        case _:
+            pass
+
+
+async def _collect(source: Source, context: CallContext) -> Outcome:
+    """Make a plain answer of a plugin's stream."""
+    accumulator = ChatAccumulator(provider=context.provider, model=context.model)
+    try:
+        while (chunks := await source.next()) is not None:
+            for chunk in chunks:
+                accumulator.add(chunk)
+    finally:
+        await source.close()
+    return accumulator.response()

@@ -1,0 +1,217 @@
+"""The client's host task, and the little that only an event loop can do: the one file of the core that names them.
+
+No task group or cancel scope may be entered in a caller's task, because a client is opened in one task and closed in
+another (fixtures, notebook cells, ASGI life spans). So one detached task owns everything that runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakMethod
+
+import anyio
+
+from bifrost.errors import ForkedClientError, InternalError, WrongLoopError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+_CLOSE_LIMIT = 5.0
+"""How long the end of the host's tasks is waited for, in seconds."""
+
+
+class Host:
+    """Owns a task group in a task of its own. `failure` holds what ended it early, if anything did.
+
+    `setup` runs in that task before others may be started; `on_end` is called at its end, however that came about.
+    Both are bound methods and held weakly, so that a client that nobody uses any more can be collected.
+    """
+
+    def __init__(self, *, setup: Callable[[], Awaitable[None]], on_end: Callable[[Host], None]) -> None:
+        self._setup = WeakMethod(setup)
+        self._on_end = WeakMethod(on_end)
+        self._ready = anyio.Event()
+        self._ended = anyio.Event()
+        self._stopping = False
+        self._group: Any = None
+        self._task: Any = None
+        self._loop: Any = None
+        self._pid = os.getpid()
+        self.event: Callable[[], anyio.Event] = anyio.Event
+        self.scope: Callable[..., anyio.CancelScope] = anyio.CancelScope
+        """anyio's classes for this loop: asked for by their common name, anyio looks for the loop each time."""
+        self._current: Callable[[], Any] = running_loop
+        self._over = False
+        self.alive = False
+        """Tasks can be started."""
+        self.context: Context = copy_context()
+        """The context of whoever opened the client; workers run in copies of it, never in a caller's."""
+        self.failure: BaseException | None = None
+        self.now: Callable[[], float] = anyio.current_time
+        """The loop's own clock, in seconds: what deadlines go by."""
+
+    @property
+    def ended(self) -> bool:
+        """Say whether the host's task is over, also when its event loop was closed without ending it."""
+        return self._over or _loop_closed(self._loop)
+
+    def start(self) -> None:
+        """Start the host's task on the running loop. `ready` must be awaited before tasks are started."""
+        self._loop = running_loop()
+        self.now, self._current = _native(self._loop)
+        self.event, self.scope = type(anyio.Event()), type(anyio.CancelScope())
+        self._task = _spawn(self._own, self.context)
+
+    async def ready(self) -> None:
+        """Wait until tasks can be started."""
+        await self._ready.wait()
+
+    def run(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Start a task of the host in the client's own context, not the caller's."""
+        if not self.alive:
+            raise InternalError("a task was started on a host that is not running")
+        self.context.copy().run(self._group.start_soon, guarded(function), *args)
+
+    def here(self) -> bool:
+        """Say whether the host runs, and on the running loop of this process."""
+        if not self.alive or self._pid != os.getpid():
+            return False
+        try:
+            return self._current() is self._loop
+        except RuntimeError:
+            return False
+
+    def check(self) -> None:
+        """Refuse use from a forked child or from another event loop.
+
+        Raises `ForkedClientError`, `WrongLoopError`.
+        """
+        if self._pid != os.getpid():
+            raise ForkedClientError(
+                "this client was opened before the process forked; its sockets belong to the parent. "
+                "Make a client in each worker process (in a post-fork hook, say)"
+            )
+        if running_loop() is not self._loop:
+            raise WrongLoopError(
+                "this client belongs to another event loop or thread; make one client per loop, "
+                "or use SyncBifrost, which may be called from any thread"
+            )
+
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the host's loop, from any thread and from finalisers. A loop that is gone is no error.
+
+        In a forked child nothing happens: the loop, and the pipe that wakes it, are the parent's.
+        """
+        if self._pid != os.getpid():
+            return
+        try:
+            if _is_trio(self._loop):
+                self._loop.run_sync_soon(function, *args)
+            else:
+                self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            return
+
+    def request_stop(self) -> None:
+        """Ask every task to end, without waiting; on the host's loop."""
+        self._stopping = True
+        self.alive = False
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+
+    async def stop(self) -> None:
+        """End every task and wait for their end, briefly. Callable from any task of the loop, any number of times."""
+        self.request_stop()
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT):
+            await self._ended.wait()
+
+    async def _own(self) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                if self._stopping:
+                    group.cancel_scope.cancel()
+                setup = self._setup()
+                if setup is not None:
+                    await setup()
+                    del setup
+                self.alive = True
+                self._ready.set()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    self.alive = False
+        except Exception as error:  # noqa: BLE001 - on trio an escape would take the whole run down
+            self.failure = _single(error)
+        finally:
+            self._over = True
+            self._ended.set()
+            self._ready.set()
+            on_end = self._on_end()
+            if on_end is not None:
+                on_end(self)
+
+
+def _single(error: Exception) -> Exception:
+    """Unwrap the group that a task group makes of one error."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    inner = cast("ExceptionGroup[Exception]", error).exceptions
+    return _single(inner[0]) if len(inner) == 1 else cast("Exception", error)
+
+
+def running_loop() -> Any:
+    """Give what identifies the running event loop: asyncio's loop, or trio's token."""
+    if _on_trio():
+        import trio
+
+        return trio.lowlevel.current_trio_token()
+    import asyncio
+
+    return asyncio.get_running_loop()
+
+
+def _native(loop: Any) -> tuple[Callable[[], float], Callable[[], Any]]:
+    """Give the loop's clock, and what tells the running loop from others."""
+    if _is_trio(loop):
+        import trio
+
+        return trio.lowlevel.current_clock().current_time, trio.lowlevel.current_trio_token
+    import asyncio
+
+    return loop.time, asyncio.get_running_loop
+
+
+def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Let Ctrl-C pass a worker by on trio, where children of a system task must not be hit by it."""
+    if not _on_trio():
+        return function
+    import trio
+
+    return trio.lowlevel.enable_ki_protection(function)
+
+
+def _spawn(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> Any:
+    if _on_trio():
+        import trio
+
+        return trio.lowlevel.spawn_system_task(guarded(function), context=context)
+    import asyncio
+
+    return asyncio.get_running_loop().create_task(function(), context=context)
+
+
+def _on_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())
+
+
+def _is_trio(loop: Any) -> bool:
+    return hasattr(loop, "run_sync_soon")
+
+
+def _loop_closed(loop: Any) -> bool:
+    return loop is not None and not _is_trio(loop) and bool(loop.is_closed())

@@ -1,0 +1,396 @@
+"""One provider's queue and workers. Nothing here is shared with another provider.
+
+A job is handed over by exactly one side: the worker that finishes it or the caller that abandons it. The channel
+between them is unbounded on purpose: what is bounded is the number of *live* callers, counted at the gate, because
+callers that left would otherwise fill the channel.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bifrost.engine.gate import Gate
+from bifrost.engine.host import guarded
+from bifrost.errors import InternalError, QueueFullError, ShuttingDownError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from anyio.abc import TaskGroup
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from bifrost.config import ProviderConfig
+    from bifrost.engine.connections import Connections
+    from bifrost.engine.host import Host
+    from bifrost.errors import BifrostError
+
+_OPEN, _CLAIMED, _ABANDONED = range(3)
+_CORPSES = 64
+"""How many jobs without a caller may lie in the channel before it is cleaned."""
+_CLOSE_LIMIT = 3.0
+"""How long the closing of a pool's connections may take, in seconds."""
+
+
+class Job:
+    """One attempt on its way through a pool: what to do, and a one-shot place for the outcome.
+
+    `run` is called by a worker with the job; it may call `finish` early and go on (a stream is handed over that way).
+    """
+
+    __slots__ = (
+        "done",
+        "error",
+        "is_stream",
+        "patience",
+        "place",
+        "result",
+        "run",
+        "state",
+        "subject",
+        "taken_at",
+        "worker",
+    )
+
+    def __init__(
+        self, run: Callable[[Job], Awaitable[Any]], subject: Any, *, done: anyio.Event, is_stream: bool = False
+    ) -> None:
+        self.run = run
+        self.subject: Any = subject
+        """What the job is about; its worker hands it to nobody else."""
+        self.is_stream = is_stream
+        self.done = done
+        self.state = _OPEN
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.worker: _Worker | None = None
+        self.taken_at: float | None = None
+        self.place = False
+        self.patience: anyio.CancelScope | None = None
+        """The scope with `queue_timeout` as its deadline; the worker that takes the job lifts that."""
+
+    @property
+    def abandoned(self) -> bool:
+        """The caller has left: nobody will take the outcome."""
+        return self.state == _ABANDONED
+
+    def empty(self) -> None:
+        """Let go of everything: a corpse in the channel holds nothing of its call."""
+        self.run = _nothing
+        self.subject = None
+
+    def finish(self, result: Any = None, error: BaseException | None = None) -> bool:
+        """Hand the outcome over. False if the caller has left, or the outcome was handed over before."""
+        if self.state != _OPEN:
+            return False
+        self.state = _CLAIMED
+        self.result = result
+        self.error = error
+        self.done.set()
+        return True
+
+
+async def _nothing(_job: Job) -> None:
+    """Stand in for the work of a job that nobody waits for."""
+
+
+class _Worker:
+    __slots__ = ("scope",)
+
+    def __init__(self) -> None:
+        self.scope: anyio.CancelScope | None = None
+
+
+class Pool:
+    """A provider's workers, started on demand up to `config.concurrency` and let go when idle."""
+
+    def __init__(self, provider: str, config: ProviderConfig, host: Host, connections: Connections) -> None:
+        self.provider = provider
+        self.config = config
+        self.connections = connections
+        self.workers = 0
+        self.worker_restarts = 0
+        self._host = host
+        self._group: TaskGroup | None = None
+        self._ready = anyio.Event()
+        self._parked = 0
+        self._least_parked = 0
+        """The fewest parked workers since the last look: so many were not needed."""
+        self._queued = 0
+        self._dead = 0
+        self._closing: BifrostError | None = None
+        self._started = False
+        self._swept = False
+        self._jobs: set[Job] = set()
+        self._system = Gate(config.concurrency + config.queue)
+        self._streams = Gate(max(1, int(config.concurrency * config.stream_share)))
+        self._send: MemoryObjectSendStream[Job | None]
+        self._receive: MemoryObjectReceiveStream[Job | None]
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that a worker is busy with."""
+        return self.workers - self._parked
+
+    @property
+    def queued(self) -> int:
+        """Live callers whose job no worker has taken."""
+        return self._queued
+
+    async def start(self) -> None:
+        """Start the pool's own task group in the client's host task, unless it is there already."""
+        if self._group is None:
+            if not self._started and self._host.alive:
+                self._started = True
+                self._host.run(self._own)
+            if self._started:
+                await self._ready.wait()
+
+    async def _own(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[Job | None](math.inf)
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                self._ready.set()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    # At once: while the workers end, callers whose turn comes must not start others.
+                    self.refuse_all(ShuttingDownError(f"{self.provider}: the client is being closed"))
+        finally:
+            self._ready.set()
+            self._send.close()
+            self._receive.close()
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT):
+                await self.connections.close()
+
+    async def submit(self, job: Job) -> Any:
+        """Put a job into the queue and wait for its outcome. Runs in the caller's task, inside its deadline.
+
+        Raises what the job raised; `QueueFullError` if there is no place (`on_full="drop"`), or no worker took the job
+        within `queue_timeout`; `ShuttingDownError`. A caller that is cancelled leaves no place taken and its exchange
+        is broken off.
+        """
+        if self._closing is not None or self._group is None:
+            raise self._refusal()
+        if self.config.queue_timeout is not None and job.patience is None:
+            return await self._submit_in_time(job, self.config.queue_timeout)
+        if not self._system.try_enter():
+            await self._wait_for_place()
+        if job.is_stream and not self._streams.try_enter():
+            await self._wait_for_stream()
+        self._enqueue(job)
+        try:
+            await job.done.wait()
+        except BaseException:
+            self._abandon(job)
+            raise
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    def refuse_all(self, error: BifrostError) -> None:
+        """Answer every waiting caller with an error and take no more jobs. Synchronous: the loop may be ending."""
+        self.refuse_queued(error)
+        for job in self._jobs:
+            job.finish(error=self._refusal())
+
+    def refuse_queued(self, error: BifrostError) -> None:
+        """Take no more jobs and answer those that no worker has taken; what is in flight goes on."""
+        if self._closing is None:
+            self._closing = error
+        self._system.turn_away()
+        self._streams.turn_away()
+        for job in list(self._jobs):
+            if job.worker is None and job.finish(error=self._refusal()):
+                self._withdraw(job)
+
+    def _refusal(self) -> BifrostError:
+        """Give each caller an error of its own: what the call adds to it is not for the others."""
+        if self._closing is None:
+            return ShuttingDownError(f"{self.provider}: the client is not running")
+        error = copy(self._closing)
+        error.__cause__ = self._closing.__cause__
+        return error
+
+    async def _submit_in_time(self, job: Job, seconds: float) -> Any:
+        with anyio.move_on_after(seconds) as job.patience:
+            return await self.submit(job)
+        raise QueueFullError(
+            f"{self.provider}: no exchange was free within queue_timeout={seconds:g} s", provider=self.provider
+        )
+
+    async def _wait_for_place(self) -> None:
+        config = self.config
+        if config.on_full == "drop":
+            raise QueueFullError(
+                f"{self.provider}: all {config.concurrency} workers are busy and the queue of {config.queue} is full; "
+                'send less at once, raise `queue`, or set on_full="wait"',
+                provider=self.provider,
+            )
+        await self._enter(self._system)
+
+    async def _wait_for_stream(self) -> None:
+        try:
+            await self._enter(self._streams)
+        except BaseException:
+            self._system.leave()
+            raise
+
+    async def _enter(self, gate: Gate) -> None:
+        if not await gate.enter():
+            raise self._refusal()
+        if self._closing is not None:
+            gate.leave()
+            raise self._refusal()
+
+    def _enqueue(self, job: Job) -> None:
+        # A woken worker still counts as parked until it runs, so parked workers are held against all queued jobs.
+        if self._parked <= self._queued + self._dead and self.workers < self.config.concurrency:
+            self._start_worker()
+        self._queued += 1
+        job.place = True
+        self._jobs.add(job)
+        self._send.send_nowait(job)
+
+    def _abandon(self, job: Job) -> None:
+        if job.state == _OPEN:
+            job.state = _ABANDONED
+            if job.worker is not None and job.worker.scope is not None:
+                job.worker.scope.cancel()
+            elif job.place:
+                self._withdraw(job)
+        elif job.is_stream and job.result is not None:
+            # The stream was handed over just as its caller left.
+            job.result.release()
+
+    def _withdraw(self, job: Job) -> None:
+        """Free a queued job's place at once. Its corpse stays in the channel until a worker meets it."""
+        self._queued -= 1
+        self._dead += 1
+        self._leave(job)
+        job.empty()
+        if self._dead > _CORPSES and self._dead > self._queued:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Take corpses out of the channel, so that callers who gave up on a stuck provider do not pile up there."""
+        kept: list[Job | None] = []
+        while True:
+            try:
+                job = self._receive.receive_nowait()
+            except anyio.WouldBlock:
+                break
+            if job is None or job.state == _OPEN:
+                kept.append(job)
+            else:
+                self._dead -= 1
+        for job in kept:
+            self._send.send_nowait(job)
+
+    def _leave(self, job: Job) -> None:
+        if not job.place:
+            return
+        job.place = False
+        self._jobs.discard(job)
+        if job.is_stream:
+            self._streams.leave()
+        self._system.leave()
+
+    def _start_worker(self) -> None:
+        self.workers += 1
+        self._run(self._work)
+        if not self._swept:
+            self._swept = True
+            self._run(self._sweep)
+
+    def _run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task of this pool in the client's own context: a caller's context variables are not a worker's."""
+        if self._group is None:
+            raise InternalError(f"{self.provider}: a worker was wanted before the pool was started")
+        self._host.context.copy().run(self._group.start_soon, guarded(function))
+
+    async def _work(self) -> None:
+        """Do one job after the other. If the worker's own machinery fails, its job was answered, and it begins anew."""
+        worker = _Worker()
+        try:
+            while True:
+                try:
+                    # One long-lived scope, renewed only after a cancel: an abandoned job cancels what its worker does.
+                    with anyio.CancelScope() as scope:
+                        worker.scope = scope
+                        while not scope.cancel_called:
+                            job = await self._next()
+                            if job is None:
+                                return
+                            await self._do(job, worker)
+                except Exception:  # noqa: BLE001 - whatever it was, it must not end the pool
+                    self.worker_restarts += 1
+        finally:
+            self.workers -= 1
+
+    async def _next(self) -> Job | None:
+        """Wait for a job somebody waits for; `None` if this worker is let go."""
+        while True:
+            try:
+                job = self._receive.receive_nowait()
+            except anyio.WouldBlock:
+                self._parked += 1
+                try:
+                    job = await self._receive.receive()
+                finally:
+                    self._parked -= 1
+                    self._least_parked = min(self._least_parked, self._parked)
+            if job is None:
+                # Work may have come since this worker was let go, and then it is counted on.
+                if not self._queued:
+                    return None
+            elif job.state == _OPEN:
+                return job
+            else:
+                self._dead -= 1
+
+    async def _do(self, job: Job, worker: _Worker) -> None:
+        self._queued -= 1
+        job.worker = worker
+        try:
+            job.taken_at = self._host.now()
+            if job.patience is not None:
+                job.patience.deadline = math.inf
+            job.finish(await job.run(job))
+        except Exception as error:  # noqa: BLE001 - handed to the caller unchanged
+            job.finish(error=error)
+        except BaseException:
+            if not job.abandoned:
+                job.finish(error=self._refusal())
+            raise
+        finally:
+            # A late abandon must not cancel what the worker does next.
+            job.worker = None
+            self._leave(job)
+
+    async def _sweep(self) -> None:
+        """Let idle workers and connections go. One task per pool, which ends when there is nothing left to watch."""
+        pause = min(self.config.worker_idle, self.config.connections.idle)
+        waited = 0.0
+        self._least_parked = 0
+        try:
+            while self.workers or self.connections.idle:
+                await anyio.sleep(pause)
+                await self.connections.retire_idle()
+                waited += pause
+                if waited >= self.config.worker_idle:
+                    waited = 0.0
+                    self._retire_workers()
+        finally:
+            self._swept = False
+
+    def _retire_workers(self) -> None:
+        """Let as many workers go as were parked all the time since the last look."""
+        unneeded = min(self._least_parked, self._parked - self._queued - self._dead)
+        for _ in range(unneeded):
+            self._send.send_nowait(None)
+        self._least_parked = self._parked - max(unneeded, 0)

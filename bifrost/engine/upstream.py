@@ -1,0 +1,84 @@
+"""A provider in use: its row and settings, its address made ready, its keys, its pool. One per provider and client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bifrost.config import check_base_url
+from bifrost.engine.connections import Connections
+from bifrost.engine.pool import Pool
+from bifrost.engine.transport import Origin
+from bifrost.errors import ConfigError, UnsupportedError
+from bifrost.wire.auth import sign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bifrost.account import Key
+    from bifrost.config import ProviderConfig
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.host import Host
+    from bifrost.engine.stream import Lease
+    from bifrost.engine.transport import Transport
+    from bifrost.providers.base import Codec, Endpoint, Provider
+    from bifrost.wire.http import HttpRequest
+
+
+class Upstream:
+    """Everything about one provider that outlives a call. Addresses and static headers are prepared here, once."""
+
+    def __init__(
+        self,
+        row: Provider,
+        config: ProviderConfig,
+        *,
+        host: Host,
+        transport: Transport,
+        clock: Clock,
+        user_agent: str,
+    ) -> None:
+        self.row = row
+        self.config = config
+        self.name = row.name
+        self.now = host.now
+        address = check_base_url(
+            config.base_url or row.base_url,
+            where=f"provider {row.name}",
+            allow_insecure_http=config.allow_insecure_http,
+        )
+        self.base_url = address
+        self.origin = Origin.of(address)
+        self._path = urlsplit(address).path
+        self._headers = {
+            "accept-encoding": "identity",
+            "user-agent": user_agent,
+            **row.headers,
+            **{name.lower(): value for name, value in config.extra_headers.items()},
+        }
+        self.connections = Connections(transport, config.connections, clock.random)
+        self.leases: set[Lease] = set()
+        """The open streams."""
+        self.pool = Pool(row.name, config, host, self.connections)
+
+    def codec(self, endpoint: Endpoint) -> Codec[Any, Any]:
+        """Give the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
+        codec = self.row.codecs.get(endpoint)
+        if codec is None:
+            raise UnsupportedError(
+                f"{self.name} has no {endpoint} endpoint here; it has: {', '.join(self.row.codecs)}", provider=self.name
+            )
+        return codec
+
+    def complete(self, request: HttpRequest, key: Key | None, extra_headers: Mapping[str, str]) -> None:
+        """Make a codec's request ready to send, in place: full path, our headers, the caller's, the credential."""
+        if not request.path.startswith("/"):
+            raise ConfigError(
+                f"{self.name}: a codec built the path {request.path[:100]!r}, which does not start with /"
+            )
+        request.path = self._path + request.path
+        headers = {**self._headers, **request.headers}
+        for name, value in extra_headers.items():
+            headers[name.lower()] = value
+        sign(headers, self.row.auth, None if key is None else key.value)
+        request.headers = headers

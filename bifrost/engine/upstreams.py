@@ -1,0 +1,172 @@
+"""The providers of one client: asked of its account, made ready on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+
+from bifrost.account import account_failed, check_config, check_keys, check_providers
+from bifrost.config import RetryConfig
+from bifrost.engine.upstream import Upstream
+from bifrost.routing.keys import KeyRing
+from bifrost.routing.plan import Candidate, Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bifrost.account import Account, Key
+    from bifrost.config import CallOptions
+    from bifrost.context import CallContext
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.host import Host
+    from bifrost.engine.transport import Transport
+    from bifrost.errors import BifrostError
+    from bifrost.providers.base import Provider
+    from bifrost.routing.plan import ModelGroups
+
+
+class Upstreams:
+    """Finds the provider, the keys and the settings for a name, and keeps what can be kept."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        groups: ModelGroups,
+        host: Host,
+        transport: Transport,
+        clock: Clock,
+        user_agent: str,
+    ) -> None:
+        self._account = account
+        self._groups = groups
+        self._host = host
+        self._transport = transport
+        self._clock = clock
+        self._user_agent = user_agent
+        self._planner: Planner | None = None
+        self._upstreams: dict[str, Upstream] = {}
+        self._rings: dict[str, tuple[Sequence[Key], KeyRing]] = {}
+        self._retries: dict[tuple[str, int], RetryConfig] = {}
+        self._closing: BifrostError | None = None
+
+    async def planner(self) -> Planner:
+        """Give what knows the configured providers. The account is asked for them once."""
+        if self._planner is None:
+            rows = check_providers(await self._ask("providers"), account=self._account)
+            self._planner = Planner(rows, self._groups)
+        return self._planner
+
+    async def plan(self, context: CallContext) -> list[Candidate]:
+        """Give a call's candidates: its model's, then its fallbacks'.
+
+        Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model leads nowhere.
+        """
+        planner = self._planner or await self.planner()
+        if context.endpoint == "models":
+            # This question is put to a provider, not to a model of it.
+            provider = context.model.rstrip("/")
+            if provider not in planner.providers:
+                raise planner.not_configured(provider)
+            return [Candidate(provider, "")]
+        if not context.fallbacks:
+            direct = planner.direct(context.model)
+            if direct is not None:
+                return [direct]
+        rings: dict[str, KeyRing] = {}
+        if planner.needs_keys((context.model, *context.fallbacks)):
+            rings = {name: await self.keys(name, context) for name in planner.providers}
+        return planner.plan(context.model, context.fallbacks, self._clock.random, rings=rings)
+
+    async def get(self, name: str) -> Upstream:
+        """Give a provider ready for use."""
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            row = await self._row(name)
+            config = check_config(await self._ask("config", name), provider=name, account=self._account)
+            upstream = self._upstreams.get(name)
+            if upstream is None:
+                upstream = Upstream(
+                    row,
+                    config,
+                    host=self._host,
+                    transport=self._transport,
+                    clock=self._clock,
+                    user_agent=self._user_agent,
+                )
+                self._upstreams[name] = upstream
+                if self._closing is not None:
+                    upstream.pool.refuse_queued(self._closing)
+        await upstream.pool.start()
+        return upstream
+
+    async def keys(self, name: str, context: CallContext | None) -> KeyRing:
+        """Give a provider's keys, as the account has them for this call."""
+        answer = await self._ask("keys", name, context)
+        known = self._rings.get(name)
+        if known is not None and known[0] is answer:
+            return known[1]
+        keys = check_keys(answer, provider=name, account=self._account)
+        ring = KeyRing(await self._row(name), keys)
+        self._rings[name] = (keys, ring)
+        return ring
+
+    def retry_of(self, name: str, options: CallOptions) -> RetryConfig:
+        """Give a provider's retry settings, with the call's own `max_retries` put in."""
+        upstream = self._upstreams.get(name)
+        config = _DEFAULT if upstream is None else upstream.config.retry
+        if options.max_retries is None or options.max_retries == config.max_retries:
+            return config
+        found = self._retries.get((name, options.max_retries))
+        if found is None:
+            found = self._retries[name, options.max_retries] = attrs.evolve(config, max_retries=options.max_retries)
+        return found
+
+    # --- the end
+
+    def refuse_all(self, error: BifrostError) -> None:
+        """Answer every waiting caller with an error and take no more calls. Synchronous."""
+        self._closing = error
+        for upstream in self._upstreams.values():
+            upstream.pool.refuse_all(error)
+
+    def refuse_queued(self, error: BifrostError) -> None:
+        """Take no more calls and answer those still queued; what is in flight goes on."""
+        self._closing = error
+        for upstream in self._upstreams.values():
+            upstream.pool.refuse_queued(error)
+
+    async def streams_ended(self, *, unread_limit: float) -> None:
+        """Wait for the open streams, except those that nobody has read for `unread_limit` seconds."""
+        while any(  # noqa: ASYNC110 - whether a stream is being read is a matter of time, and nobody's event
+            lease.in_use(anyio.current_time(), unread_limit)
+            for upstream in self._upstreams.values()
+            for lease in upstream.leases
+        ):
+            await anyio.sleep(_LOOK_AGAIN)
+
+    # --- inside
+
+    async def _row(self, name: str) -> Provider:
+        planner = self._planner or await self.planner()
+        row = planner.providers.get(name)
+        if row is None:
+            raise planner.not_configured(name)
+        return row
+
+    async def _ask(self, method: str, *args: Any) -> Any:
+        """Call a method of the account, plain or async. What it raises becomes an error of ours, its text left out."""
+        try:
+            answer = getattr(self._account, method)(*args)
+            return await answer if hasattr(answer, "__await__") else answer
+        except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
+            failure = account_failed(error, account=self._account, method=method)
+        raise failure
+
+
+_DEFAULT = RetryConfig()
+
+_LOOK_AGAIN = 0.05
+"""How often a drain looks at the open streams, in seconds."""

@@ -1,0 +1,1 @@
+"""Plugins: the base class with its chain, and those that are shipped."""

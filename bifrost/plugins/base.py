@@ -1,0 +1,424 @@
+"""Plugins: hooks around every call and every candidate, and the chain that runs them in order.
+
+The rules: `before*` hooks run in order, `after*` hooks backwards, and an `after*` runs exactly once for every plugin
+whose `before*` was reached, also on error, cancellation and deadline. A call keeps the chain it started with.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
+
+import anyio
+import msgspec
+
+from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError
+from bifrost.schema.chat import ChatResponse
+from bifrost.schema.chunks import Chunk
+from bifrost.schema.embeddings import EmbeddingResponse
+from bifrost.schema.models import ModelsResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bifrost.context import CallContext, Operation
+
+_log = logging.getLogger("bifrost.plugins")
+
+_CLOSE_LIMIT = 5.0
+"""How long a plugin without a `timeout` of its own may take to close, in seconds."""
+
+Outcome: TypeAlias = Any
+"""A response, or the `BifrostError` that stands in its place."""
+
+
+class Drop:
+    """What `on_chunk` returns to take a chunk out of the stream."""
+
+
+DROP: Final = Drop()
+
+
+class Plugin:
+    """Base of plugins, with empty hooks: override those you need. A hook may be `async` or plain.
+
+    `name` tells plugins of one client apart. `timeout` bounds each of the plugin's hooks, in seconds; without one the
+    call's deadline does. `on_error` says what a failing hook does to the call: `"skip"` (the call goes on, with a
+    warning on the answer) or `"fail"` (`PluginError`); a plugin that guards something should say `"fail"`.
+
+    Raising a `BifrostError` is no failure of the plugin but its verdict: the call (or candidate) fails with it. Set
+    `fallback = False` on the error to keep the fallbacks from being tried.
+
+    Requests and responses are shared: do not change the lists in them, return a changed copy
+    (`msgspec.structs.replace`). A hook that calls the client passes through the plugins again, its own included.
+    """
+
+    name: str = ""
+    timeout: float | None = None
+    on_error: Literal["skip", "fail"] = "skip"
+
+    def before_call(self, call: CallContext, request: Any) -> Any:
+        """Run once per call, before routing. Return a changed request, or `None` to leave it as it is."""
+
+    def after_call(self, call: CallContext, outcome: Outcome) -> Any:
+        """Run once per call, at its very end. Return another outcome, or `None` to leave it as it is.
+
+        A failure of an `after*` hook never fails the call, whatever `on_error` says: the outcome stays as it was.
+        """
+
+    def before(self, call: CallContext, request: Any) -> Any:
+        """Run for each candidate (primary and fallbacks), before its first attempt.
+
+        Return a changed request; or an answer: a response, an error, or for a chat an iterable (async or not) of
+        chunks; or `None` to go on. With an answer the provider is not asked. An answer of either kind serves a plain
+        call and a stream alike.
+        """
+
+    def after(self, call: CallContext, outcome: Outcome) -> Any:
+        """Run for each candidate, after its last attempt or at the end of its stream.
+
+        Return a response in an error's place (recovery), an error in a response's place (invalidation), or `None`.
+        """
+
+    def on_chunk(self, call: CallContext, chunk: Chunk) -> Chunk | Drop | None:
+        """See each chunk of a stream pass. Return another one, `DROP`, or `None` to leave it. Never `async`.
+
+        Only a plugin that has entered the call sees its stream, and none after its `after` hook has run.
+        """
+
+    def open(self) -> Any:
+        """Run when the client opens."""
+
+    def close(self) -> Any:
+        """Run when the client closes."""
+
+
+class Progress(msgspec.Struct):
+    """How far a call has entered its chain: the `after*` hooks of so many plugins are due."""
+
+    entered: int = 0
+
+
+class _Hook:
+    """One overridden hook of one plugin."""
+
+    __slots__ = ("function", "index", "name", "plugin")
+
+    def __init__(self, index: int, plugin: Plugin, name: str) -> None:
+        self.index = index
+        self.plugin = plugin
+        self.name = name
+        self.function: Callable[..., Any] = getattr(plugin, name)
+
+
+class Chain:
+    """A client's plugins in order. Immutable: adding, removing and reordering give a new chain."""
+
+    HOOKS: ClassVar[tuple[str, ...]] = (
+        "before_call",
+        "after_call",
+        "before",
+        "after",
+        "on_chunk",
+        "open",
+        "close",
+    )
+
+    def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
+        self.plugins = _checked(plugins)
+        self.names = tuple(_name(plugin) for plugin in self.plugins)
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise ConfigError(f"two plugins are called {name!r}; give one of them another `name`")
+        self.size = len(self.plugins)
+        self._hooks = {name: self._overridden(name) for name in self.HOOKS}
+        self._before_call = self._hooks["before_call"]
+        self._after_call = self._hooks["after_call"][::-1]
+        self._before = self._hooks["before"]
+        self._after = self._hooks["after"][::-1]
+        self._on_chunk = self._hooks["on_chunk"][::-1]
+
+    def _overridden(self, name: str) -> list[_Hook]:
+        base = getattr(Plugin, name)
+        found: list[_Hook] = []
+        for index, plugin in enumerate(self.plugins):
+            if getattr(type(plugin), name, base) is not base or name in getattr(plugin, "__dict__", ()):
+                found.append(_Hook(index, plugin, name))
+        return found
+
+    # --- change
+
+    def with_plugin(self, plugin: Plugin, *, before: str | None = None) -> Chain:
+        """Add a plugin at the end, or before the one with this name; one of the same name is replaced in place."""
+        _checked([plugin])
+        plugins, name = list(self.plugins), _name(plugin)
+        if name in self.names and before is None:
+            plugins[self.names.index(name)] = plugin
+            return Chain(plugins)
+        kept = [other for other in plugins if _name(other) != name]
+        place = len(kept) if before is None else [_name(other) for other in kept].index(self._known(before))
+        return Chain([*kept[:place], plugin, *kept[place:]])
+
+    def without(self, name: str) -> Chain:
+        """Take a plugin out. Raises `ConfigError` if there is none of this name."""
+        self._known(name)
+        return Chain([plugin for plugin in self.plugins if _name(plugin) != name])
+
+    def ordered(self, names: Sequence[str]) -> Chain:
+        """Give the plugins in another order; every name must stand once."""
+        if sorted(names) != sorted(self.names):
+            raise ConfigError(f"an order names every plugin once: {', '.join(self.names) or 'there are none'}")
+        return Chain([self.plugins[self.names.index(name)] for name in names])
+
+    def find(self, name: str) -> Plugin:
+        """Give the plugin of this name. Raises `ConfigError`."""
+        return self.plugins[self.names.index(self._known(name))]
+
+    def _known(self, name: str) -> str:
+        if name not in self.names:
+            raise ConfigError(f"no plugin is called {name!r}; there are: {', '.join(self.names) or 'none'}")
+        return name
+
+    # --- run
+
+    async def before_call(self, call: CallContext, request: Any, progress: Progress) -> Any:
+        """Run the `before_call` hooks. How far the chain was entered stands in `progress` before each of them runs.
+
+        Raises a hook's verdict, or `PluginError`.
+        """
+        for hook in self._before_call:
+            progress.entered = hook.index + 1
+            result = await self._run(hook, call, request)
+            if isinstance(result, type(request)):
+                request = result
+            elif result is not None:
+                self._failed(hook, call, _wrong(hook, result, f"a {type(request).__name__} or None"))
+        progress.entered = self.size
+        return request
+
+    async def before(self, call: CallContext, request: Any, progress: Progress) -> tuple[Any, Any]:
+        """Run the `before` hooks. Gives the request, and the answer of a plugin that answered by itself.
+
+        An answer is a response, an error, a list of chunks, or an asynchronous iterator of chunks. Raises a hook's
+        verdict, or `PluginError`.
+        """
+        for hook in self._before:
+            progress.entered = hook.index + 1
+            result = await self._run(hook, call, request)
+            if result is None:
+                continue
+            if isinstance(result, type(request)):
+                request = result
+                continue
+            answer = self._answer(hook, call, result)
+            if answer is not None:
+                return request, answer
+        progress.entered = self.size
+        return request, None
+
+    async def after(self, call: CallContext, outcome: Outcome, progress: Progress) -> Outcome:
+        """Run the `after` hooks of the plugins that were entered, backwards.
+
+        Each is taken off `progress` before it runs: whoever is cancelled here can go on with those that are left.
+        """
+        return await self._backwards(self._after, call, outcome, progress)
+
+    async def after_call(self, call: CallContext, outcome: Outcome, progress: Progress) -> Outcome:
+        """Run the `after_call` hooks of the plugins that were entered, backwards; as `after` does."""
+        return await self._backwards(self._after_call, call, outcome, progress)
+
+    def on_chunk(self, call: CallContext, progress: Progress) -> Callable[[Chunk], Chunk | None] | None:
+        """Give what passes a stream's chunks through the plugins that were entered, backwards; `None`: nobody looks.
+
+        It gives the chunk that comes out, `None` if a plugin took it out. It raises a hook's verdict, or `PluginError`.
+        """
+        hooks = [hook for hook in self._on_chunk if hook.index < progress.entered]
+        if not hooks:
+            return None
+
+        def passed(chunk: Chunk) -> Chunk | None:
+            for hook in hooks:
+                try:
+                    result = hook.function(call, chunk)
+                except BifrostError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - foreign code
+                    self._failed(hook, call, error)
+                    continue
+                if isinstance(result, Drop):
+                    return None
+                if isinstance(result, Chunk):
+                    chunk = result
+                elif result is not None:
+                    self._failed(hook, call, _wrong(hook, result, "a Chunk, DROP or None"))
+            return chunk
+
+        return passed
+
+    async def open(self, plugins: Sequence[Plugin] | None = None) -> None:
+        """Run the `open` hooks, of all plugins or of these.
+
+        If one fails, those that are open are closed again. Raises its `BifrostError`, or `PluginError`.
+        """
+        hooks = {id(hook.plugin): hook for hook in self._hooks["open"]}
+        opened: list[Plugin] = []
+        for plugin in self.plugins if plugins is None else plugins:
+            try:
+                if id(plugin) in hooks:
+                    await self._life(hooks[id(plugin)], plugin.timeout)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self.close(opened)
+                raise
+            opened.append(plugin)
+
+    async def close(self, plugins: Sequence[Plugin] | None = None) -> None:
+        """Run the `close` hooks, backwards. Failures are logged: nothing may keep a client from closing."""
+        for hook in reversed(self._hooks["close"]):
+            if plugins is None or hook.plugin in plugins:
+                try:
+                    await self._life(hook, hook.plugin.timeout or _CLOSE_LIMIT)
+                except BifrostError as error:
+                    _log.warning("%s", error)
+
+    # --- one hook
+
+    async def _backwards(self, hooks: list[_Hook], call: CallContext, outcome: Outcome, progress: Progress) -> Outcome:
+        for hook in hooks:
+            if hook.index >= progress.entered:
+                continue
+            progress.entered = hook.index
+            try:
+                result = await self._run(hook, call, outcome, keep_on_error=True)
+            except BifrostError as error:
+                result = error
+            if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
+                outcome = result
+            elif result is not None:
+                wanted = f"a {_RESPONSES[call.endpoint].__name__}, an error or None"
+                self._failed(hook, call, _wrong(hook, result, wanted), keep=True)
+        progress.entered = 0
+        return outcome
+
+    async def _run(self, hook: _Hook, call: CallContext, value: Any, *, keep_on_error: bool = False) -> Any:
+        try:
+            if hook.plugin.timeout is None:
+                result = hook.function(call, value)
+                return await result if hasattr(result, "__await__") else result
+            return await _timed(hook, hook.plugin.timeout, call, value)
+        except BifrostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - foreign code
+            failure: Exception = error
+        self._failed(hook, call, failure, keep=keep_on_error)
+        return None
+
+    async def _life(self, hook: _Hook, timeout: float | None) -> None:
+        try:
+            await _timed(hook, timeout)
+        except BifrostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - foreign code
+            failure: Exception = error
+        else:
+            return
+        raise PluginError(_told(hook, failure)) from failure
+
+    def _answer(self, hook: _Hook, call: CallContext, result: Any) -> Any:
+        """Give what a `before` hook returned in place of the provider's answer, `None` if it is no answer."""
+        if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
+            return result
+        failure: Exception = _wrong(
+            hook, result, f"a {_RESPONSES[call.endpoint].__name__}, an error, chunks (of a chat), a request or None"
+        )
+        try:
+            if call.endpoint == "chat" and hasattr(result, "__aiter__"):
+                return aiter(result)
+            if call.endpoint == "chat" and hasattr(result, "__iter__"):
+                chunks = list(result)  # foreign code, if it is a generator
+                if all(isinstance(chunk, Chunk) for chunk in chunks):
+                    return chunks
+        except BifrostError:
+            raise
+        except Exception as error:  # noqa: BLE001 - foreign code
+            failure = error
+        self._failed(hook, call, failure)
+        return None
+
+    def _failed(self, hook: _Hook, call: CallContext, error: Exception, *, keep: bool = False) -> None:
+        """Treat a hook's failure as its plugin says; what `after*` hooks do to an outcome never fails a call."""
+        text = _told(hook, error)
+        if hook.plugin.on_error == "fail" and not keep:
+            provider, model = call.provider or None, call.model
+            if isinstance(error, _TooSlowError):
+                raise CallTimeoutError(text, phase="hook", provider=provider, model=model) from error
+            raise PluginError(text, provider=provider, model=model) from error
+        if text not in call.warnings:
+            # Once is enough: `on_chunk` may fail a thousand times in one stream.
+            call.warnings.append(text)
+            _log.warning("%s", text, exc_info=error)
+
+
+_RESPONSES: Mapping[Operation, type[msgspec.Struct]] = {
+    "chat": ChatResponse,
+    "embeddings": EmbeddingResponse,
+    "models": ModelsResponse,
+}
+"""What answers a call."""
+
+
+class _MisuseError(Exception):
+    """What a hook did wrong without raising. The text is ours, and so it may be shown."""
+
+
+class _TooSlowError(_MisuseError):
+    """A hook took longer than its plugin allows it."""
+
+
+def _wrong(hook: _Hook, result: object, wanted: str) -> _MisuseError:
+    return _MisuseError(f"{hook.name} returned {type(result).__name__}, where it may return {wanted}")
+
+
+def _told(hook: _Hook, error: Exception) -> str:
+    reason = str(error) if isinstance(error, _MisuseError) else type(error).__name__
+    return f"plugin {_name(hook.plugin)!r} failed in {hook.name}: {reason}"
+
+
+async def _timed(hook: _Hook, timeout: float | None, *arguments: Any) -> Any:
+    with anyio.CancelScope(deadline=math.inf if timeout is None else anyio.current_time() + timeout) as scope:
+        result = hook.function(*arguments)
+        return await result if hasattr(result, "__await__") else result
+    if scope.cancelled_caught:
+        raise _TooSlowError(f"it took longer than {timeout:g} s")
+    return None
+
+
+def _name(plugin: Plugin) -> str:
+    return plugin.name or type(plugin).__name__
+
+
+def _checked(plugins: Any) -> tuple[Plugin, ...]:
+    if not hasattr(plugins, "__iter__"):
+        raise ConfigError(f"plugins is a list of Plugin objects, not {type(plugins).__name__}")
+    found = tuple(plugins)
+    for plugin in found:
+        if isinstance(plugin, type):
+            raise ConfigError(f"plugins takes objects, not classes: write {plugin.__name__}()")
+        if not isinstance(plugin, Plugin):
+            raise ConfigError(f"{type(plugin).__name__} is no plugin; derive it from bifrost.Plugin")
+        _check_settings(plugin)
+    return found
+
+
+def _check_settings(plugin: Plugin) -> None:
+    name, timeout = _name(plugin), cast("object", plugin.timeout)
+    if plugin.on_error not in ("skip", "fail"):
+        raise ConfigError(f'plugin {name!r}: on_error is "skip" or "fail", not {plugin.on_error!r}')
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
+        raise ConfigError(f"plugin {name!r}: timeout is a number of seconds above 0, or None, not {timeout!r}")
+    if iscoroutinefunction(plugin.on_chunk):
+        raise ConfigError(
+            f"plugin {name!r}: on_chunk runs for every chunk and is never async; make it a plain function"
+        )

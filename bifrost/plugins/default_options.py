@@ -1,0 +1,43 @@
+"""A plugin that fills in options which a request leaves open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
+
+import msgspec
+
+from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.plugins.base import Plugin
+from bifrost.schema.chat import ChatRequest
+from bifrost.schema.options import ChatOptions, chat_fields
+
+if TYPE_CHECKING:
+    from bifrost.context import CallContext
+
+
+class DefaultOptions(Plugin):
+    """Give every chat the same defaults: `DefaultOptions(temperature=0.2, max_tokens=500)`.
+
+    The options are those of `chat`, in the same forms. What a request says itself stands. Raises `ConfigError` for a
+    name that is no option of a chat, and for a value that no request could have.
+    """
+
+    name = "default_options"
+
+    def __init__(self, **options: Unpack[ChatOptions]) -> None:
+        self._fields = _fields(options)
+
+    def before(self, call: CallContext, request: Any) -> Any:
+        """Fill in what the request leaves open."""
+        if not isinstance(request, ChatRequest):
+            return None
+        missing = {name: value for name, value in self._fields.items() if getattr(request, name) is None}
+        return msgspec.structs.replace(request, **missing) if missing else None
+
+
+def _fields(options: ChatOptions) -> dict[str, Any]:
+    try:
+        return chat_fields(options)
+    except InvalidRequestError as error:
+        problem = error.message
+    raise ConfigError(f"default_options: {problem}")
