@@ -1,0 +1,61 @@
+"""The test kit: providers that answer as scripted, in memory or over the loopback, and checks around them.
+
+Everything is loaded on first use, so that the pytest plugin costs a test run nothing until a test asks for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bifrost.testing.calls import MockCall, fake_key
+    from bifrost.testing.leaks import leak_check
+    from bifrost.testing.loopback import LoopbackProvider, RawServer
+    from bifrost.testing.mock import ConnectionCounts, MockTransport
+    from bifrost.testing.network import NetworkBlockedError, block_network
+    from bifrost.testing.script import Rules, Script, Step, UnexpectedCallError
+    from bifrost.testing.time import no_waits
+
+__all__ = [
+    "ConnectionCounts",
+    "LoopbackProvider",
+    "MockCall",
+    "MockTransport",
+    "NetworkBlockedError",
+    "RawServer",
+    "Rules",
+    "Script",
+    "Step",
+    "UnexpectedCallError",
+    "block_network",
+    "fake_key",
+    "leak_check",
+    "no_waits",
+]
+
+_PLACES: Mapping[str, str] = {
+    "ConnectionCounts": "mock",
+    "LoopbackProvider": "loopback",
+    "MockCall": "calls",
+    "MockTransport": "mock",
+    "NetworkBlockedError": "network",
+    "RawServer": "loopback",
+    "Rules": "script",
+    "Script": "script",
+    "Step": "script",
+    "UnexpectedCallError": "script",
+    "block_network": "network",
+    "fake_key": "calls",
+    "leak_check": "leaks",
+    "no_waits": "time",
+}
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"bifrost.testing has no {name!r}")
+    return getattr(import_module(f"bifrost.testing.{place}"), name)

@@ -1,0 +1,28 @@
+"""A provider that is down, and another that serves in its place. `--live provider/model` asks real providers."""
+
+from __future__ import annotations
+
+from bifrost import Bifrost, BifrostError
+from bifrost.testing import LoopbackProvider
+from bifrost.testing.demo import run_example, trail_table
+
+
+async def main(client: Bifrost, model: str) -> None:
+    reply = await client.chat(model, "hello", fallbacks=["anthropic/claude-haiku-4-5"], timeout=60)
+
+    print(f"{reply.provider} answered: {reply.text}")
+    print(trail_table(reply.attempts))
+
+    # Without a fallback the provider's own error is raised. It says what was tried, and so does its trail.
+    try:
+        await client.chat(model, "hello", max_retries=0)
+    except BifrostError as error:
+        print(f"{type(error).__name__}: {error}")
+
+
+def one_is_down(server: LoopbackProvider) -> None:
+    server.on(provider="openai").fail(503).always()
+
+
+if __name__ == "__main__":
+    run_example(main, offline=one_is_down)

@@ -1,0 +1,43 @@
+"""A plugin of your own: it puts a rule before every chat and counts words. `--live provider/model` asks a real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bifrost import Bifrost, CallContext, ChatRequest, ChatResponse, Message, Plugin
+from bifrost.testing.demo import run_example
+
+
+class HouseRules(Plugin):
+    name = "house_rules"
+
+    def __init__(self, rules: str) -> None:
+        self.rules = Message(role="system", content=rules)
+        self.words = 0
+
+    def before(self, call: CallContext, request: Any) -> Any:
+        """Requests are frozen: a hook that changes one returns another."""
+        if not isinstance(request, ChatRequest):
+            return None
+        return msgspec.structs.replace(request, messages=[self.rules, *request.messages])
+
+    def after_call(self, call: CallContext, outcome: Any) -> None:
+        """Runs once for every call, whatever came of it: `outcome` is a response or an error."""
+        if isinstance(outcome, ChatResponse):
+            self.words += len(outcome.text.split())
+
+
+async def main(client: Bifrost, model: str) -> None:
+    rules = HouseRules("Answer in one sentence.")
+    await client.add_plugin(rules)  # or from the start: Bifrost(plugins=[rules])
+
+    reply = await client.chat(model, "hello")
+
+    print(reply.text)
+    print("words so far:", rules.words)
+
+
+if __name__ == "__main__":
+    run_example(main)

@@ -1,0 +1,48 @@
+"""How to test a program that uses bifrost, without a network: run this file with pytest.
+
+The fixture `bifrost_mock` comes with the package. In a test that asks for it, every `Bifrost()` talks to the script.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from bifrost import Bifrost, RateLimitError
+
+if TYPE_CHECKING:
+    from bifrost.testing import MockTransport
+
+
+async def summarise(text: str) -> str:
+    """The program under test. It makes its own client and knows nothing of tests."""
+    async with Bifrost() as client:
+        reply = await client.chat("openai/gpt-4o-mini", text, system="Summarise in one sentence.")
+    return reply.text
+
+
+def test_gives_the_summary(bifrost_mock: MockTransport) -> None:
+    bifrost_mock.reply("Short.")
+
+    assert anyio.run(summarise, "A long text.") == "Short."
+
+    call = bifrost_mock.calls[0]
+    assert call.model == "gpt-4o-mini"
+    assert call.request.messages[0].text == "Summarise in one sentence."
+
+
+def test_survives_a_rate_limit(bifrost_mock: MockTransport) -> None:
+    bifrost_mock.fail(429, retry_after=0.01).then.reply("Short.")
+
+    assert anyio.run(summarise, "A long text.") == "Short."
+
+
+def test_says_so_when_the_limit_stays(bifrost_mock: MockTransport) -> None:
+    bifrost_mock.fail(429, retry_after=120).always()
+
+    with pytest.raises(RateLimitError) as caught:
+        anyio.run(summarise, "A long text.")
+
+    assert caught.value.retry_after == 120

@@ -1,0 +1,252 @@
+"""The plugin, in pytest runs of its own: with anyio's plugin, with pytest-asyncio, and in plain tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bifrost
+
+pytest_plugins = ["pytester"]
+
+# Where bifrost is installed its entry point has loaded the plugin; from a bare clone this does.
+CONFTEST = """
+def pytest_addoption(parser, pluginmanager):
+    if not pluginmanager.hasplugin("bifrost"):
+        pluginmanager.import_plugin("bifrost.testing.pytest_plugin")
+"""
+
+PLAIN = ("-p", "no:asyncio")
+
+APP = """
+from bifrost import Bifrost
+
+async def greet(model="openai/gpt-4o-mini"):
+    async with Bifrost() as client:
+        return (await client.chat(model, "hi")).text
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(Path(bifrost.__file__).parents[1]))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-never-to-be-used")
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(app=APP)
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    return pytester
+
+
+def test_under_anyios_plugin(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import pytest
+        from bifrost import Bifrost
+        from app import greet
+
+        @pytest.fixture
+        async def client(bifrost_mock):
+            async with Bifrost() as client:
+                yield client
+
+        @pytest.mark.anyio
+        async def test_own_client(bifrost_mock):
+            bifrost_mock.reply("hello")
+            assert await greet() == "hello"
+            assert bifrost_mock.calls[0].request.messages[0].text == "hi"
+            assert bifrost_mock.calls[0].key == "openai-key"
+
+        @pytest.mark.anyio
+        async def test_client_of_a_fixture(client, bifrost_mock):
+            bifrost_mock.fail(429, retry_after=0.01).then.reply("ok")
+            assert (await client.chat("anthropic/claude-haiku-4-5", "hi")).text == "ok"
+        """
+    )
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=4)
+
+
+def test_under_pytest_asyncio(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import pytest_asyncio, pytest
+        from bifrost import Bifrost
+        from app import greet
+
+        @pytest_asyncio.fixture
+        async def client(bifrost_mock):
+            async with Bifrost() as client:
+                yield client
+
+        @pytest.mark.asyncio
+        async def test_own_client(bifrost_mock):
+            bifrost_mock.reply("hello")
+            assert await greet() == "hello"
+
+        @pytest.mark.asyncio
+        async def test_client_of_a_fixture(client, bifrost_mock):
+            bifrost_mock.stream(["a", "b"])
+            async with client.stream_chat("openai/gpt-4o-mini", "hi") as stream:
+                assert [text async for text in stream.text_stream] == ["a", "b"]
+        """
+    )
+    scope = ("-o", "asyncio_default_fixture_loop_scope=function")
+    run.runpytest_subprocess("-p", "no:anyio", *scope).assert_outcomes(passed=2)
+    run.runpytest_subprocess("--asyncio-mode=auto", *scope).assert_outcomes(passed=2)
+
+
+def test_in_a_plain_test(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import anyio
+        from bifrost.sync import SyncBifrost
+        from app import greet
+
+        def test_greeting(bifrost_mock):
+            bifrost_mock.reply("hello")
+            assert anyio.run(greet) == "hello"
+
+        def test_sync_client(bifrost_mock):
+            bifrost_mock.reply("hello")
+            with SyncBifrost() as client:
+                assert client.chat("openai/gpt-4o-mini", "hi").text == "hello"
+
+        def test_each_test_has_a_mock_of_its_own(bifrost_mock):
+            assert bifrost_mock.calls == []
+        """
+    )
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=3)
+
+
+def test_what_a_client_is_given_itself_stands(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import anyio
+        from bifrost import Bifrost, StaticAccount
+        from bifrost.testing import MockTransport, fake_key
+
+        async def ask(**given):
+            async with Bifrost(**given) as client:
+                return (await client.chat("openai/gpt-4o-mini", "hi")).text
+
+        def test_transport(bifrost_mock):
+            own = MockTransport()
+            own.reply("own")
+            assert anyio.run(lambda: ask(transport=own)) == "own"
+            assert bifrost_mock.calls == []
+
+        def test_account(bifrost_mock):
+            bifrost_mock.reply("hello")
+            anyio.run(lambda: ask(account=StaticAccount(keys={"openai": fake_key("mine")})))
+            assert bifrost_mock.calls[0].key == "mine"
+        """
+    )
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=2)
+
+
+def test_a_step_left_over_fails_a_test_that_passed(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        def test_passes_and_forgets(bifrost_mock):
+            bifrost_mock.reply("never asked for")
+
+        def test_may_be_unused(bifrost_mock):
+            bifrost_mock.reply("whenever").always()
+
+        def test_fails_by_itself(bifrost_mock):
+            bifrost_mock.reply("never asked for")
+            assert 1 == 2
+        """
+    )
+    result = run.runpytest_subprocess(*PLAIN)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["*AssertionError: scripted and never asked for: reply('never asked for') (x1)*"])
+    result.stdout.fnmatch_lines(["*assert 1 == 2*"])
+    assert len(re.findall(r"^E +AssertionError: scripted", str(result.stdout), re.MULTILINE)) == 1
+
+
+def test_a_call_beyond_the_script_fails_even_if_it_is_swallowed(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import anyio, contextlib
+        from app import greet
+
+        def test_swallows(bifrost_mock):
+            with contextlib.suppress(Exception):
+                anyio.run(greet)
+        """
+    )
+    result = run.runpytest_subprocess(*PLAIN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*nothing is scripted: call 1, chat to openai/gpt-4o-mini, was not expected*"])
+
+
+NETWORK = """
+import socket, pytest
+from bifrost.testing import NetworkBlockedError
+
+def is_blocked():
+    try:
+        socket.getaddrinfo("name.invalid", 80)
+    except NetworkBlockedError:
+        return True
+    except socket.gaierror:
+        return False
+
+def test_with_the_mock(bifrost_mock):
+    assert is_blocked()
+
+def test_without(request):
+    assert is_blocked() == request.config.getoption("bifrost_block_network")
+
+@pytest.fixture
+def in_setup():
+    return is_blocked()
+
+def test_setup_too(in_setup, request):
+    assert in_setup == request.config.getoption("bifrost_block_network")
+"""
+
+
+def test_the_network_is_blocked_where_the_mock_is_used(run: pytest.Pytester) -> None:
+    run.makepyfile(NETWORK)
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=3)
+
+
+def test_the_network_is_blocked_everywhere_when_asked(run: pytest.Pytester) -> None:
+    run.makepyfile(NETWORK)
+    run.runpytest_subprocess(*PLAIN, "--bifrost-block-network").assert_outcomes(passed=3)
+
+
+def test_settings_say_what_is_blocked(run: pytest.Pytester) -> None:
+    run.makeini("[pytest]\nbifrost_block_network = true\nbifrost_allow_hosts = name.invalid other.invalid\n")
+    run.makepyfile(
+        """
+        import socket, pytest
+        from bifrost.testing import NetworkBlockedError
+
+        def test_blocked():
+            with pytest.raises(NetworkBlockedError):
+                socket.getaddrinfo("example.com", 80)
+
+        @pytest.mark.parametrize("host", ["name.invalid", "other.invalid"])
+        def test_allowed(host, bifrost_mock):
+            with pytest.raises(socket.gaierror):
+                socket.getaddrinfo(host, 80)
+        """
+    )
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=3)
+
+
+def test_a_run_that_does_not_use_it_loads_nothing_heavy(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import sys
+
+        def test_light():
+            heavy = {"bifrost.testing.mock", "bifrost.testing.loopback", "trio", "mcp", "pydantic"}
+            assert not heavy & set(sys.modules)
+        """
+    )
+    run.runpytest_subprocess(*PLAIN, "-p", "no:anyio").assert_outcomes(passed=1)
