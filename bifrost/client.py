@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-import attrs
-
 from bifrost.account import Account, EnvAccount
-from bifrost.config import CallOptions
+from bifrost.config import CallOptions, check_headers
 from bifrost.engine.clock import Clock
 from bifrost.engine.core import DRAIN, Engine
 from bifrost.engine.transport import Transport, as_transport
@@ -15,6 +15,7 @@ from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.routing.plan import ModelGroups
 from bifrost.schema.models import ModelsRequest
 from bifrost.schema.options import ChatOptions, chat_request, embedding_request
+from bifrost.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,12 +88,26 @@ class Bifrost:
         )
         self._engine = Engine(
             default_account() if account is None else _account(account),
-            groups=ModelGroups(models or {}),
+            groups=_groups(models),
             plugins=plugins,
             transport=default_transport() if transport is None else as_transport(transport),
             clock=clock or Clock(),
             user_agent=f"bifrost-llm/{__version__}",
         )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
+        """Make a client from a TOML or JSON file, the Go gateway's `config.json` included.
+
+        `overrides` are arguments of the class that take the place of the file's. What the file says and this library
+        has no counterpart for is told in one warning.
+
+        Raises `ConfigError` that names the path of every wrong field, `MissingKeyError` for a variable that is not set.
+        """
+        settings = load(path)
+        if settings.notes:
+            warnings.warn(f"{os.fspath(path)}: " + "; ".join(settings.notes), stacklevel=2)
+        return cls(**{**settings.arguments(), **overrides})
 
     # --- operations
 
@@ -197,7 +212,10 @@ class Bifrost:
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> ModelsResponse:
-        """Ask a provider which models it has: one page, with `next` to give as `after` for the page behind it."""
+        """Ask a provider which models it has: one page, with `next` to give as `after` for the page behind it.
+
+        Raises `BifrostError`; there are no fallbacks here.
+        """
         call = self._call(timeout, max_retries, (), extra_headers, key)
         request = ModelsRequest(model=f"{provider}/", limit=limit, after=after)
         response: ModelsResponse = await self._engine.run("models", request, call)
@@ -275,18 +293,19 @@ class Bifrost:
         extra_headers: Mapping[str, str] | None,
         key: str | None,
     ) -> CallOptions:
-        changes: dict[str, Any] = {}
-        if timeout is not None:
-            changes["timeout"] = timeout
-        if max_retries is not None:
-            changes["max_retries"] = max_retries
-        if fallbacks is not None:
-            changes["fallbacks"] = _names(fallbacks)
+        """Give the options of a call: its own, and for the rest this client's."""
+        options = self._options
+        if timeout is None and max_retries is None and fallbacks is None and extra_headers is None and key is None:
+            return options
         if extra_headers is not None:
-            changes["extra_headers"] = {**self._options.extra_headers, **extra_headers}
-        if key is not None:
-            changes["key"] = key
-        return attrs.evolve(self._options, **changes) if changes else self._options
+            check_headers(extra_headers, where="extra_headers")
+        return CallOptions(
+            timeout=options.timeout if timeout is None else timeout,
+            max_retries=options.max_retries if max_retries is None else max_retries,
+            fallbacks=options.fallbacks if fallbacks is None else _names(fallbacks),
+            extra_headers={**options.extra_headers, **(extra_headers or {})},
+            key=options.key if key is None else key,
+        )
 
 
 def _names(fallbacks: Sequence[str]) -> tuple[str, ...]:
@@ -306,6 +325,12 @@ def _model(model: object, *, where: str = "model") -> str:
     if not model.strip():
         raise InvalidRequestError(f"{where} is empty; write it as 'provider/model', 'openai/gpt-4o-mini' say")
     return model
+
+
+def _groups(models: Any) -> ModelGroups:
+    if models is not None and not hasattr(models, "items"):
+        raise ConfigError(f"models= is a dict of names and lists of models, not {type(models).__name__}")
+    return ModelGroups(models or {})
 
 
 def _account(account: Any) -> Account:

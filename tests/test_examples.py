@@ -37,6 +37,11 @@ _SAID = {
         r"503 transient.*\n.*503 transient.*\n.*503 transient.*\n.*200 ok",
         "ServerError: ",
     ],
+    "from_file": [
+        "the group 'fast' went to (openai|anthropic)",
+        "your own provider: local/qwen3",
+        "- timeout: expected a number",
+    ],
     "plugin": ["Hello! How can I assist you today?", "words so far: 7"],
     "try_it": [
         r"A plain call\n-+\n.*Hello! How can I assist you today\?",

@@ -1,0 +1,65 @@
+"""Making the keys of a provider out of what a file gives for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bifrost.account import Key
+from bifrost.errors import ConfigError
+from bifrost.settings.problems import below
+from bifrost.wire.auth import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bifrost.settings.problems import Problems
+
+UNSENT = Secret("unsent")
+"""The value of a key whose provider takes none: such a key is there for its models and aliases."""
+
+
+def default_name(provider: str, index: int | None) -> str:
+    """Name a key that has no name, as `StaticAccount` does: `openai`, or `openai-1`, `openai-2` in a list."""
+    return provider if index is None else f"{provider}-{index + 1}"
+
+
+def make_key(
+    value: Secret | None,
+    *,
+    name: str,
+    fields: Mapping[str, Any],
+    at: str,
+    problems: Problems,
+    words: Mapping[str, str] | None = None,
+) -> Key | None:
+    """Make a key, or give `None`, with a problem unless it is the value that is missing.
+
+    `fields` are the arguments of `Key` that the file gives, `words` what the file calls those that it calls otherwise.
+    """
+    before = len(problems)
+    for field, each in (("name", name), *fields.items()):
+        try:
+            arguments: dict[str, Any] = {"name": "key", "value": UNSENT, field: each}
+            Key(**arguments)
+        except ConfigError as error:
+            problems.add(below(at, (words or {}).get(field, field)), _without_subject(error.message))
+    if len(problems) > before or value is None:
+        return None
+    try:
+        return Key(name=name, value=value, **fields)
+    except ConfigError as error:
+        problems.add(at, error.message)
+        return None
+
+
+def check_names_differ(keys: Sequence[tuple[str, Key]], *, problems: Problems) -> None:
+    """Note a problem for each key whose name another one before it has. The keys come with their paths."""
+    taken: dict[str, str] = {}
+    for at, key in keys:
+        other = taken.setdefault(key.name, at)
+        if other != at:
+            problems.add(below(at, "name"), f"{key.name!r} is the name of {other} too; give each key its own")
+
+
+def _without_subject(complaint: str) -> str:
+    return complaint.removeprefix("key 'key': ").replace("the weight of key 'key'", "the weight")

@@ -1,0 +1,148 @@
+"""How the gateway would use a provider (waits, retries, sizes, headers), as a `ProviderConfig`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from bifrost.config import (
+    ConnectionConfig,
+    ProviderConfig,
+    RetryConfig,
+    Timeouts,
+    check_base_url,
+    check_headers,
+)
+from bifrost.errors import ConfigError
+from bifrost.settings.original.form import Concurrency, Network
+from bifrost.settings.problems import below
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bifrost.settings.original.form import ProviderTable
+    from bifrost.settings.original.place import Address
+    from bifrost.settings.reading import Reading
+
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def config_of(
+    table: ProviderTable, address: Address | None, *, drop: bool, at: str, reading: Reading
+) -> ProviderConfig | None:
+    """Give a provider's settings; `None`, with a problem at least, if they cannot be.
+
+    `drop` says whether callers are refused when the queue is full.
+    """
+    network, here = table.network_config or Network(), below(at, "network_config")
+    before = len(reading.problems)
+    sizes = _sizes(table.concurrency_and_buffer_size or Concurrency(), network, at, reading)
+    waits = _waits(network, here, reading)
+    retry = _retry(network, here, reading)
+    idle = _number(network.keep_alive_timeout_in_seconds, below(here, "keep_alive_timeout_in_seconds"), reading)
+    insecure = network.allow_private_network is True
+    _check_address(address, insecure=insecure, reading=reading)
+    _check_headers(network.extra_headers or {}, below(here, "extra_headers"), reading)
+    if len(reading.problems) > before:
+        return None
+    return ProviderConfig(
+        base_url=None if address is None else address[1],
+        allow_insecure_http=insecure,
+        extra_headers=network.extra_headers or {},
+        on_full="drop" if drop else "wait",
+        timeouts=Timeouts(**waits),
+        retry=RetryConfig(**retry),
+        connections=ConnectionConfig() if idle is None else ConnectionConfig(idle=idle),
+        **sizes,
+    )
+
+
+def _check_address(address: Address | None, *, insecure: bool, reading: Reading) -> None:
+    if address is None:
+        return
+    here, url = address
+    complaint = ""
+    try:
+        check_base_url(url, where="", allow_insecure_http=True)
+    except ConfigError as error:
+        complaint = error.message.removeprefix(": ")
+    if not complaint and not insecure:
+        try:
+            check_base_url(url, where="")
+        except ConfigError:
+            complaint = (
+                "plain http sends keys readable to everyone on the way; use https, or set allow_private_network: true "
+                "in network_config if the network is yours"
+            )
+    if complaint:
+        reading.problems.add(here, complaint)
+
+
+def _check_headers(headers: Mapping[str, str], at: str, reading: Reading) -> None:
+    try:
+        check_headers(headers, where="")
+    except ConfigError as error:
+        reading.problems.add(at, error.message.removeprefix(": "))
+
+
+def _sizes(given: Concurrency, network: Network, at: str, reading: Reading) -> dict[str, Any]:
+    here = below(at, "concurrency_and_buffer_size")
+    concurrency = _number(given.concurrency, below(here, "concurrency"), reading)
+    queue = _number(given.buffer_size, below(here, "buffer_size"), reading)
+    connections_at = below(below(at, "network_config"), "max_conns_per_host")
+    connections = _number(network.max_conns_per_host, connections_at, reading)
+    if connections is not None and connections < (concurrency or ProviderConfig().concurrency):
+        concurrency = connections  # An exchange has a connection to itself.
+    return _given(concurrency=concurrency and int(concurrency), queue=queue and int(queue))
+
+
+def _waits(network: Network, at: str, reading: Reading) -> dict[str, Any]:
+    whole_at = below(at, "default_request_timeout_in_seconds")
+    whole = _number(network.default_request_timeout_in_seconds, whole_at, reading)
+    if whole is not None:
+        reading.note(whole_at, "taken for streams, until their first token; for whole answers set the client's timeout")
+    idle = _number(network.stream_idle_timeout_in_seconds, below(at, "stream_idle_timeout_in_seconds"), reading)
+    return _given(first_token=whole, idle_bytes=idle)
+
+
+def _retry(network: Network, at: str, reading: Reading) -> dict[str, Any]:
+    retries = network.max_retries
+    if retries is not None and retries < 0:
+        reading.problems.add(below(at, "max_retries"), "must be 0 or more")
+    # The gateway has no bound on the attempts of a call; ours must not cut these short.
+    attempts = None if retries is None else max(RetryConfig().attempts_total, retries + 1)
+    base = _backoff(network, "retry_backoff_initial", at, reading)
+    cap = _backoff(network, "retry_backoff_max", at, reading)
+    if base is not None and cap is not None and base > cap:
+        reading.problems.add(below(at, "retry_backoff_initial"), "it is longer than retry_backoff_max")
+    return _given(max_retries=retries, attempts_total=attempts, backoff_base=base, backoff_cap=cap)
+
+
+def _backoff(network: Network, name: str, at: str, reading: Reading) -> float | None:
+    given, older = getattr(network, name), getattr(network, f"{name}_ms")
+    if given is not None and older is not None:
+        reading.problems.add(below(at, name), f"this and {name}_ms exclude each other; keep one")
+    if given is None:
+        name, given = f"{name}_ms", older
+    if not isinstance(given, str):
+        milliseconds = _number(given, below(at, name), reading)
+        return None if milliseconds is None else milliseconds / 1000
+    pieces: list[tuple[str, str]] = _DURATION.findall(given)
+    if not pieces or "".join(number + unit for number, unit in pieces) != given:
+        reading.problems.add(below(at, name), "write milliseconds as a number, or a duration such as 500ms or 1m30s")
+        return None
+    return sum(float(number) * _SECONDS[unit] for number, unit in pieces) or None
+
+
+def _number(value: float | None, at: str, reading: Reading) -> float | None:
+    """Give a number; `None` also for 0, by which the gateway means its default."""
+    if value is not None and not 0 <= value < math.inf:
+        reading.problems.add(at, "must be greater than 0")
+        return None
+    return value or None
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,239 @@
+"""Reading a file of our own form, from its head to its keys."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+
+from bifrost.account import near, unknown_provider
+from bifrost.config import CallOptions, ProviderConfig
+from bifrost.errors import ConfigError, UnknownProviderError
+from bifrost.providers.catalog import CATALOG
+from bifrost.settings.custom import derive, endpoint_of, is_path, operations_of
+from bifrost.settings.environment import variable_of
+from bifrost.settings.form import NOT_THE_CLIENTS, File, HeaderEntry, KeyEntry, ProviderEntry
+from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make_key
+from bifrost.settings.problems import below, element, listed
+from bifrost.settings.result import Entry, Settings, account_of, check_groups, check_names, check_provider_name
+from bifrost.settings.shape import Reader
+from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bifrost.account import EnvAccount, Key, StaticAccount
+    from bifrost.providers.base import Provider
+    from bifrost.settings.environment import EnvName
+    from bifrost.settings.reading import Reading
+    from bifrost.wire.auth import Auth, Secret
+
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_PREFIX = re.compile(r"[\x20-\x7e]*")
+
+
+def read_ours(document: dict[str, Any], reading: Reading) -> Settings | None:
+    """Read a document of our form; `None`, with a problem at least, if it cannot be used."""
+    return _OurForm(reading).read(document)
+
+
+class _OurForm:
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._environment = reading.environment
+        self._problems = reading.problems
+        self._reader = Reader(reading.problems)
+
+    def read(self, document: dict[str, Any]) -> Settings | None:
+        # A provider's table has the fields of two shapes; the providers are read one by one.
+        head = copy.copy(document)
+        providers = head.pop("providers", None)
+        self._point_to_providers(head)
+        file, options = self._reader.tables(head, (File, CallOptions), "", without=NOT_THE_CLIENTS)
+        models: dict[str, list[str | tuple[str, float]]] = (file and file.models) or {}
+        account: StaticAccount | EnvAccount | None
+        if providers is None:
+            account = self._environment.account()
+            check_groups(models, problems=self._problems)
+        else:
+            tables = self._reader.names(providers, "providers")
+            entries = self._providers(tables)
+            account = account_of(entries, keyless='auth = "none"', problems=self._problems)
+            fallbacks = options.fallbacks if options else ()
+            check_names(models, fallbacks, entries, providers=[*tables], problems=self._problems)
+        if self._problems or account is None:
+            return None
+        return Settings(account=account, models=models, options=options, notes=tuple(self._reading.notes))
+
+    def _point_to_providers(self, head: dict[str, Any]) -> None:
+        for name in [name for name in head if name in CATALOG]:
+            self._problems.add("", f"{name} is a provider; write it as providers.{name}")
+            del head[name]
+
+    # --- a provider
+
+    def _providers(self, tables: dict[str, Any]) -> list[Entry]:
+        if not tables:
+            self._problems.add("providers", "no provider stands here; add one, or take it out to use the environment's")
+        entries = [self._provider(name, table, below("providers", name)) for name, table in tables.items()]
+        return [entry for entry in entries if entry is not None]
+
+    def _provider(self, name: str, table: object, at: str) -> Entry | None:
+        before = len(self._problems)
+        entry: ProviderEntry | None
+        config: ProviderConfig | None
+        entry, config = self._reader.tables(self._with_address(table, at), (ProviderEntry, ProviderConfig), at)
+        row = None if entry is None else self._row(name, entry, at)
+        if row is None or entry is None or config is None:
+            return None
+        if entry.keys is None and name in CATALOG:
+            keys = self._vendors_keys(name, at)
+        else:
+            keys = self._keys(entry.keys or [], row=row, at=below(at, "keys"))
+        if config.base_url is None and (entry.keys is None or not row.base_url):
+            config = attrs.evolve(config, base_url=self._vendors_address(row, at))
+        if len(self._problems) > before:
+            return None
+        return Entry(at=at, row=row, keys=keys, config=config)
+
+    def _with_address(self, table: object, at: str) -> object:
+        """Put the address in its variable's place."""
+        if not isinstance(table, dict):
+            return table
+        address = cast("dict[str, Any]", table).get("base_url")
+        if not isinstance(address, str):
+            return cast("object", table)
+        changed = copy.copy(cast("dict[str, Any]", table))
+        changed["base_url"] = self._environment.text(address, at=below(at, "base_url"), problems=self._problems)
+        return changed
+
+    def _vendors_keys(self, provider: str, at: str) -> list[Key]:
+        try:
+            return list(self._environment.account().keys(provider, None))
+        except ConfigError as error:
+            self._problems.add(at, error.message, kind=type(error), provider=provider, key=error.key)
+            return []
+
+    def _vendors_address(self, row: Provider, at: str) -> str | None:
+        """Give the address in the vendor's variable; one that has none of its own must have one somewhere."""
+        try:
+            address = self._environment.account().config(row.name).base_url
+        except ConfigError as error:
+            self._problems.add(at, error.message, kind=type(error), provider=row.name)
+            return None
+        if address is None and not row.base_url:
+            variable = f", or set {row.base_url_variable}" if row.base_url_variable else ""
+            self._problems.add(at, f"{row.name} has no address of its own; add base_url{variable}")
+        return address
+
+    # --- a provider of the file's own
+
+    def _row(self, name: str, entry: ProviderEntry, at: str) -> Provider | None:
+        base = self._base(name, entry, at)
+        if base is None:
+            return None
+        if entry == ProviderEntry(keys=entry.keys):
+            return base
+        auth = self._auth(entry.auth, below(at, "auth"))
+        paths = self._paths(entry.paths or {}, base, below(at, "paths"))
+        self._check_operations(entry.operations, base, below(at, "operations"))
+        row = derive(base, name=name, auth=auth, paths=paths, operations=entry.operations)
+        if entry.dialect is not None:
+            return row
+        return attrs.evolve(row, key_variables=base.key_variables, base_url_variable=base.base_url_variable)
+
+    def _base(self, name: str, entry: ProviderEntry, at: str) -> Provider | None:
+        if not check_provider_name(name, at=at, problems=self._problems):
+            return None
+        if entry.dialect is None:
+            if name not in CATALOG:
+                hint = "for one of your own, add dialect = the shipped provider whose format it speaks"
+                complaint = unknown_provider(name, CATALOG).message
+                self._problems.add(at, f"{complaint} ({hint})", kind=UnknownProviderError, provider=name)
+            return CATALOG.get(name)
+        if name in CATALOG:
+            self._problems.add(
+                below(at, "dialect"), f"{name} is a shipped provider; take dialect out, or give yours another name"
+            )
+            return None
+        base = CATALOG.get(entry.dialect)
+        if base is None:
+            complaint = unknown_provider(entry.dialect, CATALOG).message
+            self._problems.add(below(at, "dialect"), complaint, kind=UnknownProviderError, provider=name)
+        return base
+
+    def _auth(self, entry: str | HeaderEntry | None, at: str) -> Auth | None:
+        if not isinstance(entry, HeaderEntry):
+            return None if entry is None else _AUTHS[entry]
+        if not _HEADER.fullmatch(entry.header):
+            self._problems.add(below(at, "header"), "this is no header's name; write x-api-key, say")
+        if not _PREFIX.fullmatch(entry.prefix):
+            self._problems.add(below(at, "prefix"), "a header holds printable ASCII only")
+        return HeaderAuth(header=entry.header.lower(), prefix=entry.prefix)
+
+    def _paths(self, paths: dict[str, str], base: Provider, at: str) -> dict[str, str]:
+        known = operations_of(base)
+        for operation, path in paths.items():
+            self._check_operation(operation, known, base, below(at, operation))
+            if not is_path(path):
+                self._problems.add(
+                    below(at, operation), "a path begins with / and stands below base_url; write /chat/completions, say"
+                )
+        both = {operation: paths.get(endpoint_of(operation)) for operation in known}
+        return {**{operation: path for operation, path in both.items() if path is not None}, **paths}
+
+    def _check_operations(self, operations: list[str] | None, base: Provider, at: str) -> None:
+        if operations == []:
+            self._problems.add(at, "nothing is left that the provider may be used for; take operations or it out")
+        for index, operation in enumerate(operations or ()):
+            self._check_operation(operation, operations_of(base), base, element(at, index))
+
+    def _check_operation(self, operation: str, known: list[str], base: Provider, at: str) -> None:
+        if operation not in known:
+            alike = near(operation, known)
+            hint = f"did you mean {alike}?" if alike else f"it has: {listed(known)}"
+            self._problems.add(at, f"{base.name} has no such operation; {hint}")
+
+    # --- keys
+
+    def _keys(self, given: str | list[str | KeyEntry], *, row: Provider, at: str) -> list[Key]:
+        if isinstance(given, str):
+            key = self._key(KeyEntry(value=given), row=row, at=at, value_at=at, index=None)
+            return [] if key is None else [key]
+        keys: list[tuple[str, Key]] = []
+        for index, each in enumerate(given):
+            here = element(at, index)
+            entry = KeyEntry(value=each) if isinstance(each, str) else each
+            value_at = here if isinstance(each, str) else below(here, "value")
+            key = self._key(entry, row=row, at=here, value_at=value_at, index=index)
+            if key is not None:
+                keys.append((here, key))
+        check_names_differ(keys, problems=self._problems)
+        return [key for _, key in keys]
+
+    def _key(self, entry: KeyEntry, *, row: Provider, at: str, value_at: str, index: int | None) -> Key | None:
+        name = entry.name if entry.name is not None else default_name(row.name, index)
+        variable = None if entry.value is None else variable_of(entry.value)
+        if entry.enabled is False and variable is not None and not self._environment.get(variable):
+            self._reading.note(at, f"left out, since it is switched off and {variable} is not set")
+            return None
+        value = self._value(entry.value, row=row, name=name, at=value_at)
+        fields = {field: each for field in _GIVEN_ON if (each := getattr(entry, field)) is not None}
+        return make_key(value, name=name, fields=fields, at=at, problems=self._problems)
+
+    def _value(self, value: str | EnvName | None, *, row: Provider, name: str, at: str) -> Secret | None:
+        if not isinstance(row.auth, NoAuth):
+            return self._environment.secret(value or "", at=at, provider=row.name, key=name, problems=self._problems)
+        if value is not None:
+            self._problems.add(
+                at, f'{row.name} takes no key, this would not be sent; take it out, or add auth = "bearer"'
+            )
+        return UNSENT
+
+
+_AUTHS: Mapping[str, Auth] = {"bearer": BEARER, "none": NoAuth()}
+
+_GIVEN_ON = ("id", "weight", "models", "deny", "aliases", "enabled")

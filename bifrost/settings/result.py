@@ -1,0 +1,142 @@
+"""What a file said, as what a client takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from bifrost.account import EnvAccount, Key, StaticAccount, near
+from bifrost.config import CallOptions, ProviderConfig
+from bifrost.errors import ConfigError, MissingKeyError, UnknownProviderError
+from bifrost.providers.base import Provider
+from bifrost.providers.catalog import CATALOG
+from bifrost.routing.plan import GroupEntry, ModelGroups
+from bifrost.settings.problems import below, element, listed
+from bifrost.wire.auth import NoAuth
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from bifrost.settings.problems import Problems
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a configuration file says."""
+
+    account: StaticAccount | EnvAccount
+    """The providers, their keys and their settings; the environment's if the file names no provider."""
+    models: Mapping[str, Sequence[GroupEntry]]
+    """The model groups."""
+    options: CallOptions = attrs.field(repr=False)
+    """The client's defaults for every call."""
+    notes: tuple[str, ...] = ()
+    """What the file says that has no counterpart here and was left out, with its path."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the keyword arguments for `Bifrost(...)`."""
+        options = self.options
+        return {
+            "account": self.account,
+            "models": self.models,
+            "timeout": options.timeout,
+            "max_retries": options.max_retries,
+            "fallbacks": options.fallbacks,
+            "extra_headers": options.extra_headers,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """A provider as a file describes it, read and checked."""
+
+    at: str
+    """The path of its table."""
+    row: Provider
+    keys: list[Key]
+    config: ProviderConfig
+
+
+def account_of(entries: Sequence[Entry], *, keyless: str, problems: Problems) -> StaticAccount | None:
+    """Make the account, or give `None` with a problem for each provider that lacks a key.
+
+    `keyless` is how the file's form says that a provider needs none.
+    """
+    before = len(problems)
+    for entry in entries:
+        if not entry.keys and not isinstance(entry.row.auth, NoAuth):
+            problems.add(entry.at, _no_key(entry.row, keyless), kind=MissingKeyError, provider=entry.row.name)
+    if len(problems) > before:
+        return None
+    return StaticAccount(
+        keys={entry.row.name: entry.keys for entry in entries},
+        configs={entry.row.name: entry.config for entry in entries},
+        providers=[entry.row for entry in entries if CATALOG.get(entry.row.name) is not entry.row],
+    )
+
+
+def check_names(
+    models: Mapping[str, Sequence[GroupEntry]],
+    fallbacks: Sequence[str],
+    entries: Sequence[Entry],
+    *,
+    providers: Collection[str],
+    problems: Problems,
+) -> None:
+    """Note a problem for every model that a group or the fallbacks name and no provider of the file can have.
+
+    `providers` are the names of all that the file has, those among them that have a problem too.
+    """
+    check_groups(models, problems=problems)
+    for group, members in models.items():
+        for index, member in enumerate(members):
+            provider, slash, _ = (member if isinstance(member, str) else member[0]).partition("/")
+            if slash and provider not in providers:
+                _unknown(provider, providers, at=element(below("models", group), index), problems=problems)
+    if len(entries) < len(providers):
+        return  # Keys that could not be read may have the names that fallbacks use.
+    for index, name in enumerate(fallbacks):
+        provider, slash, _ = name.partition("/")
+        known = name in models or any(key.names(name) for entry in entries for key in entry.keys)
+        if known or (slash and provider in providers):
+            continue
+        at = element("fallbacks", index)
+        if slash:
+            _unknown(provider, providers, at=at, problems=problems)
+        else:
+            problems.add(at, f"{name!r} is no model group and in no key's models; write it as provider/model")
+
+
+def check_groups(models: Mapping[str, Sequence[GroupEntry]], *, problems: Problems) -> None:
+    """Note a problem for every model group that cannot be."""
+    for group, members in models.items():
+        at = below("models", group)
+        if not members:
+            problems.add(at, "a group has at least one member, written 'provider/model'")
+            continue
+        try:
+            ModelGroups({group: members})
+        except ConfigError as error:
+            problems.add(at, error.message.removeprefix(f"models[{group!r}]: ").removeprefix("models: "))
+
+
+def _unknown(provider: str, providers: Collection[str], *, at: str, problems: Problems) -> None:
+    alike = near(provider, providers)
+    hint = f"did you mean {alike}?" if alike else f"there are: {listed(sorted(providers))}"
+    problems.add(at, f"this file has no provider {provider!r}; {hint}", kind=UnknownProviderError)
+
+
+def check_provider_name(name: str, *, at: str, problems: Problems) -> bool:
+    """Note a problem and give `False` for a name that no provider can have: calls write `provider/model`."""
+    if name and name.isprintable() and not any(c in name for c in "/ "):
+        return True
+    problems.add(at, "a provider's name is printable, without blank and '/'; calls write provider/model")
+    return False
+
+
+def _no_key(row: Provider, keyless: str) -> str:
+    variable = row.key_variables[0] if row.key_variables else "NAME"
+    # A provider without variables of its own is one of the file's, and may be a server that wants no key.
+    other = "" if row.key_variables else f", or {keyless} if it wants none"
+    return f'{row.name} has no key; add keys with a value, "env.{variable}" say{other}'

@@ -1,0 +1,125 @@
+"""The JSON schema of a file of our form, made from the same classes that it is read into."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
+
+from bifrost.config import CallOptions, ProviderConfig
+from bifrost.errors import ConfigError
+from bifrost.settings.form import NOT_THE_CLIENTS, File, ProviderEntry
+from bifrost.settings.shape import Field, fields_of, is_shape, members_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bifrost.settings.shape import Shape
+
+_TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+_MERGED: Mapping[Shape, Shape] = {File: CallOptions, ProviderEntry: ProviderConfig}
+"""The shapes whose tables have the fields of another one too."""
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON schema (2020-12) of a configuration file."""
+    definitions: dict[str, Any] = {}
+    root = _object(File, definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A configuration file of bifrost",
+        **root,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _object(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
+    shapes = [shape, *([_MERGED[shape]] if shape in _MERGED else [])]
+    fields = {
+        name: _property(field, _descriptions(each).get(field.attribute), definitions)
+        for each in shapes
+        for name, field in fields_of(each).items()
+        if not (each is CallOptions and name in NOT_THE_CLIENTS)
+    }
+    required = [name for each in shapes for name, field in fields_of(each).items() if field.required]
+    made: dict[str, Any] = {"type": "object", "description": _first_paragraph(shape)}
+    if required:
+        made["required"] = required
+    return {**made, "properties": fields, "additionalProperties": False}
+
+
+def _property(field: Field, description: str | None, definitions: dict[str, Any]) -> dict[str, Any]:
+    made = _schema_of(field.hint, definitions)
+    if description:
+        made = {"description": description, **made}
+    if field.default is not None:
+        made["default"] = field.default
+    numbers = {"integer", "number"}
+    if made.get("type") in numbers:
+        made.update(_bound(field))
+    return made
+
+
+def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    # None means "not given", which a file says by leaving the field out.
+    members = [member for member in members_of(hint) if member is not NoneType]
+    made = [_schema_of_one(member, definitions) for member in members]
+    return made[0] if len(made) == 1 else {"anyOf": made}
+
+
+def _schema_of_one(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    if is_shape(hint):
+        name = cast("type", hint).__name__
+        definitions[name] = _object(hint, definitions)
+        return {"$ref": f"#/$defs/{name}"}
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        items = [_schema_of(each, definitions) for each in arguments]
+        return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items)}
+    if origin in (list, tuple):
+        return {"type": "array", "items": _schema_of(arguments[0], definitions)}
+    if arguments:
+        return {"type": "object", "additionalProperties": _schema_of(arguments[1], definitions)}
+    return {"type": _TYPES[hint]}
+
+
+def _bound(field: Field) -> dict[str, Any]:
+    """Ask the field's own check where it begins to refuse."""
+    if _takes(field, -1):
+        return {}
+    return {"minimum": 0} if _takes(field, 0) else {"exclusiveMinimum": 0}
+
+
+def _takes(field: Field, value: float) -> bool:
+    try:
+        field.check(value)
+    except ConfigError:
+        return False
+    return True
+
+
+def _first_paragraph(shape: Shape) -> str:
+    return " ".join((shape.__doc__ or "").partition("\n\n")[0].split())
+
+
+def _descriptions(shape: Shape) -> dict[str, str]:
+    """Give what stands under the fields of a class, which only its source tells."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(shape))).body
+    body = cast("ast.ClassDef", definition).body
+    found: dict[str, str] = {}
+    for field, text in pairwise(body):
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(words))),
+            ):
+                found[name] = " ".join(words.split())
+            case _:
+                pass
+    return found

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bifrost.errors import UnsupportedError
+from bifrost.providers.base import Provider, Target
+from bifrost.providers.catalog import CATALOG
+from bifrost.schema.chat import ChatRequest
+from bifrost.schema.embeddings import EmbeddingRequest
+from bifrost.schema.messages import Message
+from bifrost.schema.models import ModelsRequest
+from bifrost.settings.custom import derive, is_path, operations_of
+from bifrost.wire.auth import NoAuth
+
+OPENAI = CATALOG["openai"]
+
+
+def path_of(row: Provider, operation: str) -> str:
+    endpoint: Any = operation.removeprefix("stream_")
+    requests: dict[str, Any] = {
+        "chat": ChatRequest(model="m", messages=[Message(role="user", content="hi")]),
+        "embeddings": EmbeddingRequest(model="m", input=["hi"]),
+        "models": ModelsRequest(model="x/", limit=5, after="z"),
+    }
+    target = Target(provider=row.name, model="m", stream=operation != endpoint)
+    return row.codecs[endpoint].build(requests[endpoint], target).request.path
+
+
+def test_operations_are_endpoints_and_their_streams() -> None:
+    assert operations_of(OPENAI) == [*OPENAI.codecs, "stream_chat"]
+
+
+def test_another_name_is_all_that_changes_by_itself() -> None:
+    row = derive(OPENAI, name="corp")
+    assert row.name == "corp"
+    assert row.codecs == OPENAI.codecs
+    assert row.auth == OPENAI.auth
+    # The vendor's variables hold the vendor's key.
+    assert (row.key_variables, row.base_url_variable) == ((), None)
+
+
+def test_a_credential_of_its_own() -> None:
+    assert derive(OPENAI, name="corp", auth=NoAuth()).auth == NoAuth()
+
+
+def test_paths_of_its_own() -> None:
+    row = derive(OPENAI, name="corp", paths={"chat": "/ask", "stream_chat": "/ask-and-stream?v=1"})
+    assert path_of(row, "chat") == "/ask"
+    assert path_of(row, "stream_chat") == "/ask-and-stream?v=1"
+    assert path_of(row, "embeddings") == path_of(OPENAI, "embeddings")
+
+
+def test_a_query_of_the_dialect_stays() -> None:
+    query = path_of(OPENAI, "models").partition("?")[2]
+    base = derive(CATALOG["anthropic"], name="corp", paths={"models": "/m"})
+    assert path_of(base, "models") == "/m?" + path_of(CATALOG["anthropic"], "models").partition("?")[2]
+    assert path_of(derive(base, name="more", paths={"models": "/m?v=1"}), "models").startswith("/m?v=1&")
+    assert path_of(derive(OPENAI, name="corp", paths={"models": "/m"}), "models") == f"/m{'?' if query else ''}{query}"
+
+
+def test_a_prefix_stands_before_the_dialects_paths_only() -> None:
+    row = derive(OPENAI, name="corp", paths={"chat": "/ask"}, prefix="/v9")
+    assert path_of(row, "chat") == "/ask"
+    assert path_of(row, "stream_chat") == "/v9/chat/completions"
+    assert path_of(row, "embeddings") == "/v9/embeddings"
+
+
+def test_an_endpoint_that_is_not_among_the_operations_is_gone() -> None:
+    row = derive(OPENAI, name="corp", operations=["embeddings"])
+    assert list(row.codecs) == ["embeddings"]
+    assert operations_of(row) == ["embeddings"]
+
+
+@pytest.mark.parametrize(("allowed", "refused"), [("chat", "stream_chat"), ("stream_chat", "chat")])
+def test_streams_and_whole_answers_are_two_operations(allowed: str, refused: str) -> None:
+    row = derive(OPENAI, name="corp", operations=[allowed])
+    assert path_of(row, allowed) == "/chat/completions"
+    with pytest.raises(UnsupportedError, match=f"corp is not set up for {refused}; it is for: {allowed}"):
+        path_of(row, refused)
+
+
+@pytest.mark.parametrize("path", ["/", "/chat", "/v1/chat?api-version=2", "/a.b/..c"])
+def test_a_path_stands_below_an_address(path: str) -> None:
+    assert is_path(path)
+
+
+@pytest.mark.parametrize("path", ["", "chat", "https://x.example/", "/a b", "/a#b", "/../a", "/a/..", "/é", "/a\n"])
+def test_what_could_lead_elsewhere_is_no_path(path: str) -> None:
+    assert not is_path(path)

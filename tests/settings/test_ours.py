@@ -1,0 +1,507 @@
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import attrs
+import pytest
+
+from bifrost import Key, ProviderConfig, Secret
+from bifrost.config import CallOptions, Limits, RetryConfig, Timeouts
+from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
+from bifrost.providers.base import Provider
+from bifrost.providers.catalog import CATALOG
+from bifrost.settings import Settings
+from bifrost.settings.form import File, KeyEntry, ProviderEntry
+from bifrost.settings.shape import fields_of
+from bifrost.testing import fake_key
+from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth
+from tests.settings.files import ENVIRON, problems, problems_json, read, read_json, refused
+
+
+def keys_of(settings: Settings, provider: str) -> Any:
+    return settings.account.keys(provider, None)
+
+
+def row_of(settings: Settings, name: str) -> Provider:
+    rows: Any = settings.account.providers()
+    (row,) = [row for row in rows if not isinstance(row, str) and row.name == name]
+    return row
+
+
+# --- the names are those of the classes
+
+
+def test_a_key_has_the_fields_of_the_class() -> None:
+    parameters = set(inspect.signature(Key).parameters) - {"settings"}
+    assert set(fields_of(KeyEntry)) == parameters
+
+
+def test_a_provider_has_the_fields_of_its_config_and_none_twice() -> None:
+    config, own = set(fields_of(ProviderConfig)), set(fields_of(ProviderEntry))
+    assert config == {field.name for field in attrs.fields(ProviderConfig)}
+    assert not config & own
+
+
+def test_the_head_has_the_options_of_a_client() -> None:
+    assert set(fields_of(CallOptions)) - {"key"} == {"timeout", "max_retries", "fallbacks", "extra_headers"}
+    assert not set(fields_of(CallOptions)) & set(fields_of(File))
+
+
+def test_the_key_of_a_call_is_no_option_of_a_client() -> None:
+    (told,) = problems('key = "main"')
+    assert told.startswith("key: there is no such setting")
+
+
+# --- keys
+
+
+def test_a_key_in_full() -> None:
+    settings = read(
+        """
+        [[providers.openai.keys]]
+        name = "main"
+        value = "env.K1"
+        id = "7"
+        weight = 2
+        models = ["gpt-4o", "gpt-4o-mini", "quick"]
+        deny = ["gpt-4o-audio*"]
+        aliases = { quick = "gpt-4o-mini" }
+        [[providers.openai.keys]]
+        value = { env = "K2" }
+        enabled = false
+        """
+    )
+    assert keys_of(settings, "openai") == [
+        Key(
+            name="main",
+            value=Secret(ENVIRON["K1"]),
+            id="7",
+            weight=2.0,
+            models=["gpt-4o", "gpt-4o-mini", "quick"],
+            deny=["gpt-4o-audio*"],
+            aliases={"quick": "gpt-4o-mini"},
+        ),
+        Key(name="openai-2", value=Secret(ENVIRON["K2"]), enabled=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [('"env.K1"', ["openai"]), ('["env.K1"]', ["openai-1"]), ('["env.K1", "sk-literal"]', ["openai-1", "openai-2"])],
+)
+def test_a_key_by_its_value_alone_is_named_as_elsewhere(written: str, names: list[str]) -> None:
+    settings = read(f"[providers.openai]\nkeys = {written}")
+    assert [key.name for key in keys_of(settings, "openai")] == names
+
+
+@pytest.mark.parametrize(("written", "models"), [("null", None), ("[]", []), ('["*"]', ["*"])])
+def test_no_list_is_all_models_and_an_empty_one_none(written: str, models: list[str] | None) -> None:
+    text = '{"providers": {"openai": {"keys": [{"value": "env.K1", "models": LIST}]}}}'
+    settings = read(text.replace("LIST", written), suffix=".json")
+    (key,) = keys_of(settings, "openai")
+    assert key.models == models
+    assert key.allows("gpt-4o") is (models != [])
+
+
+def test_a_variable_that_is_not_set_is_told_with_provider_key_and_name() -> None:
+    error = refused('[[providers.openai.keys]]\nname = "main"\nvalue = "env.MISSING"')
+
+    assert isinstance(error, MissingKeyError)
+    assert "providers.openai.keys[0].value: the environment variable MISSING is not set" in str(error)
+    assert (error.provider, error.key) == ("openai", "main")
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_variable_is_not_set(value: str) -> None:
+    assert isinstance(refused('[providers.openai]\nkeys = "env.K"', environ={"K": value}), MissingKeyError)
+
+
+def test_a_switched_off_key_may_lack_its_variable_and_that_is_noted() -> None:
+    settings = read(
+        '[[providers.openai.keys]]\nvalue = "env.K1"\n[[providers.openai.keys]]\nvalue = "env.NOT"\nenabled = false'
+    )
+    assert [key.name for key in keys_of(settings, "openai")] == ["openai-1"]
+    assert settings.notes == ("providers.openai.keys[1]: left out, since it is switched off and NOT is not set",)
+
+
+def test_every_wrong_field_of_a_key_is_told_at_its_place() -> None:
+    assert problems_json(
+        {
+            "providers": {
+                "openai": {
+                    "keys": [
+                        {"value": "env.K1", "weight": -1, "models": ["gp*t"], "deny": [" x"], "aliases": {"a": ""}},
+                        {"value": "env.K1", "name": "a\nb"},
+                        {"value": "env.K1", "models": ["x"], "aliases": {"y": "x"}},
+                        {"value": 7, "weight": "much"},
+                        {"weight": 1},
+                        ["env.K1"],
+                        {"valeu": "env.K1"},
+                    ]
+                }
+            }
+        }
+    ) == [
+        "providers.openai.keys[3].value: expected text or a table, found the number 7",
+        "providers.openai.keys[3].weight: expected a number, found text",
+        "providers.openai.keys[5]: expected text or a table, found a list",
+        "providers.openai.keys[6].valeu: there is no such setting; did you mean 'value'?",
+    ]
+
+
+def test_what_a_key_refuses_is_told_at_its_place() -> None:
+    told = problems_json(
+        {
+            "providers": {
+                "openai": {
+                    "keys": [
+                        {"value": "env.K1", "weight": -1, "models": ["gp*t"], "deny": [" x"], "aliases": {"a": ""}},
+                        {"value": "env.K1", "name": "a\nb"},
+                        {"value": "env.K1", "models": ["x"], "aliases": {"y": "x"}},
+                        {"weight": 1},
+                        {"value": "env.K1", "name": "twin"},
+                        {"value": "env.K2", "name": "twin"},
+                    ]
+                }
+            }
+        }
+    )
+    assert [each.partition(": ")[0] for each in told] == [
+        "providers.openai.keys[0].weight",
+        "providers.openai.keys[0].models",
+        "providers.openai.keys[0].deny",
+        "providers.openai.keys[0].aliases",
+        "providers.openai.keys[1].name",
+        "providers.openai.keys[2]",
+        "providers.openai.keys[3].value",
+        "providers.openai.keys[5].name",
+    ]
+    assert told[0].endswith("the weight must be a number of 0 or more, not -1.0")
+    assert told[1].endswith("'gp*t' in models is no model name; a '*' may stand at its end only")
+    assert told[7].endswith("'twin' is the name of providers.openai.keys[4] too; give each key its own")
+
+
+@pytest.mark.parametrize("variable", ["", "a-b", "1A", "sk live"])
+def test_what_is_no_variable_is_not_shown(variable: str) -> None:
+    (told,) = problems(f'[providers.openai]\nkeys = "env.{variable}"')
+    assert told.startswith("providers.openai.keys: what stands after env. is no variable's name; write env.NAME")
+
+
+def test_without_keys_a_shipped_provider_uses_its_variables() -> None:
+    environ = {"OPENAI_API_KEY": fake_key("env"), "OPENAI_BASE_URL": "https://proxy.example/v1"}
+    settings = read("[providers.openai]\nqueue = 5", environ=environ)
+
+    assert [key.name for key in keys_of(settings, "openai")] == ["OPENAI_API_KEY"]
+    assert settings.account.config("openai") == ProviderConfig(queue=5, base_url="https://proxy.example/v1")
+
+
+def test_the_files_address_wins_over_the_variable() -> None:
+    environ = {"OPENAI_API_KEY": fake_key("env"), "OPENAI_BASE_URL": "https://proxy.example/v1"}
+    settings = read('[providers.openai]\nbase_url = "https://mine.example"', environ=environ)
+    assert settings.account.config("openai").base_url == "https://mine.example"
+
+
+def test_keys_of_the_file_leave_the_variables_alone() -> None:
+    environ = {"K1": fake_key("file"), "OPENAI_BASE_URL": "https://proxy.example/v1"}
+    settings = read('[providers.openai]\nkeys = "env.K1"', environ=environ)
+    assert settings.account.config("openai") == ProviderConfig()
+
+
+def test_a_wrong_key_in_the_vendors_variable_is_told() -> None:
+    error = refused("[providers.openai]", environ={"OPENAI_API_KEY": "a b"})
+    assert isinstance(error, InvalidKeyError)
+    assert "providers.openai: key 'OPENAI_API_KEY' cannot be used: it holds a blank" in str(error)
+
+
+@pytest.mark.parametrize("text", ["[providers.openai]", "[providers.openai]\nkeys = []"])
+def test_a_provider_without_a_key_is_told_what_to_write(text: str) -> None:
+    error = refused(text)
+    assert isinstance(error, MissingKeyError)
+    assert 'providers.openai: openai has no key; add keys with a value, "env.OPENAI_API_KEY" say' in str(error)
+
+
+def test_a_local_server_is_where_its_variable_says() -> None:
+    settings = read("[providers.vllm]", environ={"VLLM_BASE_URL": "http://127.0.0.1:9/v1"})
+    assert settings.account.config("vllm").base_url == "http://127.0.0.1:9/v1"
+
+
+def test_a_provider_without_an_address_of_its_own_must_have_one() -> None:
+    text = '[providers.azure]\nkeys = "env.K1"'
+    assert problems(text) == [
+        "providers.azure: azure has no address of its own; add base_url, or set AZURE_OPENAI_ENDPOINT"
+    ]
+    settings = read(text, environ={**ENVIRON, "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"})
+    assert settings.account.config("azure").base_url == "https://mine.openai.azure.com"
+
+
+@pytest.mark.parametrize("own", ["", 'keys = "env.K1"'])
+def test_a_wrong_address_in_the_vendors_variable_is_told(own: str) -> None:
+    environ = {**ENVIRON, "AZURE_OPENAI_API_KEY": fake_key("a"), "AZURE_OPENAI_ENDPOINT": "ftp://x"}
+    (told,) = problems(f"[providers.azure]\n{own}", environ=environ)
+    assert told.startswith("providers.azure: the environment variable AZURE_OPENAI_ENDPOINT: the base URL must be http")
+
+
+# --- the config
+
+
+def test_every_knob_can_be_set() -> None:
+    settings = read(
+        """
+        [providers.openai]
+        keys = "env.K1"
+        base_url = "env.ADDRESS"
+        extra_headers = { x-a = "1" }
+        concurrency = 3
+        queue = 0
+        on_full = "drop"
+        queue_timeout = 2
+        stream_share = 0.5
+        [providers.openai.timeouts]
+        connect = 1
+        [providers.openai.retry]
+        max_retries = 0
+        fallback_on_caller_error = true
+        [providers.openai.limits]
+        body = 1024
+        [providers.openai.connections]
+        idle = 5
+        """
+    )
+    config: Any = settings.account.config("openai")
+    assert config.base_url == ENVIRON["ADDRESS"]
+    assert config.extra_headers == {"x-a": "1"}
+    assert (config.concurrency, config.queue, config.on_full) == (3, 0, "drop")
+    assert (config.queue_timeout, config.stream_share) == (2.0, 0.5)
+    assert config.timeouts == Timeouts(connect=1)
+    assert config.retry == RetryConfig(max_retries=0, fallback_on_caller_error=True)
+    assert config.limits == Limits(body=1024)
+    assert config.connections.idle == 5
+
+
+def test_every_wrong_setting_is_told_at_its_place() -> None:
+    assert problems(
+        """
+        timeout = "soon"
+        extra_headers = { Authorization = "x" }
+        fallbacks = ["a", 1]
+        models = { fast = "openai/gpt-4o" }
+        [providers.openai]
+        keys = "env.K1"
+        base_url = "http://models.example"
+        concurrency = 0
+        on_full = "explode"
+        queue = true
+        stream_share = 1979-05-27
+        timeuots = 1
+        timeouts = { connect = -1, first_token = "x", conect = 1 }
+        retry = 3
+        limits = [1]
+        extra_headers = { x-a = "a\\nb" }
+        """
+    ) == [
+        "models.fast: expected a list, found text",
+        "timeout: expected a number (the default is 600.0), found text",
+        "fallbacks[1]: expected text, found the number 1",
+        "extra_headers: header 'Authorization' is set by bifrost itself; take it out (keys belong to the account)",
+        "providers.openai.timeuots: there is no such setting; did you mean 'timeouts'?",
+        "providers.openai.concurrency: must be greater than 0, not 0",
+        "providers.openai.queue: expected a whole number (the default is 10000), found true",
+        "providers.openai.on_full: expected 'wait' or 'drop' (the default is 'wait'), found text",
+        "providers.openai.stream_share: expected a number (the default is 0.75), found a date or time",
+        "providers.openai.timeouts.conect: there is no such setting; did you mean 'connect'?",
+        "providers.openai.timeouts.connect: must be greater than 0, not -1.0",
+        "providers.openai.timeouts.first_token: expected a number (the default is 120.0), found text",
+        "providers.openai.retry: expected a table, found the number 3",
+        "providers.openai.limits: expected a table, found a list",
+        "providers.openai.extra_headers: the value of header 'x-a' holds a line break or a character outside Latin-1",
+        (
+            "providers.openai.base_url: plain http to models.example would send the key readable to everyone on the "
+            "way; use https, or set allow_insecure_http=True if the network is yours"
+        ),
+    ]
+
+
+def test_an_address_in_what_is_no_variable_is_told() -> None:
+    (told,) = problems('[providers.openai]\nkeys = "env.K1"\nbase_url = "env.https://x"')
+    assert told.startswith("providers.openai.base_url: what stands after env. is no variable's name")
+
+
+def test_an_address_that_its_variable_lacks_is_told() -> None:
+    assert problems('[providers.openai]\nkeys = "env.K1"\nbase_url = "env.NOT"') == [
+        "providers.openai.base_url: the environment variable NOT is not set; set it, or write the value here"
+    ]
+
+
+def test_plain_http_is_taken_when_allowed() -> None:
+    settings = read('[providers.openai]\nkeys="env.K1"\nbase_url="http://a.example"\nallow_insecure_http=true')
+    assert settings.account.config("openai").base_url == "http://a.example"
+
+
+# --- providers of the file's own
+
+
+def test_a_provider_of_its_own_speaks_the_dialect_of_another() -> None:
+    settings = read(
+        """
+        [providers.local]
+        dialect = "openai"
+        base_url = "http://127.0.0.1:8000/v1"
+        auth = "none"
+        operations = ["chat"]
+        """
+    )
+    row = row_of(settings, "local")
+    assert row.auth == NoAuth()
+    assert list(row.codecs) == ["chat"]
+    assert settings.account.config("local").base_url == "http://127.0.0.1:8000/v1"
+    assert keys_of(settings, "local") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "auth"),
+    [
+        ('"bearer"', BEARER),
+        ('{ header = "X-Gateway-Key" }', HeaderAuth(header="x-gateway-key")),
+        ('{ header = "x-key", prefix = "Token " }', HeaderAuth(header="x-key", prefix="Token ")),
+    ],
+)
+def test_a_key_is_sent_as_the_file_says(written: str, auth: object) -> None:
+    settings = read(f'[providers.corp]\ndialect = "anthropic"\nkeys = "env.K1"\nauth = {written}')
+    assert row_of(settings, "corp").auth == auth
+
+
+def test_a_keyless_provider_may_have_keys_for_their_aliases() -> None:
+    settings = read('[providers.a]\ndialect="openai"\nauth="none"\nkeys=[{ name = "n", aliases = { fast = "qwen3" } }]')
+    (key,) = keys_of(settings, "a")
+    assert (key.name, key.aliases) == ("n", {"fast": "qwen3"})
+
+
+def test_a_key_that_would_not_be_sent_is_told() -> None:
+    assert problems('[providers.a]\ndialect = "openai"\nauth = "none"\nkeys = ["env.K1"]') == [
+        'providers.a.keys[0]: a takes no key, this would not be sent; take it out, or add auth = "bearer"'
+    ]
+
+
+def test_a_shipped_provider_can_be_narrowed_and_stays_itself() -> None:
+    settings = read('[providers.openai]\noperations = ["embeddings"]', environ={"OPENAI_API_KEY": fake_key("env")})
+    row = row_of(settings, "openai")
+    assert list(row.codecs) == ["embeddings"]
+    assert row.key_variables == CATALOG["openai"].key_variables
+
+
+def test_a_provider_of_its_own_without_a_key_is_told_both_ways_out() -> None:
+    assert problems('[providers.corp]\ndialect = "openai"') == [
+        'providers.corp: corp has no key; add keys with a value, "env.NAME" say, or auth = "none" if it wants none'
+    ]
+
+
+def test_what_cannot_be_a_provider_is_told() -> None:
+    told = problems(
+        """
+        [providers.opnai]
+        keys = "env.K1"
+        [providers.corp]
+        dialect = "opnai"
+        keys = "env.K1"
+        [providers.openai]
+        dialect = "anthropic"
+        keys = "env.K1"
+        [providers."a/b"]
+        dialect = "openai"
+        keys = "env.K1"
+        """
+    )
+    assert told == [
+        (
+            "providers.opnai: there is no provider named 'opnai'; did you mean 'openai'? (for one of your own, add "
+            "dialect = the shipped provider whose format it speaks)"
+        ),
+        "providers.corp.dialect: there is no provider named 'opnai'; did you mean 'openai'?",
+        "providers.openai.dialect: openai is a shipped provider; take dialect out, or give yours another name",
+        "providers.\"a/b\": a provider's name is printable, without blank and '/'; calls write provider/model",
+    ]
+
+
+def test_wrong_paths_and_operations_are_told() -> None:
+    assert problems(
+        """
+        [providers.corp]
+        dialect = "openai"
+        keys = "env.K1"
+        operations = ["chat", "embed"]
+        paths = { chat = "chat", models = "/../x", rank = "/rank" }
+        auth = { header = "a b", prefix = "\\n" }
+        [providers.idle]
+        dialect = "openai"
+        keys = "env.K1"
+        operations = []
+        """
+    ) == [
+        "providers.corp.auth.header: this is no header's name; write x-api-key, say",
+        "providers.corp.auth.prefix: a header holds printable ASCII only",
+        "providers.corp.paths.chat: a path begins with / and stands below base_url; write /chat/completions, say",
+        "providers.corp.paths.models: a path begins with / and stands below base_url; write /chat/completions, say",
+        "providers.corp.paths.rank: openai has no such operation; it has: chat, embeddings, models, stream_chat",
+        "providers.corp.operations[1]: openai has no such operation; did you mean 'embeddings'?",
+        "providers.idle.operations: nothing is left that the provider may be used for; take operations or it out",
+    ]
+
+
+def test_an_empty_table_of_providers_is_told() -> None:
+    assert problems("[providers]")[0].startswith("providers: no provider stands here; add one, or take it out")
+
+
+# --- models and fallbacks
+
+
+def test_a_name_that_no_provider_of_the_file_has_is_told() -> None:
+    error = refused(
+        """
+        fallbacks = ["antropic/claude", "quick", "nobody", "fast", "anthropic/claude"]
+        [models]
+        fast = ["openai/gpt-4o", ["gogle/gemini", 0.5]]
+        empty = []
+        nested = ["fast"]
+        "a/b" = ["openai/gpt-4o"]
+        [providers.openai]
+        keys = [{ value = "env.K1", aliases = { quick = "gpt-4o-mini" } }]
+        [providers.anthropic]
+        keys = "env.K2"
+        """
+    )
+    assert [each.message for each in error.errors] == [
+        "models.empty: a group has at least one member, written 'provider/model'",
+        "models.nested: 'fast' must be written 'provider/model'",
+        "models.\"a/b\": 'a/b' cannot name a group; a name with '/' is read as provider/model",
+        "models.fast[1]: this file has no provider 'gogle'; there are: anthropic, openai",
+        "fallbacks[0]: this file has no provider 'antropic'; did you mean 'anthropic'?",
+        "fallbacks[2]: 'nobody' is no model group and in no key's models; write it as provider/model",
+    ]
+    assert isinstance(error.errors[3], UnknownProviderError)
+
+
+def test_a_group_is_checked_without_providers_too() -> None:
+    assert problems("[models]\nfast = []") == ["models.fast: a group has at least one member, written 'provider/model'"]
+
+
+def test_a_fallback_may_be_a_name_with_a_slash_that_a_key_has() -> None:
+    settings = read_json(
+        {
+            "fallbacks": ["meta/llama"],
+            "providers": {"openai": {"keys": [{"value": "env.K1", "models": ["meta/llama"]}]}},
+        }
+    )
+    assert settings.options.fallbacks == ("meta/llama",)
+
+
+def test_a_provider_with_a_problem_is_not_called_unknown() -> None:
+    assert problems('[models]\nfast = ["openai/x"]\n[providers.openai]\nkeys = "env.K1"\nqueue = -1') == [
+        "providers.openai.queue: must be 0 or more, not -1"
+    ]
+
+
+def test_a_wrong_field_does_not_hide_what_the_provider_is() -> None:
+    assert problems('[providers.corp]\ndialect = "openai"\nkeys = 7') == [
+        "providers.corp.keys: expected text or a list, found the number 7"
+    ]
