@@ -39,12 +39,12 @@ _RESERVED_HEADERS = frozenset(
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}")
 
 
 def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be 0 or more, not {value!r}")
 
 
@@ -54,7 +54,12 @@ def check_headers(headers: Mapping[str, str], *, where: str) -> None:
     Raises `ConfigError` naming the field: names reserved to the library, values with line breaks or control
     characters. `where` says what was being set.
     """
-    for name, value in headers.items():
+    if not hasattr(headers, "items"):
+        raise ConfigError(f"{where}: headers are a dict of names and values, not {type(headers).__name__}")
+    given: Any = headers
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigError(f"{where}: header {name!r} is not text, or its value is not ({type(value).__name__})")
         if name.lower() in _RESERVED_HEADERS:
             raise ConfigError(
                 f"{where}: header {name!r} is set by bifrost itself; take it out (keys belong to the account)"

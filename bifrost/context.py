@@ -18,7 +18,7 @@ Operation: TypeAlias = Literal["chat", "embeddings", "models"]
 class CallContext:
     """One call. Plugins read it, and keep what they need between hooks in `values`.
 
-    In `before_call` a plugin may set `model` and `fallbacks`: that is how routing rules and governance work.
+    In `before_call` a plugin may set `model`, `fallbacks` and `tenant`: that is how routing rules and governance work.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class CallContext:
         self.fallback_index = 0
         """0 for the primary candidate, then 1, 2, ..."""
         self.tenant: str | None = None
+        """On whose behalf the call is made; the account gives the keys for it."""
         self.values: dict[Any, Any] = {}
         """The plugins' own memory of this call."""
         self.trail: list[Attempt] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,7 +14,7 @@ from bifrost.engine.dispatch import Call, Dispatcher
 from bifrost.engine.host import Host
 from bifrost.engine.stream import ChunkStream
 from bifrost.engine.upstreams import Upstreams
-from bifrost.errors import BifrostError, ClientClosedError, InternalError, ShuttingDownError
+from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
 from bifrost.plugins.base import Chain
 
 if TYPE_CHECKING:
@@ -62,22 +63,23 @@ class Engine:
         clock: Clock,
         user_agent: str,
     ) -> None:
+        self.state: State = "new"
+        # First of all: an engine whose making fails is finalised too.
+        self._running: Running | None = None
         self.account = account
         self.chain = Chain(plugins)
-        self.state: State = "new"
         self._groups = groups
         self._transport = transport
         self.clock = clock
         self._user_agent = user_agent
         self._active = 0
         self._idle: anyio.Event | None = None
-        self._running: Running | None = None
 
     # --- calls
 
     async def run(self, endpoint: Operation, request: Any, options: CallOptions) -> Any:
         """Take a plain call to its answer."""
-        running = await self._ready()
+        running = await self._ready(options.timeout)
         context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
         self._active += 1
         try:
@@ -89,7 +91,7 @@ class Engine:
         """Give a stream that begins its call when it is entered."""
 
         async def opening(stream: ChunkStream) -> None:
-            running = await self._ready()
+            running = await self._ready(options.timeout)
             context = CallContext(
                 endpoint=endpoint,
                 model=request.model,
@@ -148,15 +150,15 @@ class Engine:
         """Start the host task and the plugins. Any number of times, from any task of one event loop."""
         await self._ready()
 
-    async def _ready(self) -> Running:
+    async def _ready(self, timeout: float = math.inf) -> Running:
         running = self._running
         if running is None or not running.host.here():
-            running = await self._elsewhere(running)
+            running = await self._elsewhere(running, timeout)
         if self.state != "running":
             self._refuse(running.host)
         return running
 
-    async def _elsewhere(self, running: Running | None) -> Running:
+    async def _elsewhere(self, running: Running | None, timeout: float) -> Running:
         """Start at first use, and again when the loop of an earlier start has ended; or say what is wrong."""
         if running is not None and not running.host.ended:
             running.host.check()
@@ -167,7 +169,13 @@ class Engine:
             self._active = 0
             self._idle = None
             running = self._running = Running(self)
-        await running.host.ready()
+        with anyio.move_on_after(timeout) as scope:
+            await running.host.ready()
+        if scope.cancelled_caught:
+            raise CallTimeoutError(
+                f"the timeout of {timeout:g} s ended while the client was opening: a plugin's `open` takes that long",
+                phase="hook",
+            )
         return running
 
     def new_host(self) -> Host:
@@ -228,7 +236,8 @@ class Engine:
         finally:
             # Also for one who is cancelled while it waits: nothing may be left running.
             with anyio.CancelScope(shield=True):
-                if not running.ending:
+                # A host that is still opening closes what is open when it is stopped.
+                if running.host.alive and not running.ending:
                     running.ending = True
                     await self.chain.close()
                 await running.host.stop()

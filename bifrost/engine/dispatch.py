@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from bifrost.engine.exchange import Exchange, perform
+from bifrost.engine.exchange import Exchange
+from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.engine.stream import ChunkStream, ForeignChunks, ReadyChunks
 from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError, UnsupportedError
@@ -48,6 +49,7 @@ class Call:
         "call_hooks",
         "chain",
         "context",
+        "error",
         "exchange",
         "failures",
         "free",
@@ -71,6 +73,8 @@ class Call:
         """The `after_call` hooks that are due."""
         self.hooks = Progress()
         """The `after` hooks that are due for the candidate being tried."""
+        self.error: BifrostError | None = None
+        """What the `after*` hooks are being told, if it is an error: it says more than the clock they may run into."""
         self.failures: list[BifrostError] = []
         """The last error of each candidate that was given up for the next one."""
         self.share = context.deadline
@@ -147,9 +151,14 @@ class Dispatcher:
         context = call.context
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
+        call.error = None
         request = msgspec.structs.replace(call.request, model=candidate.model)
         try:
             request, outcome = await call.chain.before(context, request, call.hooks)
+            if request.model != candidate.model:
+                # A plugin may name another model of the same provider.
+                context.model = request.model
+                candidate = msgspec.structs.replace(candidate, model=request.model)
             if outcome is not None:
                 outcome = await self._answered_by_plugin(call, outcome)
             elif behind:
@@ -274,7 +283,8 @@ class Dispatcher:
             if stream is not None:
                 stream.drop_source()
             self._record(call, error)
-            return error
+            # The frames below hold the provider's bytes, in which it may have repeated the key.
+            return error.with_traceback(None)
         except BaseException:
             if stream is not None:
                 stream.drop_source()
@@ -319,7 +329,7 @@ class Dispatcher:
                 own = request_id if exchange is None else exchange.request_id
                 outcome = msgspec.structs.replace(outcome, request_id=own)
             self._record(call, outcome if isinstance(outcome, BifrostError) else None)
-            if isinstance(outcome, CallCancelledError):
+            if isinstance(outcome, CallCancelledError) or self._now() >= call.context.deadline:
                 return await self._settle_late(call, outcome)
             return await self._in_time(call, self._settle(call, outcome))
 
@@ -347,6 +357,7 @@ class Dispatcher:
     async def _leave(self, call: Call, outcome: Outcome) -> Outcome:
         """Run the `after` hooks that are due for the candidate."""
         call.context.phase = "hook"
+        call.error = outcome if isinstance(outcome, BifrostError) else None
         if not call.hooks.entered:
             return outcome
         return await call.chain.after(call.context, self._complete(call, outcome), call.hooks)
@@ -361,6 +372,7 @@ class Dispatcher:
         if not call.call_hooks.entered:
             return outcome
         call.context.phase = "hook"
+        call.error = outcome if isinstance(outcome, BifrostError) else None
         return self._complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
 
     async def _in_time(self, call: Call, work: Coroutine[Any, Any, Outcome]) -> Outcome:
@@ -369,10 +381,13 @@ class Dispatcher:
         with self._scope(deadline=call.context.deadline) as scope:
             try:
                 return await work
+            except GeneratorExit:
+                # Nobody runs this coroutine any more, so no hook can be waited for.
+                raise
             except Exception as error:  # noqa: BLE001 - a defect of ours, or of a clock or codec that a user brought
                 outcome = await self._settle_late(call, self._defect(call, error))
             except BaseException:
-                end = self._out_of_time(call) if scope.cancel_called else self._left(call)
+                end = (call.error or self._out_of_time(call)) if scope.cancel_called else self._left(call)
                 outcome = await self._settle_late(call, end)
                 raise
         return outcome
@@ -385,15 +400,16 @@ class Dispatcher:
         """
         limit = self._now() + _HOOKS_LIMIT
         again: BaseException | None = None
-        while call.hooks.entered or call.call_hooks.entered:
+        for _ in range(call.hooks.entered + call.call_hooks.entered + 1):
             try:
                 with self._scope(shield=True, deadline=limit):
                     outcome = await self._settle(call, outcome)
+                    break
             except BaseException as error:  # noqa: BLE001 - cancelled once more; raised when the hooks have run
                 again = error
         if again is not None:
             raise again
-        return self._complete(call, outcome)
+        return outcome
 
     def _left(self, call: Call) -> BifrostError:
         error = CallCancelledError("the caller left", provider=call.context.provider or None, model=call.context.model)

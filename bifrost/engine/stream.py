@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import anyio
 
@@ -98,7 +98,7 @@ class ForeignChunks:
         """Give the plugin's next chunk."""
         with anyio.CancelScope(deadline=self._deadline):
             try:
-                chunk: object = await self._iterator.__anext__()
+                chunk = cast("object", await self._iterator.__anext__())
                 if not isinstance(chunk, Chunk):
                     raise PluginError(f"a plugin's stream gave {type(chunk).__name__}, where it may give Chunk values")
                 return (chunk,)
@@ -149,8 +149,8 @@ class Lease:
         self._kept = kept
         self._reader = reader
         self._decoder = exchange.decoder()
-        self._framer = exchange.codec.framer()
-        coding = exchange.headers.get("content-encoding")
+        self._framer = exchange.framer()
+        coding = exchange.content_encoding
         self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
         self._released = anyio.Event()
         self._reason: BifrostError | None = None
@@ -244,7 +244,9 @@ class Lease:
         """Judge the end of the bytes: what the last line held, and whether the stream was complete."""
         self._at_clean_end = True
         for event in self._framer.finish():
-            chunks += self._feed(event)
+            # The last event has no end: it may be whole or cut, and what is missing is judged by the decoder.
+            with suppress(MalformedResponseError):
+                chunks += self._feed(event)
         match self._decoder.finish():
             case "complete":
                 pass
@@ -479,7 +481,8 @@ class ChunkStream:
                 self._buffer += chunks
             return
         except BifrostError as error:
-            failure = error
+            # The frames below hold the provider's bytes, in which it may have repeated the key.
+            failure = error.with_traceback(None)
         except BaseException:
             self._failure = UsageError("the task that was reading this stream was cancelled, which ended the stream")
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _HOOKS_LIMIT):
@@ -524,19 +527,15 @@ class ChunkStream:
         if outcome is None:
             warnings = [] if self._source is None else list(self._source.warnings)
             outcome = self._accumulator.response(warnings=warnings)
-        settle, self._settle = self._settle, None
+        source, settle, self._settle = self._source, self._settle, None
+        if source is not None:
+            source.release()
         try:
-            if self._source is not None:
-                self._source.release()
-                await self._source.close()
             if settle is not None:
                 outcome = await settle(outcome)
-        except BaseException:
-            # The hooks that have not been told yet are told under a shield.
-            if settle is not None:
-                with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _HOOKS_LIMIT):
-                    await settle(outcome)
-            raise
+        finally:
+            if source is not None:
+                await source.close()
         if self._failure is not None:
             return
         if isinstance(outcome, BifrostError):

@@ -9,6 +9,8 @@ headers and addresses.
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import ssl
 from contextlib import suppress
 from operator import attrgetter
@@ -330,7 +332,7 @@ class HttpxConnection:
         if network is None:
             # Not one of httpcore's: its maker knows.
             return True
-        if self._spoilt or network.get_extra_info("is_readable"):
+        if self._spoilt or _is_readable(network):
             return False
         tls = network.get_extra_info("ssl_object")
         return tls is None or _is_silent(tls)
@@ -476,6 +478,13 @@ async def _briefly(closing: Awaitable[None]) -> None:
         await closing
 
 
+def _is_readable(network: Any) -> bool:
+    try:
+        return bool(network.get_extra_info("is_readable"))
+    except ValueError:
+        return True  # trio's way to say that httpcore has closed it, after an answer that said so
+
+
 def _is_silent(tls: ssl.SSLObject) -> bool:
     """Say whether an idle TLS connection has nothing decrypted, or waiting to be, behind its last answer."""
     try:
@@ -488,8 +497,6 @@ def _is_silent(tls: ssl.SSLObject) -> bool:
 
 
 def _shut(sock: Any) -> None:
-    import socket
-
     # uvloop's sockets have no shutdown; there the closing that follows wakes the reader.
     with suppress(OSError, AttributeError, TypeError):
         sock.shutdown(socket.SHUT_RDWR)
@@ -557,8 +564,12 @@ def _connect_failure(error: Exception, place: str) -> BifrostError:
             )
         if isinstance(cause, ssl.SSLError) and cause.reason in _OLD_TLS:
             return ConfigError(f"{place} does not speak TLS 1.2 or later ({cause.reason}); check scheme and port")
-        if isinstance(cause, OSError) and cause.strerror:
-            return ConnectError(f"no connection to {place}: {cause.strerror}")
+        if isinstance(cause, OSError) and cause.errno is not None:
+            # The system's own words; asyncio puts others in their place. Names and TLS have numbers of their own.
+            is_system = not isinstance(cause, ssl.SSLError | socket.gaierror)
+            return ConnectError(
+                f"no connection to {place}: {os.strerror(cause.errno) if is_system else cause.strerror}"
+            )
     return ConnectError(f"no connection to {place}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from bifrost.config import check_base_url
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from bifrost.config import ProviderConfig
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.stream import Lease
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Codec, Endpoint, Provider
     from bifrost.wire.http import HttpRequest
+
+
+class OpenStream(Protocol):
+    """An open answer, as far as a drain must know of it."""
+
+    def in_use(self, now: float, unread_limit: float) -> bool:
+        """Say whether somebody is reading, or was within the last `unread_limit` seconds."""
+        ...
 
 
 class Upstream:
@@ -57,7 +64,7 @@ class Upstream:
             **{name.lower(): value for name, value in config.extra_headers.items()},
         }
         self.connections = Connections(transport, config.connections, clock.random)
-        self.leases: set[Lease] = set()
+        self.leases: set[OpenStream] = set()
         """The open streams."""
         self.pool = Pool(row.name, config, host, self.connections)
 

@@ -71,9 +71,9 @@ class Plugin:
     def before(self, call: CallContext, request: Any) -> Any:
         """Run for each candidate (primary and fallbacks), before its first attempt.
 
-        Return a changed request; or an answer: a response, an error, or for a chat an iterable (async or not) of
-        chunks; or `None` to go on. With an answer the provider is not asked. An answer of either kind serves a plain
-        call and a stream alike.
+        Return a changed request, whose `model` is one of this provider; or an answer: a response, an error, or for a
+        chat an iterable (async or not) of chunks; or `None` to go on. With an answer the provider is not asked. An
+        answer of either kind serves a plain call and a stream alike.
         """
 
     def after(self, call: CallContext, outcome: Outcome) -> Any:
@@ -195,7 +195,7 @@ class Chain:
                 request = result
             elif result is not None:
                 self._failed(hook, call, _wrong(hook, result, f"a {type(request).__name__} or None"))
-        progress.entered = self.size
+        progress.entered = self.size if self._after_call else 0
         return request
 
     async def before(self, call: CallContext, request: Any, progress: Progress) -> tuple[Any, Any]:

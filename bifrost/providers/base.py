@@ -103,7 +103,8 @@ class Codec(Generic[RequestT, ResponseT]):
     build: Callable[[RequestT, Target], Built]
     parse: Callable[[HttpResponse, Target], ResponseT]
     decoder: Callable[[Target], StreamDecoder] | None = None
-    framer: Callable[[], Framer] = SseParser
+    framer: Callable[..., Framer] = SseParser
+    """Called with `event_limit` and `stream_limit`, in bytes."""
     as_chunks: Callable[[ResponseT], Sequence[Chunk]] | None = None
     """Make chunks of a complete answer, for a provider that answers whole where a stream was asked for."""
 

@@ -1,0 +1,168 @@
+"""What a worker does with one attempt: build, sign, send, read, parse. Knows nothing of retries or plugins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bifrost.engine.stream import Lease, ReadyChunks
+from bifrost.errors import (
+    BifrostError,
+    CallTimeoutError,
+    InternalError,
+    MalformedResponseError,
+    ProviderError,
+    ResponseTooLargeError,
+    TransportError,
+)
+from bifrost.providers.base import ReportedError
+from bifrost.wire.body import BodyReader, ErrorBodyReader
+from bifrost.wire.http import HttpResponse
+
+if TYPE_CHECKING:
+    from bifrost.engine.connections import Kept
+    from bifrost.engine.exchange import Exchange
+    from bifrost.engine.pool import Job
+    from bifrost.engine.transport import Answer
+    from bifrost.wire.http import HttpRequest
+
+
+async def perform(job: Job) -> Any:
+    """Carry one attempt to its parsed answer, or for a stream hand over the open answer and watch it to its end.
+
+    Raises a `BifrostError` for everything that the road or the provider can do wrong.
+    """
+    exchange: Exchange = job.subject
+    try:
+        return await _perform(job, exchange)
+    except BifrostError as error:
+        raise exchange.sign(error)  # noqa: B904 - the same error, completed
+    except Exception as error:  # noqa: BLE001 - a defect; its text and frames can hold the request, so it stays here
+        failure = InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
+    raise exchange.sign(failure)
+
+
+async def _perform(job: Job, exchange: Exchange) -> Any:
+    upstream = exchange.upstream
+    built = exchange.codec.build(exchange.request, exchange.target)
+    exchange.warnings = built.warnings
+    request = built.request
+    request.source = exchange.request
+    upstream.complete(request, exchange.key, exchange.extra_headers)
+    now = job.taken_at or upstream.now()
+    if now >= exchange.deadline:
+        raise CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
+    connections = upstream.connections
+    kept = await connections.take(upstream.origin, now, fresh=exchange.fresh)
+    try:
+        answer = await _send(exchange, kept, request, now)
+        if exchange.target.stream and _is_stream(answer):
+            lease = Lease(exchange, kept, answer.reader)
+            if not job.finish(lease):
+                raise TransportError("the caller left while the stream was being opened")
+            await lease.watch()
+            return None
+        body, whole = await _read(exchange, answer)
+    except BaseException:
+        await connections.drop(kept)
+        raise
+    if whole:
+        await connections.give_back(kept, now + (exchange.first_byte or 0.0))
+    else:
+        await connections.drop(kept)
+    return _judge(exchange, body)
+
+
+async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float) -> Answer:
+    timeouts = exchange.upstream.config.timeouts
+    connection = kept.connection
+    reused = connection.reused
+    exchange.connection = connection
+    try:
+        answer = await connection.send(
+            request,
+            timeouts=timeouts,
+            # A stream's first bytes may take as long as its first token; a whole answer has the call's deadline.
+            read_timeout=timeouts.first_token if exchange.target.stream else None,
+        )
+    except TransportError as error:
+        if reused:
+            # The peer closed a kept connection before it answered anything.
+            error.fault = "stale"
+        raise
+    exchange.status = answer.status
+    exchange.headers = answer.headers
+    exchange.connect = connection.connect_time
+    exchange.first_byte = exchange.upstream.now() - now
+    for name in exchange.upstream.row.request_id_headers:
+        exchange.request_id = answer.headers.get(name)
+        if exchange.request_id is not None:
+            break
+    return answer
+
+
+def _is_stream(answer: Answer) -> bool:
+    if answer.status != 200:
+        return False
+    kind = (answer.headers.get("content-type") or "").lower()
+    return not kind.startswith(("application/json", "text/html"))
+
+
+async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
+    """Read a body within its limit. Of a failure the beginning is enough; the rest is not waited for."""
+    limits = exchange.upstream.config.limits
+    coding = exchange.content_encoding
+    if answer.status >= 300:
+        errors = ErrorBodyReader(coding, limit=limits.error_body)
+        whole = False
+        while not errors.full:
+            data = await answer.reader.read()
+            if not data:
+                whole = True
+                break
+            errors.feed(data)
+        return errors.finish(), whole
+    if coding is not None:
+        body = BodyReader(coding, limit=limits.body)
+        while data := await answer.reader.read():
+            body.feed(data)
+        return body.finish(), True
+    pieces: list[bytes] = []
+    size = 0
+    while data := await answer.reader.read():
+        size += len(data)
+        if size > limits.body:
+            raise ResponseTooLargeError(f"the answer is larger than limits.body={limits.body:,} bytes")
+        pieces.append(data)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces), True
+
+
+def _judge(exchange: Exchange, body: bytes) -> Any:
+    """Make the answer of a complete body, or raise what the provider reports in it."""
+    status, headers = exchange.status or 0, exchange.headers
+    if status != 200:
+        response = HttpResponse(status=status, headers=headers, body=exchange.redact(body))
+        raise exchange.failure(status, exchange.upstream.row.parse_error(response), raw=response.body)
+    response = HttpResponse(status=status, headers=headers, body=body)
+    reported: ReportedError
+    try:
+        answer = exchange.codec.parse(response, exchange.target)
+    except ReportedError as error:
+        reported = error
+    except ProviderError as error:
+        error.body = exchange.redact(body[: exchange.upstream.config.limits.error_body])
+        raise
+    else:
+        if not exchange.target.stream:
+            return answer
+        if exchange.codec.as_chunks is None:
+            raise MalformedResponseError("a stream was asked for, and a single document came")
+        return ReadyChunks(exchange.codec.as_chunks(answer))
+    raise exchange.reported(reported)
+
+
+def _place_of(error: Exception) -> str:
+    """Tell where an exception arose: file and line, and nothing of what the frames hold."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "code without a trace" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

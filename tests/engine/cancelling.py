@@ -1,0 +1,194 @@
+"""Calls that are cancelled at every point at which they wait, by every way there is to cancel.
+
+After each: nothing of the client is in use, every hook that began has ended once, and the next call works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from bifrost import CallCancelledError, ProviderConfig
+from bifrost.engine.clock import Clock
+from bifrost.testing import MockTransport, leak_check
+from tests.engine.peers import MODEL
+from tests.engine.rig import is_quiet, until
+from tests.engine.virtual import VirtualLoop
+from tests.plugins.recorder import Recorder, assert_paired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+    from bifrost import Bifrost
+
+Moment: TypeAlias = Literal["waiting", "woken", "crossing"]
+"""When the cancellation comes: as the call begins to wait, as it goes on, or as what it waited for has come but it does
+not go on yet."""
+Style: TypeAlias = Literal["scope", "task", "timeout", "wait_for"]
+
+OTHER = "anthropic/claude-haiku-4-5"
+
+
+class Stepped:
+    """Awaits work, and acts once at its wait number `at`, counted from 1."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], *, at: int, moment: Moment, act: Callable[[], object]) -> None:
+        self._work = work
+        self._at = at
+        self._moment: Moment = moment
+        self._act = act
+        self.reached = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waits = 0
+        answer: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                waited = self._work.send(answer) if error is None else self._work.throw(error)
+            except StopIteration as stop:
+                return stop.value
+            waits += 1
+            hit = waits == self._at
+            self.reached = self.reached or hit
+            if hit and self._moment == "waiting":
+                self._act()
+            elif hit and self._moment == "crossing" and isinstance(waited, asyncio.Future):
+                # Before the task hears of it: this callback is the first.
+                waited.add_done_callback(lambda _: self._act())
+            answer, error = None, None
+            try:
+                answer = yield waited
+            except BaseException as raised:  # noqa: BLE001 - passed on into the work
+                error = raised
+            if hit and self._moment == "woken":
+                self._act()
+
+
+async def cancelled(work: Coroutine[Any, Any, Any], *, at: int, moment: Moment, style: Style) -> bool:
+    """Do work, cancel it at a wait, and say whether it waited so often."""
+    scope = anyio.CancelScope()
+    act: Callable[[], object] = scope.cancel
+    match style:
+        case "scope":
+            stepped = Stepped(work, at=at, moment=moment, act=act)
+            with scope:
+                await stepped
+        case "task":
+            task: asyncio.Task[None] | None = None
+            stepped = Stepped(work, at=at, moment=moment, act=lambda: task is not None and task.cancel())
+            task = asyncio.create_task(_run(stepped))
+            await asyncio.gather(task, return_exceptions=True)
+        case "timeout":
+            loop, timeout = asyncio.get_running_loop(), asyncio.timeout(None)
+            stepped = Stepped(work, at=at, moment=moment, act=lambda: timeout.reschedule(loop.time()))
+            with suppress(TimeoutError):
+                async with timeout:
+                    await stepped
+        case "wait_for":
+            clock = asyncio.get_running_loop()
+            assert isinstance(clock, VirtualLoop)
+
+            def jump() -> None:
+                clock._virtual.now += 5  # type: ignore[union-attr]
+
+            stepped = Stepped(work, at=at, moment=moment, act=jump)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(_run(stepped), 5)
+    return stepped.reached
+
+
+async def _run(stepped: Stepped) -> None:
+    await stepped
+
+
+async def _plain(client: Bifrost) -> None:
+    assert (await client.chat(MODEL, "hi")).text == "good"
+
+
+async def _stream(client: Bifrost) -> None:
+    async with client.stream_chat(MODEL, "hi") as stream:
+        await stream.__anext__()
+        assert (await stream.final()).text == "good"
+
+
+async def _left_stream(client: Bifrost) -> None:
+    async with client.stream_chat(MODEL, "hi") as stream:
+        await stream.__anext__()
+
+
+async def _long_way(client: Bifrost) -> None:
+    response = await client.chat(MODEL, "hi", fallbacks=[OTHER])
+    assert response.text == "good"
+    assert [attempt.fault for attempt in response.attempts] == ["throttled", "transient", "transient", None]
+
+
+async def _long_stream(client: Bifrost) -> None:
+    async with client.stream_chat(MODEL, "hi", fallbacks=[OTHER]) as stream:
+        assert (await stream.final()).text == "good"
+
+
+def _script_good(mock: MockTransport) -> None:
+    mock.stream(["go", "od"]).always()
+
+
+def _script_long(mock: MockTransport) -> None:
+    openai = mock.on(provider="openai", key="first")
+    openai.fail(429, retry_after=1)
+    other = mock.on(provider="openai", key="second")
+    other.fail(503).then.cut(after_bytes=5)
+    mock.on(provider="anthropic").stream(["go", "od"]).always()
+    mock.reply("good").always()
+
+
+CALLS = {
+    "plain": (_plain, _script_good),
+    "stream": (_stream, _script_good),
+    "stream that is left": (_left_stream, _script_good),
+    "retries and a fallback": (_long_way, _script_long),
+    "stream with retries and a fallback": (_long_stream, _script_long),
+}
+
+
+async def _sleep(_seconds: float) -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None:
+    """Make a call again and again, each time cancelled at its next wait, until it comes through."""
+    call, script = CALLS[name]
+    mock = MockTransport()
+    log: list[str] = []
+    plugins = [Recorder(log, "a", waits=True), Recorder(log, "b"), Recorder(log, "c", waits=True)]
+    account = mock.account_with(
+        {"openai": ["first", "second"], "anthropic": ["third"]},
+        configs={name: ProviderConfig(concurrency=1, queue=1, on_full="drop") for name in ("openai", "anthropic")},
+    )
+    broken_off = 0
+    async with leak_check():
+        async with mock.client(account, plugins=plugins, clock=Clock(sleep=_sleep, random=lambda: 0.0)) as client:
+            at, reached = 0, True
+            while reached:
+                at += 1
+                del log[:]
+                for plugin in plugins:
+                    plugin.seen.clear()
+                mock.forget()
+                script(mock)
+                reached = await cancelled(call(client), at=at, moment=moment, style=style)
+                await until(lambda: is_quiet(client))
+                assert mock.connections.in_use == 0
+                assert_paired(log)
+                ends = plugins[1].seen.get("after_call", [])
+                broken_off += any(isinstance(end, CallCancelledError) for end in ends)
+                mock.forget()
+                mock.reply("next").always()
+                assert (await client.chat(MODEL, "hi")).text == "next"
+                await until(lambda: is_quiet(client))
+            # Only a few of the waits are for something that can come and cross with the cancellation.
+            assert broken_off >= (1 if moment == "crossing" else 3)
+        assert mock.connections.open == 0

@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from bifrost.engine.pool import Job
+from bifrost.errors import QueueFullError, ServerError, ShuttingDownError
+from tests.engine.rig import Rig, held, rig_of, until
+
+pytestmark = pytest.mark.anyio
+
+
+# --- order and bounds
+
+
+async def test_a_job_gives_its_answer_to_its_own_caller() -> None:
+    async with rig_of(concurrency=3) as rig:
+        answers: dict[int, Any] = {}
+
+        async def call(number: int) -> None:
+            answers[number] = await rig.pool.submit(rig.job(number, rig.at_once))
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                for number in range(50):
+                    group.start_soon(call, number)
+        assert answers == {number: number for number in range(50)}
+
+
+async def test_jobs_are_taken_in_the_order_of_their_callers() -> None:
+    async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(rig.submit, number)
+            await until(lambda count=number: len(rig.running) + rig.pool.queued == count + 1)
+        rig.gate.set()
+        await until(lambda: len(rig.order) == 6)
+        assert rig.order == [0, 1, 2, 3, 4, 5]
+
+
+async def test_no_more_jobs_run_at_once_than_concurrency_allows() -> None:
+    async with rig_of(concurrency=2) as rig, anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(rig.submit, number)
+        await until(lambda: rig.pool.queued == 3 and len(rig.running) == 2)
+        assert rig.pool.workers == 2
+        rig.gate.set()
+
+
+async def test_workers_are_started_when_needed_and_used_again() -> None:
+    async with rig_of(concurrency=8) as rig:
+        assert rig.pool.workers == 0
+        for number in range(5):
+            await rig.pool.submit(rig.job(number, rig.at_once))
+            await until(lambda: rig.pool.in_flight == 0)
+        assert rig.pool.workers == 1
+
+
+async def test_a_full_queue_refuses_when_told_to_drop() -> None:
+    async with rig_of(concurrency=1, queue=1, on_full="drop") as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "running")
+        await until(lambda: rig.running)
+        group.start_soon(rig.submit, "queued")
+        await until(lambda: rig.pool.queued == 1)
+        with pytest.raises(QueueFullError, match="queue of 1 is full") as caught:
+            await rig.submit("refused")
+        assert caught.value.provider == "test"
+        rig.gate.set()
+
+
+async def test_a_full_queue_lets_callers_wait_in_order_otherwise() -> None:
+    async with rig_of(concurrency=1, queue=1) as rig, anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(rig.submit, number)
+            await until(lambda count=number: len(rig.running) + rig.pool.queued + rig.pool._system.waiting == count + 1)
+        assert rig.pool._system.waiting == 3
+        rig.gate.set()
+        await until(lambda: len(rig.order) == 5)
+        assert rig.order == [0, 1, 2, 3, 4]
+
+
+async def test_queue_timeout_bounds_the_wait_for_a_place() -> None:
+    async with rig_of(concurrency=1, queue=0, queue_timeout=0.02) as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "running")
+        await until(lambda: rig.running)
+        with pytest.raises(QueueFullError, match=r"queue_timeout=0\.02 s"):
+            await rig.submit("late")
+        assert rig.pool._system.waiting == 0
+        rig.gate.set()
+
+
+async def test_queue_timeout_bounds_the_wait_for_a_worker() -> None:
+    async with rig_of(concurrency=1, queue=5, queue_timeout=0.02) as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "running")
+        await until(lambda: rig.running)
+        with pytest.raises(QueueFullError, match=r"queue_timeout=0\.02 s"):
+            await rig.submit("late")
+        assert held(rig.pool) == 1
+        rig.gate.set()
+
+
+async def test_queue_timeout_does_not_touch_a_job_that_was_taken() -> None:
+    async with rig_of(concurrency=1, queue_timeout=0.01) as rig:
+
+        async def slow(job: Job) -> str:
+            await anyio.sleep(0.05)
+            return "done"
+
+        assert await rig.pool.submit(rig.job("slow", slow)) == "done"
+
+
+async def test_streams_hold_no_more_than_their_share() -> None:
+    async with rig_of(concurrency=4, stream_share=0.5) as rig, anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(lambda name=f"stream {number}": rig.submit(name, is_stream=True))
+        await until(lambda: len(rig.running) == 2 and rig.pool._streams.waiting == 2)
+        group.start_soon(rig.submit, "plain 1")
+        group.start_soon(rig.submit, "plain 2")
+        await until(lambda: len(rig.running) == 4)
+        assert {"plain 1", "plain 2"} <= set(rig.running)
+        rig.gate.set()
+
+
+async def test_a_stream_that_leaves_while_waiting_for_its_share_holds_nothing() -> None:
+    async with rig_of(concurrency=2, stream_share=0.5) as rig, anyio.create_task_group() as group:
+        group.start_soon(lambda: rig.submit("first", is_stream=True))
+        await until(lambda: rig.running)
+        with anyio.move_on_after(0.01):
+            await rig.submit("second", is_stream=True)
+        assert held(rig.pool) == 2  # the first one, at both gates
+        rig.gate.set()
+
+
+async def test_a_stream_that_waits_too_long_for_its_share_is_refused() -> None:
+    config = {"concurrency": 2, "stream_share": 0.5, "queue_timeout": 0.01}
+    async with rig_of(**config) as rig, anyio.create_task_group() as group:
+        group.start_soon(lambda: rig.submit("first", is_stream=True))
+        await until(lambda: rig.running)
+        with pytest.raises(QueueFullError):
+            await rig.submit("second", is_stream=True)
+        assert held(rig.pool) == 2
+        rig.gate.set()
+
+
+# --- leaving
+
+
+async def test_five_callers_that_leave_while_queued_do_not_fill_a_queue_of_five() -> None:
+    async with rig_of(concurrency=1, queue=5, on_full="drop") as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "running")
+        await until(lambda: rig.running)
+        async with anyio.create_task_group() as leaving:
+            for number in range(5):
+                leaving.start_soon(rig.submit, f"leaves {number}")
+            await until(lambda: rig.pool.queued == 5)
+            leaving.cancel_scope.cancel()
+        assert rig.pool.queued == 0
+        for number in range(5):
+            group.start_soon(rig.submit, f"stays {number}")
+        await until(lambda: rig.pool.queued == 5)
+        rig.gate.set()
+        await until(lambda: len(rig.order) == 6)
+        assert sorted(rig.order) == ["running", *(f"stays {number}" for number in range(5))]
+
+
+async def test_corpses_are_taken_out_of_the_channel() -> None:
+    async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "running")
+        await until(lambda: rig.running)
+        group.start_soon(rig.submit, "waits")
+        await until(lambda: rig.pool.queued == 1)
+        async with anyio.create_task_group() as leaving:
+            for number in range(300):
+                leaving.start_soon(rig.submit, number)
+            await until(lambda: rig.pool.queued == 301)
+            leaving.cancel_scope.cancel()
+        assert rig.pool._dead <= 65
+        assert rig.pool._receive.statistics().current_buffer_used == rig.pool._dead + 1
+        rig.gate.set()
+        await until(lambda: len(rig.order) == 2)
+        assert rig.order == ["running", "waits"]
+
+
+async def test_a_corpse_holds_nothing_of_its_call() -> None:
+    async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "running")
+        await until(lambda: rig.running)
+        corpse = rig.job("its request")
+        with anyio.move_on_after(0.01):
+            await rig.pool.submit(corpse)
+        assert corpse.abandoned
+        assert corpse.subject is None
+        rig.gate.set()
+
+
+async def test_a_caller_that_leaves_breaks_its_running_job_off_and_the_worker_goes_on() -> None:
+    async with rig_of(concurrency=1) as rig:
+        broken_off = anyio.Event()
+
+        async def hang(job: Job) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                broken_off.set()
+
+        for _ in range(3):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(rig.pool.submit, rig.job("hangs", hang))
+                    await until(lambda: rig.pool.in_flight == 1 and rig.pool.queued == 0)
+                    scope.cancel()
+            with anyio.fail_after(5):
+                await broken_off.wait()
+            await until(lambda: rig.idle)
+        assert await rig.pool.submit(rig.job("next", rig.at_once)) == "next"
+        assert rig.pool.workers == 1
+
+
+async def test_a_late_abandon_does_not_hit_the_workers_next_job() -> None:
+    async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
+        finished = anyio.Event()
+        scope = anyio.CancelScope()
+
+        async def early(job: Job) -> str:
+            job.finish("early")
+            finished.set()
+            return "early"
+
+        async def leave() -> None:
+            with scope:
+                await rig.pool.submit(rig.job("first", early))
+
+        group.start_soon(leave)
+        await until(finished.is_set)
+        group.start_soon(rig.submit, "second")
+        scope.cancel()
+        await until(lambda: "second" in rig.running)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert rig.running == ["second"]
+        rig.gate.set()
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_caller_may_leave_after_any_number_of_turns_of_the_loop(turns: int) -> None:
+    async with rig_of(concurrency=1) as rig:
+        rig.gate.set()
+
+        async def work(job: Job) -> Any:
+            await anyio.lowlevel.checkpoint()
+            rig.order.append(job.subject)
+            await anyio.lowlevel.checkpoint()
+            return job.subject
+
+        for subject in range(4):
+            async with anyio.create_task_group() as group:
+                group.start_soon(rig.pool.submit, rig.job(subject, work))
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+            assert await rig.pool.submit(rig.job("good", rig.at_once)) == "good"
+            await until(lambda: rig.idle)
+
+
+async def test_a_stream_handed_over_to_a_caller_that_leaves_at_that_moment_is_released() -> None:
+    async with rig_of(concurrency=1) as rig:
+        released = anyio.Event()
+
+        class Lease:
+            def release(self) -> None:
+                released.set()
+
+        scope = anyio.CancelScope()
+
+        async def hand_over(job: Job) -> None:
+            scope.cancel()
+            assert job.finish(Lease())
+            with anyio.fail_after(5):
+                await released.wait()
+
+        with scope:
+            await rig.pool.submit(rig.job("stream", hand_over, is_stream=True))
+        assert scope.cancelled_caught
+        assert released.is_set()
+
+
+# --- failures
+
+
+async def test_what_a_job_raises_reaches_its_caller_unchanged() -> None:
+    async with rig_of(concurrency=1) as rig:
+        error = ServerError("500")
+
+        async def fail(job: Job) -> None:
+            raise error
+
+        with pytest.raises(ServerError) as caught:
+            await rig.pool.submit(rig.job("fails", fail))
+        assert caught.value is error
+        assert await rig.pool.submit(rig.job("next", rig.at_once)) == "next"
+        assert rig.pool.workers == 1
+
+
+async def test_a_worker_whose_own_machinery_fails_begins_anew() -> None:
+    class Broken(Job):
+        def finish(self, result: Any = None, error: BaseException | None = None) -> bool:
+            raise RuntimeError("broken")
+
+    async with rig_of(concurrency=1) as rig:
+        with anyio.move_on_after(0.02):
+            await rig.pool.submit(Broken(rig.at_once, "broken", done=rig.host.event()))
+        assert await rig.pool.submit(rig.job("next", rig.at_once)) == "next"
+        assert rig.pool.worker_restarts == 1
+        assert rig.pool.workers == 1
+        rig.pool.worker_restarts = 0
+
+
+# --- idle workers
+
+
+async def test_idle_workers_are_let_go() -> None:
+    async with rig_of(concurrency=8, worker_idle=0.01) as rig:
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(rig.submit, number)
+            await until(lambda: len(rig.running) == 8)
+            rig.gate.set()
+        await until(lambda: rig.pool.workers == 0)
+        await until(lambda: not rig.pool._swept)
+        assert await rig.pool.submit(rig.job("later", rig.at_once)) == "later"
+
+
+async def test_workers_in_use_are_kept_while_others_go() -> None:
+    async with rig_of(concurrency=8, worker_idle=0.02) as rig, anyio.create_task_group() as group:
+        group.start_soon(rig.submit, "stays")
+        await until(lambda: rig.running)
+        await rig.pool.submit(rig.job("short", rig.at_once))
+        assert rig.pool.workers == 2
+        await until(lambda: rig.pool.workers == 1)
+        assert rig.running == ["stays"]
+        rig.gate.set()
+
+
+async def test_a_job_that_comes_as_its_worker_is_let_go_is_done_all_the_same() -> None:
+    async with rig_of(concurrency=1) as rig:
+        await rig.pool.submit(rig.job("first", rig.at_once))
+        await until(lambda: rig.pool._parked == 1)
+        rig.pool._send.send_nowait(None)
+        with anyio.fail_after(5):
+            assert await rig.pool.submit(rig.job("second", rig.at_once)) == "second"
+
+
+# --- whose context
+
+
+async def test_a_worker_runs_in_the_clients_context_and_never_in_a_callers() -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    tenant.set("the client's owner")
+    async with rig_of(concurrency=1) as rig:
+        seen: list[str] = []
+
+        async def look(job: Job) -> None:
+            seen.append(tenant.get())
+
+        async def call(name: str) -> None:
+            tenant.set(name)
+            await rig.pool.submit(rig.job(name, look))
+
+        for name in ("tenant A", "tenant B"):
+            async with anyio.create_task_group() as group:
+                copy_context().run(group.start_soon, call, name)
+        assert seen == ["the client's owner"] * 2
+
+
+# --- the end
+
+
+async def _refused(rig: Rig, errors: list[BaseException], *, is_stream: bool = False) -> None:
+    try:
+        await rig.submit("refused", is_stream=is_stream)
+    except ShuttingDownError as error:
+        errors.append(error)
+
+
+async def test_a_drain_answers_whoever_waits_and_lets_the_running_finish() -> None:
+    async with rig_of(concurrency=2, queue=2, stream_share=0.5) as rig:
+        errors: list[BaseException] = []
+        answers: list[Any] = []
+
+        async def finishes(name: str, *, is_stream: bool) -> None:
+            answers.append(await rig.submit(name, is_stream=is_stream))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: finishes("runs", is_stream=False))
+            group.start_soon(lambda: finishes("streams", is_stream=True))
+            await until(lambda: len(rig.running) == 2)
+            group.start_soon(_refused, rig, errors)
+            await until(lambda: rig.pool.queued == 1)
+            group.start_soon(lambda: _refused(rig, errors, is_stream=True))
+            await until(lambda: rig.pool._streams.waiting == 1)
+            group.start_soon(_refused, rig, errors)
+            await until(lambda: rig.pool._system.waiting == 1)
+            rig.pool.refuse_queued(ShuttingDownError("closing"))
+            await until(lambda: len(errors) == 3)
+            assert sorted(rig.running) == ["runs", "streams"]
+            await _refused(rig, errors)
+            rig.gate.set()
+        assert sorted(answers) == ["runs", "streams"]
+        assert len(set(map(id, errors))) == 4, "callers share an error, and what each call adds to it"
+
+
+async def test_the_end_of_the_host_answers_everybody() -> None:
+    async with rig_of(concurrency=1, queue=1) as rig:
+        errors: list[BaseException] = []
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(_refused, rig, errors)
+            await until(lambda: rig.pool._system.waiting == 1 and rig.running)
+            await rig.host.stop()
+        assert len(errors) == 3
+        await _refused(rig, errors)
+
+
+async def test_a_pool_whose_host_has_ended_refuses_and_does_not_hang() -> None:
+    async with rig_of(concurrency=1) as rig:
+        await rig.host.stop()
+        late = type(rig.pool)("late", rig.pool.config, rig.host, rig.pool.connections)
+        with anyio.fail_after(5):
+            await late.start()
+            with pytest.raises(ShuttingDownError):
+                await late.submit(rig.job("late"))
