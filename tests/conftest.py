@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=100)
 settings.load_profile("suite")
 
-_FOREIGN = ("OPENAI_", "ANTHROPIC_", "SSL_CERT_", "SSLKEYLOGFILE")
-_FOREIGN_ENDINGS = ("_API_KEY", "_PROXY")
+_FOREIGN = ("OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "HF_TOKEN", "SSL_CERT_", "SSLKEYLOGFILE")
+_FOREIGN_ENDINGS = ("_API_KEY", "_BASE_URL", "_API_BASE", "_HOST", "_PROXY")
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])

@@ -213,7 +213,7 @@ def test_configs_are_given_by_provider() -> None:
     ("given", "kind", "problem"),
     [
         ({"keys": {"opnai": "sk-1"}}, UnknownProviderError, "no provider named 'opnai'; did you mean 'openai'"),
-        ({"configs": {"zzz": ProviderConfig()}}, UnknownProviderError, "named 'zzz'; known are: anthropic, openai"),
+        ({"configs": {"zzz": ProviderConfig()}}, UnknownProviderError, "named 'zzz'; known are: anthropic, azure"),
         ({"keys": {"mines": "sk-1"}, "providers": [MINE]}, UnknownProviderError, "did you mean 'mine'"),
         ({"keys": {"openai": []}}, MissingKeyError, "openai has no key"),
         ({"configs": {"openai": ProviderConfig()}}, MissingKeyError, "openai has no key"),

@@ -1,11 +1,13 @@
-"""Providers that speak OpenAI's dialect, a row each."""
+"""Providers that speak OpenAI's dialect, a row each. A row that departs from the dialect names the vendor's page."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from bifrost.providers.base import Codec, Provider
+from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.openai import (
+    OPENAI_ALONE,
     ChatDecoder,
     Quirks,
     build_chat,
@@ -20,36 +22,72 @@ from bifrost.schema.chat import ChatRequest, ChatResponse
 from bifrost.schema.chunks import chunks_of
 from bifrost.schema.embeddings import EmbeddingRequest, EmbeddingResponse
 from bifrost.schema.models import ModelsRequest, ModelsResponse
+from bifrost.wire.auth import BEARER, Auth, NoAuth
 
-__all__ = ["OPENAI", "Quirks", "speaks_openai"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bifrost.schema.structured import StructuredMode
+
+__all__ = ["COMPATIBLE", "OPENAI", "Quirks", "openai_codecs", "speaks_openai"]
 
 
 def speaks_openai(
-    name: str, base_url: str, key_variable: str, quirks: Quirks | None = None, *, docs: str = ""
+    name: str,
+    base_url: str,
+    key_variable: str | None,
+    quirks: Quirks | None = None,
+    *,
+    docs: str = "",
+    endpoints: Sequence[Endpoint] = ("chat", "embeddings", "models"),
+    auth: Auth = BEARER,
+    request_id_headers: Sequence[str] = ("x-request-id", "request-id"),
+    structured: Sequence[StructuredMode] = ("native", "tool", "prompt"),
 ) -> Provider:
     """Make the row of a provider that speaks OpenAI's dialect.
 
         speaks_openai("somehost", "https://api.somehost.example/v1", "SOMEHOST_API_KEY", Quirks(...))
 
-    `key_variable` is the environment variable of the key; the address may be changed by `<NAME>_BASE_URL`. `docs` is
-    the vendor's reference of the format.
+    Args:
+        name: What calls put before the slash.
+        base_url: Its address up to the version. It may be changed by the environment variable `<NAME>_BASE_URL`.
+        key_variable: The environment variable of its key; `None`: it needs no key.
+        quirks: Where it departs from the dialect.
+        docs: The vendor's reference of the format.
+        endpoints: What it has.
+        auth: How the key is sent, `NoAuth()` for a server that needs none.
+        request_id_headers: Where its answers say what the vendor calls the request.
+        structured: The ways in which an answer of a type can be asked for, the best first.
     """
-    build = partial(build_chat, quirks=quirks or Quirks())
+    codecs = openai_codecs(quirks or Quirks())
     return Provider(
         name=name,
         base_url=base_url,
-        codecs={
-            "chat": Codec[ChatRequest, ChatResponse](
-                build=build, parse=parse_chat, decoder=ChatDecoder, as_chunks=chunks_of
-            ),
-            "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](build=build_embeddings, parse=parse_embeddings),
-            "models": Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models),
-        },
+        codecs={endpoint: codecs[endpoint] for endpoint in endpoints},
         parse_error=parse_error,
-        key_variables=(key_variable,),
+        auth=auth,
+        key_variables=() if key_variable is None else (key_variable,),
         base_url_variable=f"{name.upper().replace('-', '_')}_BASE_URL",
+        request_id_headers=tuple(request_id_headers),
+        structured=tuple(structured),
         docs=docs,
     )
+
+
+def openai_codecs(quirks: Quirks) -> Mapping[Endpoint, Codec[Any, Any]]:
+    """Give the codecs of OpenAI's dialect, with the quirks of one server put in."""
+    return {
+        "chat": Codec[ChatRequest, ChatResponse](
+            build=partial(build_chat, quirks=quirks),
+            parse=partial(parse_chat, quirks=quirks),
+            decoder=partial(ChatDecoder, quirks=quirks),
+            as_chunks=chunks_of,
+        ),
+        "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](
+            build=partial(build_embeddings, quirks=quirks), parse=parse_embeddings
+        ),
+        "models": Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models),
+    }
 
 
 OPENAI = speaks_openai(
@@ -58,3 +96,319 @@ OPENAI = speaks_openai(
     "OPENAI_API_KEY",
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
+
+_GROQ = speaks_openai(
+    "groq",
+    "https://api.groq.com/openai/v1",
+    "GROQ_API_KEY",
+    Quirks(
+        # What is not supported is refused: https://console.groq.com/docs/openai
+        lacks=(OPENAI_ALONE - {"service_tier"})
+        | {"names", "n", "logprobs", "top_logprobs", "logit_bias", "sounds", "files"},
+        # The last event has the usage, and x_groq too.
+        usage_comes_unasked=True,
+        web_search="settings",
+        developer_role="system",
+        cache_marks=None,
+    ),
+    endpoints=("chat", "models"),
+    # A schema only with some models: https://console.groq.com/docs/structured-outputs
+    structured=("tool", "native", "json_object", "prompt"),
+    docs="https://console.groq.com/docs/api-reference#chat-create",
+)
+
+_DEEPSEEK = speaks_openai(
+    "deepseek",
+    "https://api.deepseek.com",
+    "DEEPSEEK_API_KEY",
+    Quirks(
+        # https://api-docs.deepseek.com/api/create-chat-completion
+        max_tokens_field="max_tokens",
+        lacks=OPENAI_ALONE
+        | {"n", "seed", "user", "logit_bias", "parallel_tool_calls", "json_schema"}
+        | {"images", "sounds", "files", "web_search"},
+        # A message with tool calls is refused without its reasoning: https://api-docs.deepseek.com/guides/thinking_mode
+        reasoning="thinking",
+        reasoning_field="reasoning_content",
+        calls_need_reasoning=True,
+        developer_role="system",
+        cache_marks=None,
+    ),
+    endpoints=("chat", "models"),
+    # While it thinks, which it does unless told not to, it cannot be made to call a tool.
+    structured=("json_object", "tool", "prompt"),
+    docs="https://api-docs.deepseek.com/api/create-chat-completion",
+)
+
+_XAI = speaks_openai(
+    "xai",
+    "https://api.x.ai/v1",
+    "XAI_API_KEY",
+    Quirks(
+        # https://docs.x.ai/docs/api-reference#chat-completions; its search is gone from this endpoint (status 410):
+        # https://docs.x.ai/docs/guides/tools/overview
+        lacks=OPENAI_ALONE | {"logit_bias", "sounds", "files", "web_search"},
+        # https://docs.x.ai/docs/guides/reasoning
+        reasoning_tokens_apart=True,
+        developer_role="system",
+        cache_marks=None,
+    ),
+    endpoints=("chat", "models"),
+    docs="https://docs.x.ai/docs/api-reference#chat-completions",
+)
+
+_OPENROUTER = speaks_openai(
+    "openrouter",
+    "https://openrouter.ai/api/v1",
+    "OPENROUTER_API_KEY",
+    Quirks(
+        # https://openrouter.ai/docs/api-reference/parameters
+        lacks=frozenset(["n", "store", "safety_identifier", "prompt_cache_retention", "include_obfuscation"])
+        | {"refusals", "custom_tools", "allowed_tools"},
+        top_k=True,
+        # https://openrouter.ai/docs/use-cases/reasoning-tokens
+        reasoning="object",
+        reasoning_field="reasoning_details",
+        # https://openrouter.ai/docs/features/prompt-caching
+        cache_marks="cache_control",
+        # https://openrouter.ai/docs/features/multimodal/pdfs
+        files_by_url=True,
+        web_search="tool",
+        developer_role="system",
+    ),
+    # A schema only with some models: https://openrouter.ai/docs/features/structured-outputs
+    structured=("tool", "native", "prompt"),
+    docs="https://openrouter.ai/docs/api-reference/chat-completion",
+)
+
+_PERPLEXITY = speaks_openai(
+    "perplexity",
+    "https://api.perplexity.ai",
+    "PERPLEXITY_API_KEY",
+    Quirks(
+        # https://docs.perplexity.ai/api-reference/chat-completions-post
+        max_tokens_field="max_tokens",
+        lacks=OPENAI_ALONE
+        | {"tools", "tool_choice", "parallel_tool_calls", "json_object", "n", "seed", "user", "names"}
+        | {"logprobs", "top_logprobs", "logit_bias", "sounds"},
+        top_k=True,
+        # Every event has the usage so far.
+        usage_comes_unasked=True,
+        web_search="filters",
+        # https://docs.perplexity.ai/guides/file-attachments
+        files="file_url",
+        developer_role="system",
+        cache_marks=None,
+    ),
+    endpoints=("chat",),
+    structured=("native", "prompt"),
+    docs="https://docs.perplexity.ai/api-reference/chat-completions-post",
+)
+
+_CEREBRAS = speaks_openai(
+    "cerebras",
+    "https://api.cerebras.ai/v1",
+    "CEREBRAS_API_KEY",
+    Quirks(
+        # What is not supported is refused: https://inference-docs.cerebras.ai/resources/openai
+        lacks=(OPENAI_ALONE - {"service_tier", "prediction"})
+        | {"frequency_penalty", "presence_penalty", "logit_bias"}
+        | {"images", "sounds", "files", "web_search"},
+        # https://inference-docs.cerebras.ai/capabilities/reasoning
+        reasoning_field="reasoning",
+        developer_role="system",
+        cache_marks=None,
+    ),
+    endpoints=("chat", "models"),
+    docs="https://inference-docs.cerebras.ai/api-reference/chat-completions",
+)
+
+_TOGETHER = speaks_openai(
+    "together",
+    "https://api.together.xyz/v1",
+    "TOGETHER_API_KEY",
+    Quirks(
+        # https://docs.together.ai/reference/chat-completions-1
+        max_tokens_field="max_tokens",
+        lacks=OPENAI_ALONE | {"user", "parallel_tool_calls", "sounds", "files", "web_search"},
+        top_k=True,
+        logprobs_are_counted=True,
+        # https://docs.together.ai/docs/inference/chat/reasoning
+        reasoning="switch",
+        # https://docs.together.ai/reference/embeddings-2
+        vectors_are_numbers=True,
+        developer_role="system",
+        cache_marks=None,
+    ),
+    docs="https://docs.together.ai/reference/chat-completions-1",
+)
+
+_MISTRAL = speaks_openai(
+    "mistral",
+    "https://api.mistral.ai/v1",
+    "MISTRAL_API_KEY",
+    Quirks(
+        # What is not in its specification is refused: https://docs.mistral.ai/api/endpoint/chat
+        max_tokens_field="max_tokens",
+        renames={"seed": "random_seed", "dimensions": "output_dimension"},
+        lacks=(OPENAI_ALONE - {"metadata", "prompt_cache_key", "prediction"})
+        | {"user", "names", "logit_bias", "logprobs", "top_logprobs", "web_search"},
+        prediction_is_text=True,
+        usage_comes_unasked=True,
+        parameters_are_needed=True,
+        # https://docs.mistral.ai/capabilities/reasoning
+        reasoning_field="thinking",
+        # https://docs.mistral.ai/capabilities/document_ai/document_qna
+        files="document_url",
+        sound_is_bare=True,
+        vectors_are_numbers=True,
+        developer_role="system",
+        cache_marks=None,
+    ),
+    request_id_headers=("mistral-correlation-id", "x-request-id"),
+    structured=("native", "tool", "json_object", "prompt"),
+    docs="https://docs.mistral.ai/api/endpoint/chat",
+)
+
+_HUGGINGFACE = speaks_openai(
+    "huggingface",
+    "https://router.huggingface.co/v1",
+    "HF_TOKEN",
+    Quirks(
+        # https://huggingface.co/docs/inference-providers/tasks/chat-completion
+        max_tokens_field="max_tokens",
+        lacks=OPENAI_ALONE | {"n", "user", "logit_bias", "parallel_tool_calls", "sounds", "files", "web_search"},
+        developer_role="system",
+        cache_marks=None,
+    ),
+    endpoints=("chat", "models"),
+    # What a schema does is up to the host behind the router.
+    structured=("tool", "native", "prompt"),
+    docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
+)
+
+# --- servers on one's own machine; they need no key unless told to ask for one
+
+_LOCAL = OPENAI_ALONE | {"files", "web_search"}
+
+_VLLM = speaks_openai(
+    "vllm",
+    "http://localhost:8000/v1",
+    None,
+    Quirks(
+        # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+        lacks=_LOCAL,
+        top_k=True,
+        # https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
+        reasoning_field="reasoning",
+        developer_role="system",
+        cache_marks=None,
+    ),
+    auth=NoAuth(),
+    docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
+)
+
+_SGLANG = speaks_openai(
+    "sglang",
+    "http://localhost:30000/v1",
+    None,
+    Quirks(
+        # https://docs.sglang.ai/basic_usage/openai_api_completions.html
+        lacks=_LOCAL | {"sounds"},
+        top_k=True,
+        reasoning_field="reasoning_content",
+        vectors_are_numbers=True,
+        developer_role="system",
+        cache_marks=None,
+    ),
+    auth=NoAuth(),
+    docs="https://docs.sglang.ai/basic_usage/openai_api_completions.html",
+)
+
+_LMSTUDIO = speaks_openai(
+    "lmstudio",
+    "http://localhost:1234/v1",
+    None,
+    Quirks(
+        # https://lmstudio.ai/docs/developer/openai-compat/chat-completions
+        max_tokens_field="max_tokens",
+        lacks=_LOCAL
+        | {"n", "user", "logprobs", "top_logprobs", "parallel_tool_calls", "named_tool", "sounds"}
+        # https://lmstudio.ai/docs/developer/openai-compat/structured-output
+        | {"json_object"},
+        top_k=True,
+        vectors_are_numbers=True,
+        developer_role="system",
+        cache_marks=None,
+    ),
+    auth=NoAuth(),
+    docs="https://lmstudio.ai/docs/developer/openai-compat",
+)
+
+_LLAMACPP = speaks_openai(
+    "llamacpp",
+    "http://localhost:8080/v1",
+    None,
+    Quirks(
+        # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+        max_tokens_field="max_tokens",
+        lacks=_LOCAL | {"user", "named_tool"},
+        top_k=True,
+        reasoning_field="reasoning_content",
+        developer_role="system",
+        cache_marks=None,
+    ),
+    auth=NoAuth(),
+    docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
+)
+
+_OLLAMAS = Quirks(
+    # https://docs.ollama.com/api/openai-compatibility
+    max_tokens_field="max_tokens",
+    lacks=_LOCAL
+    | {"n", "user", "logit_bias", "logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls", "sounds"},
+    reasoning_field="reasoning",
+    developer_role="system",
+    cache_marks=None,
+)
+
+_OLLAMA = speaks_openai(
+    "ollama",
+    "http://localhost:11434/v1",
+    None,
+    _OLLAMAS,
+    auth=NoAuth(),
+    structured=("native", "json_object", "prompt"),
+    docs="https://docs.ollama.com/api/openai-compatibility",
+)
+
+_OLLAMA_CLOUD = speaks_openai(
+    "ollama-cloud",
+    "https://ollama.com/v1",
+    "OLLAMA_API_KEY",
+    _OLLAMAS,
+    endpoints=("chat", "models"),
+    # Its models take a schema and do not keep to it: https://docs.ollama.com/capabilities/structured-outputs
+    structured=("json_object", "prompt"),
+    docs="https://docs.ollama.com/cloud",
+)
+
+COMPATIBLE: Sequence[Provider] = (
+    OPENAI,
+    _GROQ,
+    _DEEPSEEK,
+    _XAI,
+    _OPENROUTER,
+    _PERPLEXITY,
+    _CEREBRAS,
+    _TOGETHER,
+    _MISTRAL,
+    _HUGGINGFACE,
+    _VLLM,
+    _SGLANG,
+    _LMSTUDIO,
+    _LLAMACPP,
+    _OLLAMA,
+    _OLLAMA_CLOUD,
+)
+"""The rows, in the order in which a list of providers shows them."""

@@ -244,7 +244,8 @@ class ChatResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             self.cost and f"cost {self.cost}",
             took and f"{took * 1000:.0f} ms",
         )
-        trail = folded(f"{len(self.attempts)} attempts", attempts_html(self.attempts)) if self.attempts else ""
+        tried = f"{len(self.attempts)} attempt{'s' if len(self.attempts) > 1 else ''}"
+        trail = folded(tried, attempts_html(self.attempts)) if self.attempts else ""
         return block(*map(_choice_html, self.choices), facts, trail, *map(note, self.warnings))
 
 

@@ -83,10 +83,18 @@ class MockTransport(Rules):
         configs: Mapping[str, ProviderConfig] | None = None,
     ) -> StaticAccount:
         """Give an account with fake keys of these names (or `Key`s), by provider; by default one for every provider."""
+        from bifrost.config import ProviderConfig
         from bifrost.providers.catalog import CATALOG
 
         every: Mapping[str, Sequence[str]] = {provider: [f"{provider}-key"] for provider in CATALOG}
-        return make_account(every if keys is None else keys, configs=configs)
+        used = every if keys is None else keys
+        # What has no address of its own (its owner's resource) gets one that only a mock answers at.
+        placed = {
+            name: ProviderConfig(base_url=f"https://{name}.example")
+            for name in used
+            if name in CATALOG and not CATALOG[name].base_url
+        }
+        return make_account(used, configs={**placed, **(configs or {})})
 
     def client(self, account: Any = None, **options: Any) -> Bifrost:
         """Give a client that talks to this mock, with `account` or this mock's own; options as for `Bifrost`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Built, Codec, Ending, Provider, ReportedError, Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.schema.chat import ChatRequest
@@ -79,7 +80,13 @@ class Case:
     @cached_property
     def target(self) -> Target:
         asked_stream = self.http.get("stream", self.is_stream)
-        return Target(provider=self.provider.name, model=self.origin["model"], stream=asked_stream)
+        settings = self.http.get("settings")
+        return Target(
+            provider=self.provider.name,
+            model=self.origin["model"],
+            stream=asked_stream,
+            settings=None if settings is None else AzureSettings(**settings),
+        )
 
     @cached_property
     def body(self) -> bytes:
@@ -91,7 +98,7 @@ class Case:
         head = self.json("status.json")
         return HttpResponse(status=head["status"], headers=Headers.of(*head["headers"].items()), body=self.body)
 
-    @property
+    @cached_property
     def expected(self) -> dict[str, Any]:
         return self.json("expected.json")
 
@@ -104,10 +111,14 @@ class Case:
 
 def cases(*, stream: bool | None = None, request: bool = False) -> list[Case]:
     """Find the cases, those with a streamed (or complete) answer or with a request only, as asked."""
-    found = [Case(file.parent) for file in sorted(GOLDEN.glob("*/*/*/origin.json"))]
     return [
-        case for case in found if (stream is None or case.is_stream == stream) and (case.has_request or not request)
+        case for case in _every() if (stream is None or case.is_stream == stream) and (case.has_request or not request)
     ]
+
+
+@cache
+def _every() -> list[Case]:
+    return [Case(file.parent) for file in sorted(GOLDEN.glob("*/*/*/origin.json"))]
 
 
 def read_answer(case: Case) -> dict[str, Any]:

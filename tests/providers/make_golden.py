@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
@@ -16,6 +18,7 @@ from bifrost.schema.embeddings import EmbeddingRequest
 from bifrost.schema.openai_form import chat_request_from_openai
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
+from tests.providers.read_compatible import read_chat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,10 +30,27 @@ def read_embeddings(body: dict[str, Any]) -> EmbeddingRequest:
     return msgspec.convert({**body, "input": [texts] if isinstance(texts, str) else texts}, EmbeddingRequest)
 
 
+COMPATIBLE = (
+    "azure",
+    "cerebras",
+    "deepseek",
+    "groq",
+    "huggingface",
+    "mistral",
+    "ollama",
+    "openrouter",
+    "perplexity",
+    "together",
+    "xai",
+)
+
 READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct]]] = {
     "anthropic.messages": ("chat", read_request),
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
+    "azure.embeddings": ("embeddings", read_embeddings),
+    "mistral.embeddings": ("embeddings", read_embeddings),
+    **{f"{name}.chat": ("chat", partial(read_chat, provider=name)) for name in COMPATIBLE},
 }
 """By family of recordings: our operation, and the recorded body in our words."""
 
@@ -39,7 +59,7 @@ def make(file: Path) -> Case:
     """Make the folder of one recording; one that is there already is written anew."""
     recording = json.loads(file.read_text(encoding="utf-8"))
     operation, reader = READERS[recording["api_family"]]
-    folder = GOLDEN / recording["provider"] / operation / _name(file)
+    folder = GOLDEN / _provider(recording) / operation / _name(file)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
@@ -58,9 +78,28 @@ def _name(file: Path) -> str:
     return file.stem.split("-", 1)[1] if file.stem.split("-", 1)[0] in {"chat", "messages", "embeddings"} else file.stem
 
 
+def _provider(recording: dict[str, Any]) -> str:
+    cloud = recording["provider"] == "ollama" and urlsplit(recording["url"]).hostname == "ollama.com"
+    return "ollama-cloud" if cloud else recording["provider"]
+
+
 def _origin(recording: dict[str, Any]) -> dict[str, Any]:
     kept = ("id", "source_path", "source_index", "source_commit", "source_licence", "url", "model", "tags")
-    return {name: recording[name] for name in kept if name in recording}
+    return {**{name: recording[name] for name in kept if name in recording}, "model": _model(recording)}
+
+
+def _model(recording: dict[str, Any]) -> str:
+    """Give the model that was asked for: Azure's stands in the path, and an answer alone has only its own."""
+    if recording["provider"] == "azure":
+        return unquote(urlsplit(recording["url"]).path.split("/")[3])
+    asked = recording.get("model") or recording.get("response_body", {}).get("model")
+    return asked or json.loads(recording["sse_text"].partition("data: ")[2].partition("\n")[0])["model"]
+
+
+def _settings(recording: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings of the key that was used: Azure's version."""
+    (version,) = parse_qs(urlsplit(recording["url"]).query).get("api-version", [None])
+    return {} if version is None else {"settings": {"api_version": version}}
 
 
 def _write_answer(folder: Path, recording: dict[str, Any]) -> None:
@@ -78,7 +117,8 @@ def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, A
     recorded = recording["request_body"]
     stream = bool(recorded.get("stream")) or (folder / "response.sse").exists()
     (folder / "request.json").write_bytes(_pretty(json.loads(msgspec.json.encode(request))))
-    _write(folder / "http.json", {"stream": stream})
+    settings = _settings(recording)
+    _write(folder / "http.json", {"stream": stream, **settings})
     built = Case(folder).build()
     sent = json.loads(built.request.body)
     headers = {name: value for name, value in built.request.headers.items() if name != "content-type"}
@@ -88,6 +128,7 @@ def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, A
             "method": built.request.method,
             "path": built.request.path,
             "stream": stream,
+            **settings,
             **({"headers": headers} if headers else {}),
             "body": sent,
             **({"warnings": built.warnings} if built.warnings else {}),

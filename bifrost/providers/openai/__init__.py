@@ -7,10 +7,11 @@ from bifrost.providers.openai.chat import build_chat
 from bifrost.providers.openai.embeddings import build_embeddings, parse_embeddings
 from bifrost.providers.openai.errors import parse_error
 from bifrost.providers.openai.models import build_models, parse_models
-from bifrost.providers.openai.quirks import Quirks
+from bifrost.providers.openai.quirks import OPENAI_ALONE, Quirks
 from bifrost.providers.openai.stream import ChatDecoder
 
 __all__ = [
+    "OPENAI_ALONE",
     "ChatDecoder",
     "Quirks",
     "build_chat",

@@ -1,7 +1,8 @@
 """OpenAI's complete chat answer, read into our words. The stream decoder reads its pieces by the same shapes.
 
 What servers of this dialect are known to vary in (or may leave out) is read with patience: counts, log probabilities
-and annotations of an unknown shape are passed over, `raw` has the bytes.
+and annotations of an unknown shape are passed over, `raw` has the bytes. What a server adds under a name that no other
+server uses for anything else is read from every server; what only a quirk can tell apart has its field in `Quirks`.
 Format: https://platform.openai.com/docs/api-reference/chat/object
 """
 
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.providers.openai.details import kept_details
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.openai.quirks import Quirks
 from bifrost.schema.chat import ChatResponse, Choice, FinishReason, Logprobs
 from bifrost.schema.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.schema.messages import AssistantMessage
@@ -29,6 +32,11 @@ _T = TypeVar("_T")
 
 _NOTHING = msgspec.Raw(b"")
 
+PLAIN = Quirks()
+"""A server without quirks."""
+
+# Beside OpenAI's words those of, in this order: Together, text-generation-inference (behind Hugging Face's router),
+# Mistral (spec: ChatCompletionChoice), DeepSeek (api-docs.deepseek.com/api/create-chat-completion), vLLM and SGLang.
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -36,6 +44,12 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
     "error": "error",
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "model_length": "length",
+    "insufficient_system_resource": "error",
+    "abort": "error",
 }
 
 
@@ -67,9 +81,16 @@ class WireToolCall(msgspec.Struct):
 
 
 class _ContentPart(msgspec.Struct):
+    """A part of the content; a `thinking` part (Mistral) holds parts itself."""
+
     type: str = ""
     text: str | None = None
     refusal: str | None = None
+    thinking: msgspec.Raw = _NOTHING
+
+
+class _Thought(msgspec.Struct):
+    text: Any = None
 
 
 class WireAudio(msgspec.Struct):
@@ -89,17 +110,27 @@ class WireMessage(msgspec.Struct):
     refusal: str | None = None
     reasoning_content: Any = None
     reasoning: Any = None
+    reasoning_details: msgspec.Raw = _NOTHING
     tool_calls: list[WireToolCall] | None = None
     function_call: WireFunction | None = None
     audio: WireAudio | None = None
     annotations: msgspec.Raw = _NOTHING
 
 
-class _Choice(msgspec.Struct):
+class WireChoice(msgspec.Struct):
+    """One of the answers. OpenRouter adds its upstream's `native_finish_reason`; vLLM and SGLang tell what stopped."""
+
     index: int | None = None
-    message: WireMessage | None = None
     finish_reason: str | None = None
+    native_finish_reason: Any = None
+    stop_reason: Any = None
+    matched_stop: Any = None
     logprobs: msgspec.Raw = _NOTHING
+
+
+class _Choice(WireChoice):
+    message: WireMessage | None = None
+    error: Any = None
 
 
 class _Answer(msgspec.Struct):
@@ -111,6 +142,8 @@ class _Answer(msgspec.Struct):
     usage: msgspec.Raw = _NOTHING
     service_tier: Any = None
     system_fingerprint: Any = None
+    citations: msgspec.Raw = _NOTHING
+    search_results: msgspec.Raw = _NOTHING
     error: Any = None
 
 
@@ -127,18 +160,42 @@ class _OutputDetails(msgspec.Struct):
     rejected_prediction_tokens: int | None = None
 
 
+class _ServerTools(msgspec.Struct):
+    web_search_requests: int | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
+    cached_tokens: int | None = None
+    """Together's, outside of the details."""
+    reasoning_tokens: int | None = None
+    """Perplexity's."""
+    num_search_queries: int | None = None
+    """Perplexity's."""
+    server_tool_use_details: _ServerTools | None = None
+    """OpenRouter's."""
+
+
+class _Inside(msgspec.Struct):
+    usage: msgspec.Raw = _NOTHING
 
 
 class _Source(msgspec.Struct):
     url: str | None = None
     title: str | None = None
+    content: str | None = None
     start_index: int | None = None
     end_index: int | None = None
+
+
+class _SearchResult(msgspec.Struct):
+    url: str | None = None
+    title: str | None = None
+    snippet: str | None = None
 
 
 class _Annotation(msgspec.Struct):
@@ -148,14 +205,18 @@ class _Annotation(msgspec.Struct):
 
 _ANSWER = msgspec.json.Decoder(_Answer, strict=False)
 _USAGE = msgspec.json.Decoder(_Usage | None, strict=False)
+_INSIDE = msgspec.json.Decoder(_Inside | None)
 _LOGPROBS = msgspec.json.Decoder(Logprobs | None, strict=False)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation] | None, strict=False)
+_THINKING = msgspec.json.Decoder(list[_Thought] | None)
+_URLS = msgspec.json.Decoder(list[str] | None)
+_RESULTS = msgspec.json.Decoder(list[_SearchResult] | None)
 
 
 # --- the complete answer
 
 
-def parse_chat(response: HttpResponse, target: Target) -> ChatResponse:
+def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN) -> ChatResponse:
     """Read a complete answer.
 
     Raises `ReportedError` for an error object under a good status, `MalformedResponseError` for what holds no answer.
@@ -165,13 +226,17 @@ def parse_chat(response: HttpResponse, target: Target) -> ChatResponse:
         raise reported_error(response.body) or _shapeless(response.body, "neither choices nor an error")
     if not wire.choices:
         raise _shapeless(response.body, "no choices")
+    sources = sources_of(wire.search_results, wire.citations)
     return ChatResponse(
         id=text_of(wire.id),
         model=text_of(wire.model) or target.model,
         created=seconds_of(wire.created),
         provider=target.provider,
-        choices=[_choice(choice, place, response.body, target) for place, choice in enumerate(wire.choices)],
-        usage=usage_of(wire.usage),
+        choices=[
+            _choice(choice, place, response.body, target, quirks=quirks, sources=sources)
+            for place, choice in enumerate(wire.choices)
+        ],
+        usage=usage_of(wire.usage, quirks),
         service_tier=text_of(wire.service_tier) or None,
         system_fingerprint=text_of(wire.system_fingerprint) or None,
         raw=response.body,
@@ -187,26 +252,33 @@ def decode_answer(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     raise reported_error(body) or malformed
 
 
-def _choice(choice: _Choice, place: int, body: bytes, target: Target) -> Choice:
+def _choice(
+    choice: _Choice, place: int, body: bytes, target: Target, *, quirks: Quirks, sources: list[Citation] | None
+) -> Choice:
     message = choice.message
+    if choice.error:  # OpenRouter's upstream failed in the middle: https://openrouter.ai/docs/api-reference/errors
+        error = reported_error(msgspec.json.encode({"error": choice.error}), always=True)
+        raise error or _shapeless(body, f"an error in choices[{place}]")
     if message is None and choice.finish_reason is None:
         raise _shapeless(body, f"no message in choices[{place}]")
     return Choice(
-        message=AssistantMessage(parts=[] if message is None else _parts(message, target)),
+        message=AssistantMessage(parts=[] if message is None else _parts(message, target, quirks, sources)),
         index=place if choice.index is None else choice.index,
         finish_reason=finish_reason_of(choice.finish_reason),
-        native_finish_reason=choice.finish_reason or None,
+        native_finish_reason=native_reason_of(choice),
+        stop_sequence=stop_sequence_of(choice),
         logprobs=logprobs_of(choice.logprobs),
     )
 
 
-def _parts(message: WireMessage, target: Target) -> list[Part]:
+def _parts(message: WireMessage, target: Target, quirks: Quirks, sources: list[Citation] | None) -> list[Part]:
     text, refusal = words_of(message)
     thought = thought_of(message)
+    kept = kept_details(message.reasoning_details) if quirks.reasoning_field == "reasoning_details" else None
     parts: list[Part] = []
-    if thought:
-        parts.append(ReasoningPart(text=thought, provider=target.provider))
-    cited = citations_of(message.annotations)
+    if thought or kept:
+        parts.append(ReasoningPart(text=thought or "", signature=kept, provider=target.provider))
+    cited = citations_of(message.annotations) or sources
     if text or cited:
         parts.append(TextPart(text=text or "", citations=cited))
     if refusal:
@@ -251,6 +323,7 @@ def plain_text_of(message: WireMessage) -> str | None:
         and message.refusal is None
         and message.reasoning is None
         and message.reasoning_content is None
+        and message.reasoning_details is _NOTHING
         and message.function_call is None
         and message.audio is None
         and message.annotations is _NOTHING
@@ -261,11 +334,17 @@ def plain_text_of(message: WireMessage) -> str | None:
 
 
 def thought_of(message: WireMessage) -> str | None:
-    """Give what the model thought, under either name."""
+    """Give what the model thought: under either name, or in thinking parts of the content."""
     for thought in (message.reasoning_content, message.reasoning):
         if isinstance(thought, str) and thought:
             return thought
+    if isinstance(message.content, list):
+        return "".join([_thinking(part.thinking) for part in message.content]) or None
     return None
+
+
+def _thinking(raw: msgspec.Raw) -> str:
+    return "".join([text_of(thought.text) for thought in _patiently(raw, _THINKING) or ()])
 
 
 def called(call: WireToolCall) -> tuple[str | None, str]:
@@ -293,24 +372,48 @@ def finish_reason_of(native: str | None) -> FinishReason | None:
     return _FINISH_REASONS.get(native, "unknown") if native else None
 
 
-def usage_of(raw: msgspec.Raw) -> Usage | None:
+def native_reason_of(choice: WireChoice) -> str | None:
+    """Give the word for why an answer ended that is nearest to the model."""
+    native = choice.native_finish_reason
+    return (choice.finish_reason if native is None else text_of(native) or choice.finish_reason) or None
+
+
+def stop_sequence_of(choice: WireChoice) -> str | None:
+    """Give the stop sequence that ended an answer; a number is a token's, and no sequence of the caller's."""
+    if choice.stop_reason is None and choice.matched_stop is None:
+        return None
+    return text_of(choice.stop_reason) or text_of(choice.matched_stop) or None
+
+
+def usage_of(raw: msgspec.Raw, quirks: Quirks = PLAIN) -> Usage | None:
     """Read a count of tokens, `None` if there is none that can be read."""
     wire = _patiently(raw, _USAGE)
     if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None):
         return None
     given = wire.prompt_tokens_details or _InputDetails()
     made = wire.completion_tokens_details or _OutputDetails()
+    tools = wire.server_tool_use_details
+    taken, output = wire.prompt_tokens or 0, wire.completion_tokens or 0
+    if quirks.reasoning_tokens_apart:
+        output = max(output, (wire.total_tokens or 0) - taken)
     return Usage(
-        input_tokens=wire.prompt_tokens or 0,
-        output_tokens=wire.completion_tokens or 0,
-        cache_read_tokens=given.cached_tokens or 0,
+        input_tokens=taken,
+        output_tokens=output,
+        cache_read_tokens=given.cached_tokens or wire.cached_tokens or 0,
         cache_write_tokens=given.cache_write_tokens or 0,
         input_audio_tokens=given.audio_tokens or 0,
-        reasoning_tokens=made.reasoning_tokens or 0,
+        reasoning_tokens=made.reasoning_tokens or wire.reasoning_tokens or 0,
         output_audio_tokens=made.audio_tokens or 0,
         accepted_prediction_tokens=made.accepted_prediction_tokens or 0,
         rejected_prediction_tokens=made.rejected_prediction_tokens or 0,
+        server_tool_calls=(tools and tools.web_search_requests) or wire.num_search_queries or 0,
     )
+
+
+def inner_usage_of(raw: msgspec.Raw) -> Usage | None:
+    """Read the count that Groq puts into its `x_groq`, in a stream that was not asked for usage."""
+    inside = _patiently(raw, _INSIDE)
+    return None if inside is None else usage_of(inside.usage)
 
 
 def logprobs_of(raw: msgspec.Raw) -> Logprobs | None:
@@ -323,14 +426,37 @@ def citations_of(raw: msgspec.Raw) -> list[Citation] | None:
     """Read the sources of an answer, `None` if it names none."""
     sources = [note.url_citation for note in _patiently(raw, _ANNOTATIONS) or () if note.url_citation is not None]
     return [
-        Citation(url=source.url, title=source.title, start=source.start_index, end=source.end_index)
+        Citation(
+            url=source.url,
+            title=source.title,
+            text=source.content,
+            start=source.start_index,
+            end=source.end_index,
+        )
         for source in sources
     ] or None
+
+
+def sources_of(results: msgspec.Raw, urls: msgspec.Raw) -> list[Citation] | None:
+    """Read the sources that Perplexity lists beside its answers, whose text names them by number."""
+    if results is _NOTHING and urls is _NOTHING:
+        return None
+    found = [
+        Citation(url=result.url, title=result.title, text=result.snippet)
+        for result in _patiently(results, _RESULTS) or ()
+        if result.url is not None
+    ]
+    return found or [Citation(url=url) for url in _patiently(urls, _URLS) or ()] or None
 
 
 def text_of(value: object) -> str:
     """Give text, or nothing for what is none."""
     return value if isinstance(value, str) else ""
+
+
+def whole_of(value: object) -> int | None:
+    """Give a number of tokens, `None` for what is no positive whole number."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def seconds_of(value: object) -> int:

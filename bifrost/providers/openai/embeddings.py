@@ -8,9 +8,9 @@ import msgspec
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
 from bifrost.providers.base import Built
-from bifrost.providers.openai.answer import decode_answer, text_of, usage_of
+from bifrost.providers.extra import merge_extra
+from bifrost.providers.openai.answer import PLAIN, decode_answer, text_of, usage_of
 from bifrost.providers.openai.errors import reported_error
-from bifrost.providers.openai.extra import merge_extra
 from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
@@ -18,6 +18,7 @@ from bifrost.wire.vectors import read_vector
 
 if TYPE_CHECKING:
     from bifrost.providers.base import Target
+    from bifrost.providers.openai.quirks import Quirks
     from bifrost.wire.http import HttpResponse
 
 
@@ -36,21 +37,25 @@ class _Embeddings(msgspec.Struct):
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings, strict=False)
 
 
-def build_embeddings(request: EmbeddingRequest, target: Target) -> Built:
+def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirks = PLAIN) -> Built:
     """Make the HTTP request of embeddings.
 
-    Base64 is asked for unless the caller says otherwise: it is exact, and a third of the size of numbers in JSON.
+    Base64 is asked for unless the caller says otherwise or the server does not know it: it is exact, and a third of the
+    size of numbers in JSON.
     """
     if not request.input:
         raise InvalidRequestError("input: the list is empty; give at least one text")
-    body: dict[str, Any] = {
-        "model": target.model,
-        "input": request.input,
-        "encoding_format": request.encoding_format or "base64",
-    }
+    body: dict[str, Any] = {"model": target.model, "input": request.input}
+    warnings: list[str] = []
+    if not quirks.vectors_are_numbers:
+        body["encoding_format"] = request.encoding_format or "base64"
+    elif request.encoding_format == "base64":
+        warnings.append(f"encoding_format was left out: {target.provider} gives vectors as numbers only")
     if request.dimensions is not None:
-        body["dimensions"] = request.dimensions
-    if request.user is not None:
+        body[quirks.renames.get("dimensions", "dimensions")] = request.dimensions
+    if request.user is not None and "user" in quirks.lacks:
+        warnings.append(f"user was left out: {target.provider} has no such option")
+    elif request.user is not None:
         body["user"] = request.user
     merge_extra(body, request.extra, target)
     return Built(
@@ -60,7 +65,8 @@ def build_embeddings(request: EmbeddingRequest, target: Target) -> Built:
             headers={"content-type": "application/json"},
             body=json.encode(body),
             source=request,
-        )
+        ),
+        warnings=warnings,
     )
 
 

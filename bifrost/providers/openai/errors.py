@@ -5,15 +5,13 @@ Format: https://platform.openai.com/docs/guides/error-codes/api-errors
 
 from __future__ import annotations
 
-import html
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bifrost.errors import MESSAGE_LIMIT
 from bifrost.providers.base import ErrorBody, ReportedError
-from bifrost.trail import shown
+from bifrost.providers.bodies import one_line, shown_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +35,6 @@ _STATUSES: Mapping[str, int] = {
 }
 """The status that a code or type comes with, for an error that arrives after a 200."""
 
-_TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 _FACT_LIMIT = 256
 
 
@@ -46,6 +43,7 @@ class _Fields(msgspec.Struct):
     type: Any = None
     code: Any = None
     param: Any = None
+    metadata: Any = None
 
 
 class _Body(_Fields):
@@ -80,20 +78,7 @@ def reported_error(data: bytes, *, always: bool = False) -> ReportedError | None
         body = ErrorBody(message=shown_body(data))
     if body is None:
         return None
-    return ReportedError(body, status=_status_of(body))
-
-
-def shown_body(body: bytes) -> str:
-    """Say in one printable line what a body that is no error object holds."""
-    text = " ".join(body[: 32 * MESSAGE_LIMIT].decode("utf-8", "replace").split())
-    if not text:
-        return "the answer is empty"
-    if text.startswith("<"):
-        title = _TITLE.search(text)
-        text = f"a page of markup: {html.unescape(title[1]).strip()}" if title else re.sub(r"<[^<>]*>", " ", text)
-    elif sum(not letter.isprintable() or letter == "\ufffd" for letter in text) * 4 > len(text):
-        return f"{len(body):,} bytes that are no text"
-    return _line(text, MESSAGE_LIMIT)
+    return ReportedError(body, status=_given_status(found) or _status_of(body))
 
 
 def _read(data: bytes) -> _Body | None:
@@ -113,16 +98,26 @@ def _error_of(body: _Body, *, always: bool) -> ErrorBody | None:
         error = body
     else:
         return None
-    message = error.message or body.detail or body.message
+    message = _words_of(error, body)
     if message is None and error.type is None and error.code is None:
         return None
     return ErrorBody(
         message=_message(message, error),
         type=_fact(error.type),
-        code=_fact(error.code),
+        code=_fact(error.code) or _fact(body.code),  # beside an error that is mere text: xAI
         param=_fact(error.param),
         request_id=_fact(body.request_id),
     )
+
+
+def _words_of(error: _Fields, body: _Body) -> object:
+    message = error.message or body.detail or body.message
+    # OpenRouter tells in the message that its upstream failed, and beside it how.
+    match error.metadata:
+        case {"raw": str(said), "provider_name": str(upstream)} if isinstance(message, str):
+            return f"{message} ({upstream}): {said}"
+        case _:
+            return message
 
 
 def _inner(error: object) -> _Fields:
@@ -135,7 +130,7 @@ def _inner(error: object) -> _Fields:
 def _message(message: object, error: _Fields) -> str:
     if message is not None and not isinstance(message, str):
         message = msgspec.json.encode(message).decode()
-    text = _line(message or "", MESSAGE_LIMIT)
+    text = one_line(message or "", MESSAGE_LIMIT)
     return text or f"the provider gives no message with this {_fact(error.code) or _fact(error.type) or 'error'}"
 
 
@@ -143,15 +138,20 @@ def _fact(value: object) -> str | None:
     """Read a short fact: text, or a number as some servers write their codes."""
     match value:
         case str() if value.strip():
-            return _line(value, _FACT_LIMIT)
+            return one_line(value, _FACT_LIMIT)
         case int() | float() if not isinstance(value, bool):
             return str(value)
         case _:
             return None
 
 
-def _line(text: str, limit: int) -> str:
-    return shown(" ".join(text.split()), limit)[:limit]
+def _given_status(body: _Body | None) -> int | None:
+    """Give the status that Groq writes into an error event."""
+    match body:
+        case _Body(error={"status_code": int(status)}) if 400 <= status <= 599:
+            return status
+        case _:
+            return None
 
 
 def _status_of(body: ErrorBody) -> int | None:

@@ -8,7 +8,7 @@ import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.providers.base import Built
-from bifrost.providers.openai.answer import decode_answer, seconds_of, text_of
+from bifrost.providers.openai.answer import decode_answer, seconds_of, text_of, whole_of
 from bifrost.providers.openai.errors import reported_error
 from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire import json
@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 
 
 class _Model(msgspec.Struct):
+    """A model; OpenAI tells no more than the first three fields, the others are other servers'."""
+
     id: Any = None
     created: Any = None
     owned_by: Any = None
+    name: Any = None
+    display_name: Any = None
+    context_window: Any = None
+    context_length: Any = None
+    max_context_length: Any = None
+    max_model_len: Any = None
+    max_completion_tokens: Any = None
 
 
 class _List(msgspec.Struct):
@@ -30,7 +39,7 @@ class _List(msgspec.Struct):
     error: Any = None
 
 
-_LIST = msgspec.json.Decoder(_List)
+_LIST: msgspec.json.Decoder[_List | list[_Model]] = msgspec.json.Decoder(_List | list[_Model])
 
 
 def build_models(request: ModelsRequest, target: Target) -> Built:
@@ -46,6 +55,8 @@ def build_models(request: ModelsRequest, target: Target) -> Built:
 def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
     """Read a model list. Raises `ReportedError` for an error under a good status, `MalformedResponseError`."""
     wire = decode_answer(response.body, _LIST)
+    if isinstance(wire, list):  # Together's list has no object around it.
+        wire = _List(data=wire)
     if wire.data is None:
         raise (
             reported_error(response.body)
@@ -56,9 +67,14 @@ def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
 
 
 def _model(model: _Model, target: Target) -> ModelInfo:
+    # By those of Groq, OpenRouter and Together, Mistral, vLLM.
+    windows = (model.context_window, model.context_length, model.max_context_length, model.max_model_len)
     return ModelInfo(
         id=text_of(model.id),
         provider=target.provider,
+        name=text_of(model.name) or text_of(model.display_name) or None,
         created=seconds_of(model.created) or None,
         owned_by=text_of(model.owned_by) or None,
+        context_window=next(filter(None, map(whole_of, windows)), None),
+        max_output_tokens=whole_of(model.max_completion_tokens),
     )

@@ -1,13 +1,199 @@
-"""How a server departs from OpenAI's dialect, as a value."""
+"""How a server departs from OpenAI's dialect, as a value.
+
+A quirk is what would be said or read wrongly without it. What servers merely add (another name of the reasoning, say)
+is read from all of them, and needs no quirk.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 import attrs
+
+from bifrost.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PLAIN = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "user",
+    "safety_identifier",
+    "metadata",
+    "store",
+    "service_tier",
+    "verbosity",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "modalities",
+)
+"""Options with the same name and shape in both languages."""
+
+KNOBS = frozenset(
+    [
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "logit_bias",
+        "user",
+        "safety_identifier",
+        "metadata",
+        "store",
+        "service_tier",
+        "verbosity",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prediction",
+        "reasoning",
+        "include_obfuscation",
+        "names",
+        "refusals",
+    ]
+)
+"""What only tunes: where it is lacking it is left out, or said in another way, with a warning."""
+
+NEEDS: Mapping[str, str] = {
+    "tools": "has no tools; leave out tools",
+    "custom_tools": "has no tools that take free text; give them JSON parameters",
+    "tool_choice": "cannot be made to call a tool; leave out tool_choice, or set it to auto",
+    "json_object": 'has no "any JSON object" mode; give a schema with response_format type "json_schema"',
+    "json_schema": 'takes no JSON schema; use response_format type "json_object" and describe the form in a message',
+    "stop": "has no stop sequences; leave out stop, and cut the answer",
+    "n": "gives one answer per request, so n must be 1; send the request several times",
+    "logprobs": "gives no log probabilities; leave out logprobs and top_logprobs",
+    "top_logprobs": "gives no log probabilities; leave out logprobs and top_logprobs",
+    "modalities": "answers in text only; leave out audio and modalities",
+    "web_search": "cannot search the web in a chat; leave out web_search",
+    "images": "takes no images; choose another provider, or describe the picture",
+    "sounds": "takes no sound; send its text",
+    "files": "takes no files; send their text",
+}
+"""What changes the meaning: where it is lacking, a request that needs it is refused with these words."""
+
+LOWERED = frozenset(["named_tool", "allowed_tools"])
+"""What can be said in another way: the tools that must not be called are left out of the request."""
+
+OPENAI_ALONE = frozenset(
+    [
+        "safety_identifier",
+        "metadata",
+        "store",
+        "service_tier",
+        "verbosity",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prediction",
+        "include_obfuscation",
+        "refusals",
+        "modalities",
+        "custom_tools",
+        "allowed_tools",
+    ]
+)
+"""What OpenAI has and hardly any other server: a beginning for `lacks`."""
+
+ReasoningStyle = Literal["effort", "thinking", "switch", "object"]
+"""How an effort is asked for: in `reasoning_effort` alone (OpenAI); beside DeepSeek's `thinking`, Together's
+`reasoning.enabled`; or in OpenRouter's `reasoning` object, which takes a budget too."""
+
+ReasoningField = Literal["reasoning_content", "reasoning", "reasoning_details", "thinking"]
+"""Where reasoning stands in the history: in a field of the message, or (`thinking`) in a part of its content."""
+
+SearchStyle = Literal["options", "settings", "filters", "tool"]
+"""How a web search is asked for: OpenAI's `web_search_options`, Groq's `search_settings`, Perplexity's filters, or
+OpenRouter's server tool."""
+
+FileStyle = Literal["file", "document_url", "file_url"]
+"""OpenAI's `file` part, Mistral's `document_url`, or Perplexity's `file_url`."""
+
+
+def _sent(quirks: Quirks) -> tuple[tuple[str, str], ...]:
+    counted = ("logprobs", "top_logprobs") if quirks.logprobs_are_counted else ()
+    names = [name for name in PLAIN if name not in quirks.lacks and name not in counted]
+    if quirks.top_k:
+        names.append("top_k")
+    return (("max_tokens", quirks.max_tokens_field), *((name, quirks.renames.get(name, name)) for name in names))
+
+
+def _missing(quirks: Quirks) -> tuple[str, ...]:
+    return (*(name for name in PLAIN if name in quirks.lacks), *(() if quirks.top_k else ("top_k",)))
 
 
 @attrs.frozen(kw_only=True)
 class Quirks:
     """Departures from OpenAI's dialect. Each is named for the departure and defaults to what OpenAI does."""
 
+    # --- options
+
+    lacks: frozenset[str] = frozenset()
+    """What the server does not have: names in `KNOBS`, `NEEDS` and `LOWERED`."""
     max_tokens_field: str = "max_completion_tokens"
     """What the limit of output tokens is called; many servers know the older `max_tokens` only."""
+    renames: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    """The server's name of an option, by ours."""
+    top_k: bool = False
+    """`top_k` is known."""
+    logprobs_are_counted: bool = False
+    """`logprobs` is a number: that of the likeliest tokens to tell."""
+    prediction_is_text: bool = False
+    """A prediction's content is text, never parts."""
+    usage_comes_unasked: bool = False
+    """A stream tells its usage by itself; `stream_options` is not known."""
+    reasoning: ReasoningStyle = "effort"
+    web_search: SearchStyle = "options"
+    parameters_are_needed: bool = False
+    """A tool without parameters must say so in a schema."""
+
+    # --- messages
+
+    developer_role: Literal["developer", "system"] = "developer"
+    """What a developer's message is marked as."""
+    reasoning_field: ReasoningField | None = None
+    """Where the model's reasoning is sent back to it; `None`: nowhere."""
+    calls_need_reasoning: bool = False
+    """A message with tool calls must have `reasoning_field`, empty if there was no reasoning."""
+    cache_marks: Literal["breakpoint", "cache_control"] | None = "breakpoint"
+    """How the end of what may be cached is marked; OpenAI's breakpoints are for those who ask for them in `extra`."""
+    files: FileStyle = "file"
+    files_by_url: bool = False
+    """The file part takes an address too."""
+    sound_is_bare: bool = False
+    """`input_audio` is the base64 text itself."""
+
+    # --- embeddings
+
+    vectors_are_numbers: bool = False
+    """Vectors come as numbers; base64 is not known."""
+
+    # --- answers
+
+    reasoning_tokens_apart: bool = False
+    """`completion_tokens` leaves the reasoning out, which only the total counts."""
+
+    # --- worked out once
+
+    sent: tuple[tuple[str, str], ...] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_sent, takes_self=True)
+    )
+    """Plain options by our name and the server's."""
+    missing: tuple[str, ...] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_missing, takes_self=True)
+    )
+    """Plain options that the server does not have."""
+
+    def __attrs_post_init__(self) -> None:
+        unknown = self.lacks - KNOBS - NEEDS.keys() - LOWERED
+        if unknown:
+            raise ConfigError(f"Quirks.lacks: nothing is called {', '.join(sorted(unknown))}")

@@ -12,21 +12,28 @@ import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.providers.openai.answer import (
+    PLAIN,
+    WireChoice,
     WireMessage,
     WireToolCall,
     audio_of,
     called,
     citations_of,
     finish_reason_of,
+    inner_usage_of,
     is_custom,
     logprobs_of,
+    native_reason_of,
     plain_text_of,
     seconds_of,
+    sources_of,
+    stop_sequence_of,
     text_of,
     thought_of,
     usage_of,
     words_of,
 )
+from bifrost.providers.openai.details import Details
 from bifrost.providers.openai.errors import reported_error
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.wire import json
@@ -35,17 +42,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bifrost.providers.base import Ending, Target
+    from bifrost.providers.openai.quirks import Quirks
+    from bifrost.schema.content import Citation
     from bifrost.wire.sse import SseEvent
 
 _NOTHING = msgspec.Raw(b"")
 _NO_DELTA = WireMessage()
 
 
-class _Choice(msgspec.Struct):
+class _Choice(WireChoice):
     delta: WireMessage | None = None
-    index: int | None = None
-    finish_reason: str | None = None
-    logprobs: msgspec.Raw = _NOTHING
 
 
 class _Event(msgspec.Struct):
@@ -57,6 +63,9 @@ class _Event(msgspec.Struct):
     usage: msgspec.Raw = _NOTHING
     service_tier: Any = None
     system_fingerprint: Any = None
+    citations: msgspec.Raw = _NOTHING
+    search_results: msgspec.Raw = _NOTHING
+    x_groq: msgspec.Raw = _NOTHING
     error: Any = None
 
 
@@ -66,12 +75,16 @@ _EVENT = msgspec.json.Decoder(_Event, strict=False)
 class ChatDecoder:
     """Decode the stream of one answer, or of `n`."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, quirks: Quirks = PLAIN) -> None:
         self.done = False
         self._model = target.model
         self._provider = target.provider
+        self._quirks = quirks
+        self._keeps_details = quirks.reasoning_field == "reasoning_details"
         self._finished: dict[int, bool] = {}
         self._calls: dict[int, _Calls] = {}
+        self._details: dict[int, Details] = {}
+        self._cited: set[str | None] = set()
 
     def feed(self, event: SseEvent) -> Sequence[Chunk]:
         """Take an event, give its chunk.
@@ -96,7 +109,11 @@ class ChatDecoder:
             if error is not None:
                 raise error
         choices = [self._choice(choice) for choice in wire.choices or ()]
-        usage = usage_of(wire.usage)
+        usage = usage_of(wire.usage, self._quirks)
+        if usage is None and wire.x_groq is not _NOTHING:
+            usage = inner_usage_of(wire.x_groq)
+        if choices and (wire.search_results is not _NOTHING or wire.citations is not _NOTHING):
+            choices[0] = self._with_sources(choices[0], sources_of(wire.search_results, wire.citations) or ())
         if not choices and usage is None:
             return ()
         return [
@@ -141,11 +158,14 @@ class ChatDecoder:
             self._finished.setdefault(index, False)
             return ChunkChoice(delta=delta, index=index, logprobs=logprobs)
         self._finished[index] = True
+        if self._details:
+            delta = self._with_details(delta, index)
         return ChunkChoice(
             delta=delta,
             index=index,
             finish_reason=finish_reason_of(native),
-            native_finish_reason=native,
+            native_finish_reason=native_reason_of(choice),
+            stop_sequence=stop_sequence_of(choice),
             logprobs=logprobs,
         )
 
@@ -155,6 +175,8 @@ class ChatDecoder:
             return Delta(content=text)
         content, refusal = words_of(wire)
         thought = thought_of(wire)
+        if self._keeps_details and wire.reasoning_details is not _NOTHING:
+            self._details.setdefault(index, Details()).add(wire.reasoning_details)
         return Delta(
             role=text_of(wire.role) or None,
             content=content,
@@ -165,6 +187,20 @@ class ChatDecoder:
             citations=citations_of(wire.annotations),
             audio=None if wire.audio is None else audio_of(wire.audio),
         )
+
+    def _with_details(self, delta: Delta, index: int) -> Delta:
+        details = self._details.get(index)
+        kept = details.taken() if details is not None else None
+        return delta if kept is None else msgspec.structs.replace(delta, signature=kept, provider=self._provider)
+
+    def _with_sources(self, choice: ChunkChoice, sources: Sequence[Citation]) -> ChunkChoice:
+        """Add the sources that were not yet told: Perplexity lists all of them with every event."""
+        new = [source for source in sources if source.url not in self._cited]
+        if not new:
+            return choice
+        self._cited.update(source.url for source in new)
+        delta = msgspec.structs.replace(choice.delta, citations=[*(choice.delta.citations or ()), *new])
+        return msgspec.structs.replace(choice, delta=delta)
 
     def _tool_calls(self, wire: WireMessage, index: int) -> list[ToolCallDelta] | None:
         pieces = wire.tool_calls
@@ -220,10 +256,3 @@ class _Calls:
         if index is not None:
             self._numbers[index] = number
         return number
-
-    def _begins(self, number: int, index: int | None, call_id: str | None, name: str | None) -> bool:
-        """Say whether another call begins: some servers number all of them 0, or none."""
-        if call_id is not None and self._ids[number] is not None:
-            return True  # it is another id, or it would have been found
-        known = self._names[number]
-        return bool(name) and known is not None and (index is None or name != known)

@@ -57,7 +57,7 @@ def test_a_list_of_no_models_is_one() -> None:
     assert parse({"data": []}).data == []
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>", {}, [], {"data": 5}, {"data": ["a"]}])
+@pytest.mark.parametrize("answer", [b"", b"<html>", {}, 5, ["a"], {"data": 5}, {"data": ["a"]}])
 def test_what_is_no_list_is_malformed(answer: Any) -> None:
     with pytest.raises(MalformedResponseError):
         parse(answer)

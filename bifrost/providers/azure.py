@@ -1,0 +1,95 @@
+"""Azure OpenAI: OpenAI's dialect at an address of one's own, where a model is known by its deployment.
+
+Two forms of its paths are spoken: the newer `/openai/v1/`, which needs no version, and the dated one with the
+deployment in the path. Reference: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import attrs
+
+from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.providers.base import Codec, Endpoint, Provider
+from bifrost.providers.compatible import openai_codecs
+from bifrost.providers.openai import Quirks, parse_error
+from bifrost.wire.auth import HeaderAuth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bifrost.providers.base import Built, Target
+
+__all__ = ["AZURE", "AzureSettings"]
+
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+
+
+@attrs.frozen(kw_only=True)
+class AzureSettings:
+    """What a key of Azure OpenAI needs beside its value.
+
+    Args:
+        api_version: A dated version (`2024-10-21`, `2025-04-01-preview`), for the paths that have the deployment in
+            them. `None`: the v1 paths, which follow the newest version.
+
+    Raises `ConfigError` for what is no version.
+    """
+
+    api_version: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.api_version is not None and not _VERSION.fullmatch(self.api_version):
+            raise ConfigError(
+                f"AzureSettings.api_version: {self.api_version!r} is no version; write 2024-10-21, say, or leave it out"
+            )
+
+
+def _placed(codec: Codec[Any, Any]) -> Codec[Any, Any]:
+    return attrs.evolve(codec, build=partial(_build, codec.build))
+
+
+def _build(build: Callable[[Any, Target], Built], request: Any, target: Target) -> Built:
+    built = build(request, target)
+    built.request.path = _path(built.request.path, target)
+    return built
+
+
+def _path(path: str, target: Target) -> str:
+    settings = target.settings
+    if settings is not None and not isinstance(settings, AzureSettings):
+        raise ConfigError(
+            f"{target.provider}: a key's settings are {type(settings).__name__}; give AzureSettings, or none",
+            provider=target.provider,
+        )
+    if settings is None or settings.api_version is None:
+        return f"/openai/v1{path}"
+    version = f"api-version={settings.api_version}"
+    if not target.model:  # a question to the resource: its models
+        return f"/openai{path}?{version}"
+    if not target.model.strip("."):
+        raise InvalidRequestError(f"{target.provider}: {target.model!r} cannot be the name of a deployment")
+    return f"/openai/deployments/{quote(target.model, safe='')}{path}?{version}"
+
+
+_ENDPOINTS: tuple[Endpoint, ...] = ("chat", "embeddings", "models")
+
+# https://learn.microsoft.com/azure/foundry/openai/latest#create-chat-completion
+_CODECS = openai_codecs(Quirks(lacks=frozenset(["web_search"])))
+
+AZURE = Provider(
+    name="azure",
+    base_url="",
+    codecs={endpoint: _placed(_CODECS[endpoint]) for endpoint in _ENDPOINTS},
+    parse_error=parse_error,
+    auth=HeaderAuth(header="api-key"),
+    key_variables=("AZURE_OPENAI_API_KEY",),
+    base_url_variable="AZURE_OPENAI_ENDPOINT",
+    request_id_headers=("apim-request-id", "x-request-id"),
+    docs="https://learn.microsoft.com/azure/foundry/openai/latest",
+)
+"""Without an address of its own: that of the resource is given, `https://<resource>.openai.azure.com`."""

@@ -1,0 +1,76 @@
+"""OpenRouter's `reasoning_details`: what its upstreams want back unchanged, kept as text in a part's `signature`.
+
+Format: https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_LIST = msgspec.json.Decoder(list[dict[str, Any]] | None)
+
+_IN_PIECES = ("reasoning.text", "reasoning.summary")
+"""Details that a stream gives piece by piece; the others come whole."""
+
+_GROWING = ("text", "summary")
+
+
+class Details:
+    """The details of a streamed answer, as they come."""
+
+    def __init__(self) -> None:
+        self._details: list[dict[str, Any]] = []
+
+    def add(self, raw: msgspec.Raw) -> None:
+        """Take the details of an event. What is no list of objects is passed over."""
+        for piece in _decode(raw):
+            last = self._details[-1] if self._details else None
+            if last is not None and _continues(piece, last):
+                _grow(last, piece)
+            else:
+                self._details.append(piece)
+
+    def taken(self) -> str | None:
+        """Give what has come, as `kept_details` does, and forget it."""
+        details, self._details = self._details, []
+        return _kept(details)
+
+
+def kept_details(raw: msgspec.Raw) -> str | None:
+    """Give the details of a whole answer as a line of JSON, `None` if there are none."""
+    return _kept(_decode(raw))
+
+
+def read_details(signature: str | None) -> list[dict[str, Any]]:
+    """Give the details that a part was kept with; nothing if it holds none."""
+    return [detail for line in (signature or "").splitlines() for detail in _decode(msgspec.Raw(line.encode()))]
+
+
+def _kept(details: list[dict[str, Any]]) -> str | None:
+    # Each line stands for itself, so that those of one stream can be joined.
+    return msgspec.json.encode(details).decode() + "\n" if details else None
+
+
+def _decode(raw: msgspec.Raw) -> list[dict[str, Any]]:
+    try:
+        return _LIST.decode(raw) or []
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
+
+
+def _continues(piece: dict[str, Any], last: dict[str, Any]) -> bool:
+    return (
+        piece.get("type") in _IN_PIECES
+        and piece.get("type") == last.get("type")
+        and piece.get("index") == last.get("index")
+    )
+
+
+def _grow(last: dict[str, Any], piece: dict[str, Any]) -> None:
+    for field, value in piece.items():
+        if field in _GROWING and isinstance(value, str):
+            last[field] = (last.get(field) or "") + value
+        elif value:
+            last[field] = value

@@ -1,0 +1,352 @@
+"""The messages of a chat, in OpenAI's words or those of a server with quirks.
+
+Reasoning that this provider showed is sent back where `Quirks.reasoning_field` names a place for it; OpenAI's history
+has none. Cache marks are sent to OpenAI only if `extra` has `prompt_cache_options`, since models before gpt-5.6 refuse
+them and cache by themselves: https://platform.openai.com/docs/guides/prompt-caching.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bifrost.errors import InvalidRequestError, UnsupportedError
+from bifrost.providers.openai.details import read_details
+from bifrost.providers.openai.quirks import NEEDS
+from bifrost.schema.content import (
+    AudioPart,
+    CacheMark,
+    FilePart,
+    ImagePart,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bifrost.providers.base import Target
+    from bifrost.providers.openai.quirks import Quirks
+    from bifrost.schema.messages import Message
+
+DIALECT = "openai"
+"""Whose words a `ProviderTool` or `OpaquePart` of this dialect may be marked with, beside the provider's own name."""
+
+
+class MessageWriter:
+    """Writes the messages of one request, and notes what was left out."""
+
+    def __init__(self, target: Target, quirks: Quirks, *, breakpoints: bool) -> None:
+        self.warnings: list[str] = []
+        self._target = target
+        self._quirks = quirks
+        self._breakpoints = breakpoints
+
+    def write(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """Write the messages.
+
+        Raises `InvalidRequestError` for what is wrong in itself, `UnsupportedError` for what there are no words for.
+        """
+        if not messages:
+            raise InvalidRequestError("messages: the list is empty; give at least one message")
+        return [self._message(message, place) for place, message in enumerate(messages)]
+
+    def mark(self, wire: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
+        """Give a part or a tool with a cache mark, if it has one and the server takes it."""
+        if mark is None:
+            return wire
+        if self._quirks.cache_marks == "cache_control":
+            control = {"type": "ephemeral"} if mark.ttl is None else {"type": "ephemeral", "ttl": mark.ttl}
+            return {**wire, "cache_control": control}
+        if self._quirks.cache_marks == "breakpoint" and self._breakpoints:
+            return {**wire, "prompt_cache_breakpoint": {"mode": "explicit"}}
+        if self._quirks.cache_marks == "breakpoint":
+            self.warnings.append(
+                f"cache marks were left out: {self._target.provider} caches by itself; those of its models that take "
+                "marks get them if extra has prompt_cache_options"
+            )
+        else:
+            self.warnings.append(f"cache marks were left out: {self._target.provider} takes none")
+        return wire
+
+    def _message(self, message: Message, place: int) -> dict[str, Any]:
+        role = message.role
+        wire: dict[str, Any] = {"role": self._quirks.developer_role if role == "developer" else role}
+        if message.name is not None:
+            self._add_name(wire, message.name)
+        where = f"messages[{place}]"
+        if role == "tool":
+            self._add_result(wire, message, where)
+        if isinstance(message.content, str):
+            wire["content"] = message.content
+        elif role == "assistant":
+            self._add_answer(wire, message.parts, where)
+        else:
+            wire["content"] = self._content(message, where)
+        if message.cache is not None:
+            self._mark_end(wire, message.cache)
+        return wire
+
+    def _add_name(self, wire: dict[str, Any], name: str) -> None:
+        if "names" in self._quirks.lacks:
+            self.warnings.append(f"a message's name was left out: {self._target.provider} has no names of participants")
+        else:
+            wire["name"] = name
+
+    def _add_result(self, wire: dict[str, Any], message: Message, where: str) -> None:
+        if not message.tool_call_id:
+            raise InvalidRequestError(
+                f"{where}: the tool's result does not say which call it answers; set tool_call_id"
+            )
+        wire["tool_call_id"] = message.tool_call_id
+        if message.is_error:
+            self.warnings.append(
+                f"is_error was left out: {self._target.provider} learns of it by the result's text only"
+            )
+
+    def _content(self, message: Message, where: str) -> str | list[dict[str, Any]]:
+        allowed = _USER_PARTS if message.role == "user" else _TEXT_PARTS
+        content: list[dict[str, Any]] = []
+        for place, part in enumerate(message.parts):
+            if not isinstance(part, allowed):
+                kind = type(part).__struct_config__.tag
+                what = f"takes no {kind} part in a {message.role} message ({where}.content[{place}])"
+                hint = "put it into a user message" if isinstance(part, _USER_PARTS) else "take it out"
+                raise self._unsupported(what, hint)
+            content += self._part(part, f"{where}.content[{place}]")
+        if content:
+            return content
+        if message.role == "tool":
+            return ""  # the tool gave nothing, and content must be there
+        raise InvalidRequestError(f"{where}: the {message.role} message has no content")
+
+    # --- what a model answered
+
+    def _add_answer(self, wire: dict[str, Any], parts: Sequence[Part], where: str) -> None:
+        """Write what a model answered: its parts go to the fields that the answer had them in."""
+        texts: list[str] = []
+        refusals: list[str] = []
+        calls: list[dict[str, Any]] = []
+        thoughts: list[ReasoningPart] = []
+        for place, part in enumerate(parts):
+            match part:
+                case TextPart():
+                    texts.append(part.text)
+                case RefusalPart():
+                    (texts if self._says_refusals_as_text(where) else refusals).append(part.refusal)
+                case ToolCall():
+                    calls.append(self._tool_call(part, f"{where}.content[{place}]"))
+                case AudioPart():
+                    self._add_spoken(wire, texts, part, where)
+                case ReasoningPart() if self._is_ours(part):
+                    thoughts.append(part)
+                case ReasoningPart() | OpaquePart():
+                    self._leave_out(part, where)
+                case _:
+                    kind = type(part).__struct_config__.tag
+                    raise self._unsupported(f"takes no {kind} part in an assistant message ({where})", "take it out")
+        if texts or not (calls or refusals or "audio" in wire):
+            wire["content"] = "".join(texts)
+        if refusals:
+            wire["refusal"] = "".join(refusals)
+        self._add_thoughts(wire, thoughts, calls=bool(calls))
+        if calls:
+            wire["tool_calls"] = calls
+
+    def _says_refusals_as_text(self, where: str) -> bool:
+        lacking = "refusals" in self._quirks.lacks
+        if lacking:
+            self.warnings.append(f"{where}: a refusal was sent as text")
+        return lacking
+
+    def _add_spoken(self, wire: dict[str, Any], texts: list[str], part: AudioPart, where: str) -> None:
+        if part.id is not None and "modalities" not in self._quirks.lacks:
+            wire["audio"] = {"id": part.id}
+        elif part.transcript:
+            texts.append(part.transcript)
+            reason = "sound without an id" if part.id is None else "sound"
+            self.warnings.append(f"{where}: {reason} was left out, its transcript sent")
+        else:
+            raise self._unsupported(f"takes no audio part in an assistant message ({where})", "take it out")
+
+    def _is_ours(self, part: ReasoningPart) -> bool:
+        return self._quirks.reasoning_field is not None and part.provider in {None, self._target.provider}
+
+    def _add_thoughts(self, wire: dict[str, Any], thoughts: list[ReasoningPart], *, calls: bool) -> None:
+        field = self._quirks.reasoning_field
+        if field is None or not (thoughts or (calls and self._quirks.calls_need_reasoning)):
+            return
+        match field:
+            case "thinking":
+                pieces = [{"type": "text", "text": thought.text} for thought in thoughts]
+                content = [{"type": "thinking", "thinking": pieces}]
+                text = wire.get("content")
+                wire["content"] = [*content, {"type": "text", "text": text}] if text else content
+            case "reasoning_details":
+                details = [detail for thought in thoughts for detail in read_details(thought.signature)]
+                if details:
+                    wire["reasoning_details"] = details
+                else:
+                    wire["reasoning"] = "".join([thought.text for thought in thoughts])
+            case "reasoning" | "reasoning_content":
+                wire[field] = "".join([thought.text for thought in thoughts])
+
+    def _tool_call(self, call: ToolCall, where: str) -> dict[str, Any]:
+        if not call.id:
+            raise InvalidRequestError(f"{where}: the call of tool {call.name!r} has no id for its result to name")
+        if call.kind == "function":
+            return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        self._need("custom_tools", where)
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+
+    # --- parts
+
+    def _part(self, part: Part, where: str) -> list[dict[str, Any]]:
+        match part:
+            case TextPart():
+                return [self.mark({"type": "text", "text": part.text}, part.cache)]
+            case ImagePart():
+                self._need("images", where)
+                return [self.mark({"type": "image_url", "image_url": self._image(part, where)}, part.cache)]
+            case AudioPart():
+                self._need("sounds", where)
+                return [self.mark({"type": "input_audio", "input_audio": self._sound(part, where)}, part.cache)]
+            case FilePart():
+                return self._file(part, where)
+            case OpaquePart() if part.provider in {DIALECT, self._target.provider}:
+                return [part.data]
+            case _:
+                self._leave_out(part, where)
+                return []
+
+    def _image(self, part: ImagePart, where: str) -> dict[str, Any]:
+        if part.url is not None:
+            url = part.url
+        elif part.data is not None:
+            if part.media_type is None:
+                raise InvalidRequestError(f"{where}: the image has data but no media_type (image/png, say)")
+            url = f"data:{part.media_type};base64,{part.data}"
+        elif part.file_id is not None:
+            raise self._unsupported(f"takes no image by file_id in a chat ({where})", "give its url or data")
+        else:
+            raise InvalidRequestError(f"{where}: the image has no source; give url, or data with media_type")
+        return {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
+
+    def _sound(self, part: AudioPart, where: str) -> str | dict[str, Any]:
+        if part.data is None or part.format is None:
+            raise InvalidRequestError(f"{where}: sound in a message needs data and format (wav or mp3)")
+        return part.data if self._quirks.sound_is_bare else {"data": part.data, "format": part.format}
+
+    def _file(self, part: FilePart, where: str) -> list[dict[str, Any]]:
+        provider = self._target.provider
+        if part.citations:
+            self.warnings.append(f"{where}: citations of a file were not asked for: {provider} has none")
+        content: list[dict[str, Any]] = []
+        if part.context is not None:
+            content.append({"type": "text", "text": part.context})
+            self.warnings.append(f"{where}: a file's context was sent as a text before it")
+        if part.text is not None and part.data is None and part.file_id is None:
+            self.warnings.append(f"{where}: a document given as text was sent as a text part")
+            content.append(self.mark({"type": "text", "text": part.text}, part.cache))
+            return content
+        self._need("files", where)
+        match self._quirks.files:
+            case "file":
+                wire: dict[str, Any] = {"type": "file", "file": self._plain_file(part, where)}
+            case "document_url":
+                wire = self._document(part, where)
+            case "file_url":
+                wire = self._attachment(part, where)
+        content.append(self.mark(wire, part.cache))
+        return content
+
+    def _plain_file(self, part: FilePart, where: str) -> dict[str, Any]:
+        file: dict[str, Any] = {}
+        if part.filename is not None:
+            file["filename"] = part.filename
+        if part.file_id is not None:
+            return {"file_id": part.file_id, **file}
+        if part.data is not None:
+            file["file_data"] = _data_url(part.data, part.media_type)
+            # Refused without a name.
+            return file if "filename" in file else {"filename": _default_name(part.media_type), **file}
+        if part.url is not None and self._quirks.files_by_url:
+            return {"filename": _default_name(part.media_type), **file, "file_data": part.url}
+        if part.url is not None:
+            raise self._unsupported(
+                f"takes no file by url in a chat ({where})", "give its data, or upload it and give file_id"
+            )
+        raise InvalidRequestError(f"{where}: the file has no source; give data with media_type, text, or file_id")
+
+    def _document(self, part: FilePart, where: str) -> dict[str, Any]:
+        if part.file_id is not None:
+            return {"type": "file", "file_id": part.file_id}
+        document: dict[str, Any] = {"type": "document_url", "document_url": self._address(part, where)}
+        if part.filename is not None:
+            document["document_name"] = part.filename
+        return document
+
+    def _attachment(self, part: FilePart, where: str) -> dict[str, Any]:
+        # Base64 stands there without the beginning of a data URL.
+        attachment: dict[str, Any] = {"type": "file_url", "file_url": {"url": part.data or self._address(part, where)}}
+        if part.filename is not None:
+            attachment["file_name"] = part.filename
+        return attachment
+
+    def _address(self, part: FilePart, where: str) -> str:
+        if part.url is not None:
+            return part.url
+        if part.data is not None:
+            return _data_url(part.data, part.media_type)
+        if part.file_id is not None:
+            raise self._unsupported(f"takes no file by file_id in a chat ({where})", "give its url or data")
+        raise InvalidRequestError(f"{where}: the file has no source; give url, text, or data with media_type")
+
+    # --- what cannot be said
+
+    def _leave_out(self, part: Part, where: str) -> None:
+        match part:
+            case ReasoningPart() if part.provider != self._target.provider:
+                self.warnings.append(f"{where}: reasoning of another provider was left out")
+            case OpaquePart():
+                self.warnings.append(f"{where}: {part.provider}'s own block {part.kind!r} was left out")
+            case _:
+                pass
+
+    def _mark_end(self, wire: dict[str, Any], mark: CacheMark) -> None:
+        content = wire.get("content")
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if not parts:
+            return
+        marked = self.mark(parts[-1], mark)
+        if marked is not parts[-1]:
+            wire["content"] = [*parts[:-1], marked]
+
+    def _need(self, feature: str, where: str) -> None:
+        if feature in self._quirks.lacks:
+            what, _, hint = NEEDS[feature].partition("; ")
+            raise self._unsupported(f"{what} ({where})", hint)
+
+    def _unsupported(self, what: str, hint: str) -> UnsupportedError:
+        return unsupported(self._target, what, hint)
+
+
+_TEXT_PARTS = (TextPart, OpaquePart)
+_USER_PARTS = (TextPart, ImagePart, AudioPart, FilePart, OpaquePart)
+
+
+def unsupported(target: Target, what: str, hint: str) -> UnsupportedError:
+    """Make the error for what a provider has no words for, with what to do instead."""
+    return UnsupportedError(f"{target.provider} {what}; {hint}", provider=target.provider, model=target.model)
+
+
+def _data_url(data: str, media_type: str | None) -> str:
+    return data if media_type is None else f"data:{media_type};base64,{data}"
+
+
+def _default_name(media_type: str | None) -> str:
+    ending = (media_type or "").rpartition("/")[2]
+    return f"document.{ending}" if ending.isalnum() else "document"
