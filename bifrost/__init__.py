@@ -87,6 +87,7 @@ from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.models import ModelInfo, ModelsResponse
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
 from bifrost.schema.usage import Usage
+from bifrost.sync import SyncBifrost
 from bifrost.trail import Attempt
 
 __all__ = [
@@ -166,6 +167,7 @@ __all__ = [
     "StaticAccount",
     "StreamInterruptedError",
     "StreamOptions",
+    "SyncBifrost",
     "TextPart",
     "Timeouts",
     "Tool",

@@ -1,0 +1,672 @@
+"""`SyncBifrost`: the client for code without `await`, over an event loop in a thread of its own.
+
+A call is handed to that loop and waited for; nothing else of it happens in the caller's thread, which may therefore run
+an event loop itself. Beside `engine/host.py` the one file that names a loop: a call costs one hop there and one back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+
+from bifrost.client import Bifrost
+from bifrost.engine.core import DRAIN
+from bifrost.errors import (
+    BifrostError,
+    ClientClosedError,
+    ForkedClientError,
+    InternalError,
+    ShuttingDownError,
+    UsageError,
+)
+from bifrost.notebook import Display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from types import TracebackType
+    from typing import Unpack
+
+    from bifrost.account import Account
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.stream import ChunkStream
+    from bifrost.plugins.base import Plugin
+    from bifrost.routing.plan import GroupEntry
+    from bifrost.schema.chat import ChatResponse
+    from bifrost.schema.chunks import Chunk
+    from bifrost.schema.embeddings import EmbeddingResponse
+    from bifrost.schema.models import ModelsResponse
+    from bifrost.schema.openai_form import AnyPrompt
+    from bifrost.schema.options import ChatOptions
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CUT_SHORT = "the client was closed, or its event loop ended, while this call was running"
+
+_END_LIMIT = 5.0
+"""How long the end of a cancelled call, and of the thread, is waited for, in seconds; at exit all of closing."""
+
+
+class SyncBifrost:
+    """A `Bifrost` for scripts, threads and notebooks: the same methods, without `await`.
+
+        with SyncBifrost() as client:  # keys come from the environment
+            reply = client.chat("openai/gpt-4o-mini", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"])
+            print(reply.text)
+
+    It opens on first use; `with`, or `close()`, ends it in order, and the end of the program does if nobody else did.
+    Any number of threads may use one client at once, also where an event loop runs. It may be made before a process
+    forks; once opened, it belongs to the process that opened it. Ctrl-C cancels the call that waits.
+
+    Hooks, accounts and transports run in the client's own thread: one that blocks holds up every call of the client,
+    and one that uses this same client without `await` gets a `UsageError`.
+
+    The arguments are those of `Bifrost`.
+    """
+
+    def __init__(
+        self,
+        account: Account | None = None,
+        *,
+        models: Mapping[str, Sequence[GroupEntry]] | None = None,
+        plugins: Sequence[Plugin] = (),
+        transport: Any = None,
+        timeout: float = 600.0,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] = (),
+        extra_headers: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._client = Bifrost(
+            account,
+            models=models,
+            plugins=plugins,
+            transport=transport,
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            clock=clock,
+        )
+        self._portal = _Portal(self._client)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
+        """Make a client from a TOML or JSON file, the Go gateway's `config.json` included. As `Bifrost.from_file`."""
+        client = Bifrost.from_file(path, **overrides)
+        return cls._around(client, _Portal(client))
+
+    # --- operations
+
+    def chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResponse:
+        """Ask a model and wait for its whole answer. As `Bifrost.chat`."""
+        return self._portal.run(
+            self._client.chat,
+            model,
+            messages,
+            system=system,
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            key=key,
+            **options,
+        )
+
+    def stream_chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> SyncChunkStream:
+        """Ask a model and take its answer as it comes. As `Bifrost.stream_chat`.
+
+        with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
+            for text in stream.text_stream:
+                print(text, end="")
+            reply = stream.final()
+        """
+        stream = self._client.stream_chat(
+            model,
+            messages,
+            system=system,
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            key=key,
+            **options,
+        )
+        return SyncChunkStream(stream, self._portal)
+
+    def embed(
+        self,
+        model: str,
+        input: str | Sequence[str] | Sequence[Sequence[int]],  # noqa: A002 - OpenAI's name
+        *,
+        dimensions: int | None = None,
+        encoding_format: str | None = None,
+        user: str | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> EmbeddingResponse:
+        """Turn texts into vectors, in the order of the texts. As `Bifrost.embed`."""
+        return self._portal.run(
+            self._client.embed,
+            model,
+            input,
+            dimensions=dimensions,
+            encoding_format=encoding_format,
+            user=user,
+            extra=extra,
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            key=key,
+        )
+
+    def list_models(
+        self,
+        provider: str,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> ModelsResponse:
+        """Ask a provider which models it has, a page at a time. As `Bifrost.list_models`."""
+        return self._portal.run(
+            self._client.list_models,
+            provider,
+            limit=limit,
+            after=after,
+            timeout=timeout,
+            max_retries=max_retries,
+            extra_headers=extra_headers,
+            key=key,
+        )
+
+    # --- options and plugins
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Self:
+        """Give a client with other defaults that shares everything else: thread, pools, plugins, life."""
+        client = self._client.with_options(
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            key=key,
+        )
+        return self._around(client, self._portal)
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """The plugins in order."""
+        return self._client.plugins
+
+    def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:
+        """Add a plugin at the end, or before the one named. As `Bifrost.add_plugin`."""
+        self._portal.run(self._client.add_plugin, plugin, before=before)
+
+    def remove_plugin(self, name: str) -> None:
+        """Take a plugin out and close it. Raises `ConfigError` if there is none of this name."""
+        self._portal.run(self._client.remove_plugin, name)
+
+    def reorder_plugins(self, names: Sequence[str]) -> None:
+        """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
+        self._portal.run(self._client.reorder_plugins, names)
+
+    # --- life
+
+    def open(self) -> None:
+        """Start the client now rather than with its first call. Any number of times."""
+        self._portal.run(self._client.open)
+
+    def close(self, *, drain: float = DRAIN) -> None:
+        """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
+
+        Callable from any thread, any number of times. Copies made by `with_options` end with it. In the child of a
+        fork it does nothing: what was opened belongs to the parent.
+        """
+        self._portal.close(drain)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(drain=DRAIN if kind is None else 0.0)
+
+    def __repr__(self) -> str:
+        return f"Sync{self._client!r}"
+
+    @classmethod
+    def _around(cls, client: Bifrost, portal: _Portal) -> Self:
+        made = object.__new__(cls)
+        made._client, made._portal = client, portal
+        return made
+
+
+class SyncChunkStream:
+    """A streamed answer, used with `with`. Iterate it for chunks, or `text_stream` for text.
+
+    As `ChunkStream`, without `await`. It is read by one thread at a time.
+    """
+
+    def __init__(self, stream: ChunkStream, portal: _Portal) -> None:
+        self._stream = stream
+        self._portal = portal
+        self._entered = False
+        self._final: ChatResponse | None = None
+
+    def __enter__(self) -> Self:
+        self._entered = True
+        self._portal.run(self._stream.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Chunk:
+        """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
+        chunk = self._portal.run(self._next)
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    @property
+    def text_stream(self) -> SyncTextStream:
+        """The stream's text alone, as it comes."""
+        return SyncTextStream(self)
+
+    def final(self) -> ChatResponse:
+        """Read what is left and give the whole answer, the same that a plain call gives."""
+        if self._final is None:
+            self._final = self._portal.run(self._stream.final)
+        return self._final
+
+    def display(self) -> ChatResponse:
+        """Show the answer as it comes and give it whole: in a notebook in the cell's output, elsewhere on stdout.
+
+        A stream that is not open is opened for it and closed: `reply = client.stream_chat(model, prompt).display()`.
+        """
+        if not self._entered:
+            with self:
+                return self.display()
+        with Display() as display:
+            for text in self.text_stream:
+                display.add(text)
+            reply = self.final()
+            display.replace(reply)
+        return reply
+
+    @property
+    def partial(self) -> ChatResponse:
+        """The answer as far as it was read."""
+        return self._stream.partial
+
+    def close(self) -> None:
+        """Stop reading and let the connection go. Any number of times; a no-op after the end."""
+        # With the client everything behind the stream has ended.
+        with suppress(ClientClosedError, ForkedClientError):
+            self._portal.run(self._stream.close)
+
+    def __repr__(self) -> str:
+        return f"Sync{self._stream!r}"
+
+    async def _next(self) -> Chunk | None:
+        try:
+            return await self._stream.__anext__()
+        except StopAsyncIteration:
+            # Fetched on the same way: the client may be closed by the time that somebody asks for it.
+            self._final = await self._stream.final()
+            return None
+
+
+class SyncTextStream:
+    """The text of a stream."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: SyncChunkStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        while True:
+            text = next(self._stream).text
+            if text:
+                return text
+
+
+class _Portal:
+    """The way of a client and its copies into their event loop, whose thread is started on first use."""
+
+    def __init__(self, client: Bifrost) -> None:
+        self._client = client
+        self._thread: _LoopThread | None = None
+        self._closed = False
+        self._starting: dict[int, threading.Lock] = {}
+        """By process: a lock that some thread holds during a fork stays locked in the child for ever."""
+        self._at_exit: weakref.finalize[[weakref.ref[_Portal]], _Portal] | None = None
+
+    def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a coroutine function on the loop and wait for its end."""
+        return self._started().run(partial(function, *args, **kwargs))
+
+    def close(self, drain: float) -> None:
+        """Close the client and end its thread. Any number of times."""
+        if self._closed or self._forked():
+            return
+        # Several threads may close it: the first to have done so is enough.
+        with suppress(ClientClosedError):
+            thread = self._started()
+            thread.refuse_own_calls()
+            try:
+                thread.run(partial(self._client.close, drain=drain))
+            finally:
+                self._end(thread, _END_LIMIT)
+
+    def close_at_exit(self) -> None:
+        """Close the client as the program ends, in no more than `_END_LIMIT` altogether."""
+        thread = self._thread
+        if thread is None or thread.over or self._forked():
+            return
+        end = time.monotonic() + _END_LIMIT
+        try:
+            closing = thread.submit(partial(self._client.close, drain=0.0))
+            if closing.wait(_END_LIMIT):
+                closing.result()
+        finally:
+            self._end(thread, end - time.monotonic())
+
+    def _end(self, thread: _LoopThread, limit: float) -> None:
+        self._closed = True
+        self._thread = None
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        thread.stop()
+        thread.join(limit)
+
+    def _started(self) -> _LoopThread:
+        if self._forked():
+            raise ForkedClientError(
+                "this client was opened before the process forked; its thread and sockets belong to the parent. "
+                "Make a client in each worker process, or make one before the fork and use it only behind it"
+            )
+        thread = self._thread
+        if thread is not None and not thread.over:
+            return thread
+        with self._starting.setdefault(os.getpid(), threading.Lock()):
+            if self._closed:
+                raise ClientClosedError(
+                    "this client was closed; make a new one, or move the call inside its `with` block"
+                )
+            thread = self._thread
+            if self._at_exit is None:
+                self._at_exit = weakref.finalize(self, _close_at_exit, weakref.ref(self))
+            if thread is None or thread.over:
+                thread = self._thread = _LoopThread()
+                thread.start()
+            return thread
+
+    def _forked(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.pid != os.getpid()
+
+    def __del__(self) -> None:
+        # The engine warns of a client that was never closed. Finalisers run anywhere: nothing is waited for here.
+        thread = self._thread
+        if thread is not None and not self._forked():
+            thread.stop()
+
+
+class _LoopThread:
+    """An event loop in a thread; a daemon, since others are joined before `atexit` is asked and could not be ended.
+
+    It knows nothing of the client it serves: one that nobody uses any more can be collected, and ends it.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.over = False
+        """The loop has ended; every call was answered."""
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._calls: set[_Call[Any]] = set()
+        self._up = threading.Event()
+        self._stopping = False
+        self._loop: Any = None
+        self._stop: Any = None
+        self._thread = threading.Thread(target=self._serve, name="bifrost", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function and wait for its end. Raises what it raises, or `ClientClosedError`.
+
+        A caller who leaves early (Ctrl-C) cancels it and sees it end; one who presses twice does not.
+        """
+        self.refuse_own_calls()
+        call = _Call(function)
+        try:
+            self._submit(call)
+            call.wait()
+            return call.result()
+        except BaseException:
+            if call in self._calls and not call.done:
+                self._soon(call.cancel)
+                call.wait(_END_LIMIT)
+            raise
+        finally:
+            self._calls.discard(call)
+
+    def submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> _Call[T]:
+        """Start a coroutine function. Raises `ClientClosedError` when the loop has ended."""
+        call = _Call(function)
+        self._submit(call)
+        return call
+
+    def refuse_own_calls(self) -> None:
+        """Raise `UsageError` in the loop's own thread, which would wait for itself."""
+        if threading.get_ident() == self._thread.ident:
+            raise UsageError(
+                "a hook, an account or a transport used the SyncBifrost that it serves, which would wait for itself; "
+                "give it a client of its own"
+            )
+
+    def stop(self) -> None:
+        """Ask the loop to end and to cancel what still runs. From any thread and from finalisers."""
+        self._stopping = True
+        if self._up.is_set():
+            self._soon(self._stop)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread, for so many seconds at most."""
+        self._thread.join(max(0.0, seconds))
+
+    def _submit(self, call: _Call[Any]) -> None:
+        self._up.wait()
+        with self._lock:
+            if self.over:
+                raise self._gone("this client was closed while the call was on its way")
+            self._calls.add(call)
+        self._soon(call.start, self._loop)
+
+    def _soon(self, function: Callable[..., object], *args: object) -> None:
+        if self._loop is None:
+            return
+        # Calls that a loop could not take any more are answered in `_serve`.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args, context=_context())
+
+    def _serve(self) -> None:
+        import asyncio
+
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._live())
+        except BaseException as error:  # noqa: BLE001 - nobody waits for the thread; the callers are told
+            self._failure = error
+        with self._lock:
+            self.over = True
+        for call in self._calls.copy():
+            call.end(error=self._gone(_CUT_SHORT))
+        self._up.set()
+
+    async def _live(self) -> None:
+        import asyncio
+
+        stop = asyncio.Event()
+        self._loop, self._stop = asyncio.get_running_loop(), stop.set
+        self._up.set()
+        if not self._stopping:
+            await stop.wait()
+
+    def _gone(self, told: str) -> BifrostError:
+        if self._failure is None:
+            return ClientClosedError(told)
+        error = InternalError(f"the client's event loop failed: {type(self._failure).__name__}")
+        error.__cause__ = self._failure
+        return error
+
+
+class _Call(Generic[T]):
+    """A coroutine function on its way through the loop, and the place where its caller waits."""
+
+    __slots__ = ("_error", "_function", "_left", "_result", "_task", "_waiting", "done")
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self.done = False
+        self._function = function
+        self._task: Any = None
+        self._left = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._waiting = threading.Lock()
+        self._waiting.acquire()
+
+    # --- the caller's side
+
+    def wait(self, seconds: float = -1) -> bool:
+        """Wait for the end. Give `False` if it did not come in `seconds`."""
+        return self._waiting.acquire(timeout=seconds)
+
+    def result(self) -> T:
+        """Give what came of it, or raise it; once."""
+        error, self._error = self._error, None
+        if error is None:
+            result: T = self._result
+            return result
+        try:
+            raise error
+        finally:
+            del error  # It holds this frame by its traceback, and would be held by it in turn.
+
+    # --- on the loop
+
+    def start(self, loop: Any) -> None:
+        """Make the call a task of the loop."""
+        self._task = loop.create_task(self._run())
+        # A task that is cancelled before its first step never comes to `_run`.
+        self._task.add_done_callback(self._cut_short)
+        if self._left:
+            self._task.cancel()
+
+    def cancel(self) -> None:
+        """End the call of a caller who has left."""
+        self._left = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def end(self, *, result: Any = None, error: BaseException | None = None) -> None:
+        """Let the caller go on."""
+        if not self.done:
+            self._result, self._error = result, error
+            self.done = True
+            self._waiting.release()
+
+    async def _run(self) -> None:
+        import asyncio
+
+        try:
+            result = await self._function()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the caller gets it, SystemExit too; the loop must go on
+            self.end(error=error)
+        else:
+            self.end(result=result)
+
+    def _cut_short(self, _: object) -> None:
+        """Answer a call whose task was cancelled: its caller has left, or the loop ends."""
+        if not self.done:
+            self.end(error=ShuttingDownError(_CUT_SHORT))
+
+
+def _context() -> Context:
+    """Copy the caller's context. What it may say of the caller's own event loop does not hold in ours."""
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
+
+
+def _close_at_exit(portal: weakref.ref[_Portal]) -> None:
+    """Close what is still there when the program ends. Asked too when a portal was collected, and then nothing is."""
+    known = portal()
+    if known is not None:
+        known.close_at_exit()

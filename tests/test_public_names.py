@@ -1,0 +1,126 @@
+"""The public names are a promise: adding one is a decision, and taking one away is a breaking change."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import bifrost
+from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
+
+NAMES = """
+    __version__ Account AgentInterruptedError AssistantMessage Attempt AudioOutput AudioPart AuthenticationError
+    BadRequestError Bifrost BifrostError BudgetExceededError CacheMark CallCancelledError CallContext CallOptions
+    CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk ChunkStream CircuitOpenError Citation
+    ClientClosedError ConfigError ConnectError ConnectionConfig ContextLengthError CredentialsExhaustedError
+    DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount FilePart ForkedClientError ImagePart
+    InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
+    MissingKeyError ModelInfo ModelsResponse NotFoundError OpaquePart OutputValidationError OverloadedError
+    PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderTool
+    QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
+    ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount StreamInterruptedError
+    StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError
+    UnsupportedError Usage UsageError WebSearch WrongLoopError
+"""
+
+SIGNATURES = {
+    "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, clock",
+    "chat": "model, messages, *, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
+    "stream_chat": "model, messages, *, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
+    "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
+    "extra_headers, key",
+    "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",
+    "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key",
+    "add_plugin": "plugin, *, before",
+    "remove_plugin": "name",
+    "reorder_plugins": "names",
+    "from_file": "path, **overrides",
+    "open": "",
+    "close": "*, drain",
+}
+
+STREAM = {"close", "final", "partial", "text_stream"}
+ENGINES = {"attach", "begin", "commit", "drop_source"}
+"""What the engine uses of a stream."""
+
+HOOKS = {"before_call", "after_call", "before", "after", "on_chunk", "open", "close"}
+
+
+def own(kind: type) -> set[str]:
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+def written(function: Any) -> str:
+    """Write a signature by its names alone."""
+    parts: list[str] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        parts.append(f"**{name}" if parameter.kind is parameter.VAR_KEYWORD else name)
+    return ", ".join(parts)
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(bifrost.__all__) == sorted(NAMES.split())
+    assert len(bifrost.__all__) == len(set(bifrost.__all__))
+
+
+@pytest.mark.parametrize("name", bifrost.__all__)
+def test_every_public_name_is_there_and_is_explained(name: str) -> None:
+    value = getattr(bifrost, name)
+    if isinstance(value, type):
+        assert (value.__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def test_every_error_is_public_and_no_other_exception() -> None:
+    ours = {
+        each.__name__ for each in vars(errors).values() if isinstance(each, type) and issubclass(each, BifrostError)
+    }
+    assert ours <= set(bifrost.__all__)
+    public = {name for name in bifrost.__all__ if isinstance(getattr(bifrost, name), type)}
+    assert {name for name in public if issubclass(getattr(bifrost, name), BaseException)} == ours
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_clients_methods_take_these_arguments(name: str) -> None:
+    assert written(getattr(Bifrost, name)) == SIGNATURES[name]
+
+
+def test_the_client_has_no_other_methods() -> None:
+    assert own(Bifrost) == set(SIGNATURES) - {"__init__"} | {"plugins"}
+
+
+@pytest.mark.parametrize("kind", [Bifrost, ChunkStream, Plugin])
+def test_every_public_method_is_explained(kind: type) -> None:
+    for name in own(kind) - {"name", "timeout", "on_error"}:
+        assert (inspect.getdoc(getattr(kind, name)) or "").strip(), f"{kind.__name__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize(
+    "name", ["__init__", "chat", "stream_chat", "embed", "list_models", "remove_plugin", "reorder_plugins"]
+)
+def test_methods_that_can_fail_say_how(name: str) -> None:
+    told = Bifrost.__doc__ if name == "__init__" else getattr(Bifrost, name).__doc__
+    assert "Raises `" in (told or "")
+
+
+def test_every_argument_of_a_call_is_explained() -> None:
+    for method, told in ((Bifrost.chat, Bifrost.chat.__doc__), (Bifrost.__init__, Bifrost.__doc__)):
+        for name in list(inspect.signature(method).parameters)[1:]:
+            assert f" {name}: " in (told or "") or f"**{name}: " in (told or ""), name
+
+
+def test_a_stream_and_a_plugin_have_these_members() -> None:
+    assert own(ChunkStream) == STREAM | ENGINES
+    assert own(Plugin) == HOOKS | {"name", "timeout", "on_error"}
+
+
+def test_calls_may_be_written_as_for_openai() -> None:
+    for method in (Bifrost.chat, Bifrost.stream_chat):
+        parameters = inspect.signature(method).parameters
+        assert list(parameters)[1:3] == ["model", "messages"]
+    assert list(inspect.signature(Bifrost.embed).parameters)[1:3] == ["model", "input"]
