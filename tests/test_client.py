@@ -193,7 +193,7 @@ async def test_embeddings_are_retried_and_fall_back(mock: MockTransport) -> None
         with pytest.raises(UnsupportedError, match="anthropic has no embeddings endpoint") as caught:
             await client.embed("anthropic/none", "a")
     assert [attempt.status for attempt in reply.attempts] == [503, 503, 200]
-    assert caught.value.provider == "anthropic"
+    assert (caught.value.provider, caught.value.model) == ("anthropic", "none")
 
 
 # --- model lists
@@ -378,7 +378,7 @@ async def test_an_httpx_transport_will_do() -> None:
     assert asked == ["https://api.openai.com/v1/chat/completions"] * 2
 
 
-@pytest.mark.parametrize("transport", [7, "https://x", object()], ids=repr)
+@pytest.mark.parametrize("transport", [7, "https://x", object()], ids=lambda wrong: type(wrong).__name__)
 def test_what_is_no_transport_is_refused(mock: MockTransport, transport: Any) -> None:
     with pytest.raises(ConfigError, match="transport="):
         Bifrost(mock.account, transport=transport)

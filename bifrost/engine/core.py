@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
@@ -74,6 +75,8 @@ class Engine:
         self._user_agent = user_agent
         self._active = 0
         self._idle: anyio.Event | None = None
+        self._context = copy_context()
+        """What the client's own tasks know: never what a caller does whose call happens to be the first."""
 
     # --- calls
 
@@ -148,6 +151,7 @@ class Engine:
 
     async def open(self) -> None:
         """Start the host task and the plugins. Any number of times, from any task of one event loop."""
+        self._context = copy_context()
         await self._ready()
 
     async def _ready(self, timeout: float = math.inf) -> Running:
@@ -180,7 +184,7 @@ class Engine:
 
     def new_host(self) -> Host:
         """Make a host for the running loop."""
-        return Host(setup=self._open_plugins, on_end=self._ended)
+        return Host(setup=self._open_plugins, on_end=self._ended, context=self._context)
 
     def new_upstreams(self, host: Host) -> Upstreams:
         """Make the providers' place on a host."""

@@ -167,6 +167,7 @@ class Dispatcher:
                 call.share = context.deadline
                 outcome = await self._attempts(call, candidate, request, behind)
         except BifrostError as error:
+            error.provider, error.model = error.provider or candidate.provider, error.model or candidate.model
             outcome = error
         if isinstance(outcome, ChunkStream):
             return outcome
@@ -213,7 +214,7 @@ class Dispatcher:
         upstream = await self._upstreams.get(candidate.provider)
         codec = upstream.codec(context.endpoint)
         if call.stream is not None and codec.decoder is None:
-            return UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
+            raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
         spent: set[str] = set()

@@ -52,7 +52,8 @@ class Gate:
     def leave(self) -> None:
         """Give a place back."""
         self.held -= 1
-        self._admit()
+        if self._waiters:
+            self._admit()
 
     def turn_away(self) -> None:
         """Send everybody off who waits, without a place."""

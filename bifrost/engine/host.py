@@ -27,10 +27,13 @@ class Host:
     """Owns a task group in a task of its own. `failure` holds what ended it early, if anything did.
 
     `setup` runs in that task before others may be started; `on_end` is called at its end, however that came about.
-    Both are bound methods and held weakly, so that a client that nobody uses any more can be collected.
+    Both are bound methods and held weakly, so that a client that nobody uses any more can be collected. Tasks run in
+    copies of `context`, by default that of whoever makes the host.
     """
 
-    def __init__(self, *, setup: Callable[[], Awaitable[None]], on_end: Callable[[Host], None]) -> None:
+    def __init__(
+        self, *, setup: Callable[[], Awaitable[None]], on_end: Callable[[Host], None], context: Context | None = None
+    ) -> None:
         self._setup = WeakMethod(setup)
         self._on_end = WeakMethod(on_end)
         self._ready = anyio.Event()
@@ -47,8 +50,8 @@ class Host:
         self._over = False
         self.alive = False
         """Tasks can be started."""
-        self.context: Context = copy_context()
-        """The context of whoever opened the client; workers run in copies of it, never in a caller's."""
+        self.context: Context = copy_context() if context is None else context.copy()
+        """Workers run in copies of it, never in a caller's."""
         self.failure: BaseException | None = None
         self.now: Callable[[], float] = anyio.current_time
         """The loop's own clock, in seconds: what deadlines go by."""
@@ -63,6 +66,7 @@ class Host:
         self._loop = running_loop()
         self.now, self._current = _native(self._loop)
         self.event, self.scope = type(anyio.Event()), type(anyio.CancelScope())
+        _adapt(self.context)
         self._task = _spawn(self._own, self.context)
 
     async def ready(self) -> None:
@@ -202,6 +206,13 @@ def _spawn(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -
     import asyncio
 
     return asyncio.get_running_loop().create_task(function(), context=context)
+
+
+def _adapt(context: Context) -> None:
+    """Correct what a context from another event loop says of the one it runs on."""
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "trio" if _on_trio() else "asyncio")
 
 
 def _on_trio() -> bool:

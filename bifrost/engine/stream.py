@@ -125,7 +125,6 @@ class Lease:
     """An open answer on loan to its caller. The worker waits in `watch`; every exit of the caller is `release`."""
 
     __slots__ = (
-        "_at_clean_end",
         "_decoder",
         "_exchange",
         "_failure",
@@ -157,7 +156,6 @@ class Lease:
         """Why it was ended from this side. Looked at before and after each read: a cut can look like an end."""
         self._failure: BifrostError | None = None
         """What went wrong behind chunks that are given first."""
-        self._at_clean_end = False
         self._reading = False
         self.size = 0
         self._now = exchange.upstream.now
@@ -242,7 +240,6 @@ class Lease:
 
     def _end(self, chunks: list[Chunk]) -> None:
         """Judge the end of the bytes: what the last line held, and whether the stream was complete."""
-        self._at_clean_end = True
         for event in self._framer.finish():
             # The last event has no end: it may be whole or cut, and what is missing is judged by the decoder.
             with suppress(MalformedResponseError):
@@ -318,11 +315,7 @@ class Lease:
         return min(self._exchange.deadline, last_event + timeouts.idle_events, last_pull + timeouts.consumer_idle)
 
     async def _at_end(self) -> bool:
-        """Say whether the body is read to its end. After a final marker the end is waited for, but not for long."""
-        if self._reason is not None or self._reading:
-            return False
-        if self._at_clean_end:
-            return True
+        """Say whether the body ended with its final marker. If its end has not come yet, it is waited for briefly."""
         if not self._decoder.done:
             return False
         with anyio.move_on_after(_TAIL_LIMIT), suppress(BifrostError):

@@ -565,8 +565,8 @@ def _connect_failure(error: Exception, place: str) -> BifrostError:
         if isinstance(cause, ssl.SSLError) and cause.reason in _OLD_TLS:
             return ConfigError(f"{place} does not speak TLS 1.2 or later ({cause.reason}); check scheme and port")
         if isinstance(cause, OSError) and cause.errno is not None:
-            # The system's own words; asyncio puts others in their place. Names and TLS have numbers of their own.
-            is_system = not isinstance(cause, ssl.SSLError | socket.gaierror)
+            # The system's own words, for which asyncio puts others. Names, TLS and test kits have words of their own.
+            is_system = type(cause).__module__ == "builtins"
             return ConnectError(
                 f"no connection to {place}: {os.strerror(cause.errno) if is_system else cause.strerror}"
             )

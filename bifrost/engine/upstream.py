@@ -49,8 +49,14 @@ class Upstream:
         self.config = config
         self.name = row.name
         self.now = host.now
+        given = config.base_url or row.base_url
+        if not given:
+            variable = f"set {row.base_url_variable}, or " if row.base_url_variable else ""
+            raise ConfigError(
+                f"{row.name} has no address of its own; {variable}give ProviderConfig(base_url=...)", provider=row.name
+            )
         address = check_base_url(
-            config.base_url or row.base_url,
+            given,
             where=f"provider {row.name}",
             allow_insecure_http=config.allow_insecure_http,
         )

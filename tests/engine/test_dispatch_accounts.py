@@ -198,7 +198,9 @@ async def test_settings_of_a_provider_hold(kind: Kind) -> None:
     assert call.http.headers["x-team"] == "blue"
 
 
-@pytest.mark.parametrize("wrong", ["openai", {"openai": "sk-canary"}, 7, Directory, object()], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["openai", {"openai": "sk-canary"}, 7, Directory, object()], ids=lambda wrong: type(wrong).__name__
+)
 def test_what_is_no_account_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="account= takes an object with the methods providers, keys and config") as e:
         Bifrost(wrong)

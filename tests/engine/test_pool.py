@@ -244,6 +244,37 @@ async def test_a_late_abandon_does_not_hit_the_workers_next_job() -> None:
         rig.gate.set()
 
 
+async def test_a_job_that_ends_in_spite_of_its_cancellation_does_not_take_the_next_one_down() -> None:
+    async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
+
+        async def stubborn(job: Job) -> None:
+            with anyio.CancelScope(shield=True):
+                await rig.wait(job)
+
+        scope = anyio.CancelScope()
+
+        async def leave() -> None:
+            with scope:
+                await rig.pool.submit(rig.job("stubborn", stubborn))
+
+        async def wait(job: Job) -> Any:
+            await anyio.lowlevel.checkpoint()
+            return job.subject
+
+        group.start_soon(leave)
+        await until(lambda: rig.running)
+        answers: list[Any] = []
+
+        async def next_one() -> None:
+            answers.append(await rig.pool.submit(rig.job("next", wait)))
+
+        group.start_soon(next_one)
+        await until(lambda: rig.pool.queued == 1)
+        scope.cancel()
+        rig.gate.set()
+        await until(lambda: answers == ["next"])
+
+
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_caller_may_leave_after_any_number_of_turns_of_the_loop(turns: int) -> None:
     async with rig_of(concurrency=1) as rig:
@@ -309,12 +340,23 @@ async def test_a_worker_whose_own_machinery_fails_begins_anew() -> None:
         def finish(self, result: Any = None, error: BaseException | None = None) -> bool:
             raise RuntimeError("broken")
 
-    async with rig_of(concurrency=1) as rig:
-        with anyio.move_on_after(0.02):
-            await rig.pool.submit(Broken(rig.at_once, "broken", done=rig.host.event()))
-        assert await rig.pool.submit(rig.job("next", rig.at_once)) == "next"
-        assert rig.pool.worker_restarts == 1
+    async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
+        scope = anyio.CancelScope()
+
+        async def call_in_vain() -> None:
+            with scope:
+                await rig.pool.submit(Broken(rig.at_once, "broken", done=rig.host.event()))
+
+        group.start_soon(call_in_vain)
+        await until(lambda: rig.pool.worker_restarts == 1)
+        group.start_soon(rig.submit, "next")
+        await until(lambda: rig.running)
+        scope.cancel()
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert rig.running == ["next"], "the worker's next job was cancelled in the place of its last"
         assert rig.pool.workers == 1
+        rig.gate.set()
         rig.pool.worker_restarts = 0
 
 
@@ -342,6 +384,27 @@ async def test_workers_in_use_are_kept_while_others_go() -> None:
         await until(lambda: rig.pool.workers == 1)
         assert rig.running == ["stays"]
         rig.gate.set()
+
+
+async def test_only_workers_that_were_not_needed_for_a_while_are_let_go() -> None:
+    async with rig_of(concurrency=3) as rig:
+
+        async def together(count: int) -> None:
+            gate = rig.gate = anyio.Event()
+            async with anyio.create_task_group() as group:
+                for number in range(count):
+                    group.start_soon(rig.submit, number)
+                await until(lambda: len(rig.running) == count)
+                gate.set()
+            await until(lambda: rig.pool.in_flight == 0)
+
+        await together(3)
+        rig.pool._retire_workers()
+        await together(2)
+        rig.pool._retire_workers()
+        await until(lambda: rig.pool.workers == 2)
+        rig.pool._retire_workers()
+        await until(lambda: rig.pool.workers == 0)
 
 
 async def test_a_job_that_comes_as_its_worker_is_let_go_is_done_all_the_same() -> None:
@@ -410,6 +473,21 @@ async def test_a_drain_answers_whoever_waits_and_lets_the_running_finish() -> No
             rig.gate.set()
         assert sorted(answers) == ["runs", "streams"]
         assert len(set(map(id, errors))) == 4, "callers share an error, and what each call adds to it"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_drain_answers_whoever_waits_for_a_place_though_none_is_freed(is_stream: bool) -> None:
+    config = {"concurrency": 2 if is_stream else 1, "queue": 0, "stream_share": 0.5}
+    async with rig_of(**config) as rig, anyio.create_task_group() as group:
+        errors: list[BaseException] = []
+        group.start_soon(lambda: rig.submit("runs", is_stream=is_stream))
+        await until(lambda: rig.running)
+        group.start_soon(lambda: _refused(rig, errors, is_stream=is_stream))
+        await until(lambda: rig.pool._streams.waiting + rig.pool._system.waiting == 1)
+        rig.pool.refuse_queued(ShuttingDownError("closing"))
+        await until(lambda: len(errors) == 1)
+        assert rig.running == ["runs"]
+        rig.gate.set()
 
 
 async def test_the_end_of_the_host_answers_everybody() -> None:

@@ -193,6 +193,17 @@ async def test_an_early_close_is_never_mistaken_for_the_end(mock: MockTransport,
         await stream.__anext__()
 
 
+async def test_an_answer_that_its_worker_let_go_of_cannot_be_read_any_more(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"])
+    client = make()
+    async with stream_of(client) as stream:
+        source = stream._source
+    assert source is not None
+    await until(lambda: is_quiet(client))
+    with pytest.raises(UsageError):
+        await source.next()
+
+
 async def test_a_reader_whose_stream_is_closed_by_another_task_does_not_see_an_end(
     mock: MockTransport, make: Any
 ) -> None:

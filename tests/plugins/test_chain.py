@@ -206,7 +206,9 @@ async def test_what_came_is_kept_when_a_guard_fails_on_the_way_back(kind: Kind, 
 
 @pytest.mark.parametrize("hook", BY_HOOK)
 @pytest.mark.parametrize(
-    "result", [7, "text", {"a": 1}, [1, 2], object(), ValueError("returned"), ChatRequest], ids=repr
+    "result",
+    [7, "text", {"a": 1}, [1, 2], object(), ValueError("returned"), ChatRequest],
+    ids=lambda value: type(value).__name__,
 )
 async def test_a_result_of_the_wrong_type_is_a_failure(kind: Kind, hook: str, result: Any) -> None:
     log: list[str] = []
