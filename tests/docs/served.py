@@ -1,0 +1,74 @@
+"""A provider on the loopback for the code of the pages, and the way there for clients that are told no address."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bifrost.account import StaticAccount
+from bifrost.config import ProviderConfig
+from bifrost.engine.transport import Origin, as_transport
+from bifrost.errors import BifrostError
+from bifrost.sync import SyncBifrost
+from bifrost.testing import fake_key
+
+if TYPE_CHECKING:
+    from bifrost.engine.transport import Connection
+    from bifrost.testing import LoopbackProvider
+    from bifrost.testing.calls import MockCall
+
+
+class Detour:
+    """A transport that leads to the loopback, whatever address is wanted."""
+
+    def __init__(self, server: LoopbackProvider) -> None:
+        self._origin = Origin.of(server.base_url)
+        self._inner = as_transport(None)
+
+    def open(self, _origin: Origin) -> Connection:
+        return self._inner.open(self._origin)
+
+
+def asked(call: MockCall) -> dict[str, Any]:
+    """Give what a request asks, without the fields that SDKs write and leave empty."""
+    body = {name: value for name, value in (call.json or {}).items() if name != "stream_options"}
+    return {
+        "path": call.http.path,
+        "key": call.key,
+        "team": call.http.headers.get("x-team"),
+        "body": without_empty(body),
+    }
+
+
+def without_empty(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: without_empty(inner) for name, inner in value.items() if inner not in (None, [])}
+        case list():
+            return [without_empty(inner) for inner in value]
+        case _:
+            return value
+
+
+def failing(row: list[str], server: LoopbackProvider, *, times: int) -> tuple[str, float]:
+    """Script the failure that a row of an error table is about; give the address to ask, and for how long."""
+    match row[0].split():
+        case ["no", "connection"]:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                return f"http://127.0.0.1:{listener.getsockname()[1]}/v1", 5.0
+        case ["no", "answer", *_]:
+            server.hang().times(times)
+            return f"{server.base_url}/v1", 0.2
+        case [status, *code]:
+            server.fail(int(status), code=code[0].strip("`") if code else None).times(times)
+    return f"{server.base_url}/v1", 5.0
+
+
+def our_failure(address: str, timeout: float) -> BifrostError:
+    """Ask an address and give the error."""
+    account = StaticAccount(keys={"openai": fake_key("openai")}, configs={"openai": ProviderConfig(base_url=address)})
+    with SyncBifrost(account, timeout=timeout, max_retries=0) as client, pytest.raises(BifrostError) as caught:
+        client.chat("openai/gpt-4o-mini", "Hello")
+    return caught.value

@@ -1,0 +1,240 @@
+"""What users write, and what must not pass a type check. Checked by pyright and mypy in strict mode, never run.
+
+A line with two ignores is wrong on purpose: both checkers have to find its error, or they complain of the comment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import bifrost
+from bifrost import (
+    DROP,
+    AssistantMessage,
+    Attempt,
+    Bifrost,
+    BifrostError,
+    CallContext,
+    CallTimeoutError,
+    ChatRequest,
+    ChatResponse,
+    Chunk,
+    ChunkStream,
+    DefaultOptions,
+    EmbeddingResponse,
+    EnvAccount,
+    Key,
+    Message,
+    ModelsResponse,
+    Plugin,
+    ProviderConfig,
+    RateLimitError,
+    Reasoning,
+    ResponseFormat,
+    RetryConfig,
+    StaticAccount,
+    StreamInterruptedError,
+    Timeouts,
+    Tool,
+    ToolCall,
+    Usage,
+)
+
+
+async def a_chat(client: Bifrost) -> None:
+    reply = await client.chat("openai/gpt-4o-mini", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"])
+    assert_type(reply, ChatResponse)
+    assert_type(reply.text, str)
+    assert_type(reply.message, AssistantMessage)
+    assert_type(reply.tool_calls, list[ToolCall])
+    assert_type(reply.usage, Usage | None)
+    assert_type(reply.attempts, list[Attempt])
+    assert_type(reply.choices[0].message.content, str | None)
+    if reply.usage is not None:
+        assert_type(reply.usage.prompt_tokens, int)
+
+
+async def in_openais_words(client: Bifrost) -> None:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
+    reply = await client.chat(
+        model="openai/gpt-4o-mini",
+        messages=messages,
+        temperature=0.5,
+        max_completion_tokens=100,
+        stop="END",
+        tools=[{"type": "function", "function": {"name": "f"}}],
+        tool_choice={"type": "function", "function": {"name": "f"}},
+        response_format={"type": "json_object"},
+        reasoning_effort="low",
+        web_search_options={"search_context_size": "low"},
+        extra={"openai": {"x": 1}},
+    )
+    await client.chat("openai/gpt-4o-mini", [*messages, reply.message, {"role": "user", "content": "go on"}])
+
+
+async def in_our_words(client: Bifrost) -> None:
+    await client.chat(
+        "openai/gpt-4o-mini",
+        [Message(role="user", content="hi"), AssistantMessage(), {"role": "user", "content": "hi"}],
+        system="Be kind.",
+        tools=[Tool(name="f", parameters={"type": "object"})],
+        tool_choice="required",
+        response_format=ResponseFormat(type="json_object"),
+        reasoning=Reasoning(effort="low"),
+        timeout=30,
+        max_retries=0,
+        extra_headers={"X-Team": "blue"},
+        key="main",
+        temperature=None,
+    )
+
+
+async def a_stream(client: Bifrost) -> None:
+    async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story", temperature=1.0) as stream:
+        assert_type(stream, ChunkStream)
+        async for text in stream.text_stream:
+            assert_type(text, str)
+        async for chunk in stream:
+            assert_type(chunk, Chunk)
+        assert_type(await stream.final(), ChatResponse)
+        assert_type(stream.partial, ChatResponse)
+
+
+async def other_operations(client: Bifrost) -> None:
+    vectors = await client.embed("openai/text-embedding-3-small", ["a", "b"], dimensions=256)
+    assert_type(vectors, EmbeddingResponse)
+    assert_type(vectors.vectors, list[list[float]])
+    await client.embed("openai/text-embedding-3-small", "a")
+    await client.embed("openai/text-embedding-3-small", [[1, 2, 3]])
+    assert_type(await client.list_models("openai", limit=10), ModelsResponse)
+
+
+async def errors(client: Bifrost) -> float | None:
+    try:
+        await client.chat("openai/gpt-4o-mini", "hi")
+    except RateLimitError as error:
+        return error.retry_after
+    except CallTimeoutError as error:
+        return 0.0 if error.phase == "queue" else None
+    except StreamInterruptedError as error:
+        assert_type(error.received_events, int)
+    except BifrostError as error:
+        for attempt in error.attempts:
+            assert_type(attempt, Attempt)
+        for other in error.errors:
+            assert_type(other, BifrostError)
+    return None
+
+
+def clients() -> None:
+    Bifrost()
+    Bifrost(EnvAccount())
+    client = Bifrost(
+        StaticAccount(
+            keys={"openai": "sk-...", "anthropic": [Key(name="main", value="sk-...", weight=0.5, models=["claude-*"])]},
+            configs={"openai": ProviderConfig(timeouts=Timeouts(connect=2), retry=RetryConfig(max_retries=1))},
+        ),
+        models={"fast": ["openai/gpt-4o-mini", ("anthropic/claude-haiku-4-5", 0.3)]},
+        plugins=[DefaultOptions(temperature=0.2, stop="END", response_format={"type": "json_object"})],
+        timeout=60,
+    )
+    assert_type(client.with_options(timeout=5, fallbacks=["openai/gpt-4o"]), Bifrost)
+    assert_type(client.plugins, tuple[Plugin, ...])
+
+
+class OfMyOwn:
+    """An account whose methods wait."""
+
+    async def providers(self) -> list[str]:
+        return ["openai"]
+
+    async def keys(self, provider: str, call: CallContext | None) -> list[Key]:
+        return [Key(name="mine", value="sk-...")]
+
+    async def config(self, provider: str) -> ProviderConfig:
+        return ProviderConfig()
+
+
+class HalfOfIt:
+    """An account that has no keys."""
+
+    def providers(self) -> list[str]:
+        return ["openai"]
+
+
+def accounts() -> None:
+    Bifrost(OfMyOwn())
+    Bifrost(account=HalfOfIt())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class Rules(Plugin):
+    """A plugin with hooks of all kinds: plain and async, that look and that change."""
+
+    name = "rules"
+    timeout = 1.0
+    on_error = "fail"
+
+    def before_call(self, call: CallContext, request: Any) -> None:
+        call.fallbacks = ("anthropic/claude-haiku-4-5",)
+        call.tenant = "blue"
+
+    async def before(self, call: CallContext, request: Any) -> ChatRequest | ChatResponse | None:
+        return request if isinstance(request, ChatRequest) else None
+
+    def after(self, call: CallContext, outcome: Any) -> None:
+        for attempt in call.trail:
+            assert_type(attempt, Attempt)
+
+    def on_chunk(self, call: CallContext, chunk: Chunk) -> Any:
+        return chunk if chunk.text else DROP
+
+
+async def plugins_at_run_time(client: Bifrost) -> None:
+    await client.add_plugin(Rules(), before="default_options")
+    await client.reorder_plugins(["default_options", "rules"])
+    await client.remove_plugin("rules")
+
+
+# --- what must not pass
+
+
+async def wrong_option_names(client: Bifrost) -> None:
+    await client.chat("openai/gpt-4o", "hi", temprature=0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.chat("openai/gpt-4o", "hi", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.stream_chat("openai/gpt-4o", "hi", max_token=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.embed("openai/x", "hi", dimension=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.list_models("openai", page=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.with_options(temperature=0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Bifrost(time_out=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    DefaultOptions(temprature=0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def wrong_values(client: Bifrost) -> None:
+    await client.chat("openai/gpt-4o", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", temperature="hot")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", verbosity="loud")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", extra_headers=["x"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.chat(7, "hi")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Bifrost(plugins=[Rules])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    Bifrost("openai")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def what_a_stream_is_not(client: Bifrost) -> None:
+    await client.stream_chat("openai/gpt-4o", "hi")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    for _ in client.stream_chat("openai/gpt-4o", "hi"):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass
+
+
+def positional(client: Bifrost) -> None:
+    client.stream_chat("openai/gpt-4o", "hi", "a system prompt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+async def a_reply_is_frozen(client: Bifrost) -> None:
+    reply = await client.chat("openai/gpt-4o", "hi")
+    reply.id = "mine"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    _ = reply.txt  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+def what_is_not_public() -> None:
+    _ = bifrost.Dispatcher  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
