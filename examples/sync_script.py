@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from bifrost.sync import SyncBifrost
+from bifrost import SyncBifrost
 from bifrost.testing import MockTransport
 
 RIVERS = ["Glomma", "Vistula", "Ebro"]

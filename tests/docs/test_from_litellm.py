@@ -1,4 +1,4 @@
-"""The tables in `from-litellm.md`: our side runs, and says what LiteLLM's side said when it was tried by hand.
+"""The tables in `from-litellm.md`: our side runs, and says what LiteLLM's says (1.106).
 
 LiteLLM is too heavy to be installed for the tests; its side is compiled only.
 """
