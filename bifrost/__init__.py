@@ -13,7 +13,7 @@ from bifrost.config import (
     Timeouts,
 )
 from bifrost.context import CallContext
-from bifrost.engine.stream import ChunkStream
+from bifrost.engine.stream import ChunkStream, ParsedStream
 from bifrost.errors import (
     AgentInterruptedError,
     AuthenticationError,
@@ -85,6 +85,8 @@ from bifrost.schema.content import (
 from bifrost.schema.embeddings import EmbeddingRequest, EmbeddingResponse
 from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.models import ModelInfo, ModelsResponse
+from bifrost.schema.output_type import OutputType
+from bifrost.schema.structured import ParsedResponse
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
 from bifrost.schema.usage import Usage
 from bifrost.sync import SyncBifrost
@@ -142,8 +144,11 @@ __all__ = [
     "ModelsResponse",
     "NotFoundError",
     "OpaquePart",
+    "OutputType",
     "OutputValidationError",
     "OverloadedError",
+    "ParsedResponse",
+    "ParsedStream",
     "PermissionDeniedError",
     "Plugin",
     "PluginError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from bifrost.account import Account, EnvAccount
 from bifrost.config import CallOptions, check_headers
@@ -14,22 +14,27 @@ from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.routing.plan import ModelGroups
 from bifrost.schema.models import ModelsRequest
-from bifrost.schema.options import ChatOptions, chat_request, embedding_request
+from bifrost.schema.options import ChatArguments, ChatOptions, chat_request, embedding_request
+from bifrost.schema.output_type import OutputType, OutputTypes
+from bifrost.schema.structured import lower
 from bifrost.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.stream import ChunkStream, ParsedStream
     from bifrost.plugins.base import Plugin
     from bifrost.routing.plan import GroupEntry
-    from bifrost.schema.chat import ChatResponse
+    from bifrost.schema.chat import ChatRequest, ChatResponse
     from bifrost.schema.embeddings import EmbeddingResponse
     from bifrost.schema.models import ModelsResponse
     from bifrost.schema.openai_form import AnyPrompt
+    from bifrost.schema.structured import ParsedResponse
 
 __version__ = "0.1.0"
+
+T = TypeVar("T")
 
 
 def default_account() -> Account:
@@ -94,6 +99,7 @@ class Bifrost:
             clock=clock or Clock(),
             user_agent=f"bifrost-llm/{__version__}",
         )
+        self._outputs = OutputTypes()
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
@@ -111,11 +117,37 @@ class Bifrost:
 
     # --- operations
 
+    @overload
+    async def chat(
+        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
+    ) -> ChatResponse: ...
+    @overload
     async def chat(
         self,
         model: str,
         messages: AnyPrompt,
         *,
+        output: type[T] | OutputType[T],
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> ParsedResponse[T]: ...
+    @overload
+    async def chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> ParsedResponse[Any]: ...
+    async def chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any = None,
+        max_reasks: int = 0,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -129,6 +161,9 @@ class Bifrost:
         Args:
             model: `provider/model`, or a bare name: one of the client's `models`, or one that a key lists.
             messages: Text, one message, or a list; a message is a `Message` or an OpenAI-form dict.
+            output: The type that the answer must have, found in its `parsed`: a msgspec Struct, attrs class, dataclass,
+                TypedDict, pydantic model, or builtins of these.
+            max_reasks: How often a model whose answer does not fit `output` is told so and asked again.
             system: A shortcut for a system message in front.
             timeout: The most this call may take, in seconds.
             max_retries: Further attempts per provider after the first.
@@ -137,18 +172,44 @@ class Bifrost:
             key: Use the key of this name or id only.
             **options: See `ChatOptions`.
 
-        Raises `BifrostError`: see the tree in `bifrost.errors`. `attempts` on it tells what was tried.
+        Raises `BifrostError`: see the tree in `bifrost.errors`. `attempts` on it tells what was tried. An answer that
+        does not fit `output` raises `OutputValidationError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
         request = chat_request(_model(model), messages, system=system, options=options)
-        response: ChatResponse = await self._engine.run("chat", request, call)
+        wanted, request = self._wanted(output, request)
+        _check_reasks(max_reasks, wanted)
+        response: ChatResponse = await self._engine.run("chat", request, call, output=wanted, max_reasks=max_reasks)
         return response
 
+    @overload
+    def stream_chat(
+        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
+    ) -> ChunkStream: ...
+    @overload
     def stream_chat(
         self,
         model: str,
         messages: AnyPrompt,
         *,
+        output: type[T] | OutputType[T],
+        **options: Unpack[ChatArguments],
+    ) -> ParsedStream[T]: ...
+    @overload
+    def stream_chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any,
+        **options: Unpack[ChatArguments],
+    ) -> ParsedStream[Any]: ...
+    def stream_chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any = None,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -157,18 +218,20 @@ class Bifrost:
         key: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChunkStream:
-        """Ask a model and take its answer as it comes. The arguments are those of `chat`.
+        """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_reasks`.
 
             async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
                 async for text in stream.text_stream:
                     print(text, end="")
                 reply = await stream.final()
 
+        With `output=` the stream has a `partial_stream` as well, and the final answer `parsed`.
         Raises `BifrostError` on entering the block; `StreamInterruptedError` while reading.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
         request = chat_request(_model(model), messages, system=system, options=options)
-        return self._engine.stream("chat", request, call)
+        wanted, request = self._wanted(output, request)
+        return self._engine.stream("chat", request, call, output=wanted)
 
     async def embed(
         self,
@@ -236,6 +299,7 @@ class Bifrost:
         copy = object.__new__(type(self))
         copy._options = self._call(timeout, max_retries, fallbacks, extra_headers, key)
         copy._engine = self._engine
+        copy._outputs = self._outputs
         return copy
 
     @property
@@ -284,6 +348,15 @@ class Bifrost:
         return f"Bifrost({self._engine.account!r}, {self._engine.state})"
 
     # --- inside
+
+    def _wanted(self, output: Any, request: ChatRequest) -> tuple[OutputType[Any] | None, ChatRequest]:
+        """Give the type that is wanted, and a request that says so: plugins see it, and caches tell types apart."""
+        if output is None:
+            return None, request
+        if request.response_format is not None:
+            raise InvalidRequestError("give output= or response_format, not both: output= makes the response format")
+        wanted = self._outputs.of(output)
+        return wanted, lower(request, wanted, "native")
 
     def _call(
         self,
@@ -341,3 +414,10 @@ def _account(account: Any) -> Account:
                 f"not {account.__name__ if isinstance(account, type) else type(account).__name__}"
             )
     return cast("Account", account)
+
+
+def _check_reasks(max_reasks: int, output: OutputType[Any] | None) -> None:
+    if max_reasks < 0:
+        raise InvalidRequestError(f"max_reasks is a number of answers, 0 or more, not {max_reasks}")
+    if max_reasks and output is None:
+        raise InvalidRequestError("max_reasks needs a type that an answer can fail to fit: give output= as well")

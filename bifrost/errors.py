@@ -264,6 +264,8 @@ class OutputValidationError(ProviderError):
     text, `response` the whole answer (a `ChatResponse`), whose usage counts every answer that was asked for.
     """
 
+    fault = "unfit"
+
     def __init__(self, message: str, *, output: str = "", response: Any = None, **evidence: Any) -> None:
         super().__init__(message, **evidence)
         self.output = output

@@ -14,10 +14,11 @@ import weakref
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from bifrost.client import Bifrost
 from bifrost.engine.core import DRAIN
+from bifrost.engine.stream import ParsedStream, PartialOutput
 from bifrost.errors import (
     BifrostError,
     ClientClosedError,
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from bifrost.schema.embeddings import EmbeddingResponse
     from bifrost.schema.models import ModelsResponse
     from bifrost.schema.openai_form import AnyPrompt
-    from bifrost.schema.options import ChatOptions
+    from bifrost.schema.options import ChatArguments, ChatOptions
+    from bifrost.schema.output_type import OutputType
+    from bifrost.schema.structured import ParsedResponse
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,11 +108,37 @@ class SyncBifrost:
 
     # --- operations
 
+    @overload
+    def chat(
+        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
+    ) -> ChatResponse: ...
+    @overload
     def chat(
         self,
         model: str,
         messages: AnyPrompt,
         *,
+        output: type[T] | OutputType[T],
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> ParsedResponse[T]: ...
+    @overload
+    def chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> ParsedResponse[Any]: ...
+    def chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any = None,
+        max_reasks: int = 0,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -119,10 +148,13 @@ class SyncBifrost:
         **options: Unpack[ChatOptions],
     ) -> ChatResponse:
         """Ask a model and wait for its whole answer. As `Bifrost.chat`."""
+        chat: Callable[..., Coroutine[Any, Any, ChatResponse]] = self._client.chat
         return self._portal.run(
-            self._client.chat,
+            chat,
             model,
             messages,
+            output=output,
+            max_reasks=max_reasks,
             system=system,
             timeout=timeout,
             max_retries=max_retries,
@@ -132,11 +164,34 @@ class SyncBifrost:
             **options,
         )
 
+    @overload
+    def stream_chat(
+        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
+    ) -> SyncChunkStream: ...
+    @overload
     def stream_chat(
         self,
         model: str,
         messages: AnyPrompt,
         *,
+        output: type[T] | OutputType[T],
+        **options: Unpack[ChatArguments],
+    ) -> SyncParsedStream[T]: ...
+    @overload
+    def stream_chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any,
+        **options: Unpack[ChatArguments],
+    ) -> SyncParsedStream[Any]: ...
+    def stream_chat(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any = None,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -152,9 +207,10 @@ class SyncBifrost:
                 print(text, end="")
             reply = stream.final()
         """
-        stream = self._client.stream_chat(
+        stream: ChunkStream = self._client.stream_chat(
             model,
             messages,
+            output=output,
             system=system,
             timeout=timeout,
             max_retries=max_retries,
@@ -163,6 +219,8 @@ class SyncBifrost:
             key=key,
             **options,
         )
+        if isinstance(stream, ParsedStream):
+            return SyncParsedStream(cast("Any", stream), self._portal)
         return SyncChunkStream(stream, self._portal)
 
     def embed(
@@ -369,6 +427,42 @@ class SyncChunkStream:
             # Fetched on the same way: the client may be closed by the time that somebody asks for it.
             self._final = await self._stream.final()
             return None
+
+
+class SyncParsedStream(SyncChunkStream, Generic[T]):
+    """A streamed answer that was asked for with `output=Type`. As `ParsedStream`, without `await`."""
+
+    def __init__(self, stream: ParsedStream[T], portal: _Portal) -> None:
+        super().__init__(stream, portal)
+        self._output = stream.output
+
+    @property
+    def partial_stream(self) -> SyncPartialStream:
+        """The answer's JSON as far as it has come, each time that there is more. As `ParsedStream.partial_stream`."""
+        return SyncPartialStream(self, self._output)
+
+    def final(self) -> ParsedResponse[T]:
+        """Read what is left and give the whole answer, with `parsed`. Raises `OutputValidationError`."""
+        return cast("ParsedResponse[T]", super().final())
+
+
+class SyncPartialStream:
+    """The JSON of a stream's answer, as far as it has come."""
+
+    __slots__ = ("_partial", "_stream")
+
+    def __init__(self, stream: SyncChunkStream, output: OutputType[Any]) -> None:
+        self._stream = stream
+        self._partial = PartialOutput(output)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            value = self._partial.feed(next(self._stream).text)
+            if value is not None:
+                return value
 
 
 class SyncTextStream:

@@ -42,6 +42,12 @@ _SAID = {
         "your own provider: local/qwen3",
         "- timeout: expected a number",
     ],
+    "structured": [
+        "to Oslo, urgency high: 148.70 euros",
+        r"unfit 200.*\n.*ok in",
+        r"so far: \['red', 'gre'\]\n",
+        r"whole: \['red', 'green', 'blue'\]",
+    ],
     "plugin": ["Hello! How can I assist you today?", "words so far: 7"],
     "try_it": [
         r"A plain call\n-+\n.*Hello! How can I assist you today\?",

@@ -27,8 +27,8 @@ NAMES = """
 
 SIGNATURES = {
     "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, clock",
-    "chat": "model, messages, *, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
-    "stream_chat": "model, messages, *, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
+    "chat": "model, messages, *, output, max_reasks, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
+    "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
     "extra_headers, key",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",

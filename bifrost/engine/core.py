@@ -13,7 +13,7 @@ from bifrost.context import CallContext
 from bifrost.engine.clock import Clock
 from bifrost.engine.dispatch import Call, Dispatcher
 from bifrost.engine.host import Host
-from bifrost.engine.stream import ChunkStream
+from bifrost.engine.stream import ChunkStream, ParsedStream
 from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
 from bifrost.plugins.base import Chain
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Transport
     from bifrost.plugins.base import Plugin
     from bifrost.routing.plan import ModelGroups
+    from bifrost.schema.output_type import OutputType
 
 State: TypeAlias = Literal["new", "running", "draining", "closed"]
 
@@ -80,17 +81,28 @@ class Engine:
 
     # --- calls
 
-    async def run(self, endpoint: Operation, request: Any, options: CallOptions) -> Any:
+    async def run(
+        self,
+        endpoint: Operation,
+        request: Any,
+        options: CallOptions,
+        *,
+        output: OutputType[Any] | None = None,
+        max_reasks: int = 0,
+    ) -> Any:
         """Take a plain call to its answer."""
         running = await self._ready(options.timeout)
         context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
         self._active += 1
         try:
-            return await running.dispatcher.run(Call(context, request, self.chain))
+            call = Call(context, request, self.chain, output=output, max_reasks=max_reasks)
+            return await running.dispatcher.run(call)
         finally:
             self._left()
 
-    def stream(self, endpoint: Operation, request: Any, options: CallOptions) -> ChunkStream:
+    def stream(
+        self, endpoint: Operation, request: Any, options: CallOptions, *, output: OutputType[Any] | None = None
+    ) -> ChunkStream:
         """Give a stream that begins its call when it is entered."""
 
         async def opening(stream: ChunkStream) -> None:
@@ -104,10 +116,12 @@ class Engine:
             )
             self._active += 1
             try:
-                await running.dispatcher.run(Call(context, request, self.chain, stream))
+                await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
             finally:
                 self._left()
 
+        if output is not None:
+            return ParsedStream(opening, on_lost=self._lost, output=output)
         return ChunkStream(opening, on_lost=self._lost)
 
     def _left(self) -> None:

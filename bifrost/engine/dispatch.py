@@ -8,6 +8,7 @@ runs in the caller's task, inside one cancel scope that carries the call's deadl
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -16,16 +17,33 @@ from bifrost.engine.exchange import Exchange
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.engine.stream import ChunkStream, ForeignChunks, ReadyChunks
-from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError, UnsupportedError
+from bifrost.errors import (
+    BifrostError,
+    CallCancelledError,
+    CallTimeoutError,
+    InternalError,
+    OutputValidationError,
+    UnsupportedError,
+)
 from bifrost.plugins.base import Progress
 from bifrost.providers.base import Target
 from bifrost.routing.retry import GiveUp, Retry, attempt_deadline, decide, is_free, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, chunks_of
+from bifrost.schema.structured import (
+    ChunkLift,
+    choose_mode,
+    fitted,
+    is_correctable,
+    lift,
+    lower,
+    merged,
+    reask,
+)
 from bifrost.trail import Attempt, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from bifrost.config import RetryConfig
     from bifrost.context import CallContext
@@ -37,6 +55,8 @@ if TYPE_CHECKING:
     from bifrost.plugins.base import Chain, Outcome
     from bifrost.routing.plan import Candidate
     from bifrost.schema.chunks import Chunk
+    from bifrost.schema.output_type import OutputType
+    from bifrost.schema.structured import StructuredMode
 
 _HOOKS_LIMIT = 5.0
 """How long `after*` hooks may take once the call's own time is over, in seconds."""
@@ -55,6 +75,9 @@ class Call:
         "free",
         "hooks",
         "job",
+        "max_reasks",
+        "mode",
+        "output",
         "request",
         "share",
         "stream",
@@ -62,9 +85,23 @@ class Call:
         "wait",
     )
 
-    def __init__(self, context: CallContext, request: Any, chain: Chain, stream: ChunkStream | None = None) -> None:
+    def __init__(
+        self,
+        context: CallContext,
+        request: Any,
+        chain: Chain,
+        stream: ChunkStream | None = None,
+        *,
+        output: OutputType[Any] | None = None,
+        max_reasks: int = 0,
+    ) -> None:
         self.context = context
         self.request = request
+        self.output = output
+        """The type that the answer must have."""
+        self.max_reasks = max_reasks
+        self.mode: StructuredMode = "prompt"
+        """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
         self.chain = chain
         """The plugins as they were when the call began."""
         self.stream = stream
@@ -103,6 +140,9 @@ class Dispatcher:
     async def run(self, call: Call) -> Any:
         """Take a call to its answer, or for a stream to its first content. Raises the call's `BifrostError`."""
         outcome = await self._in_time(call, self._serve(call))
+        if call.output is not None and call.stream is None and isinstance(outcome, ChatResponse):
+            # One that a hook has put in an error's place was not read yet.
+            outcome = self._complete(call, self._fitted(call, outcome))
         if isinstance(outcome, BifrostError):
             raise outcome
         if call.stream is not None:
@@ -152,6 +192,7 @@ class Dispatcher:
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
         call.error = None
+        call.mode = "prompt"
         request = msgspec.structs.replace(call.request, model=candidate.model)
         try:
             request, outcome = await call.chain.before(context, request, call.hooks)
@@ -160,12 +201,12 @@ class Dispatcher:
                 context.model = request.model
                 candidate = msgspec.structs.replace(candidate, model=request.model)
             if outcome is not None:
-                outcome = await self._answered_by_plugin(call, outcome)
+                outcome = self._fitted(call, await self._answered_by_plugin(call, outcome))
             elif behind:
                 outcome = await self._within_share(call, candidate, request, behind)
             else:
                 call.share = context.deadline
-                outcome = await self._attempts(call, candidate, request, behind)
+                outcome = await self._asked(call)(call, candidate, request, behind)
         except BifrostError as error:
             error.provider, error.model = error.provider or candidate.provider, error.model or candidate.model
             outcome = error
@@ -182,7 +223,7 @@ class Dispatcher:
         now = self._now()
         call.share = attempt_deadline(now, call.context.deadline, behind)
         with self._scope(deadline=call.share) as scope:
-            return await self._attempts(call, candidate, request, behind)
+            return await self._asked(call)(call, candidate, request, behind)
         if scope.cancelled_caught:
             share = f"its share of {call.share - now:g} s of the call's timeout, with {behind} fallbacks left,"
             return self._out_of_time(call, share)
@@ -205,6 +246,45 @@ class Dispatcher:
             return await _collect(source, context)
         stream.attach(source, provider=context.provider, model=context.model)
         return self._begin(call, stream)
+
+    # --- structured output
+
+    def _asked(self, call: Call) -> Callable[[Call, Candidate, Any, int], Coroutine[Any, Any, Outcome]]:
+        return self._attempts if call.output is None else self._attempts_that_fit
+
+    async def _attempts_that_fit(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
+        """Try a candidate until its answer fits the type that is wanted, asking again at most `max_reasks` times.
+
+        A stream is read at its end, and not asked for again: its caller has seen it.
+        """
+        output = cast("OutputType[Any]", call.output)
+        upstream = await self._upstreams.get(candidate.provider)
+        call.mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name)
+        left, before = call.max_reasks, None
+        while True:
+            answer = await self._attempts(call, candidate, lower(request, output, call.mode), behind)
+            if not isinstance(answer, ChatResponse):
+                return answer
+            answer = lift(answer, call.mode)
+            answer = answer if before is None else merged(before, answer)
+            outcome = self._fitted(call, answer)
+            if not isinstance(outcome, OutputValidationError):
+                return outcome
+            trail = call.context.trail
+            trail[-1] = msgspec.structs.replace(trail[-1], fault=outcome.fault, error=shown(outcome.message, 500))
+            if not left or not is_correctable(answer):
+                return outcome
+            left, before, request = left - 1, answer, reask(request, answer, outcome)
+
+    def _fitted(self, call: Call, outcome: Outcome) -> Outcome:
+        """Read a whole answer as the type that is wanted, if one is: give it so, or the error that it does not fit."""
+        output = call.output
+        if output is None or type(outcome) is not ChatResponse:
+            return outcome  # an error, a stream, or read already
+        try:
+            return fitted(outcome, output, call.mode)
+        except OutputValidationError as error:
+            return error
 
     # --- attempts
 
@@ -277,7 +357,8 @@ class Dispatcher:
             answer = await upstream.pool.submit(job)
             if stream is not None:
                 context.phase = "first_token"
-                stream.attach(answer, provider=upstream.name, model=exchange.target.model)
+                grow = ChunkLift() if call.output is not None and call.mode == "tool" else None
+                stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=grow)
                 limits, timeouts = upstream.config.limits, upstream.config.timeouts
                 await stream.commit(first_token=call.submitted + timeouts.first_token, held=limits.preamble)
         except BifrostError as error:
@@ -336,7 +417,11 @@ class Dispatcher:
 
         # The stream must not be held by its own call: it ends when its user drops it.
         call.stream = None
-        stream.begin(on_chunk=call.chain.on_chunk(call.context, call.hooks), settle=settle)
+        stream.begin(
+            on_chunk=call.chain.on_chunk(call.context, call.hooks),
+            settle=settle,
+            read=None if call.output is None else partial(self._fitted, call),
+        )
         return stream
 
     def _stream_of(self, call: Call, response: ChatResponse) -> Outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
 
 import anyio
 
@@ -27,6 +27,7 @@ from bifrost.errors import (
 from bifrost.providers.base import ReportedError
 from bifrost.schema.chunks import ChatAccumulator, Chunk
 from bifrost.wire.body import Inflater
+from bifrost.wire.partial_json import PartialJson
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from bifrost.engine.exchange import Exchange
     from bifrost.engine.transport import Reader
     from bifrost.schema.chat import ChatResponse
+    from bifrost.schema.output_type import OutputType
+    from bifrost.schema.structured import ParsedResponse
+
+T = TypeVar("T")
 
 _HOOKS_LIMIT = 5.0
 """How long the hooks at the end of a stream may take when its reader is leaving, in seconds."""
@@ -342,7 +347,9 @@ class ChunkStream:
         self._on_lost = on_lost
         self._source: Source | None = None
         self._buffer: deque[Chunk] = deque()
+        self._lift: Callable[[Chunk], Chunk] | None = None
         self._pass: Callable[[Chunk], Chunk | None] | None = None
+        self._read: Callable[[ChatResponse], Any] | None = None
         self._settle: Callable[[Any], Awaitable[Any]] | None = None
         self._accumulator = ChatAccumulator()
         self._received = 0
@@ -354,9 +361,15 @@ class ChunkStream:
 
     # --- opening (used by dispatch)
 
-    def attach(self, source: Source, *, provider: str, model: str) -> None:
-        """Take a new source; what an earlier one gave is forgotten. Only before the stream is committed."""
+    def attach(
+        self, source: Source, *, provider: str, model: str, lift: Callable[[Chunk], Chunk] | None = None
+    ) -> None:
+        """Take a new source; what an earlier one gave is forgotten. Only before the stream is committed.
+
+        `lift` makes its chunks plain (`schema.structured.ChunkLift`).
+        """
         self._source = source
+        self._lift = lift
         self._buffer.clear()
         self._accumulator = ChatAccumulator(provider=provider, model=model)
         self._received = 0
@@ -380,10 +393,18 @@ class ChunkStream:
             raise CallTimeoutError("no token came within first_token", phase="first_token")
 
     def begin(
-        self, *, on_chunk: Callable[[Chunk], Chunk | None] | None, settle: Callable[[Any], Awaitable[Any]]
+        self,
+        *,
+        on_chunk: Callable[[Chunk], Chunk | None] | None,
+        settle: Callable[[Any], Awaitable[Any]],
+        read: Callable[[ChatResponse], Any] | None = None,
     ) -> None:
-        """Make the stream ready for its caller. `settle` gets its outcome once: the response, or the error."""
+        """Make the stream ready for its caller. `settle` gets its outcome once: the response, or the error.
+
+        `read` gives what a whole answer is as the type that is wanted: a response, or the error that it does not fit.
+        """
         self._committed = True
+        self._read = read
         self._pass = on_chunk
         self._settle = settle
 
@@ -458,7 +479,8 @@ class ChunkStream:
     # --- inside
 
     async def _pull(self) -> Sequence[Chunk] | None:
-        return None if self._source is None else await self._source.next()
+        chunks = None if self._source is None else await self._source.next()
+        return chunks if chunks is None or self._lift is None else [self._lift(chunk) for chunk in chunks]
 
     async def _advance(self) -> None:
         if self._settle is None:
@@ -520,6 +542,8 @@ class ChunkStream:
         if outcome is None:
             warnings = [] if self._source is None else list(self._source.warnings)
             outcome = self._accumulator.response(warnings=warnings)
+            if self._read is not None:
+                outcome = self._read(outcome)
         source, settle, self._settle = self._source, self._settle, None
         if source is not None:
             source.release()
@@ -566,3 +590,81 @@ class TextStream:
             text = (await self._stream.__anext__()).text
             if text:
                 return text
+
+
+class ParsedStream(ChunkStream, Generic[T]):
+    """A streamed answer that was asked for with `output=Type`: a `ChunkStream` that knows what is coming.
+
+        async with client.stream_chat("openai/gpt-4o-mini", "Plan my week", output=Plan) as stream:
+            async for plan in stream.partial_stream:
+                print(plan.get("days", []))
+            plan = (await stream.final()).parsed
+
+    If the whole answer does not fit, reading on from its end raises `OutputValidationError`. It is not asked for again:
+    its reader has seen it.
+    """
+
+    def __init__(
+        self,
+        opening: Callable[[ChunkStream], Awaitable[None]],
+        *,
+        on_lost: Callable[[Source, Any, Any], None],
+        output: OutputType[T],
+    ) -> None:
+        super().__init__(opening, on_lost=on_lost)
+        self._output = output
+
+    @property
+    def partial_stream(self) -> PartialStream:
+        """The answer's JSON as far as it has come, each time that there is more: dicts, lists, text, numbers.
+
+        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged.
+        """
+        return PartialStream(self, self._output)
+
+    @property
+    def output(self) -> OutputType[T]:
+        """The type that was asked for."""
+        return self._output
+
+    async def final(self) -> ParsedResponse[T]:
+        """Read what is left and give the whole answer, with `parsed`. Raises `OutputValidationError`."""
+        return cast("ParsedResponse[T]", await super().final())
+
+
+class PartialStream:
+    """The JSON of a stream's answer, as far as it has come."""
+
+    __slots__ = ("_partial", "_stream")
+
+    def __init__(self, stream: ChunkStream, output: OutputType[Any]) -> None:
+        self._stream = stream
+        self._partial = PartialOutput(output)
+
+    def __aiter__(self) -> PartialStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            value = self._partial.feed((await self._stream.__anext__()).text)
+            if value is not None:
+                return value
+
+
+class PartialOutput:
+    """Makes partial values of a type's JSON as it comes."""
+
+    __slots__ = ("_begun", "_output", "_reader")
+
+    def __init__(self, output: OutputType[Any]) -> None:
+        self._output = output
+        self._reader = PartialJson()
+        self._begun = False
+
+    def feed(self, text: str) -> Any:
+        """Take a piece of text. Gives the value as far as it has come, `None` if there is nothing new."""
+        if not self._begun:
+            # A model that was asked in words may say some before it begins.
+            text = text[text.find("{") :] if "{" in text else ""
+            self._begun = bool(text)
+        return self._output.unwrap(self._reader.value) if self._reader.feed(text) else None

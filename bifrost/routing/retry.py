@@ -60,6 +60,7 @@ RULES: Mapping[str, Rule] = {
     "gone": Rule(fallback=True),
     "caller": Rule(breaker="success"),
     "malformed": Rule(same_key=True, fallback=True, once=True, breaker="failure", cost=5),
+    "unfit": Rule(fallback=True, breaker="success"),
     "limit": Rule(fallback=True),
     "interrupted": Rule(),
     "unknown": Rule(fallback=True),

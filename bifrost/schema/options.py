@@ -70,6 +70,17 @@ class ChatOptions(TypedDict, total=False):
     extra: Mapping[str, Mapping[str, Any]] | None
 
 
+class ChatArguments(ChatOptions, total=False):
+    """`ChatOptions`, and how the call is made: what overloads of `chat` have in common."""
+
+    system: str | None
+    timeout: float | None
+    max_retries: int | None
+    fallbacks: Sequence[str] | None
+    extra_headers: Mapping[str, str] | None
+    key: str | None
+
+
 CHAT_OPTIONS: Final = frozenset(ChatOptions.__annotations__)
 
 _OURS: Final[Mapping[str, tuple[str, type[msgspec.Struct]]]] = {

@@ -33,5 +33,7 @@ ANTHROPIC = Provider(
     # https://platform.claude.com/docs/en/api/versioning
     headers={"anthropic-version": "2023-06-01"},
     request_id_headers=("request-id",),
+    # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+    structured=("native_closed", "tool", "prompt"),
     docs="https://platform.claude.com/docs/en/api/messages",
 )

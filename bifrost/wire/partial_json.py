@@ -1,0 +1,268 @@
+"""JSON that is still being written: its value as far as it has come. Nothing here fails, whatever the text is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_State: TypeAlias = Literal["value", "value or ]", "key", "key or }", ":", ", or end", "end", "broken"]
+"""What may come next."""
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_SCALAR = re.compile(r"[-+.eE0-9]+|[a-z]+")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_RUN = re.compile(r'[^"\\]*')
+_CODE = re.compile(r"\\u[0-9a-fA-F]{4}")
+_LOW_HALF = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+
+_WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
+_ESCAPES: Mapping[str, str] = {
+    '"': '"',
+    "\\": "\\",
+    "/": "/",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+}
+
+_LONGEST_INT = 4000
+"""Python reads no whole number of more than 4,300 digits; longer ones become floats."""
+
+_DEEPEST = 128
+"""So many levels are followed: a value costs a copy of each that is open, and models get stuck in `[[[[[`."""
+
+_NOTHING: Final = object()
+
+
+def complete(text: str) -> Any:
+    """Give the value of JSON text that may end anywhere, `None` if nothing of it can be told yet.
+
+        complete('{"name": "Ad')  # {"name": "Ad"}
+        complete('{"name": "Ada", "age": 3')  # {"name": "Ada"}, since 3 may become 36
+
+    What is given is part of what the whole text will give: strings may be shorter, lists and objects may have fewer
+    entries. Numbers and `true`, `false`, `null` appear once they are whole. (A number that is all of the text is given:
+    it is JSON as it stands.) Where the text stops being JSON, or passes 128 levels, what came before is given.
+    """
+    reader = PartialJson()
+    reader.feed(text)
+    return reader.value
+
+
+class PartialJson:
+    """Reads JSON that comes in pieces, each character once. Gives its value at any time, as `complete` does.
+
+    Every `value` stands for itself and stays as it is when more text comes. Parts that are whole are shared between
+    them, so they must not be changed.
+    """
+
+    __slots__ = ("_changed", "_fragments", "_keys", "_open", "_rest", "_root", "_state", "_string")
+
+    def __init__(self) -> None:
+        self._state: _State = "value"
+        self._open: list[dict[str, Any] | list[Any]] = []
+        """The objects and lists that are not closed yet, from the outside in."""
+        self._keys: list[str] = []
+        """The key being filled in each of them; of no meaning for lists."""
+        self._string: Literal["key", "value"] | None = None
+        """What the text that is being read will be."""
+        self._fragments: list[str] = []
+        self._rest = ""
+        """The beginning of a number, word or escape whose end has not come."""
+        self._root: Any = _NOTHING
+        self._changed = False
+
+    @property
+    def done(self) -> bool:
+        """Say whether the value is whole. What follows is not read."""
+        return self._state == "end"
+
+    def feed(self, text: str) -> bool:
+        """Take the next piece of text, and say whether `value` has changed by it."""
+        text = self._rest + text
+        self._rest = ""
+        self._changed = False
+        place = 0
+        while place < len(text) and self._state not in ("end", "broken"):
+            place = self._token(text, place) if self._string is None else self._text(text, place)
+        return self._changed
+
+    @property
+    def value(self) -> Any:
+        """The value as far as it has come, `None` if nothing of it can be told yet."""
+        inner = self._joined() if self._string == "value" else _NOTHING
+        for container, key in zip(reversed(self._open), reversed(self._keys), strict=True):
+            copy = container.copy()
+            if inner is not _NOTHING:
+                _add(copy, key, inner)
+            inner = copy
+        if inner is not _NOTHING:
+            return inner
+        return self._lone_number() if self._root is _NOTHING else self._root
+
+    def _lone_number(self) -> Any:
+        found = _NUMBER.fullmatch(self._rest)
+        return None if found is None or self._open or self._state == "broken" else _number(found[0])
+
+    # --- what comes; each of these gives the place where the next one begins
+
+    def _token(self, text: str, place: int) -> int:
+        place = cast("re.Match[str]", _SPACE.match(text, place)).end()
+        if place == len(text):
+            return place
+        match text[place]:
+            case '"':
+                self._begin_text()
+            case "{" | "[" as bracket if self._wants_value:
+                self._begin({} if bracket == "{" else [])
+            case "}" if self._state in ("key or }", ", or end") and isinstance(self._open[-1], dict):
+                self._end()
+            case "]" if self._state in ("value or ]", ", or end") and isinstance(self._open[-1], list):
+                self._end()
+            case "," if self._state == ", or end":
+                self._state = "key" if isinstance(self._open[-1], dict) else "value"
+            case ":" if self._state == ":":
+                self._state = "value"
+            case _:
+                return self._scalar(text, place)
+        return place + 1
+
+    @property
+    def _wants_value(self) -> bool:
+        return self._state in ("value", "value or ]")
+
+    def _begin_text(self) -> None:
+        self._fragments = []
+        if self._wants_value:
+            self._string = "value"
+            self._changed = True
+        elif self._state in ("key", "key or }"):
+            self._string = "key"
+        else:
+            self._state = "broken"
+
+    def _begin(self, container: dict[str, Any] | list[Any]) -> None:
+        if len(self._open) == _DEEPEST:
+            self._state = "broken"
+            return
+        self._open.append(container)
+        self._keys.append("")
+        self._state = "key or }" if isinstance(container, dict) else "value or ]"
+        self._changed = True
+
+    def _end(self) -> None:
+        self._keys.pop()
+        self._put(self._open.pop())
+
+    def _put(self, value: Any) -> None:
+        if self._open:
+            _add(self._open[-1], self._keys[-1], value)
+            self._state = ", or end"
+        else:
+            self._root = value
+            self._state = "end"
+
+    def _scalar(self, text: str, place: int) -> int:
+        found = _SCALAR.match(text, place)
+        if found is None or not self._wants_value or not _may_begin(found[0]):
+            self._state = "broken"
+            return place
+        token, end = found[0], found.end()
+        if token in _WORDS:
+            self._put(_WORDS[token])
+            self._changed = True
+        elif end == len(text):
+            self._rest = token
+            # Alone it can be a number already.
+            self._changed = self._changed or not self._open
+        elif _NUMBER.fullmatch(token):
+            self._put(_number(token))
+            self._changed = True
+        else:
+            self._state = "broken"
+        return end
+
+    # --- inside a text
+
+    def _text(self, text: str, place: int) -> int:
+        run = cast("re.Match[str]", _RUN.match(text, place))
+        if run[0]:
+            self._take(run[0])
+        place = run.end()
+        if place == len(text):
+            return place
+        if text[place] == '"':
+            self._end_text()
+            return place + 1
+        return self._escape(text, place)
+
+    def _take(self, fragment: str) -> None:
+        self._fragments.append(fragment)
+        self._changed = self._changed or self._string == "value"
+
+    def _end_text(self) -> None:
+        text = self._joined()
+        kind, self._string = self._string, None
+        if kind == "value":
+            self._put(text)
+        else:
+            self._keys[-1] = text
+            self._state = ":"
+
+    def _joined(self) -> str:
+        # What was joined is not joined again: `value` is asked for after every piece.
+        self._fragments = ["".join(self._fragments)]
+        return self._fragments[0]
+
+    def _escape(self, text: str, place: int) -> int:
+        letter = text[place + 1 : place + 2]
+        if letter in _ESCAPES:
+            self._take(_ESCAPES[letter])
+            return place + 2
+        code = _CODE.match(text, place)
+        if code is not None:
+            return self._character(text, code)
+        if len(text) - place < 6 and letter in ("", "u"):
+            self._rest = text[place:]
+        else:
+            self._state = "broken"
+        return len(text)
+
+    def _character(self, text: str, code: re.Match[str]) -> int:
+        number, end = _code(code), code.end()
+        if 0xD800 <= number < 0xDC00:
+            low = _LOW_HALF.match(text, end)
+            if low is not None:
+                number = 0x10000 + ((number - 0xD800) << 10) + _code(low) - 0xDC00
+                end = low.end()
+            elif len(text) - end < 6 and "\\u".startswith(text[end : end + 2]):
+                # The other half may be under way.
+                self._rest = text[code.start() :]
+                return len(text)
+        self._take(chr(number))
+        return end
+
+
+def _add(container: dict[str, Any] | list[Any], key: str, value: Any) -> None:
+    if isinstance(container, dict):
+        container[key] = value
+    else:
+        container.append(value)
+
+
+def _may_begin(token: str) -> bool:
+    return token[0] in "-0123456789" or any(word.startswith(token) for word in _WORDS)
+
+
+def _number(token: str) -> int | float:
+    is_whole = not ("." in token or "e" in token or "E" in token) and len(token) < _LONGEST_INT
+    return int(token) if is_whole else float(token)
+
+
+def _code(found: re.Match[str]) -> int:
+    return int(found[0][2:], 16)

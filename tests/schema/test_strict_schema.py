@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import anthropic
+import openai
+import pydantic
+import pytest
+
+from bifrost.schema.strict_schema import references, strict_schema
+
+
+def properties(**fields: Any) -> dict[str, Any]:
+    """A schema of an object with these required properties."""
+    return {"type": "object", "properties": fields, "required": list(fields)}
+
+
+def written(schema: Any) -> Any:
+    """What becomes of the schema of a property."""
+    return strict_schema(properties(x=schema)).schema["properties"]["x"]
+
+
+def notes(schema: Any) -> list[str]:
+    return strict_schema(properties(x=schema)).notes
+
+
+# --- objects
+
+
+def test_every_object_is_closed() -> None:
+    found = strict_schema(
+        {
+            **properties(
+                a=properties(b={"type": "string"}),
+                c={"type": "array", "items": properties(d={"type": "integer"})},
+                e={"anyOf": [{"$ref": "#/$defs/F"}, {"type": "null"}]},
+            ),
+            "$defs": {"F": properties(g={"type": "number"})},
+        }
+    )
+
+    def closed(**fields: Any) -> dict[str, Any]:
+        return {**properties(**fields), "additionalProperties": False}
+
+    assert found.schema == {
+        **closed(
+            a=closed(b={"type": "string"}),
+            c={"type": "array", "items": closed(d={"type": "integer"})},
+            e={"anyOf": [{"$ref": "#/$defs/F"}, {"type": "null"}]},
+        ),
+        "$defs": {"F": closed(g={"type": "number"})},
+    }
+    assert (found.strict, found.closed, found.optional, found.notes) == (True, True, [], [])
+
+
+def test_the_order_of_keys_is_kept_and_required_follows_it() -> None:
+    found = strict_schema(
+        {
+            "required": ["m", "a", "z"],
+            "properties": {name: {"type": "string"} for name in "zam"},
+            "type": "object",
+            "title": "T",
+        }
+    )
+
+    assert list(found.schema) == ["required", "properties", "type", "title", "additionalProperties"]
+    assert list(found.schema["properties"]) == ["z", "a", "m"]
+    assert found.schema["required"] == ["z", "a", "m"]
+
+
+def test_a_key_that_may_be_left_out_stays_so_and_ends_strictness() -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["b"]}
+    found = strict_schema(
+        {**properties(x={"type": "array", "items": inner}, y={"$ref": "#/$defs/D"}), "$defs": {"D": inner}}
+    )
+
+    assert not found.strict
+    assert found.closed
+    assert found.optional == ["$.x[].a", "D.a"]
+    assert found.notes == []
+    assert found.schema["$defs"]["D"]["required"] == ["b"]
+
+
+def test_an_object_without_properties_is_closed_too() -> None:
+    found = strict_schema({"type": "object", "properties": {}, "required": []})
+
+    assert found.schema == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    assert found.strict
+
+
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({"type": "object"}, True),
+        ({"type": "object", "additionalProperties": True}, True),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, {"type": "integer"}),
+        ({**properties(a={"type": "string"}), "additionalProperties": True}, True),
+    ],
+)
+def test_a_map_with_free_keys_stays_one(given: Any, more: Any) -> None:
+    found = strict_schema(properties(x=given))
+
+    assert found.schema["properties"]["x"] == {**given, "additionalProperties": more}
+    assert (found.strict, found.closed) == (False, False)
+    assert found.notes == ["$.x: it may have any keys"]
+
+
+def test_the_values_of_a_map_are_written_as_well() -> None:
+    assert written({"type": "object", "additionalProperties": {"const": 1}}) == {
+        "type": "object",
+        "additionalProperties": {"type": "integer", "enum": [1]},
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, True, {"description": "as you like"}, {"type": "array"}, {"type": "array", "items": {}}, {"default": None}],
+)
+def test_a_value_of_any_kind_ends_strictness(given: Any) -> None:
+    found = strict_schema(properties(x=given))
+
+    assert (found.strict, found.closed) == (False, False)
+    (note,) = found.notes
+    assert note in ("$.x: it may be anything", "$.x[]: it may be anything")
+
+
+def test_what_contains_itself_is_strict_but_not_closed() -> None:
+    node = properties(children={"type": "array", "items": {"$ref": "#/$defs/Node"}})
+    around = {**properties(a={"$ref": "#/$defs/A"}), "$defs": {"A": properties(b={"$ref": "#/$defs/B"})}}
+    around["$defs"]["B"] = properties(a={"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]})
+
+    for found in (strict_schema({**node, "$defs": {"Node": node}}), strict_schema(around)):
+        assert found.strict
+        assert not found.closed
+
+
+def test_a_definition_that_is_used_twice_does_not_contain_itself() -> None:
+    twice = {**properties(a={"$ref": "#/$defs/A"}, b={"$ref": "#/$defs/A"}), "$defs": {"A": properties()}}
+
+    assert strict_schema(twice).closed
+
+
+# --- keywords
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"type": "integer", "minimum": 0, "maximum": 10}, "(minimum: 0, maximum: 10)"),
+        ({"type": "number", "exclusiveMinimum": 0.5, "multipleOf": 0.1}, "(exclusiveMinimum: 0.5, multipleOf: 0.1)"),
+        ({"type": "string", "minLength": 1, "maxLength": 5}, "(minLength: 1, maxLength: 5)"),
+        ({"type": "string", "pattern": '^"\\d+$'}, '(pattern: "^\\"\\\\d+$")'),
+        ({"type": "string", "format": "decimal"}, '(format: "decimal")'),
+        ({"type": "string", "contentEncoding": "base64"}, '(contentEncoding: "base64")'),
+        (
+            {"type": "array", "items": {"type": "null"}, "minItems": 1, "uniqueItems": True},
+            "(minItems: 1, uniqueItems: true)",
+        ),
+        ({"type": "integer", "maximum": 3, "description": "How many."}, "How many. (maximum: 3)"),
+        ({"type": "integer", "maximum": 3, "description": ""}, "(maximum: 3)"),
+    ],
+)
+def test_a_limit_is_told_in_words(given: dict[str, Any], told: str) -> None:
+    found = strict_schema(properties(x=given))
+    limits = [key for key in given if key not in ("type", "items", "description")]
+
+    assert written(given) == {
+        **{key: value for key, value in given.items() if key in ("type", "items")},
+        "description": told,
+    }
+    assert found.notes == [f"$.x: {key} is told in words only" for key in limits]
+    assert found.strict
+
+
+def test_a_default_is_told_in_words_and_is_no_limit() -> None:
+    assert written({"type": "string", "default": "x"}) == {"type": "string", "description": '(default: "x")'}
+    assert notes({"type": "string", "default": "x"}) == []
+
+
+@pytest.mark.parametrize("name", ["date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
+def test_a_format_that_all_know_is_kept(name: str) -> None:
+    assert written({"type": "string", "format": name}) == {"type": "string", "format": name}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
+        ({"enum": [1, 2]}, {"type": "integer", "enum": [1, 2]}),
+        ({"enum": [1.5]}, {"type": "number", "enum": [1.5]}),
+        ({"enum": [True]}, {"type": "boolean", "enum": [True]}),
+        ({"enum": [None]}, {"type": "null", "enum": [None]}),
+        ({"type": "string", "enum": ["a"]}, {"type": "string", "enum": ["a"]}),
+        ({"const": "a"}, {"type": "string", "enum": ["a"]}),
+        ({"const": "a", "type": "string", "title": "A"}, {"enum": ["a"], "type": "string", "title": "A"}),
+        (
+            {"enum": ["a", 3, None, "b"], "title": "E"},
+            {
+                "title": "E",
+                "anyOf": [
+                    {"type": "string", "enum": ["a", "b"]},
+                    {"type": "integer", "enum": [3]},
+                    {"type": "null", "enum": [None]},
+                ],
+            },
+        ),
+        ({"enum": [["a"]]}, {"enum": [["a"]]}),
+    ],
+)
+def test_an_enumeration_has_a_type(given: Any, expected: Any) -> None:
+    assert written(given) == expected
+    assert strict_schema(properties(x=given)).strict
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"$ref": "#/$defs/A"}, {"$ref": "#/$defs/A"}),
+        ({"$ref": "#/$defs/A", "description": "d"}, {"description": "d", "anyOf": [{"$ref": "#/$defs/A"}]}),
+        ({"$ref": "#/$defs/A", "default": 1}, {"description": "(default: 1)", "anyOf": [{"$ref": "#/$defs/A"}]}),
+        ({"allOf": [{"$ref": "#/$defs/A"}], "title": "T"}, {"anyOf": [{"$ref": "#/$defs/A"}], "title": "T"}),
+        ({"oneOf": [{"type": "null"}], "discriminator": {"propertyName": "k"}}, {"anyOf": [{"type": "null"}]}),
+    ],
+)
+def test_references_and_unions_take_the_form_that_all_know(given: Any, expected: Any) -> None:
+    assert written(given) == expected
+    assert notes(given) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"allOf": [{"type": "string"}, {"const": "a"}]},
+        {"type": "array", "prefixItems": [{"type": "string"}], "items": False},
+    ],
+)
+def test_what_no_strict_mode_knows_but_means_something_ends_strictness(given: Any) -> None:
+    found = strict_schema(properties(x=given))
+
+    assert (found.strict, found.closed) == (False, False)
+    assert found.schema["properties"]["x"].keys() == given.keys()
+    assert found.notes == [f"$.x: {'allOf' if 'allOf' in given else 'prefixItems'} is not enforced"]
+
+
+@pytest.mark.parametrize("keyword", ["not", "if", "patternProperties", "dependentRequired", "x-own"])
+def test_an_unknown_keyword_is_left_out_and_noted(keyword: str) -> None:
+    assert written({"type": "string", keyword: {}}) == {"type": "string"}
+    assert notes({"type": "string", keyword: {}}) == [f"$.x: {keyword} is left out"]
+
+
+@pytest.mark.parametrize("keyword", ["examples", "$comment", "deprecated"])
+def test_a_keyword_that_says_nothing_of_the_form_is_left_out(keyword: str) -> None:
+    assert written({"type": "string", keyword: []}) == {"type": "string"}
+    assert notes({"type": "string", keyword: []}) == []
+
+
+def test_properties_with_the_names_of_keywords_are_properties() -> None:
+    fields = {"$ref": {"type": "string"}, "default": {"type": "integer"}, "minimum": {"type": "null"}}
+
+    assert strict_schema(properties(**fields)).schema["properties"] == fields
+
+
+def test_the_given_schema_is_not_changed() -> None:
+    given = properties(x={"type": "integer", "minimum": 1}, y={"$ref": "#/$defs/A", "default": 2})
+    before = repr(given)
+    strict_schema(given)
+
+    assert repr(given) == before
+
+
+def test_references_are_found_wherever_they_stand() -> None:
+    schema = {
+        **properties(a={"$ref": "#/$defs/A"}, b={"anyOf": [{"items": {"$ref": "#/$defs/B"}}]}),
+        "$defs": {"B": properties(a={"$ref": "#/$defs/A"}), "C": properties(**{"$ref": {"type": "string"}})},
+    }
+
+    assert sorted(references(schema)) == ["A", "A", "B"]
+
+
+# --- beside what the vendors' own packages make
+
+
+class Item(pydantic.BaseModel):
+    what: str
+    price: float
+
+
+class Note(pydantic.BaseModel):
+    kind: Literal["note"]
+    text: str
+
+
+class Order(pydantic.BaseModel):
+    zone: Literal["b", "a"]
+    items: list[Item]
+    best: Item | None
+    last: Annotated[Item | Note, "either"]
+    count: int
+
+
+def _without_titles(schema: Any) -> Any:
+    match schema:
+        case dict():
+            kept = {key: _without_titles(value) for key, value in schema.items() if key != "title"}
+            if "const" in kept:
+                kept["enum"] = [kept.pop("const")]
+            if "enum" in kept:
+                kept["type"] = "string"
+            return kept
+        case list():
+            return [_without_titles(each) for each in schema]
+        case _:
+            return schema
+
+
+def test_the_same_schema_as_the_openai_package_makes() -> None:
+    theirs: Any = openai.pydantic_function_tool(Order)["function"]
+
+    ours = strict_schema(Order.model_json_schema())
+
+    assert ours.strict
+    assert _without_titles(ours.schema) == _without_titles(theirs["parameters"])
+
+
+def test_the_same_schema_as_the_anthropic_package_makes() -> None:
+    ours = strict_schema(Order.model_json_schema())
+
+    assert ours.closed
+    assert _without_titles(ours.schema) == _without_titles(anthropic.transform_schema(Order))
