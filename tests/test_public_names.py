@@ -17,7 +17,8 @@ NAMES = """
     ClientClosedError ConfigError ConnectError ConnectionConfig ContextLengthError CredentialsExhaustedError
     DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount FilePart ForkedClientError ImagePart
     InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
-    MissingKeyError ModelInfo ModelsResponse NotFoundError OpaquePart OutputValidationError OverloadedError
+    MissingKeyError ModelInfo ModelsResponse NotFoundError OpaquePart OutputType OutputValidationError OverloadedError
+    ParsedResponse ParsedStream
     PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderTool
     QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
     ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount StreamInterruptedError
@@ -27,7 +28,8 @@ NAMES = """
 
 SIGNATURES = {
     "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, clock",
-    "chat": "model, messages, *, output, max_reasks, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
+    "chat": "model, messages, *, output, max_reasks, system, timeout, max_retries, fallbacks, extra_headers, key, "
+    "**options",
     "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
     "extra_headers, key",
