@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import urandom
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from bifrost.trail import Trail
+
 if TYPE_CHECKING:
     from bifrost.config import CallOptions
     from bifrost.errors import Phase
@@ -62,7 +64,7 @@ class CallContext:
         """On whose behalf the call is made; the account gives the keys for it."""
         self.values: dict[Any, Any] = {}
         """The plugins' own memory of this call."""
-        self.trail: list[Attempt] = []
+        self.trail: list[Attempt] = Trail()
         """What has been tried so far."""
         self.warnings: list[str] = []
         """Ends on the answer."""

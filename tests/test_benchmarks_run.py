@@ -23,35 +23,22 @@ def _run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("benchmarks") / "results.json"
-    _run("run.py", "--here", "--quick", "--only", _CASES, "--output", str(output))
-    return output
+def test_every_part_is_measured_told_and_drawn(tmp_path: Path) -> None:
+    """One test, since the measurements that it needs are most of its time."""
+    output = tmp_path / "results.json"
 
+    tables = _run("run.py", "--here", "--quick", "--only", _CASES, "--output", str(output))
 
-@pytest.fixture(scope="module")
-def figures(results: Path) -> list[dict[str, Any]]:
-    return json.loads(results.read_text())["results"]
-
-
-def test_every_part_is_measured(figures: list[dict[str, Any]]) -> None:
+    figures: list[dict[str, Any]] = json.loads(output.read_text())["results"]
     assert {result["part"] for result in figures} == _PARTS
     assert [result for result in figures if "failure" in result["figures"]] == []
-
-
-def test_the_tables_tell_every_part(results: Path) -> None:
-    tables = _run("report.py", str(results))
-
     assert tables.count("\n## ") == len(_PARTS)
     assert "bifrost, 3+3 hooks" in tables
     assert not re.search(r"\bnan\b|failed|not installed", tables)
-
-
-def test_the_figures_can_be_drawn(results: Path, tmp_path: Path) -> None:
+    assert _run("report.py", str(output)) == tables
     for plot in ("http", "stream", "pipeline"):
         picture = tmp_path / f"{plot}.svg"
-        _run("plot.py", str(results), plot, str(picture))
+        _run("plot.py", str(output), plot, str(picture))
         assert picture.read_text().startswith("<svg ")
 
 

@@ -276,10 +276,12 @@ class Engine:
 
     def __del__(self) -> None:
         running = self._running
-        if self.state == "closed" or running is None:
+        if self.state == "closed" or running is None or running.host.is_parents:
+            # A child of a fork has not opened anything: what it drops is its parent's.
             return
         warnings.warn(
-            "a bifrost client was never closed; use `async with Bifrost() as client:` or `await client.close()`",
+            "a bifrost client was never closed; use `async with Bifrost() as client:` (`with` for SyncBifrost) "
+            "or its close()",
             ResourceWarning,
             stacklevel=2,
             source=self,

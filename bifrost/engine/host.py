@@ -57,6 +57,11 @@ class Host:
         """The loop's own clock, in seconds: what deadlines go by."""
 
     @property
+    def is_parents(self) -> bool:
+        """Say whether this is a child of the process that started the host."""
+        return self._pid != os.getpid()
+
+    @property
     def ended(self) -> bool:
         """Say whether the host's task is over, also when its event loop was closed without ending it."""
         return self._over or _loop_closed(self._loop)
