@@ -20,14 +20,15 @@ _AGE_SPREAD = 0.2
 class Kept:
     """A connection and what decides how long it is kept."""
 
-    __slots__ = ("connection", "idle_since", "origin", "requests", "retire_at")
+    __slots__ = ("connection", "good_until", "origin", "requests", "retire_at")
 
-    def __init__(self, connection: Connection, origin: Origin, *, now: float, retire_at: float) -> None:
+    def __init__(self, connection: Connection, origin: Origin, *, retire_at: float) -> None:
         self.connection = connection
         self.origin = origin
         self.retire_at = retire_at
+        self.good_until = retire_at
+        """Until then it may be used again: neither too old nor idle for too long."""
         self.requests = 0
-        self.idle_since = now
 
 
 class Connections:
@@ -56,7 +57,7 @@ class Connections:
         stack = None if fresh else self._stacks.get(origin)
         while stack:
             kept = stack.pop()
-            if self._good(kept, now) and kept.connection.usable():
+            if now < kept.good_until and kept.connection.usable():
                 self._lent.add(kept)
                 return kept
             await _close(kept)
@@ -65,15 +66,18 @@ class Connections:
         return kept
 
     async def give_back(self, kept: Kept, now: float) -> None:
-        """Take a connection back after an exchange whose answer was read to its end."""
+        """Take a connection back after an exchange whose answer was read to its end, if it may serve another."""
         try:
             await kept.connection.finish()
         except BaseException:
             await self.drop(kept)
             raise
-        self._lent.discard(kept)
         kept.requests += 1
-        kept.idle_since = now
+        if kept.requests >= self._config.requests:
+            await self.drop(kept)
+            return
+        self._lent.discard(kept)
+        kept.good_until = min(kept.retire_at, now + self._config.idle)
         self._stacks.setdefault(kept.origin, []).append(kept)
 
     async def drop(self, kept: Kept) -> None:
@@ -87,7 +91,7 @@ class Connections:
         for stack in list(self._stacks.values()):
             for kept in list(stack):
                 # While one is being closed, a job may take another.
-                if kept in stack and not (self._good(kept, now) and _usable(kept)):
+                if kept in stack and not (now < kept.good_until and _usable(kept)):
                     stack.remove(kept)
                     await _close(kept)
 
@@ -101,15 +105,11 @@ class Connections:
             for kept in everything:
                 group.start_soon(_close, kept)
 
-    def _good(self, kept: Kept, now: float) -> bool:
-        config = self._config
-        return now < kept.retire_at and now - kept.idle_since < config.idle and kept.requests < config.requests
-
     def _open(self, origin: Origin, now: float) -> Kept:
         connection = self._transport.open(origin)
         self.opened += 1
         spread = 1 + _AGE_SPREAD * (2 * self._random() - 1)
-        return Kept(connection, origin, now=now, retire_at=now + self._config.age * spread)
+        return Kept(connection, origin, retire_at=now + self._config.age * spread)
 
 
 def _usable(kept: Kept) -> bool:

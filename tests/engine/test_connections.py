@@ -122,6 +122,7 @@ async def test_a_connection_serves_so_many_requests_and_no_more() -> None:
         one = await there.take(HERE, 1.0)
         assert one.connection is made[number]
         await there.give_back(one, 1.0)
+    assert (made[0].closed, made[1].closed, there.lent) == (1, 1, 0)
 
 
 async def test_a_connection_that_the_peer_closed_is_not_used() -> None:

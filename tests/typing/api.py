@@ -199,9 +199,9 @@ async def plugins_at_run_time(client: Bifrost) -> None:
 
 
 async def wrong_option_names(client: Bifrost) -> None:
-    await client.chat("openai/gpt-4o", "hi", temprature=0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await client.chat("openai/gpt-4o", "hi", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    client.stream_chat("openai/gpt-4o", "hi", max_token=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.chat("openai/gpt-4o", "hi", temprature=0.5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.chat("openai/gpt-4o", "hi", stream=True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.stream_chat("openai/gpt-4o", "hi", max_token=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     await client.embed("openai/x", "hi", dimension=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await client.list_models("openai", page=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.with_options(temperature=0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -210,12 +210,12 @@ async def wrong_option_names(client: Bifrost) -> None:
 
 
 async def wrong_values(client: Bifrost) -> None:
-    await client.chat("openai/gpt-4o", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await client.chat("openai/gpt-4o", "hi", temperature="hot")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await client.chat("openai/gpt-4o", "hi", verbosity="loud")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await client.chat("openai/gpt-4o", "hi", timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await client.chat("openai/gpt-4o", "hi", extra_headers=["x"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await client.chat(7, "hi")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", 7)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", temperature="hot")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", verbosity="loud")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", timeout="5")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o", "hi", extra_headers=["x"])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.chat(7, "hi")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     Bifrost(plugins=[Rules])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     Bifrost("openai")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -227,7 +227,7 @@ async def what_a_stream_is_not(client: Bifrost) -> None:
 
 
 def positional(client: Bifrost) -> None:
-    client.stream_chat("openai/gpt-4o", "hi", "a system prompt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.stream_chat("openai/gpt-4o", "hi", "a system prompt")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 
 async def a_reply_is_frozen(client: Bifrost) -> None:
