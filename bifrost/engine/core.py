@@ -34,6 +34,9 @@ State: TypeAlias = Literal["new", "running", "draining", "closed"]
 DRAIN = 30.0
 """How long `close` waits for running calls by default, in seconds."""
 
+_CUT_OFF_LIMIT = 1.0
+"""How long the `after*` hooks of calls that were cut off may take before plugins are closed, in seconds."""
+
 _UNREAD_LIMIT = 1.0
 """How long a drain waits for streams that nobody is reading, in seconds."""
 
@@ -255,11 +258,21 @@ class Engine:
             # Also for one who is cancelled while it waits: nothing may be left running.
             with anyio.CancelScope(shield=True):
                 # A host that is still opening closes what is open when it is stopped.
-                if running.host.alive and not running.ending:
-                    running.ending = True
-                    await self.chain.close()
+                last = running.host.alive and not running.ending
+                running.ending = running.ending or last
                 await running.host.stop()
+                if last:
+                    # Calls that were cut off still have their `after*` hooks to run.
+                    with anyio.move_on_after(_CUT_OFF_LIMIT):
+                        await self._all_left()
+                    await self.chain.close()
             self.state = "closed"
+
+    async def _all_left(self) -> None:
+        while self._active:
+            # Two may be closing the client at once: they wait for the same moment.
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
 
     async def _drain(self, upstreams: Upstreams, seconds: float) -> None:
         upstreams.refuse_queued(ShuttingDownError("the client is being closed"))
@@ -267,10 +280,7 @@ class Engine:
             return
         end = anyio.current_time() + seconds
         with anyio.CancelScope(deadline=end):
-            while self._active:
-                # Two may be closing the client at once: they wait for the same moment.
-                self._idle = self._idle or anyio.Event()
-                await self._idle.wait()
+            await self._all_left()
         with anyio.CancelScope(deadline=end):
             await upstreams.streams_ended(unread_limit=_UNREAD_LIMIT)
 

@@ -152,6 +152,8 @@ class HttpxTransport:
     """
 
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
+    _bare: ssl.SSLContext = attrs.field(factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), init=False)
+    """For plain http, so that no certificates are loaded for it."""
     _announced: set[str] = attrs.field(factory=set[str], init=False)
 
     def open(self, origin: Origin) -> Connection:
@@ -162,8 +164,7 @@ class HttpxTransport:
         failure: ConfigError
         try:
             transport = httpx.AsyncHTTPTransport(
-                # Plain http gets a bare context, so that no certificates are loaded for it.
-                verify=self._context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=self._context or self._bare,
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
                 proxy=proxy,
                 trust_env=False,

@@ -336,3 +336,22 @@ def test_a_client_serves_one_loop_after_another(anyio_backend: str) -> None:
     assert anyio.run(call) == "hello"
     assert anyio.run(last) == "hello"
     assert log.count("a.open") == 2
+
+
+async def test_plugins_are_closed_after_the_hooks_of_calls_that_were_cut_off() -> None:
+    log: list[str] = []
+    mock = MockTransport()
+    mock.hang()
+    client = mock.client(plugins=[Recorder(log, "a")])
+
+    async def call() -> None:
+        with suppress(BifrostError):
+            await client.chat(MODEL, "hi")
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await until(lambda: bool(mock.calls))
+            await client.close(drain=0)
+
+    assert log[-2:] == ["a.after_call", "a.close"]
