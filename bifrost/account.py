@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bifrost.context import CallContext
 
-__all__ = ["Account", "EnvAccount", "Key", "Secret", "StaticAccount"]
+__all__ = ["Account", "EnvAccount", "Key", "LiveAccount", "Secret", "StaticAccount"]
 
 
 @attrs.frozen(kw_only=True, init=False, repr=False)
@@ -120,6 +120,9 @@ class Account(Protocol):
 KeyEntry: TypeAlias = str | Secret | Key
 """A key as it is written: its value alone, or in full."""
 
+KeyEntries: TypeAlias = "KeyEntry | Sequence[KeyEntry]"
+"""One key or several."""
+
 
 class StaticAccount:
     """Providers and keys that are known beforehand.
@@ -138,7 +141,7 @@ class StaticAccount:
     def __init__(
         self,
         *,
-        keys: Mapping[str, KeyEntry | Sequence[KeyEntry]] | None = None,
+        keys: Mapping[str, KeyEntries] | None = None,
         configs: Mapping[str, ProviderConfig] | None = None,
         providers: Sequence[Provider] = (),
     ) -> None:
@@ -235,6 +238,121 @@ class EnvAccount:
     def _value(self, variable: str) -> str:
         # Never a local of a longer-lived frame: a mapping that holds every secret of the process prints whole.
         return (os.environ if self._environ is None else self._environ).get(variable, "").strip()
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What is said of a provider in place of what the account says; `None`: nothing."""
+
+    row: Provider | None = None
+    keys: Sequence[Key] | None = None
+    config: ProviderConfig | None = None
+    removed: bool = False
+
+
+class LiveAccount:
+    """An account whose providers are added, changed and removed while a client uses it.
+
+    A client makes one around the account that it was given; what is not changed here is asked of that one.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        """The account underneath."""
+        self._changes: dict[str, Change] = {}
+
+    async def providers(self) -> Sequence[str | Provider]:
+        """Give the configured providers."""
+        rows = check_providers(await _given(self.account.providers()), account=self.account)
+        rows |= {name: change.row for name, change in self._changes.items() if change.row is not None}
+        return [row for name, row in rows.items() if not self._of(name).removed]
+
+    def keys(self, provider: str, call: CallContext | None) -> Sequence[Key] | Awaitable[Sequence[Key]]:
+        """Give a provider's keys."""
+        keys = self._of(provider).keys if self._changes else None
+        return self.account.keys(provider, call) if keys is None else keys
+
+    def config(self, provider: str) -> ProviderConfig | Awaitable[ProviderConfig]:
+        """Give a provider's settings."""
+        config = self._of(provider).config
+        return self.account.config(provider) if config is None else config
+
+    async def added(
+        self, provider: str | Provider, *, keys: KeyEntries | None, config: ProviderConfig | None
+    ) -> Change:
+        """Give the change that adds a provider. Raises `ConfigError`, or a kind of it, if that cannot be."""
+        try:
+            row, known = await self._look(provider, config)
+            if known:
+                raise ConfigError(
+                    f"{row.name} is configured already; change it with update_provider", provider=row.name
+                )
+            read = _NO_KEYS if keys is None else _read_keys(keys, provider=row.name)
+        finally:
+            del keys  # It may hold values as plain text, and a traceback may print the locals of this frame.
+        _check_enough(read, row, account=self)
+        return Change(row=row, keys=read, config=config or ProviderConfig())
+
+    async def updated(
+        self, provider: str | Provider, *, keys: KeyEntries | None, config: ProviderConfig | None
+    ) -> Change:
+        """Give the change that puts in what is given. Raises `ConfigError`, or a kind of it, if that cannot be."""
+        try:
+            row, known = await self._look(provider, config)
+            if not known:
+                raise ConfigError(f"{row.name} is not configured; add it with add_provider", provider=row.name)
+            read = None if keys is None else _read_keys(keys, provider=row.name)
+        finally:
+            del keys  # As above.
+        if read is not None:
+            _check_enough(read, row, account=self)
+        before = self._of(row.name)
+        return Change(
+            row=before.row if isinstance(provider, str) else row,
+            keys=before.keys if read is None else read,
+            config=before.config if config is None else config,
+        )
+
+    async def removed(self, name: str) -> Change:
+        """Give the change that takes a provider out. Raises `ConfigError` if there is none of this name."""
+        known = check_providers(await self.providers(), account=self)
+        if name not in known:
+            raise ConfigError(f"{name!r} is not configured; there are: {', '.join(known) or 'none'}")
+        return Change(removed=True)
+
+    def put(self, name: str, change: Change) -> Change:
+        """Make a change; gives what was said of the provider before, to be put back."""
+        before, self._changes[name] = self._of(name), change
+        return before
+
+    def _of(self, name: str) -> Change:
+        return self._changes.get(name, _NO_CHANGE)
+
+    async def _look(self, provider: str | Provider, config: ProviderConfig | None) -> tuple[Provider, bool]:
+        """Give a provider's row, and say whether the provider is configured."""
+        known = check_providers(await self.providers(), account=self)
+        row = known.get(provider) if isinstance(provider, str) else None
+        if row is None:
+            (row,) = check_providers([provider], account=self).values()
+        if config is not None:
+            check_config(config, provider=row.name, account=self)
+        return row, row.name in known
+
+    def __repr__(self) -> str:
+        return repr(self.account)
+
+
+_NO_CHANGE = Change()
+
+
+def _check_enough(keys: Sequence[Key], row: Provider, *, account: object) -> None:
+    check_keys(keys, provider=row.name, account=account)
+    if not keys and not isinstance(row.auth, NoAuth):
+        raise MissingKeyError(f"{row.name} has no key; give one in keys=", provider=row.name)
+
+
+async def _given(answer: Any) -> Any:
+    return await answer if hasattr(answer, "__await__") else answer
 
 
 # --- what an account answers, checked
@@ -361,7 +479,7 @@ def _covers(entry: str, model: str) -> bool:
     return entry == model or (entry.endswith("*") and model.startswith(entry[:-1]))
 
 
-def _read_keys(entry: KeyEntry | Sequence[KeyEntry], *, provider: str) -> list[Key]:
+def _read_keys(entry: KeyEntries, *, provider: str) -> list[Key]:
     try:
         if isinstance(entry, str | Secret | Key):
             return [_read_key(entry, name=provider)]

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from bifrost.account import KeyEntries
+    from bifrost.config import ProviderConfig
     from bifrost.engine.stream import ChunkStream, ParsedStream
     from bifrost.plugins.base import Plugin
+    from bifrost.providers.base import Provider
     from bifrost.routing.plan import GroupEntry
     from bifrost.schema.chat import ChatRequest, ChatResponse
     from bifrost.schema.embeddings import EmbeddingResponse
@@ -322,6 +325,53 @@ class Bifrost:
         """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
         await self._engine.change_plugins(lambda chain: chain.ordered(names))
 
+    # --- providers
+
+    async def add_provider(
+        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
+    ) -> None:
+        """Add a provider, of the catalog by its name or a row of your own, beside those of the account.
+
+        Raises `ConfigError`, or a kind of it, if it is there already or cannot work; then nothing changes.
+        """
+        try:
+            change = await self._engine.account.added(provider, keys=keys, config=config)
+        finally:
+            del keys  # It may hold values as plain text, and a traceback may print the locals of this frame.
+        await self._engine.change_provider(_name(provider), change)
+
+    async def update_provider(
+        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
+    ) -> None:
+        """Change what is given of a provider while calls run: its keys, its settings, or its row.
+
+        Nothing gets lost. Calls in flight finish as they began, calls in the queue go on under the new settings. A
+        lower `concurrency` takes effect as calls finish.
+
+        Raises `ConfigError`, or a kind of it, for what cannot work; then nothing changes.
+        """
+        try:
+            change = await self._engine.account.updated(provider, keys=keys, config=config)
+        finally:
+            del keys  # As above.
+        await self._engine.change_provider(_name(provider), change)
+
+    async def remove_provider(self, name: str, *, drain: float = DRAIN) -> None:
+        """Take a provider out: its queued calls are refused, so that they fall back, and running ones finish.
+
+        Returns when they have, after `drain` seconds at the latest. Raises `ConfigError` if there is none of this name.
+        """
+        await self._engine.change_provider(name, await self._engine.account.removed(name), drain=drain)
+
+    async def refresh(self, *providers: str) -> None:
+        """Ask the account again which providers there are, and for the settings of those named (of all if none is).
+
+        Call it when your account has other answers than before; keys are asked for on every call anyway. What changed
+        takes effect as with `update_provider` and `remove_provider`. Raises what the account raises; then nothing
+        changes.
+        """
+        await self._engine.refresh(providers or None)
+
     # --- life
 
     async def open(self) -> None:
@@ -398,6 +448,10 @@ def _model(model: object, *, where: str = "model") -> str:
     if not model.strip():
         raise InvalidRequestError(f"{where} is empty; write it as 'provider/model', 'openai/gpt-4o-mini' say")
     return model
+
+
+def _name(provider: object) -> str:
+    return provider if isinstance(provider, str) else cast("Provider", provider).name
 
 
 def _groups(models: Any) -> ModelGroups:

@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from bifrost.account import Account
+    from bifrost.account import Account, KeyEntries
+    from bifrost.config import ProviderConfig
     from bifrost.engine.clock import Clock
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
+    from bifrost.providers.base import Provider
     from bifrost.routing.plan import GroupEntry
     from bifrost.schema.chat import ChatResponse
     from bifrost.schema.chunks import Chunk
@@ -314,6 +316,28 @@ class SyncBifrost:
     def reorder_plugins(self, names: Sequence[str]) -> None:
         """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
         self._portal.run(self._client.reorder_plugins, names)
+
+    # --- providers
+
+    def add_provider(
+        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
+    ) -> None:
+        """Add a provider beside those of the account. As `Bifrost.add_provider`."""
+        self._portal.run(self._client.add_provider, provider, keys=keys, config=config)
+
+    def update_provider(
+        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
+    ) -> None:
+        """Change what is given of a provider while calls run. As `Bifrost.update_provider`."""
+        self._portal.run(self._client.update_provider, provider, keys=keys, config=config)
+
+    def remove_provider(self, name: str, *, drain: float = DRAIN) -> None:
+        """Take a provider out and wait for the calls that it serves. As `Bifrost.remove_provider`."""
+        self._portal.run(self._client.remove_provider, name, drain=drain)
+
+    def refresh(self, *providers: str) -> None:
+        """Ask the account again for its providers and their settings. As `Bifrost.refresh`."""
+        self._portal.run(self._client.refresh, *providers)
 
     # --- life
 

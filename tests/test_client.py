@@ -357,7 +357,7 @@ async def test_keys_come_from_the_environment(mock: MockTransport, monkeypatch: 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-mine")
     mock.reply("hello")
     async with Bifrost(transport=mock) as client:
-        assert isinstance(client._engine.account, EnvAccount)
+        assert isinstance(client._engine.account.account, EnvAccount)
         reply = await client.chat(MODEL, "hi")
     assert mock.calls[0].key == "mine"
     assert reply.attempts[0].key == "OPENAI_API_KEY"

@@ -31,14 +31,16 @@ from bifrost import (
     ConfigError,
     InternalError,
     Message,
+    MissingKeyError,
     Plugin,
     RateLimitError,
     ShuttingDownError,
+    StaticAccount,
     StreamInterruptedError,
     UsageError,
 )
 from bifrost.sync import SyncBifrost, SyncChunkStream, _Call, _LoopThread
-from bifrost.testing import LoopbackProvider, MockTransport, leak_check, no_waits
+from bifrost.testing import LoopbackProvider, MockTransport, fake_key, leak_check, no_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,6 +229,19 @@ def test_plugins_are_changed_while_it_runs(mock: MockTransport) -> None:
             client.remove_plugin("second")
     assert (first.opened, first.closed) == (second.opened, second.closed) == (1, 1)
     assert len(first.outcomes) == len(second.outcomes) == 1
+
+
+def test_providers_are_changed_while_it_runs(mock: MockTransport) -> None:
+    mock.reply("hello").always()
+    with SyncBifrost(StaticAccount(keys={"openai": fake_key("mine")}), transport=mock) as client:
+        client.add_provider("groq", keys=fake_key("first"))
+        client.update_provider("groq", keys=fake_key("second"))
+        client.chat("groq/llama", "hi")
+        client.refresh()
+        client.remove_provider("groq")
+        with pytest.raises(MissingKeyError):
+            client.chat("groq/llama", "hi")
+    assert [call.key for call in mock.calls] == ["second"]
 
 
 def test_its_repr_says_what_it_is_and_how_it_is(mock: MockTransport) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 
+from bifrost.account import LiveAccount
 from bifrost.context import CallContext
 from bifrost.engine.clock import Clock
 from bifrost.engine.dispatch import Call, Dispatcher
@@ -19,9 +20,9 @@ from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, In
 from bifrost.plugins.base import Chain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from bifrost.account import Account
+    from bifrost.account import Account, Change
     from bifrost.config import CallOptions
     from bifrost.context import Operation
     from bifrost.engine.transport import Transport
@@ -71,7 +72,7 @@ class Engine:
         self.state: State = "new"
         # First of all: an engine whose making fails is finalised too.
         self._running: Running | None = None
-        self.account = account
+        self.account = LiveAccount(account)
         self.chain = Chain(plugins)
         self._groups = groups
         self._transport = transport
@@ -163,6 +164,25 @@ class Engine:
         before, self.chain = self.chain, changed
         if self.state == "running":
             await before.close([plugin for plugin in before.plugins if plugin not in changed.plugins])
+
+    # --- providers
+
+    async def refresh(self, names: Collection[str] | None = None, *, drain: float = DRAIN) -> None:
+        """Take over what the account says now."""
+        running = self._running
+        if self.state == "running" and running is not None and not running.host.ended:
+            running.host.check()
+            await running.host.ready()
+            await running.upstreams.refresh(names, drain=drain)
+
+    async def change_provider(self, name: str, change: Change, *, drain: float = DRAIN) -> None:
+        """Say something else of a provider than the account does. If that cannot work, nothing is changed."""
+        before = self.account.put(name, change)
+        try:
+            await self.refresh((name,), drain=drain)
+        except BifrostError:
+            self.account.put(name, before)
+            raise
 
     # --- life
 

@@ -15,7 +15,7 @@ import msgspec
 
 from bifrost.engine.exchange import Exchange
 from bifrost.engine.perform import perform
-from bifrost.engine.pool import Job
+from bifrost.engine.pool import Job, Replaced
 from bifrost.engine.stream import ChunkStream, ForeignChunks, ReadyChunks
 from bifrost.errors import (
     BifrostError,
@@ -348,13 +348,13 @@ class Dispatcher:
 
     async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
         """Do one exchange through the provider's pool. Gives the answer, or the error that stands for it."""
-        context, stream, upstream = call.context, call.stream, exchange.upstream
+        context, stream = call.context, call.stream
         call.exchange = exchange
-        call.job = job = Job(perform, exchange, done=self._event(), is_stream=stream is not None)
         call.wait, call.submitted = wait, self._now()
         context.phase = "queue"
         try:
-            answer = await upstream.pool.submit(job)
+            answer = await self._submit(call, exchange)
+            upstream = exchange.upstream
             if stream is not None:
                 context.phase = "first_token"
                 grow = ChunkLift() if call.output is not None and call.mode == "tool" else None
@@ -375,7 +375,17 @@ class Dispatcher:
         if stream is not None:
             return self._begin(call, stream)
         self._record(call, None)
-        return msgspec.structs.replace(answer, provider=upstream.name, request_id=exchange.request_id)
+        return msgspec.structs.replace(answer, provider=exchange.target.provider, request_id=exchange.request_id)
+
+    async def _submit(self, call: Call, exchange: Exchange) -> Any:
+        """Queue the attempt at its provider. If that is changed meanwhile, it moves to what takes its place."""
+        while True:
+            call.job = job = Job(perform, exchange, done=self._event(), is_stream=call.stream is not None)
+            try:
+                return await exchange.upstream.pool.submit(job)
+            except Replaced:
+                upstream = await self._upstreams.get(exchange.upstream.name)
+                exchange.move(upstream, upstream.codec(call.context.endpoint))
 
     def _record(self, call: Call, error: BifrostError | None) -> None:
         """Write the attempt on the trail. What was never sent because it could not be said is no attempt."""

@@ -85,6 +85,10 @@ class Exchange:
             return "body"
         return "headers" if self.connection.sent or self.connection.reused else "connect"
 
+    def move(self, upstream: Upstream, codec: Codec[Any, Any]) -> None:
+        """Go to what has taken the provider's place; only before a worker took the attempt."""
+        self.upstream, self.codec = upstream, codec
+
     def decoder(self) -> StreamDecoder:
         """Give a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""
         if self.codec.decoder is None:

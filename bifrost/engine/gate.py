@@ -55,6 +55,11 @@ class Gate:
         if self._waiters:
             self._admit()
 
+    def resize(self, capacity: int) -> None:
+        """Let more or fewer in from now on; who is in stays."""
+        self.capacity = capacity
+        self._admit()
+
     def turn_away(self) -> None:
         """Send everybody off who waits, without a place."""
         while self._waiters:

@@ -15,7 +15,7 @@ import anyio
 
 from bifrost.engine.gate import Gate
 from bifrost.engine.host import guarded
-from bifrost.errors import InternalError, QueueFullError, ShuttingDownError
+from bifrost.errors import BifrostError, InternalError, QueueFullError, ShuttingDownError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from bifrost.config import ProviderConfig
     from bifrost.engine.connections import Connections
     from bifrost.engine.host import Host
-    from bifrost.errors import BifrostError
+
+
+class Replaced(Exception):  # noqa: N818 - it tells a caller to move on, and no user ever sees it
+    """The pool takes no more jobs, and another has its place: a job that no worker took goes there."""
+
 
 _OPEN, _CLAIMED, _ABANDONED = range(3)
 _CORPSES = 64
@@ -97,6 +101,14 @@ async def _nothing(_job: Job) -> None:
     """Stand in for the work of a job that nobody waits for."""
 
 
+def _places(config: ProviderConfig) -> int:
+    return config.concurrency + config.queue
+
+
+def _stream_places(config: ProviderConfig) -> int:
+    return max(1, int(config.concurrency * config.stream_share))
+
+
 class _Worker:
     __slots__ = ("scope",)
 
@@ -121,12 +133,16 @@ class Pool:
         """The fewest parked workers since the last look: so many were not needed."""
         self._queued = 0
         self._dead = 0
-        self._closing: BifrostError | None = None
+        self._closing: BifrostError | Replaced | None = None
+        self._over = anyio.Event()
+        self._emptied: anyio.Event | None = None
+        """What waits for the last worker to go."""
         self._started = False
         self._swept = False
-        self._jobs: set[Job] = set()
-        self._system = Gate(config.concurrency + config.queue)
-        self._streams = Gate(max(1, int(config.concurrency * config.stream_share)))
+        self._jobs: dict[Job, None] = {}
+        # In the order of their callers, which is kept when they are sent on.
+        self._system = Gate(_places(config))
+        self._streams = Gate(_stream_places(config))
         self._send: MemoryObjectSendStream[Job | None]
         self._receive: MemoryObjectReceiveStream[Job | None]
 
@@ -166,13 +182,19 @@ class Pool:
             self._receive.close()
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT):
                 await self.connections.close()
+            self._over.set()
+
+    async def ended(self) -> None:
+        """Wait for the end of everything here, if it was ever started."""
+        if self._started:
+            await self._over.wait()
 
     async def submit(self, job: Job) -> Any:
         """Put a job into the queue and wait for its outcome. Runs in the caller's task, inside its deadline.
 
         Raises what the job raised; `QueueFullError` if there is no place (`on_full="drop"`), or no worker took the job
-        within `queue_timeout`; `ShuttingDownError`. A caller that is cancelled leaves no place taken and its exchange
-        is broken off.
+        within `queue_timeout`; `ShuttingDownError`; `Replaced` if another pool has taken this one's place. A caller
+        that is cancelled leaves no place taken and its exchange is broken off.
         """
         if self._closing is not None or self._group is None:
             raise self._refusal()
@@ -192,13 +214,40 @@ class Pool:
             raise job.error
         return job.result
 
+    def resize(self, config: ProviderConfig) -> None:
+        """Go on with other settings: who waits keeps waiting, and workers above `concurrency` go after their job."""
+        self.config = config
+        self._system.resize(_places(config))
+        self._streams.resize(_stream_places(config))
+        if self._group is None or self._closing is not None:
+            return
+        for _ in range(min(self._queued, config.concurrency - self.workers)):
+            self._start_worker()
+        for _ in range(min(self._parked, self.workers - config.concurrency)):
+            self._send.send_nowait(None)
+
+    async def retire(self, *, drain: float) -> None:
+        """Wait up to `drain` seconds for what workers are at, and end. The queue was refused before."""
+        if not self._started:
+            return
+        await self._ready.wait()
+        for _ in range(self.workers):
+            self._send.send_nowait(None)
+        with anyio.move_on_after(drain):
+            while self.workers:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+        await self.ended()
+
     def refuse_all(self, error: BifrostError) -> None:
         """Answer every waiting caller with an error and take no more jobs. Synchronous: the loop may be ending."""
         self.refuse_queued(error)
         for job in self._jobs:
-            job.finish(error=self._refusal())
+            job.finish(error=self._cut_off())
 
-    def refuse_queued(self, error: BifrostError) -> None:
+    def refuse_queued(self, error: BifrostError | Replaced) -> None:
         """Take no more jobs and answer those that no worker has taken; what is in flight goes on."""
         if self._closing is None:
             self._closing = error
@@ -208,13 +257,22 @@ class Pool:
             if job.worker is None and job.finish(error=self._refusal()):
                 self._withdraw(job)
 
-    def _refusal(self) -> BifrostError:
+    def _refusal(self) -> Exception:
         """Give each caller an error of its own: what the call adds to it is not for the others."""
         if self._closing is None:
             return ShuttingDownError(f"{self.provider}: the client is not running")
         error = copy(self._closing)
         error.__cause__ = self._closing.__cause__
         return error
+
+    def _cut_off(self) -> Exception:
+        """Give the error of a job that a worker was at: it may have been sent, so it goes to no other pool."""
+        if isinstance(self._closing, BifrostError):
+            return self._refusal()
+        return ShuttingDownError(
+            f"{self.provider} was changed while this call ran, and the call was not done in time",
+            provider=self.provider,
+        )
 
     async def _submit_in_time(self, job: Job, seconds: float) -> Any:
         with anyio.move_on_after(seconds) as job.patience:
@@ -253,7 +311,7 @@ class Pool:
             self._start_worker()
         self._queued += 1
         job.place = True
-        self._jobs.add(job)
+        self._jobs[job] = None
         self._send.send_nowait(job)
 
     def _abandon(self, job: Job) -> None:
@@ -295,7 +353,7 @@ class Pool:
         if not job.place:
             return
         job.place = False
-        self._jobs.discard(job)
+        self._jobs.pop(job, None)
         if job.is_stream:
             self._streams.leave()
         self._system.leave()
@@ -322,15 +380,19 @@ class Pool:
                     # One long-lived scope, renewed only after a cancel: an abandoned job cancels what its worker does.
                     with anyio.CancelScope() as scope:
                         worker.scope = scope
-                        while not scope.cancel_called:
+                        while not scope.cancel_called and self.workers <= self.config.concurrency:
                             job = await self._next()
                             if job is None:
                                 return
                             await self._do(job, worker)
                 except Exception:  # noqa: BLE001 - whatever it was, it must not end the pool
                     self.worker_restarts += 1
+                if self.workers > self.config.concurrency:
+                    return
         finally:
             self.workers -= 1
+            if not self.workers and self._emptied is not None:
+                self._emptied.set()
 
     async def _next(self) -> Job | None:
         """Wait for a job somebody waits for; `None` if this worker is let go."""
@@ -365,7 +427,7 @@ class Pool:
             job.finish(error=error)
         except BaseException:
             if not job.abandoned:
-                job.finish(error=self._refusal())
+                job.finish(error=self._cut_off())
             raise
         finally:
             # A late abandon must not cancel what the worker does next.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+import attrs
+
 from bifrost.config import check_base_url
 from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
@@ -22,6 +24,20 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Codec, Endpoint, Provider
     from bifrost.wire.http import HttpRequest
+
+
+_CHANGEABLE = (
+    "concurrency",
+    "limits",
+    "on_full",
+    "queue",
+    "queue_timeout",
+    "retry",
+    "stream_share",
+    "timeouts",
+    "worker_idle",
+)
+"""The settings that are looked at anew for each attempt; any other goes with connections that are open."""
 
 
 class OpenStream(Protocol):
@@ -73,6 +89,15 @@ class Upstream:
         self.leases: set[OpenStream] = set()
         """The open streams."""
         self.pool = Pool(row.name, config, host, self.connections)
+
+    def adopts(self, row: Provider, config: ProviderConfig) -> bool:
+        """Take on other settings, if they are of those that can change under running calls; say whether it did."""
+        kept = {name: getattr(self.config, name) for name in _CHANGEABLE}
+        if row is not self.row or attrs.evolve(config, **kept) != self.config:
+            return False
+        self.config = config
+        self.pool.resize(config)
+        return True
 
     def codec(self, endpoint: Endpoint) -> Codec[Any, Any]:
         """Give the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""

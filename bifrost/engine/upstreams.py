@@ -9,15 +9,17 @@ import attrs
 
 from bifrost.account import account_failed, check_config, check_keys, check_providers
 from bifrost.config import RetryConfig
+from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
+from bifrost.errors import ShuttingDownError
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from bifrost.account import Account, Key
-    from bifrost.config import CallOptions
+    from bifrost.account import Key, LiveAccount
+    from bifrost.config import CallOptions, ProviderConfig
     from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
@@ -32,7 +34,7 @@ class Upstreams:
 
     def __init__(
         self,
-        account: Account,
+        account: LiveAccount,
         *,
         groups: ModelGroups,
         host: Host,
@@ -51,12 +53,15 @@ class Upstreams:
         self._rings: dict[str, tuple[Sequence[Key], KeyRing]] = {}
         self._retries: dict[tuple[str, int], RetryConfig] = {}
         self._closing: BifrostError | None = None
+        self._retired: set[Upstream] = set()
+        """What other settings took the place of, and what was taken out, until the calls there are done."""
+        self._changing = anyio.Lock()
+        self._changes = 0
 
     async def planner(self) -> Planner:
         """Give what knows the configured providers. The account is asked for them once."""
         if self._planner is None:
-            rows = check_providers(await self._ask("providers"), account=self._account)
-            self._planner = Planner(rows, self._groups)
+            self._planner = await self._new_planner()
         return self._planner
 
     async def plan(self, context: CallContext) -> list[Candidate]:
@@ -83,20 +88,12 @@ class Upstreams:
     async def get(self, name: str) -> Upstream:
         """Give a provider ready for use."""
         upstream = self._upstreams.get(name)
-        if upstream is None:
-            row = await self._row(name)
-            config = check_config(await self._ask("config", name), provider=name, account=self._account)
+        while upstream is None:
+            changes = self._changes
+            row, config = await self._row(name), await self._config(name)
             upstream = self._upstreams.get(name)
-            if upstream is None:
-                upstream = Upstream(
-                    row,
-                    config,
-                    host=self._host,
-                    transport=self._transport,
-                    clock=self._clock,
-                    user_agent=self._user_agent,
-                )
-                self._upstreams[name] = upstream
+            if upstream is None and changes == self._changes:
+                upstream = self._upstreams[name] = self._make(row, config)
                 if self._closing is not None:
                     upstream.pool.refuse_queued(self._closing)
         await upstream.pool.start()
@@ -108,7 +105,7 @@ class Upstreams:
         known = self._rings.get(name)
         if known is not None and known[0] is answer:
             return known[1]
-        keys = check_keys(answer, provider=name, account=self._account)
+        keys = check_keys(answer, provider=name, account=self._account.account)
         ring = KeyRing(await self._row(name), keys)
         self._rings[name] = (keys, ring)
         return ring
@@ -124,30 +121,97 @@ class Upstreams:
             found = self._retries[name, options.max_retries] = attrs.evolve(config, max_retries=options.max_retries)
         return found
 
+    # --- changes while running
+
+    async def refresh(self, names: Collection[str] | None = None, *, drain: float) -> None:
+        """Ask the account anew: for its providers, and for the settings of those that are named (`None`: of all).
+
+        Settings that go with open connections put a new pool in the old one's place: queued calls move there, and the
+        old one ends with what it is at, after `drain` seconds at the latest. A provider that is gone ends like that
+        too; its queued calls are refused. That is waited for. Raises what the account raises, and then nothing changes.
+        """
+        async with self._changing:
+            planner = await self._new_planner()
+            asked = self._upstreams if names is None else names
+            configs = {name: await self._config(name) for name in list(asked) if name in planner.providers}
+            made: dict[str, Upstream] = {}
+            for name, config in configs.items():
+                row, upstream = planner.providers[name], self._upstreams.get(name)
+                if upstream is None or not upstream.adopts(row, config):
+                    made[name] = self._make(row, config)
+            gone = [self._upstreams.pop(name) for name in list(self._upstreams) if name not in planner.providers]
+            for upstream in gone:
+                self._rings.pop(upstream.name, None)
+            replaced = [self._upstreams[name] for name in made if name in self._upstreams]
+            self._planner = planner
+            self._changes += 1
+            for name, upstream in made.items():
+                self._upstreams[name] = upstream
+                self._rings.pop(name, None)
+                if self._closing is not None:
+                    upstream.pool.refuse_queued(self._closing)
+            for upstream in replaced:
+                self._retire(upstream, Replaced(), drain)
+            for upstream in gone:
+                told = f"{upstream.name} was taken out of the client"
+                self._retire(upstream, ShuttingDownError(told, provider=upstream.name), drain)
+        for upstream in gone:
+            await upstream.pool.ended()
+
+    def _retire(self, upstream: Upstream, error: BifrostError | Replaced, drain: float) -> None:
+        """Send on who waits there, at once, and let the rest come to its end."""
+        upstream.pool.refuse_queued(error)
+        self._retired.add(upstream)
+        self._host.run(self._end, upstream, drain)
+
+    async def _end(self, upstream: Upstream, drain: float) -> None:
+        try:
+            await upstream.pool.retire(drain=drain)
+        finally:
+            self._retired.discard(upstream)
+
     # --- the end
 
     def refuse_all(self, error: BifrostError) -> None:
         """Answer every waiting caller with an error and take no more calls. Synchronous."""
         self._closing = error
-        for upstream in self._upstreams.values():
+        for upstream in self._all():
             upstream.pool.refuse_all(error)
 
     def refuse_queued(self, error: BifrostError) -> None:
         """Take no more calls and answer those still queued; what is in flight goes on."""
         self._closing = error
-        for upstream in self._upstreams.values():
+        for upstream in self._all():
             upstream.pool.refuse_queued(error)
 
     async def streams_ended(self, *, unread_limit: float) -> None:
         """Wait for the open streams, except those that nobody has read for `unread_limit` seconds."""
         while any(  # noqa: ASYNC110 - whether a stream is being read is a matter of time, and nobody's event
-            lease.in_use(anyio.current_time(), unread_limit)
-            for upstream in self._upstreams.values()
-            for lease in upstream.leases
+            lease.in_use(anyio.current_time(), unread_limit) for upstream in self._all() for lease in upstream.leases
         ):
             await anyio.sleep(_LOOK_AGAIN)
 
     # --- inside
+
+    def _all(self) -> list[Upstream]:
+        return [*self._upstreams.values(), *self._retired]
+
+    def _make(self, row: Provider, config: ProviderConfig) -> Upstream:
+        return Upstream(
+            row,
+            config,
+            host=self._host,
+            transport=self._transport,
+            clock=self._clock,
+            user_agent=self._user_agent,
+        )
+
+    async def _new_planner(self) -> Planner:
+        rows = check_providers(await self._ask("providers"), account=self._account.account)
+        return Planner(rows, self._groups)
+
+    async def _config(self, name: str) -> ProviderConfig:
+        return check_config(await self._ask("config", name), provider=name, account=self._account.account)
 
     async def _row(self, name: str) -> Provider:
         planner = self._planner or await self.planner()
@@ -162,7 +226,7 @@ class Upstreams:
             answer = getattr(self._account, method)(*args)
             return await answer if hasattr(answer, "__await__") else answer
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
-            failure = account_failed(error, account=self._account, method=method)
+            failure = account_failed(error, account=self._account.account, method=method)
         raise failure
 
 

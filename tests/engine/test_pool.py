@@ -103,10 +103,10 @@ async def test_queue_timeout_bounds_the_wait_for_a_worker() -> None:
 
 
 async def test_queue_timeout_does_not_touch_a_job_that_was_taken() -> None:
-    async with rig_of(concurrency=1, queue_timeout=0.01) as rig:
+    async with rig_of(concurrency=1, queue_timeout=1.0) as rig:
 
         async def slow(job: Job) -> str:
-            await anyio.sleep(0.05)
+            await anyio.sleep(1.05)
             return "done"
 
         assert await rig.pool.submit(rig.job("slow", slow)) == "done"

@@ -39,6 +39,7 @@ from bifrost import (
     ToolCall,
     Usage,
 )
+from bifrost.providers.base import Provider
 
 
 async def a_chat(client: Bifrost) -> None:
@@ -193,6 +194,14 @@ async def plugins_at_run_time(client: Bifrost) -> None:
     await client.add_plugin(Rules(), before="default_options")
     await client.reorder_plugins(["default_options", "rules"])
     await client.remove_plugin("rules")
+
+
+async def providers_at_run_time(client: Bifrost, row: Provider, key: Key) -> None:
+    await client.add_provider("groq", keys="gsk-1")
+    await client.add_provider(row, keys=[key], config=ProviderConfig(concurrency=8))
+    await client.update_provider("groq", keys=["gsk-1", "gsk-2"])
+    await client.remove_provider("groq", drain=5)
+    await client.refresh("openai", "groq")
 
 
 # --- what must not pass

@@ -1,0 +1,404 @@
+"""Providers that are added, changed and removed while calls run: no call is lost, none is made twice."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from bifrost import (
+    Bifrost,
+    BifrostError,
+    ConfigError,
+    Key,
+    MissingKeyError,
+    ProviderConfig,
+    ShuttingDownError,
+    StaticAccount,
+    UnknownProviderError,
+)
+from bifrost.config import RetryConfig, Timeouts
+from bifrost.testing import fake_key, leak_check
+from tests.engine.peers import MODEL, running
+from tests.engine.rig import until
+
+pytestmark = pytest.mark.anyio
+
+OLD, NEW = "https://old.example/v1", "https://new.example/v1"
+
+
+class Upstream(httpx.AsyncBaseTransport):
+    """A provider that says who asked what where, and answers with the question once its gate is open."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.gate = anyio.Event()
+        if is_open:
+            self.gate.set()
+        self.asked: list[tuple[str, str]] = []
+        self.keys: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        text = json.loads(await request.aread())["messages"][0]["content"]
+        self.asked.append((request.url.host.partition(".")[0], text))
+        self.keys.append(request.headers["authorization"].removeprefix("Bearer "))
+        await anyio.lowlevel.checkpoint()
+        await self.gate.wait()
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return httpx.Response(200, json={"id": "1", "object": "chat.completion", "created": 1, "choices": [choice]})
+
+
+def config_of(url: str, **settings: Any) -> ProviderConfig:
+    return ProviderConfig(base_url=url, retry=RetryConfig(max_retries=0), **settings)
+
+
+def client_of(upstream: Upstream, url: str = OLD, **settings: Any) -> Bifrost:
+    account = StaticAccount(keys={"openai": fake_key("first")}, configs={"openai": config_of(url, **settings)})
+    return Bifrost(account, transport=upstream)
+
+
+class Callers:
+    """Calls that run at once, and what came of them."""
+
+    def __init__(self, client: Bifrost, **options: Any) -> None:
+        self.client = client
+        self.options = options
+        self.answers: dict[str, str] = {}
+        self.errors: dict[str, BifrostError] = {}
+
+    async def ask(self, text: str) -> None:
+        try:
+            self.answers[text] = (await self.client.chat(MODEL, text, **self.options)).text
+        except BifrostError as error:
+            self.errors[text] = error
+
+    @property
+    def done(self) -> int:
+        return len(self.answers) + len(self.errors)
+
+
+def pool_of(client: Bifrost, provider: str = "openai") -> Any:
+    return running(client).upstreams._upstreams[provider].pool
+
+
+# --- adding
+
+
+async def test_a_provider_that_is_added_serves_at_once() -> None:
+    upstream = Upstream()
+    async with leak_check(), client_of(upstream) as client:
+        with pytest.raises(MissingKeyError, match="groq is not configured"):
+            await client.chat("groq/llama", "early")
+        await client.add_provider("groq", keys=fake_key("groq"), config=config_of(NEW))
+        assert (await client.chat("groq/llama", "hi")).text == "hi"
+        assert upstream.asked == [("new", "hi")]
+
+
+async def test_what_cannot_work_changes_nothing() -> None:
+    upstream = Upstream()
+    async with client_of(upstream) as client:
+        with pytest.raises(ConfigError, match="openai is configured already; change it with update_provider"):
+            await client.add_provider("openai", keys="sk-other")
+        with pytest.raises(MissingKeyError, match="groq has no key; give one in keys="):
+            await client.add_provider("groq")
+        with pytest.raises(ConfigError, match="groq is not configured; add it with add_provider"):
+            await client.update_provider("groq", keys="gsk-other")
+        with pytest.raises(UnknownProviderError, match="did you mean 'groq'"):
+            await client.add_provider("grok", keys="sk-other")
+        with pytest.raises(ConfigError, match="'groq' is not configured; there are: openai"):
+            await client.remove_provider("groq")
+        with pytest.raises(ConfigError, match="azure has no address of its own"):
+            await client.add_provider("azure", keys=fake_key("azure"))
+        with pytest.raises(MissingKeyError, match="azure is not configured"):
+            await client.chat("azure/gpt", "hi")
+        assert (await client.chat(MODEL, "hi")).text == "hi"
+
+
+async def test_changes_before_the_first_use_count_too() -> None:
+    upstream = Upstream()
+    client = client_of(upstream)
+    await client.update_provider("openai", config=config_of(NEW))
+    assert (await client.chat(MODEL, "hi")).text == "hi"
+    assert upstream.asked == [("new", "hi")]
+    await client.close()
+
+
+# --- changing
+
+
+async def test_new_keys_are_used_from_the_next_call_on() -> None:
+    upstream = Upstream()
+    async with client_of(upstream) as client:
+        await client.chat(MODEL, "1")
+        await client.update_provider("openai", keys=[Key(name="second", value=fake_key("second"))])
+        reply = await client.chat(MODEL, "2")
+    assert upstream.keys == [fake_key("first"), fake_key("second")]
+    assert reply.attempts[0].key == "second"
+
+
+async def test_settings_that_need_no_new_connection_keep_the_pool() -> None:
+    upstream = Upstream()
+    async with client_of(upstream) as client:
+        await client.chat(MODEL, "1")
+        before = pool_of(client)
+        await client.update_provider("openai", config=config_of(OLD, concurrency=3, timeouts=Timeouts(write=1)))
+        await client.chat(MODEL, "2")
+        assert pool_of(client) is before
+        assert before.config.concurrency == 3
+
+
+async def test_more_concurrency_takes_waiting_calls_at_once() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=1) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client).queued == 4)
+            await client.update_provider("openai", config=config_of(OLD, concurrency=4))
+            await until(lambda: len(upstream.asked) == 4)
+            assert pool_of(client).queued == 1
+            upstream.gate.set()
+        assert callers.answers == {str(number): str(number) for number in range(5)}
+
+
+async def test_less_concurrency_takes_effect_as_calls_finish() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=4) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 4)
+            await client.update_provider("openai", config=config_of(OLD, concurrency=1))
+            assert pool_of(client).workers == 4
+            upstream.gate.set()
+        assert sorted(callers.answers) == [str(number) for number in range(8)]
+        await until(lambda: pool_of(client).workers <= 1)
+        # Parked workers go too.
+        await client.update_provider("openai", config=config_of(OLD, concurrency=4))
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(callers.ask, f"again {number}")
+        await client.update_provider("openai", config=config_of(OLD, concurrency=1))
+        await until(lambda: pool_of(client).workers <= 1)
+
+
+async def test_a_smaller_queue_refuses_newcomers_and_nobody_who_waits() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=1) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client).queued == 3)
+            await client.update_provider("openai", config=config_of(OLD, concurrency=1, queue=1, on_full="drop"))
+            await callers.ask("late")
+            assert type(callers.errors["late"]).__name__ == "QueueFullError"
+            upstream.gate.set()
+        assert sorted(callers.answers) == ["0", "1", "2", "3"]
+
+
+async def test_queued_calls_move_to_the_new_address_and_running_ones_finish_at_the_old() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=2) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(6):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 2 and pool_of(client).queued == 4)
+            await client.update_provider("openai", config=config_of(NEW, concurrency=2))
+            await until(lambda: len(upstream.asked) == 4)
+            assert [place for place, _ in upstream.asked] == ["old", "old", "new", "new"]
+            upstream.gate.set()
+        assert callers.answers == {str(number): str(number) for number in range(6)}
+        assert len({text for _, text in upstream.asked}) == len(upstream.asked) == 6
+        await until(lambda: not running(client).upstreams._retired)
+
+
+async def test_calls_that_wait_for_a_place_move_as_well() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=1, queue=1) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client)._system.waiting == 3)
+            await client.update_provider("openai", config=config_of(NEW, concurrency=1, queue=1))
+            upstream.gate.set()
+        assert sorted(callers.answers) == ["0", "1", "2", "3", "4"]
+        assert len(upstream.asked) == 5
+
+
+async def test_an_open_stream_goes_on_when_its_provider_is_changed() -> None:
+    from bifrost.testing import MockTransport
+
+    mock = MockTransport()
+    mock.stream(["a", "b", "c"]).then.reply("next")
+    async with leak_check(), mock.client() as client:
+        async with client.stream_chat(MODEL, "hi") as stream:
+            first = await anext(aiter(stream.text_stream))
+            await client.update_provider("openai", config=ProviderConfig(base_url="https://api.openai.com/v2"))
+            reply = await stream.final()
+        assert (first, reply.text) == ("a", "abc")
+        assert (await client.chat(MODEL, "hi")).text == "next"
+
+
+# --- removing
+
+
+async def test_a_provider_that_is_removed_finishes_what_it_is_at() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=1) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client).queued == 2)
+            group.start_soon(client.remove_provider, "openai")
+            await until(lambda: callers.done == 2)
+            with pytest.raises(MissingKeyError, match="openai is not configured"):
+                await client.chat(MODEL, "late")
+            upstream.gate.set()
+        assert list(callers.answers) == [text for _, text in upstream.asked]
+        assert {type(error) for error in callers.errors.values()} == {ShuttingDownError}
+        assert not running(client).upstreams._retired
+
+
+async def test_queued_calls_of_a_removed_provider_fall_back() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream, concurrency=1) as client:
+        await client.add_provider("groq", keys=fake_key("groq"), config=config_of(NEW))
+        callers = Callers(client, fallbacks=["groq/llama"])
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client).queued == 2)
+            group.start_soon(client.remove_provider, "openai")
+            await until(lambda: len(upstream.asked) == 3)
+            upstream.gate.set()
+        assert sorted(callers.answers) == ["0", "1", "2"]
+        assert [place for place, _ in upstream.asked] == ["old", "new", "new"]
+        assert {text for _, text in upstream.asked} == set(callers.answers)
+
+
+async def test_what_is_not_done_when_the_drain_ends_is_cut_off_and_not_sent_again() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check(), client_of(upstream) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            group.start_soon(callers.ask, "hi")
+            await until(lambda: len(upstream.asked) == 1)
+            await client.remove_provider("openai", drain=0.01)
+        assert isinstance(callers.errors["hi"], ShuttingDownError)
+        assert len(upstream.asked) == 1
+
+
+async def test_a_removed_provider_can_be_added_again() -> None:
+    upstream = Upstream()
+    async with leak_check(), client_of(upstream) as client:
+        await client.chat(MODEL, "1")
+        await client.remove_provider("openai")
+        await client.add_provider("openai", keys=fake_key("second"), config=config_of(NEW))
+        assert (await client.chat(MODEL, "2")).text == "2"
+    assert upstream.asked == [("old", "1"), ("new", "2")]
+
+
+async def test_a_client_that_is_closed_meanwhile_closes_what_was_replaced() -> None:
+    upstream = Upstream(is_open=False)
+    async with leak_check():
+        client = client_of(upstream, concurrency=1)
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(2):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client).queued == 1)
+            await client.update_provider("openai", config=config_of(NEW))
+            await until(lambda: len(upstream.asked) == 2)
+            await client.close(drain=0.01)
+        assert {type(error) for error in callers.errors.values()} == {ShuttingDownError}
+        assert len(upstream.asked) == 2
+
+
+# --- an account that changes by itself
+
+
+class Directory:
+    """An account that others write to."""
+
+    def __init__(self) -> None:
+        self.configs: dict[str, Any] = {"openai": config_of(OLD)}
+
+    async def providers(self) -> list[str]:
+        return list(self.configs)
+
+    async def keys(self, provider: str, call: Any) -> list[Key]:
+        return [Key(name=provider, value=fake_key(provider))]
+
+    async def config(self, provider: str) -> ProviderConfig:
+        return self.configs[provider]
+
+
+async def test_the_account_is_asked_again() -> None:
+    upstream, directory = Upstream(), Directory()
+    async with leak_check(), Bifrost(directory, transport=upstream) as client:
+        await client.chat(MODEL, "1")
+        directory.configs = {"openai": config_of(NEW), "groq": config_of(OLD)}
+        await client.chat(MODEL, "2")
+        await client.refresh("openai")
+        await client.chat(MODEL, "3")
+        await client.chat("groq/llama", "4")
+        del directory.configs["groq"]
+        await client.refresh()
+        with pytest.raises(MissingKeyError, match="groq is not configured"):
+            await client.chat("groq/llama", "5")
+    assert upstream.asked == [("old", "1"), ("old", "2"), ("new", "3"), ("old", "4")]
+
+
+async def test_an_account_that_fails_when_asked_again_changes_nothing() -> None:
+    upstream, directory = Upstream(), Directory()
+    async with Bifrost(directory, transport=upstream) as client:
+        await client.chat(MODEL, "1")
+        directory.configs = {"openai": None, "groq": None}
+        with pytest.raises(ConfigError, match=r"Directory.config\('openai'\) gave a NoneType"):
+            await client.refresh()
+        assert (await client.chat(MODEL, "2")).text == "2"
+
+
+# --- under load
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_changes_under_load_lose_no_call_and_double_none(seed: int) -> None:
+    chance = random.Random(seed)
+    upstream = Upstream()
+    total, rounds = 400, 250
+    async with leak_check(), client_of(upstream, concurrency=3) as client:
+        callers = Callers(client)
+
+        async def change() -> None:
+            for _ in range(rounds):
+                url = chance.choice((OLD, NEW))
+                await client.update_provider("openai", config=config_of(url, concurrency=chance.randint(1, 8)))
+                for _ in range(chance.randint(0, 3)):
+                    await anyio.lowlevel.checkpoint()
+
+        async def call() -> None:
+            async with anyio.create_task_group() as calls:
+                for number in range(total):
+                    calls.start_soon(callers.ask, str(number))
+                    if chance.random() < 0.3:
+                        await anyio.lowlevel.checkpoint()
+
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(change)
+                group.start_soon(call)
+        assert not callers.errors
+        assert callers.answers == {str(number): str(number) for number in range(total)}
+        assert sorted(text for _, text in upstream.asked) == sorted(callers.answers)
+        await until(lambda: not running(client).upstreams._retired)
