@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import attrs
 
 from bifrost.config import ProviderConfig, check_base_url
-from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError
+from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError, near_matches
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth, Secret, check_secret
@@ -421,7 +420,7 @@ def unknown_provider(name: str, known: Iterable[str]) -> UnknownProviderError:
 def near(name: str, names: Iterable[str]) -> str:
     """Give the names that look like `name`, as text for a message; empty if none does."""
     by_lower = {known.lower(): known for known in names}
-    return " or ".join(repr(by_lower[match]) for match in get_close_matches(name.lower(), by_lower, n=3))
+    return " or ".join(repr(by_lower[match]) for match in near_matches(name.lower(), by_lower))
 
 
 def check_weight(weight: object, *, where: str) -> None:

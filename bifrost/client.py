@@ -17,7 +17,6 @@ from bifrost.schema.models import ModelsRequest
 from bifrost.schema.options import ChatArguments, ChatOptions, chat_request, embedding_request
 from bifrost.schema.output_type import OutputType, OutputTypes
 from bifrost.schema.structured import lower
-from bifrost.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,6 +112,9 @@ class Bifrost:
 
         Raises `ConfigError` that names the path of every wrong field, `MissingKeyError` for a variable that is not set.
         """
+        # Imported on first use: few clients come from a file.
+        from bifrost.settings import load
+
         settings = load(path)
         if settings.notes:
             warnings.warn(f"{os.fspath(path)}: " + "; ".join(settings.notes), stacklevel=2)

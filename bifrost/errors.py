@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from bifrost.trail import Attempt, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Phase: TypeAlias = Literal[
     "queue",
@@ -407,3 +407,11 @@ class InternalError(BifrostError):
 
     fault = "unknown"
     fallback = False
+
+
+def near_matches(word: str, known: Iterable[str], *, most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Give the words that look like one that nobody knows, the likest first, for an error's sentence."""
+    # Where all goes well nobody needs it.
+    from difflib import get_close_matches
+
+    return get_close_matches(word, list(known), n=most, cutoff=cutoff)

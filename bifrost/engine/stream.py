@@ -27,7 +27,6 @@ from bifrost.errors import (
 from bifrost.providers.base import ReportedError
 from bifrost.schema.chunks import ChatAccumulator, Chunk
 from bifrost.wire.body import Inflater
-from bifrost.wire.partial_json import PartialJson
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -657,6 +656,9 @@ class PartialOutput:
     __slots__ = ("_begun", "_output", "_reader")
 
     def __init__(self, output: OutputType[Any]) -> None:
+        # Imported on first use: most streams are read as text.
+        from bifrost.wire.partial_json import PartialJson
+
         self._output = output
         self._reader = PartialJson()
         self._begun = False

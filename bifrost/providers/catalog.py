@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bifrost.providers.anthropic import ANTHROPIC
-from bifrost.providers.azure import AZURE
-from bifrost.providers.compatible import COMPATIBLE, OPENAI
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from bifrost.providers.base import Endpoint, Provider
 
-CATALOG: Mapping[str, Provider] = MappingProxyType(
-    {row.name: row for row in (OPENAI, ANTHROPIC, AZURE, *(row for row in COMPATIBLE if row is not OPENAI))}
-)
-"""The rows by their names, in the order in which a list of providers shows them."""
+
+class Catalog(Mapping[str, "Provider"]):
+    """The rows by their names, in the order in which a list of providers shows them.
+
+    The dialects are imported when the first row is looked up: `import bifrost` would take a fifth longer with them.
+    """
+
+    @cached_property
+    def _rows(self) -> Mapping[str, Provider]:
+        from bifrost.providers.anthropic import ANTHROPIC
+        from bifrost.providers.azure import AZURE
+        from bifrost.providers.compatible import COMPATIBLE, OPENAI
+
+        rows = (OPENAI, ANTHROPIC, AZURE, *(row for row in COMPATIBLE if row is not OPENAI))
+        return {row.name: row for row in rows}
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+CATALOG: Mapping[str, Provider] = Catalog()
 
 STABLE: Mapping[str, frozenset[Endpoint]] = MappingProxyType(
     {

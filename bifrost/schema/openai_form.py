@@ -6,13 +6,12 @@ dropped, as is a value of the wrong kind; `None` counts as "not given". What a c
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, cast
 
 import msgspec
 
-from bifrost.errors import InvalidRequestError
+from bifrost.errors import InvalidRequestError, near_matches
 from bifrost.schema.chat import (
     AudioOutput,
     ChatRequest,
@@ -403,7 +402,7 @@ def _tool(item: object, where: str) -> Tool | ProviderTool:
         return _function_tool(form, where)
     if kind == "custom":
         return _custom_tool(form, where)
-    if difflib.get_close_matches(kind, ("function", "custom"), cutoff=0.8):
+    if near_matches(kind, ("function", "custom"), cutoff=0.8):
         raise _unknown(f"{where}.type", kind, ("function", "custom"))
     return ProviderTool(definition=form if isinstance(form, dict) else dict(form))
 
@@ -733,7 +732,7 @@ def _unknown(where: str, value: object, known: Sequence[str]) -> InvalidRequestE
 
 
 def _hint(key: object, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=3) if isinstance(key, str) else []
+    near = near_matches(key, known) if isinstance(key, str) else []
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
 
 

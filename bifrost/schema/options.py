@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final, Literal, TypedDict, cast
 
 import msgspec
 
-from bifrost.errors import InvalidRequestError
+from bifrost.errors import InvalidRequestError, near_matches
 from bifrost.schema.chat import (
     AudioOutput,
     ChatRequest,
@@ -171,7 +170,7 @@ def check_names(given: Mapping[str, Any], known: frozenset[str], *, what: str) -
     """Refuse names that are no options. Raises `InvalidRequestError` with near matches."""
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=2, cutoff=0.5)
+            near = near_matches(name, known, most=2, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(sorted(known))}"
             raise InvalidRequestError(f"{name!r} is no option of {what}; {_INSTEAD.get(name, hint)}")
 

@@ -36,16 +36,13 @@ _BOM = b"\xef\xbb\xbf"
 
 # One match is a lone half of a surrogate pair (group 1), or all text and other escapes up to the next one. A match
 # begins at the start of an escape or outside of one, so an escaped backslash before "ud800" is no surrogate.
-_LONE_SURROGATE = re.compile(
-    rb"""
+_LONE_SURROGATE = rb"""
     (?: [^\\]++
       | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
       | \\(?!u[dD][89a-fA-F]).
     )++
     | ( \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 
 
 def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str) -> T:
@@ -124,7 +121,9 @@ def _mend(data: bytes) -> bytes:
     data = data.removeprefix(_BOM)
     if len(data) > _MENDING_LIMIT or not (b"\\ud" in data or b"\\uD" in data):
         return data
-    return _LONE_SURROGATE.sub(lambda found: rb"\ufffd" if found[1] else found[0], data)
+    return re.sub(
+        _LONE_SURROGATE, lambda found: rb"\ufffd" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL
+    )
 
 
 def _is_plain(value: object) -> bool:

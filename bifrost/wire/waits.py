@@ -14,15 +14,16 @@ from bifrost.trail import RateLimit, Window
 from bifrost.wire import json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from bifrost.wire.http import Headers
 
 LONGEST_WAIT = 300.0
 """The most seconds that a provider's wish counts for."""
 
-_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
-_COUNT = re.compile(r"\d{1,15}", re.ASCII)
+# Texts, which `re` compiles on first use and keeps: compiling them would be most of this module's import.
+_NUMBER = r"\d+(?:\.\d*)?|\.\d+"
+_COUNT = r"\d{1,15}"
 
 
 def retry_after(headers: Headers, body: bytes = b"", *, now: float) -> float | None:
@@ -129,19 +130,19 @@ def _in_body(body: bytes) -> Iterator[float]:
 def _number(text: str) -> float | None:
     """Read a plain decimal number: ASCII digits, no sign, no exponent, no words such as `nan`."""
     text = text.strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
+    return float(text) if re.fullmatch(_NUMBER, text, re.ASCII) else None
 
 
 # --- allowances
 
 
 def _count(text: str) -> int | None:
-    return int(text) if _COUNT.fullmatch(text) else None
+    return int(text) if re.fullmatch(_COUNT, text, re.ASCII) else None
 
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII)
+_DURATION = r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
 _DURATION_SECONDS = (86_400.0, 3600.0, 60.0, 1.0, 0.001)
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_RFC_3339 = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)"
 
 
 def _reset(text: str, headers: Headers, now: float) -> float | None:
@@ -151,9 +152,9 @@ def _reset(text: str, headers: Headers, now: float) -> float | None:
         if number < 1e9:
             return number
         moment = number if number < 1e11 else number / 1000
-    elif _RFC_3339.fullmatch(text):
+    elif re.fullmatch(_RFC_3339, text, re.ASCII):
         moment = _iso_date(text)
-    elif text and (duration := _DURATION.fullmatch(text)):
+    elif text and (duration := re.fullmatch(_DURATION, text, re.ASCII)):
         return sum(float(part) * size for part, size in zip(duration.groups("0"), _DURATION_SECONDS, strict=True))
     return None if moment is None else max(0.0, moment - _server_time(headers, now))
 
@@ -182,21 +183,18 @@ def _iso_date(text: str) -> float | None:
 
 
 # RFC 9110, 5.6.7: the form of today and the two of old. The day of the week says nothing new and is not judged.
-_DATES: Sequence[re.Pattern[str]] = [
-    re.compile(form, re.ASCII | re.IGNORECASE)
-    for form in (
-        rf"[a-z]+, (?P<day>\d\d?) (?P<month>{_MONTH}) (?P<year>\d{{4}}) {_TIME} {_ZONE}",
-        rf"[a-z]+, (?P<day>\d\d)-(?P<month>{_MONTH})-(?P<year>\d\d) {_TIME} {_ZONE}",
-        rf"[a-z]+ (?P<month>{_MONTH}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
-    )
-]
+_DATES = (
+    rf"[a-z]+, (?P<day>\d\d?) (?P<month>{_MONTH}) (?P<year>\d{{4}}) {_TIME} {_ZONE}",
+    rf"[a-z]+, (?P<day>\d\d)-(?P<month>{_MONTH})-(?P<year>\d\d) {_TIME} {_ZONE}",
+    rf"[a-z]+ (?P<month>{_MONTH}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
+)
 
 
 def _http_date(text: str) -> float | None:
     """Read an HTTP date as seconds since 1970."""
     text = text.strip()
     for form in _DATES:
-        if found := form.fullmatch(text):
+        if found := re.fullmatch(form, text, re.ASCII | re.IGNORECASE):
             return _seconds(found)
     return None
 
