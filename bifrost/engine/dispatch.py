@@ -132,7 +132,7 @@ class Dispatcher:
         self._upstreams = upstreams
         self._clock = clock
         self._now = host.now
-        self._event = host.event
+        self._signal = host.signal
         self._scope = host.scope
 
     # --- a call
@@ -297,7 +297,7 @@ class Dispatcher:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
-        spent: set[str] = set()
+        spent: frozenset[str] = frozenset()
         faults: list[str] = []
         wait = 0.0
         while True:
@@ -323,7 +323,7 @@ class Dispatcher:
                 return outcome
             faults.append(outcome.fault)
             call.free += is_free(faults)
-            spent.add(choice.name)
+            spent |= {choice.name}
             now = self._now()
             decision = decide(
                 outcome,
@@ -340,7 +340,7 @@ class Dispatcher:
                 _note_why(outcome, decision, retry)
                 return outcome
             if not decision.other_key:
-                spent.discard(choice.name)
+                spent -= {choice.name}
             wait = decision.delay
             if wait > 0:
                 context.phase = "backoff"
@@ -380,7 +380,7 @@ class Dispatcher:
     async def _submit(self, call: Call, exchange: Exchange) -> Any:
         """Queue the attempt at its provider. If that is changed meanwhile, it moves to what takes its place."""
         while True:
-            call.job = job = Job(perform, exchange, done=self._event(), is_stream=call.stream is not None)
+            call.job = job = Job(perform, exchange, done=self._signal(), is_stream=call.stream is not None)
             try:
                 return await exchange.upstream.pool.submit(job)
             except Replaced:

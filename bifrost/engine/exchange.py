@@ -12,7 +12,7 @@ from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bifrost.account import Key
     from bifrost.engine.clock import Clock
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
     from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder, Target
+
+_NONE_YET = Headers()
 
 
 class Exchange:
@@ -69,9 +71,9 @@ class Exchange:
         """Use a new connection, not a kept one."""
         self.connection: Connection | None = None
         """What carries it, from the moment it is sent."""
-        self.warnings: list[str] = []
+        self.warnings: Sequence[str] = ()
         self.status: int | None = None
-        self.headers = Headers()
+        self.headers = _NONE_YET
         self.request_id: str | None = None
         self.connect: float | None = None
         self.first_byte: float | None = None

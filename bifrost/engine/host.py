@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakMethod
 
 import anyio
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 _CLOSE_LIMIT = 5.0
 """How long the end of the host's tasks is waited for, in seconds."""
+
+
+class Signal(Protocol):
+    """An event that one task waits for, once. An anyio event would do; each call in flight would be 1 KiB larger."""
+
+    def set(self) -> None:
+        """Wake the task that waits, or the one that will. Any number of times."""
+        ...
+
+    def wait(self) -> Awaitable[Any]:
+        """Wait until it is set."""
+        ...
 
 
 class Host:
@@ -43,9 +56,9 @@ class Host:
         self._task: Any = None
         self._loop: Any = None
         self._pid = os.getpid()
-        self.event: Callable[[], anyio.Event] = anyio.Event
+        self.signal: Callable[[], Signal] = anyio.Event
         self.scope: Callable[..., anyio.CancelScope] = anyio.CancelScope
-        """anyio's classes for this loop: asked for by their common name, anyio looks for the loop each time."""
+        """anyio's class for this loop: asked for by its common name, anyio looks for the loop each time."""
         self._current: Callable[[], Any] = running_loop
         self._over = False
         self.alive = False
@@ -69,8 +82,8 @@ class Host:
     def start(self) -> None:
         """Start the host's task on the running loop. `ready` must be awaited before tasks are started."""
         self._loop = running_loop()
-        self.now, self._current = _native(self._loop)
-        self.event, self.scope = type(anyio.Event()), type(anyio.CancelScope())
+        self.now, self._current, self.signal = _native(self._loop)
+        self.scope = type(anyio.CancelScope())
         _adapt(self.context)
         self._task = _spawn(self._own, self.context)
 
@@ -183,15 +196,58 @@ def running_loop() -> Any:
     return asyncio.get_running_loop()
 
 
-def _native(loop: Any) -> tuple[Callable[[], float], Callable[[], Any]]:
-    """Give the loop's clock, and what tells the running loop from others."""
+def _native(loop: Any) -> tuple[Callable[[], float], Callable[[], Any], Callable[[], Signal]]:
+    """Give the loop's clock, what tells the running loop from others, and its signals."""
     if _is_trio(loop):
         import trio
 
-        return trio.lowlevel.current_clock().current_time, trio.lowlevel.current_trio_token
+        clock, token = trio.lowlevel.current_clock().current_time, trio.lowlevel.current_trio_token
+        return clock, token, partial(_TrioSignal, trio.lowlevel)
     import asyncio
 
-    return loop.time, asyncio.get_running_loop
+    return loop.time, asyncio.get_running_loop, partial(_AsyncioSignal, loop)
+
+
+class _AsyncioSignal:
+    __slots__ = ("_future",)
+
+    def __init__(self, loop: Any) -> None:
+        self._future = loop.create_future()
+
+    def set(self) -> None:
+        # Done before: it was set, or its task was cancelled while it waited.
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def wait(self) -> Awaitable[None]:
+        future: Awaitable[None] = self._future
+        return future
+
+
+class _TrioSignal:
+    __slots__ = ("_is_set", "_task", "_trio")
+
+    def __init__(self, lowlevel: Any) -> None:
+        self._trio = lowlevel
+        self._task: Any = None
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+        task, self._task = self._task, None
+        if task is not None:
+            self._trio.reschedule(task)
+
+    async def wait(self) -> None:
+        if self._is_set:
+            await self._trio.checkpoint()
+            return
+        self._task = self._trio.current_task()
+        await self._trio.wait_task_rescheduled(self._leave)
+
+    def _leave(self, _raise_cancel: object) -> Any:
+        self._task = None
+        return self._trio.Abort.SUCCEEDED
 
 
 def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bifrost.config import ProviderConfig
     from bifrost.engine.connections import Connections
-    from bifrost.engine.host import Host
+    from bifrost.engine.host import Host, Signal
 
 
 class Replaced(Exception):  # noqa: N818 - it tells a caller to move on, and no user ever sees it
@@ -60,7 +60,7 @@ class Job:
     )
 
     def __init__(
-        self, run: Callable[[Job], Awaitable[Any]], subject: Any, *, done: anyio.Event, is_stream: bool = False
+        self, run: Callable[[Job], Awaitable[Any]], subject: Any, *, done: Signal, is_stream: bool = False
     ) -> None:
         self.run = run
         self.subject: Any = subject

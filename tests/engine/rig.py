@@ -80,7 +80,7 @@ class Rig:
     def job(
         self, subject: Any = None, run: Callable[[Job], Awaitable[Any]] | None = None, *, is_stream: bool = False
     ) -> Job:
-        return Job(run or self.wait, subject, done=self.host.event(), is_stream=is_stream)
+        return Job(run or self.wait, subject, done=self.host.signal(), is_stream=is_stream)
 
     async def wait(self, job: Job) -> Any:
         """Work until the gate is opened, then answer with what the job is about."""

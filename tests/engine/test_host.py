@@ -197,3 +197,55 @@ async def test_a_host_does_not_keep_its_owner_alive() -> None:
     gc.collect()
     assert gone
     await host.stop()
+
+
+async def test_a_signal_wakes_the_task_that_waits() -> None:
+    host = await started(Owner())
+    signal, woken = host.signal(), anyio.Event()
+
+    async def wait() -> None:
+        await signal.wait()
+        woken.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert not woken.is_set()
+        signal.set()
+        signal.set()
+        with anyio.fail_after(5):
+            await woken.wait()
+    await host.stop()
+
+
+async def test_a_signal_that_is_set_already_is_not_waited_for() -> None:
+    host = await started(Owner())
+    signal = host.signal()
+    signal.set()
+    with anyio.fail_after(5):
+        await signal.wait()
+    await host.stop()
+
+
+async def test_a_signal_that_comes_after_its_task_was_cancelled_wakes_nobody() -> None:
+    host = await started(Owner())
+    signal, after = host.signal(), anyio.Event()
+
+    async def wait() -> None:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await signal.wait()
+        assert scope.cancelled_caught
+        signal.set()
+        await after.wait()
+
+    scopes: list[anyio.CancelScope] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        scopes[0].cancel()
+        await anyio.wait_all_tasks_blocked()
+        signal.set()
+        await anyio.wait_all_tasks_blocked()
+        after.set()
+    await host.stop()

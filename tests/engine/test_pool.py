@@ -345,7 +345,7 @@ async def test_a_worker_whose_own_machinery_fails_begins_anew() -> None:
 
         async def call_in_vain() -> None:
             with scope:
-                await rig.pool.submit(Broken(rig.at_once, "broken", done=rig.host.event()))
+                await rig.pool.submit(Broken(rig.at_once, "broken", done=rig.host.signal()))
 
         group.start_soon(call_in_vain)
         await until(lambda: rig.pool.worker_restarts == 1)
