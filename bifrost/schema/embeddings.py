@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 from bifrost.html import block, note, table
 from bifrost.schema.usage import Usage
 from bifrost.trail import Attempt
+
+Encoding: TypeAlias = Literal["float", "base64"]
+ENCODINGS: Final[tuple[Encoding, ...]] = get_args(Encoding)
 
 
 class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -18,7 +21,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     model: str
     input: list[str | list[int]]
     dimensions: int | None = None
-    encoding_format: Literal["float", "base64"] | None = None
+    encoding_format: Encoding | None = None
     """How numbers travel; the answer holds floats either way. Base64 is exact and a third of the size."""
     user: str | None = None
     extra: dict[str, dict[str, Any]] | None = None

@@ -36,6 +36,7 @@ from bifrost.schema.content import (
 )
 from bifrost.schema.messages import AssistantMessage, Message, Role
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.schema.typed import read_as
 
 AnyMessage: TypeAlias = Message | AssistantMessage | Mapping[str, Any]
 """A message as a caller may write it."""
@@ -376,7 +377,7 @@ def _cache(form: _Dict, where: str) -> CacheMark | None:
     mark = _object(form["cache_control"], here)
     _only(mark, ("type", "ttl"), here)
     _one_of(mark.get("type") or "ephemeral", ("ephemeral",), f"{here}.type")
-    return _convert(mark, CacheMark, here)
+    return read_as(mark, CacheMark, here)
 
 
 # --- tools
@@ -504,7 +505,15 @@ def to_stop(stop: str | Sequence[str] | None) -> list[str] | None:
     """Read stop sequences: one, or a list of them."""
     if stop is None:
         return None
-    return [stop] if isinstance(stop, str) else _convert(stop, list[str], "stop")
+    given = [stop] if isinstance(stop, str) else _list(stop, "stop", "text or a list of texts")
+    return read_as(given, list[str], "stop")
+
+
+def _logit_bias(form: object) -> dict[str, float]:
+    """Read a bias by token; tokens are numbers, which JSON has as texts only."""
+    given: Mapping[Any, Any] = _object(form, "logit_bias")
+    biases = {str(token) if type(token) is int else token: bias for token, bias in given.items()}
+    return read_as(biases, dict[str, float], "logit_bias")
 
 
 def _reasoning(form: _Dict) -> Reasoning | None:
@@ -516,7 +525,7 @@ def _reasoning(form: _Dict) -> Reasoning | None:
     _only(inner, ("effort", "max_tokens", "enabled"), "reasoning")
     if effort is not None and inner.get("effort") is not None:
         raise InvalidRequestError("give reasoning_effort or reasoning.effort, not both")
-    read = _convert(inner, Reasoning, "reasoning")
+    read = read_as(inner, Reasoning, "reasoning")
     return read if effort is None else msgspec.structs.replace(read, effort=effort)
 
 
@@ -532,7 +541,7 @@ def _web_search(form: object) -> WebSearch:
         here += ".approximate"
         spot = _object(place.get("approximate"), here)
         _only(spot, UserLocation.__struct_fields__, here)
-        location = _convert(spot, UserLocation, here)
+        location = read_as(spot, UserLocation, here)
     size = options.get("search_context_size")
     return WebSearch(
         context_size=None if size is None else _one_of(size, _SIZES, f"{where}.search_context_size"),
@@ -559,7 +568,7 @@ def _strictly(kind: type[_StructT], where: str) -> Callable[[object], _StructT]:
         if isinstance(value, kind):
             return value
         _only(_object(value, where), kind.__struct_fields__, where)
-        return _convert(value, kind, where)
+        return read_as(value, kind, where)
 
     return read
 
@@ -576,7 +585,6 @@ _SAME: Mapping[str, Any] = {
     "logprobs": bool,
     "top_logprobs": int,
     "n": int,
-    "logit_bias": dict[str, float],
     "user": str,
     "safety_identifier": str,
     "metadata": dict[str, str],
@@ -594,6 +602,7 @@ _READ: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "tool_choice": ("tool_choice", to_tool_choice),
     "response_format": ("response_format", to_response_format),
     "stop": ("stop", to_stop),
+    "logit_bias": ("logit_bias", _logit_bias),
     "stream_options": ("stream_options", _strictly(StreamOptions, "stream_options")),
     "audio": ("audio", _strictly(AudioOutput, "audio")),
     "web_search_options": ("web_search", _web_search),
@@ -638,7 +647,7 @@ def option_fields(options: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or key in _TOGETHER:
             continue
         if key in _SAME:
-            fields[key] = _convert(value, _SAME[key], key)
+            fields[key] = read_as(value, _SAME[key], key)
         elif key in _READ:
             field, read = _READ[key]
             fields[field] = read(value)
@@ -697,15 +706,7 @@ def _needed(form: _Dict, key: str, where: str) -> str:
 
 def _typed(form: _Dict, key: str, kind: type[_T], where: str) -> _T | None:
     value = form.get(key)
-    return None if value is None else _convert(value, kind, _join(where, key))
-
-
-def _convert(value: object, kind: type[_T], where: str) -> _T:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        reason = str(error)
-    raise InvalidRequestError(f"{where}: {reason[:1].lower()}{reason[1:]}")
+    return None if value is None else read_as(value, kind, _join(where, key))
 
 
 def _one_of(value: object, known: Sequence[_T], where: str) -> _T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict
 
 import msgspec
 
@@ -18,9 +18,10 @@ from bifrost.schema.chat import (
     StreamOptions,
     WebSearch,
 )
-from bifrost.schema.embeddings import EmbeddingRequest
+from bifrost.schema.embeddings import ENCODINGS, EmbeddingRequest
 from bifrost.schema.openai_form import AnyPrompt, option_fields, to_messages
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.schema.typed import read_as
 
 
 class ChatOptions(TypedDict, total=False):
@@ -47,7 +48,8 @@ class ChatOptions(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     n: int | None
-    logit_bias: Mapping[str, float] | None
+    logit_bias: Mapping[str, float] | Mapping[int, float] | None
+    """How much likelier each token is, by its number."""
     user: str | None
     safety_identifier: str | None
     metadata: Mapping[str, str] | None
@@ -140,7 +142,7 @@ def chat_fields(options: ChatOptions) -> dict[str, Any]:
         elif name in _OTHER_FORM:
             _put(fields, name, _own(name, value, _OURS[name][1]))
         elif name == "extra":
-            fields[name] = _convert(name, value, dict[str, dict[str, Any]])
+            fields[name] = read_as(value, dict[str, dict[str, Any]], name)
         else:
             form[name] = value
     for field, value in option_fields(form).items() if form else ():
@@ -163,7 +165,10 @@ def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingReq
         raise InvalidRequestError(
             "input: there is nothing to embed; give a text, or a list of texts that are not empty"
         )
-    return cast("EmbeddingRequest", _convert("embed", {"model": model, "input": inputs, **options}, EmbeddingRequest))
+    form = options.get("encoding_format")
+    if form not in (None, *ENCODINGS):
+        raise InvalidRequestError(f"encoding_format: unknown value {form!r}; known: {', '.join(ENCODINGS)}")
+    return read_as({"model": model, "input": inputs, **options}, EmbeddingRequest, "")
 
 
 def check_names(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
@@ -190,15 +195,7 @@ def _put(fields: dict[str, Any], field: str, value: Any) -> None:
 def _own(name: str, value: Any, kind: type[msgspec.Struct]) -> Any:
     if hasattr(value, "keys"):
         check_names(value, frozenset(kind.__struct_fields__), what=name)
-    return _convert(name, value, kind)
-
-
-def _convert(name: str, value: object, kind: Any) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        reason = str(error)
-    raise InvalidRequestError(f"{name}: {reason[:1].lower()}{reason[1:]}")
+    return read_as(value, kind, name)
 
 
 def _check_numbers(fields: Mapping[str, Any]) -> None:

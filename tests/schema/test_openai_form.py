@@ -213,7 +213,7 @@ def test_parts_are_read(form: Any, part: Part) -> None:
         ({"type": "file", "file": {"filename": "x"}}, ".file: give file_data (a data: URL in base64) or file_id"),
         ({"type": "refusal"}, ": refusal is missing"),
         ({"type": "text", "text": "x", "cache_control": {"type": "forever"}}, ".cache_control.type: unknown value"),
-        ({"type": "text", "text": "x", "cache_control": {"ttl": "2d"}}, ".cache_control: invalid enum value '2d'"),
+        ({"type": "text", "text": "x", "cache_control": {"ttl": "2d"}}, ".cache_control.ttl: invalid enum value '2d'"),
     ],
 )
 def test_a_part_that_is_wrong_is_refused_with_its_place(form: Any, told: str) -> None:
@@ -475,7 +475,7 @@ def test_stop_is_one_or_many() -> None:
     assert to_stop("END") == ["END"]
     assert to_stop(("a", "b")) == ["a", "b"]
     numbers: Any = [5]
-    with pytest.raises(InvalidRequestError, match=r"^stop: "):
+    with pytest.raises(InvalidRequestError, match=r"^stop\[0\]: "):
         to_stop(numbers)
 
 
@@ -598,7 +598,7 @@ def test_options_in_our_own_types_are_taken_as_they_are() -> None:
         ({"temprature": 1}, "unknown key 'temprature'; did you mean 'temperature'?"),
         ({"extra_body": {}}, "unknown key 'extra_body'; "),
         ({"temperature": "hot"}, "temperature: expected `float`, got `str`"),
-        ({"logit_bias": {"a": "b"}}, "logit_bias: expected `float`, got `str`"),
+        ({"logit_bias": {"a": "b"}}, "logit_bias[...]: expected `float`, got `str`"),
         ({"n": 1.5}, "n: expected `int`, got `float`"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens is the old name of max_completion_tokens"),
         ({"verbosity": "loud"}, "verbosity: unknown value 'loud'; known: low, medium, high"),

@@ -105,6 +105,7 @@ def test_a_wrong_name_is_told_with_what_was_perhaps_meant(name: str, hint: str, 
         ({"web_search_options": {"search_context_size": "low"}}, "web_search", WebSearch(context_size="low")),
         ({"extra": {"openai": {"x": [1]}}}, "extra", {"openai": {"x": [1]}}),
         ({"logit_bias": {"50": -100}}, "logit_bias", {"50": -100.0}),
+        ({"logit_bias": {50: -100}}, "logit_bias", {"50": -100.0}),
     ],
     ids=str,
 )
@@ -130,16 +131,22 @@ def test_options_become_fields(options: dict[str, Any], field: str, value: Any) 
         ({"tool_choice": ResponseFormat()}, "tool_choice: expected ToolChoice or a dict, got ResponseFormat"),
         ({"tool_choice": "often"}, "tool_choice: unknown value 'often'"),
         ({"response_format": "json"}, "response_format: expected an object"),
-        ({"reasoning": "low"}, "reasoning: expected `object`, got `str`"),
+        ({"reasoning": "low"}, "reasoning: expected `dict`, got `str`"),
         ({"reasoning": {"efort": "low"}}, "'efort' is no option of reasoning; did you mean effort"),
-        ({"reasoning": {"max_tokens": "9"}}, "reasoning: expected `int"),
+        ({"reasoning": {"max_tokens": "9"}}, r"reasoning.max_tokens: expected `int \| None`, got `str`"),
         ({"web_search": {"uses": 2}}, "'uses' is no option of web_search; did you mean max_uses"),
         ({"web_search": {}, "web_search_options": {}}, "give web_search or web_search_options, not both"),
         ({"reasoning": Reasoning(effort="high"), "reasoning_effort": "low"}, "reasoning_effort or reasoning.effort"),
         ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
-        ({"extra": {"openai": 7}}, "extra: expected `object`, got `int`"),
-        ({"extra": "openai"}, "extra: expected `object`, got `str`"),
+        ({"extra": {"openai": 7}}, r"extra\[...\]: expected `dict`, got `int`"),
+        ({"extra": "openai"}, "extra: expected `dict`, got `str`"),
         ({"verbosity": "loud"}, "verbosity: unknown value 'loud'"),
+        ({"stop": 3}, "stop: expected text or a list of texts, got int"),
+        ({"stop": ["a", 3]}, r"stop\[1\]: expected `str`, got `int`"),
+        ({"metadata": {"a": 1}}, r"metadata\[...\]: expected `str`, got `int`"),
+        ({"metadata": {1: "a"}}, "a key of metadata: expected `str`, got `int`"),
+        ({"logit_bias": {1.5: 1}}, "a key of logit_bias: expected `str`, got `float`"),
+        ({"logit_bias": [7]}, "logit_bias: expected an object"),
     ],
     ids=str,
 )
@@ -193,9 +200,9 @@ def test_texts_and_tokens_are_read(texts: Any, inputs: list[Any]) -> None:
         (7, "got int"),
         (b"bytes", "got bytes"),
         ({"a": 1}, "got dict"),
-        (["a", None], "expected"),
-        ([True], "expected"),
-        ([1.5], "expected"),
+        (["a", None], r"input\[1\]: expected `str | list`, got `None`"),
+        ([True], r"input\[0\]: expected `str | list`, got `bool`"),
+        ([1.5], r"input\[0\]: expected `str | list`, got `float`"),
     ],
     ids=str,
 )
@@ -206,5 +213,5 @@ def test_what_cannot_be_embedded_is_told(texts: Any, problem: str) -> None:
 
 def test_options_of_embeddings_are_checked() -> None:
     assert embedding_request("m", "hi", dimensions=256, user="me").dimensions == 256
-    with pytest.raises(InvalidRequestError, match="encoding_format"):
+    with pytest.raises(InvalidRequestError, match="encoding_format: unknown value 'hex'; known: float, base64"):
         embedding_request("m", "hi", encoding_format="hex")

@@ -1,0 +1,44 @@
+"""Values that callers give, read as the type that is wanted; what does not fit is told by its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError
+
+_T = TypeVar("_T")
+
+_PLACED = re.compile(r"(?P<problem>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`", re.DOTALL)
+_JSON_NAMES = {"array": "list", "object": "dict", "null": "None"}
+"""What msgspec calls in JSON's words, and a caller in Python's."""
+
+
+def read_as(value: object, kind: type[_T], where: str) -> _T:
+    """Read a value as a type. `where` is how the caller knows it; empty for what has only its fields' names.
+
+    Raises `InvalidRequestError` that names the place and what was expected there.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        reason = str(error)
+    raise InvalidRequestError(told(reason, where))
+
+
+def told(reason: str, where: str) -> str:
+    """Say what msgspec found wrong in the words of whoever wrote it."""
+    placed = _PLACED.fullmatch(reason)
+    if placed is not None:
+        reason = placed["problem"]
+        where = f"{where}{placed['path']}".lstrip(".")
+        if placed["key"]:
+            where = f"a key of {where}"
+    reason = re.sub(r"`[^`]*`", lambda found: re.sub(r"\w+", _python_name, found[0]), reason)
+    return f"{where}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _python_name(word: re.Match[str]) -> Any:
+    return _JSON_NAMES.get(word[0], word[0])
