@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -11,11 +12,10 @@ from attrs import validators
 from bifrost.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 OnFull: TypeAlias = Literal["wait", "drop"]
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _RESERVED_HEADERS = frozenset(
     [
         "host",
@@ -39,13 +39,49 @@ _RESERVED_HEADERS = frozenset(
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}")
+    _check_number(instance, attribute, value)
+    if not value > 0:
+        raise ConfigError(f"{_named(instance, attribute)} must be greater than 0, not {value!r}")
 
 
 def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be 0 or more, not {value!r}")
+    _check_number(instance, attribute, value)
+    if not value >= 0:
+        raise ConfigError(f"{_named(instance, attribute)} must be 0 or more, not {value!r}")
+
+
+def _check_number(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    is_count = str(attribute.type).startswith("int")
+    if isinstance(value, bool) or not isinstance(value, int if is_count else int | float):
+        wanted = "a whole number" if is_count else "a number"
+        raise ConfigError(f"{_named(instance, attribute)} must be {wanted}, not {value!r}")
+
+
+def _one_of(*known: str) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in known:
+            raise ConfigError(f"{_named(instance, attribute)} must be {' or '.join(map(repr, known))}, not {value!r}")
+
+    return check
+
+
+def _of(kind: type) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kind):
+            raise ConfigError(f"{_named(instance, attribute)} takes {kind.__name__}(...), not {type(value).__name__}")
+
+    return check
+
+
+def _share(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    _positive(instance, attribute, value)
+    if value > 1:
+        raise ConfigError(f"{_named(instance, attribute)} is a share, so at most 1, not {value!r}")
+
+
+def _named(instance: object, attribute: attrs.Attribute[Any]) -> str:
+    """Give a setting's name as its user writes it: options of a call are arguments, the others fields of a class."""
+    return attribute.name if isinstance(instance, CallOptions) else f"{type(instance).__name__}.{attribute.name}"
 
 
 def check_headers(headers: Mapping[str, str], *, where: str) -> None:
@@ -77,9 +113,12 @@ def check_base_url(url: str, *, where: str, allow_insecure_http: bool = False) -
 
     Plain http is for loopback only, unless `allow_insecure_http`; user names, queries and fragments are refused.
     """
+    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+        raise ConfigError(f"{where}: the base URL is text, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        name = "" if host is None or host.isascii() else host.encode("idna").decode()
     except ValueError:
         raise ConfigError(f"{where}: the base URL cannot be read; write it as https://host/path") from None
     if parts.scheme not in ("http", "https") or not host:
@@ -94,14 +133,22 @@ def check_base_url(url: str, *, where: str, allow_insecure_http: bool = False) -
         raise ConfigError(f"{where}: the path of the base URL must not climb with '..'")
     if any(ord(c) <= 32 or ord(c) == 127 for c in url):
         raise ConfigError(f"{where}: the base URL holds a blank or control character")
-    if parts.scheme == "http" and host not in _LOOPBACK and not host.startswith("127.") and not allow_insecure_http:
+    if parts.scheme == "http" and not _is_loopback(host) and not allow_insecure_http:
         raise ConfigError(
             f"{where}: plain http to {host} would send the key readable to everyone on the way; "
             "use https, or set allow_insecure_http=True if the network is yours"
         )
-    name = host.encode("idna").decode() if not host.isascii() else host
+    name = name or host
     place = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Say whether a host is this machine. A name that only looks like such an address (127.example.com) is not."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @attrs.frozen(kw_only=True)
@@ -188,17 +235,17 @@ class ProviderConfig:
     """The most exchanges at once."""
     queue: int = attrs.field(default=10_000, validator=_not_negative)
     """The most callers waiting for one of them."""
-    on_full: OnFull = attrs.field(default="wait", validator=validators.in_(("wait", "drop")))
+    on_full: OnFull = attrs.field(default="wait", validator=_one_of("wait", "drop"))
     queue_timeout: float | None = attrs.field(default=None, validator=validators.optional(_positive))
     """The longest wait for a free exchange; `None`: until the call's deadline."""
-    stream_share: float = attrs.field(default=0.75, validator=_positive)
+    stream_share: float = attrs.field(default=0.75, validator=_share)
     """The share of `concurrency` that open streams may hold."""
     worker_idle: float = attrs.field(default=60.0, validator=_positive)
     """How long a worker without a job is kept."""
-    timeouts: Timeouts = attrs.field(factory=Timeouts)
-    retry: RetryConfig = attrs.field(factory=RetryConfig)
-    limits: Limits = attrs.field(factory=Limits)
-    connections: ConnectionConfig = attrs.field(factory=ConnectionConfig)
+    timeouts: Timeouts = attrs.field(factory=Timeouts, validator=_of(Timeouts))
+    retry: RetryConfig = attrs.field(factory=RetryConfig, validator=_of(RetryConfig))
+    limits: Limits = attrs.field(factory=Limits, validator=_of(Limits))
+    connections: ConnectionConfig = attrs.field(factory=ConnectionConfig, validator=_of(ConnectionConfig))
 
     def __attrs_post_init__(self) -> None:
         check_headers(self.extra_headers, where="ProviderConfig.extra_headers")

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from bifrost.config import CallOptions, ConnectionConfig, Limits, ProviderConfig, RetryConfig, Timeouts, check_base_url
+from bifrost.errors import ConfigError
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "problem"),
+    [
+        (CallOptions, {"timeout": "5"}, "timeout must be a number, not '5'"),
+        (CallOptions, {"timeout": NAN}, "timeout must be greater than 0, not nan"),
+        (CallOptions, {"max_retries": 1.5}, "max_retries must be a whole number, not 1.5"),
+        (CallOptions, {"max_retries": True}, "max_retries must be a whole number, not True"),
+        (ProviderConfig, {"concurrency": 0}, "ProviderConfig.concurrency must be greater than 0, not 0"),
+        (ProviderConfig, {"concurrency": 2.5}, "ProviderConfig.concurrency must be a whole number, not 2.5"),
+        (ProviderConfig, {"queue": -1}, "ProviderConfig.queue must be 0 or more, not -1"),
+        (ProviderConfig, {"queue": None}, "ProviderConfig.queue must be a whole number, not None"),
+        (ProviderConfig, {"on_full": "block"}, "ProviderConfig.on_full must be 'wait' or 'drop', not 'block'"),
+        (ProviderConfig, {"on_full": ["wait"]}, r"ProviderConfig.on_full must be 'wait' or 'drop', not \['wait'\]"),
+        (ProviderConfig, {"queue_timeout": "1"}, "ProviderConfig.queue_timeout must be a number, not '1'"),
+        (ProviderConfig, {"stream_share": 1.5}, "ProviderConfig.stream_share is a share, so at most 1, not 1.5"),
+        (ProviderConfig, {"retry": {"max_retries": 1}}, r"ProviderConfig.retry takes RetryConfig\(...\), not dict"),
+        (ProviderConfig, {"timeouts": 5}, r"ProviderConfig.timeouts takes Timeouts\(...\), not int"),
+        (ProviderConfig, {"limits": None}, r"ProviderConfig.limits takes Limits\(...\), not NoneType"),
+        (RetryConfig, {"attempts_total": 0}, "RetryConfig.attempts_total must be greater than 0, not 0"),
+        (Timeouts, {"connect": -1}, "Timeouts.connect must be greater than 0, not -1"),
+        (Limits, {"body": 1e6}, "Limits.body must be a whole number, not 1000000.0"),
+        (ConnectionConfig, {"age": "5"}, "ConnectionConfig.age must be a number, not '5'"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_work_is_told_by_the_name_its_user_wrote(
+    kind: Any, setting: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{problem}$"):
+        kind(**setting)
+
+
+def test_the_defaults_are_what_the_design_says() -> None:
+    assert CallOptions() == CallOptions(timeout=600, max_retries=None, fallbacks=(), extra_headers={}, key=None)
+    assert attrs.asdict(Timeouts()) == {
+        "connect": 5,
+        "write": 30,
+        "first_token": 120,
+        "idle_bytes": 60,
+        "idle_events": 300,
+        "consumer_idle": 300,
+    }
+    provider = ProviderConfig()
+    assert (provider.concurrency, provider.queue, provider.on_full, provider.queue_timeout) == (
+        256,
+        10_000,
+        "wait",
+        None,
+    )
+    assert (provider.stream_share, provider.connections.idle, provider.connections.age) == (0.75, 30, 300)
+    retry = provider.retry
+    assert (retry.max_retries, retry.attempts_total, retry.backoff_base, retry.backoff_cap) == (2, 6, 0.5, 8)
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://api.example/v1/", "https://api.example/v1"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://127.3.2.1/x", "http://127.3.2.1/x"),
+        ("http://[::1]:80/v1", "http://[::1]:80/v1"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_a_base_url_is_brought_to_one_form(url: str, base: str) -> None:
+    assert check_base_url(url, where="x") == base
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("api.example/v1", "without a scheme"),
+        ("file:///etc/passwd", "not file"),
+        ("https://", "must be"),
+        ("https://me:secret@api.example", "a user name"),
+        ("https://api.example?key=secret", "a query"),
+        ("https://api.example/#x", "fragment"),
+        ("https://api.example/a/../b", "must not climb"),
+        ("https://api.example/a b", "a blank"),
+        ("https://api.example:port", "cannot be read"),
+        ("http://api.example", "plain http to api.example"),
+        ("http://localhost.evil.example", "plain http"),
+        ("http://127.evil.example", "plain http to 127.evil.example"),
+        ("http://127.0.0.1.evil.example", "plain http"),
+        (f"https://ü{'a' * 70}.example", "cannot be read"),
+        (5, "is text, not int"),
+    ],
+)
+def test_a_base_url_that_would_do_harm_is_refused(url: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        check_base_url(url, where="x")
+    assert "secret" not in str(caught.value)
+
+
+def test_plain_http_to_a_network_of_ones_own_is_allowed_when_said() -> None:
+    assert check_base_url("http://10.0.0.1/v1", where="x", allow_insecure_http=True) == "http://10.0.0.1/v1"
