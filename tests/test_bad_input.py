@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 import msgspec
@@ -23,16 +23,19 @@ from bifrost import (
     ClientClosedError,
     ConnectError,
     EnvAccount,
+    ImagePart,
     InvalidKeyError,
     InvalidRequestError,
     Key,
     MalformedResponseError,
+    Message,
     MissingKeyError,
     ProtocolError,
     ProviderConfig,
     ServerError,
     StaticAccount,
     StreamInterruptedError,
+    TextPart,
     TransportError,
     UnknownProviderError,
     UnsupportedError,
@@ -194,6 +197,25 @@ async def test_a_mere_tuning_knob_is_left_out_and_told(kind: Kind) -> None:
         reply = await ask(client, kind, OTHER, seed=7)
     assert reply.text == "hello"
     assert any("seed" in warning for warning in reply.warnings)
+
+
+# --- a value of the wrong type
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"messages": [Message(role="user", content=[TextPart(text=cast("Any", 5))])]}, "messages[0].content[0].text"),
+        ({"messages": [Message(role="user", content=[ImagePart(url=cast("Any", 5))])]}, "messages[0].content[0].url"),
+    ],
+    ids=["text", "picture"],
+)
+async def test_a_part_of_the_wrong_type_is_told_with_its_place(wrong: dict[str, Any], place: str) -> None:
+    async with serving() as (server, client):
+        error = await error_of(InvalidRequestError, lambda: client.chat(OTHER, **wrong))
+    assert_evidence(error, "anthropic", status=None, tries=0)
+    assert f"{place}: expected `str" in str(error)
+    assert server.calls == []
 
 
 # --- empty messages

@@ -9,12 +9,14 @@ from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
     InternalError,
+    InvalidRequestError,
     MalformedResponseError,
     ProviderError,
     ResponseTooLargeError,
     TransportError,
 )
 from bifrost.providers.base import ReportedError
+from bifrost.schema.typed import misfit
 from bifrost.wire.body import BodyReader, ErrorBodyReader
 from bifrost.wire.http import HttpResponse
 
@@ -37,8 +39,10 @@ async def perform(job: Job) -> Any:
     except BifrostError as error:
         raise exchange.sign(error)  # noqa: B904 - the same error, completed
     except Exception as error:  # noqa: BLE001 - a defect; its text and frames can hold the request, so it stays here
-        failure = InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
-    raise exchange.sign(failure)
+        failure: BifrostError = InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
+    # A codec trusts the types of a request, and a caller's Struct does not enforce them.
+    problem = misfit(exchange.request) if exchange.connection is None else None
+    raise exchange.sign(InvalidRequestError(problem) if problem else failure)
 
 
 async def _perform(job: Job, exchange: Exchange) -> Any:

@@ -28,6 +28,17 @@ def read_as(value: object, kind: type[_T], where: str) -> _T:
     raise InvalidRequestError(told(reason, where))
 
 
+def misfit(request: msgspec.Struct) -> str | None:
+    """Look for a value of the wrong type in a request, whose fields take anything; `None` if there is none."""
+    try:
+        msgspec.convert(msgspec.to_builtins(request), type(request))
+    except msgspec.ValidationError as error:
+        return told(str(error), "")
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"the request holds what no request can: {error}"
+    return None
+
+
 def told(reason: str, where: str) -> str:
     """Say what msgspec found wrong in the words of whoever wrote it."""
     placed = _PLACED.fullmatch(reason)

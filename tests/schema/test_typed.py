@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bifrost.errors import InvalidRequestError
-from bifrost.schema.typed import read_as
+from bifrost.schema.typed import misfit, read_as
 
 
 class Inner(msgspec.Struct):
@@ -40,3 +40,10 @@ def test_what_does_not_fit_is_told_by_its_place_in_pythons_words(value: object, 
 def test_fields_alone_name_the_place_where_there_is_no_other_name() -> None:
     with pytest.raises(InvalidRequestError, match=r"^names\[0\]: expected `str`, got `bool`$"):
         read_as({"names": [True]}, Inner, "")
+
+
+def test_a_request_that_fits_is_told_from_one_that_does_not() -> None:
+    made: Any = Inner
+    assert misfit(made(names=["a"])) is None
+    assert misfit(made(names=[7])) == "names[0]: expected `str`, got `int`"
+    assert "object" in (misfit(made(size=object())) or "")
