@@ -180,6 +180,16 @@ async def test_a_wrong_option_name_is_told_with_near_ones(kind: Kind) -> None:
     assert server.calls == []
 
 
+async def test_options_for_a_provider_that_nobody_has_are_told(kind: Kind) -> None:
+    async with serving() as (server, client):
+        server.reply("hello")
+        # Not configured is another matter: it is for a fallback that has a key elsewhere.
+        assert (await ask(client, kind, extra={"groq": {"x": 1}})).text == "hello"
+        error = await error_of(InvalidRequestError, lambda: ask(client, kind, extra={"opnai": {"x": 1}}))
+    assert str(error).startswith("extra: there is no provider named 'opnai'; did you mean 'openai'?")
+    assert len(server.calls) == 1
+
+
 # --- an option that a provider cannot say
 
 

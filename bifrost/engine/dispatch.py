@@ -160,7 +160,7 @@ class Dispatcher:
             if context.model == named:
                 # A plugin may name another model on the context, or in the request that it returns.
                 context.model = call.request.model
-            candidates = await self._upstreams.plan(context)
+            candidates = await self._upstreams.plan(context, extra=getattr(call.request, "extra", None))
             for index, candidate in enumerate(candidates):
                 context.fallback_index = index
                 behind = len(candidates) - 1 - index

@@ -16,7 +16,7 @@ from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from bifrost.account import Key, LiveAccount
     from bifrost.config import CallOptions, ProviderConfig
@@ -64,12 +64,15 @@ class Upstreams:
             self._planner = await self._new_planner()
         return self._planner
 
-    async def plan(self, context: CallContext) -> list[Candidate]:
+    async def plan(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> list[Candidate]:
         """Give a call's candidates: its model's, then its fallbacks'.
 
-        Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model leads nowhere.
+        Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model leads nowhere, or if
+        `extra` has options for a provider that nobody has.
         """
         planner = self._planner or await self.planner()
+        if extra:
+            planner.check_extra(extra)
         if context.endpoint == "models":
             # This question is put to a provider, not to a model of it.
             provider = context.model.rstrip("/")

@@ -98,6 +98,16 @@ class Planner:
             return unknown_provider(provider, {**CATALOG, **self.providers})
         return MissingKeyError(f"{provider} is not configured; {how_to_set(row)}", provider=provider)
 
+    def check_extra(self, extra: Mapping[str, object]) -> None:
+        """Refuse options that are meant for a provider which nobody has: they would never reach one.
+
+        Raises `InvalidRequestError` that names near matches.
+        """
+        for provider in extra:
+            if provider not in self.providers and provider not in CATALOG:
+                problem = unknown_provider(provider, {**CATALOG, **self.providers}).message
+                raise InvalidRequestError(f"extra: {problem}")
+
     def direct(self, model: str) -> Candidate | None:
         """Read `provider/model`; `None` if the left part is no configured provider, or there is none."""
         provider, slash, name = model.partition("/")

@@ -35,6 +35,16 @@ def key(name: str, **more: Any) -> Key:
     return Key(name=name, value=f"sk-{name}", **more)
 
 
+# --- options for one provider
+
+
+def test_options_for_a_provider_that_nobody_has_are_refused() -> None:
+    plan = planner(OPENAI, MINE)
+    plan.check_extra({"openai": {}, "mine": {}, "anthropic": {}})
+    with pytest.raises(InvalidRequestError, match="extra: there is no provider named 'mien'; did you mean 'mine'"):
+        plan.check_extra({"openai": {}, "mien": {}})
+
+
 # --- provider/model
 
 
