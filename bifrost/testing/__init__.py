@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from bifrost.testing.network import NetworkBlockedError, block_network
     from bifrost.testing.script import Rules, Script, Step, UnexpectedCallError
     from bifrost.testing.time import no_waits
+    from bifrost.testing.virtual import DeadlockError, VirtualLoop, run_virtual, virtual_backends
 
 __all__ = [
     "ConnectionCounts",
+    "DeadlockError",
     "LoopbackProvider",
     "MockCall",
     "MockTransport",
@@ -30,14 +32,18 @@ __all__ = [
     "Script",
     "Step",
     "UnexpectedCallError",
+    "VirtualLoop",
     "block_network",
     "fake_key",
     "leak_check",
     "no_waits",
+    "run_virtual",
+    "virtual_backends",
 ]
 
 _PLACES: Mapping[str, str] = {
     "ConnectionCounts": "mock",
+    "DeadlockError": "virtual",
     "LoopbackProvider": "loopback",
     "MockCall": "calls",
     "MockTransport": "mock",
@@ -47,10 +53,13 @@ _PLACES: Mapping[str, str] = {
     "Script": "script",
     "Step": "script",
     "UnexpectedCallError": "script",
+    "VirtualLoop": "virtual",
     "block_network": "network",
     "fake_key": "calls",
     "leak_check": "leaks",
     "no_waits": "time",
+    "run_virtual": "virtual",
+    "virtual_backends": "virtual",
 }
 
 

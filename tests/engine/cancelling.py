@@ -14,10 +14,9 @@ import anyio.lowlevel
 
 from bifrost import CallCancelledError, ProviderConfig
 from bifrost.engine.clock import Clock
-from bifrost.testing import MockTransport, leak_check
+from bifrost.testing import MockTransport, VirtualLoop, leak_check
 from tests.engine.peers import MODEL
 from tests.engine.rig import is_quiet, until
-from tests.engine.virtual import VirtualLoop
 from tests.plugins.recorder import Recorder, assert_paired
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ async def cancelled(work: Coroutine[Any, Any, Any], *, at: int, moment: Moment, 
             assert isinstance(clock, VirtualLoop)
 
             def jump() -> None:
-                clock._virtual.now += 5  # type: ignore[union-attr]
+                clock.advance(5)
 
             stepped = Stepped(work, at=at, moment=moment, act=jump)
             with suppress(TimeoutError):

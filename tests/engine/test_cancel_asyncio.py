@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from bifrost.testing import virtual_backends
 from tests.engine.cancelling import CALLS, Moment, Style, assert_cancellable
-from tests.engine.virtual import backends
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module", params=backends()[:1], ids=lambda backend: backend[0])
+@pytest.fixture(scope="module", params=virtual_backends()[:1], ids=lambda backend: backend[0])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 

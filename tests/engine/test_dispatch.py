@@ -34,9 +34,8 @@ from bifrost import (
 from bifrost.engine.clock import Clock
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.keys import KeyRing
-from bifrost.testing import MockTransport, fake_key
+from bifrost.testing import MockTransport, fake_key, virtual_backends
 from tests.engine.rig import until
-from tests.engine.virtual import backends
 from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, Recorder, ask, read_into
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ THIRD_ROW = attrs.evolve(CATALOG["openai"], name="third", base_url="https://thir
 """A provider that the catalog does not have; the mock knows it by its host."""
 
 
-@pytest.fixture(scope="module", params=backends(), ids=lambda backend: backend[0])
+@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 

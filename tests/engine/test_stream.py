@@ -23,9 +23,8 @@ from bifrost import (
 from bifrost.config import Limits
 from bifrost.engine.stream import ForeignChunks
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta
-from bifrost.testing import MockTransport, leak_check
+from bifrost.testing import MockTransport, leak_check, virtual_backends
 from tests.engine.rig import is_quiet, until
-from tests.engine.virtual import backends
 from tests.plugins.recorder import Recorder, assert_paired
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ pytestmark = pytest.mark.anyio
 MODEL = "openai/gpt-4o-mini"
 
 
-@pytest.fixture(scope="module", params=backends(), ids=lambda backend: backend[0])
+@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 

@@ -26,8 +26,7 @@ from bifrost import (
     TextPart,
 )
 from bifrost.schema.chunks import ChunkChoice, Delta
-from bifrost.testing import MockTransport, no_waits
-from tests.engine.virtual import backends
+from bifrost.testing import MockTransport, no_waits, virtual_backends
 from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, Recorder, ask, assert_paired, read_into, three, upper
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ pytestmark = pytest.mark.anyio
 BY_HOOK = ("before_call", "before", "after", "after_call")
 
 
-@pytest.fixture(scope="module", params=backends(), ids=lambda backend: backend[0])
+@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
