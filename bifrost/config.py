@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 OnFull: TypeAlias = Literal["wait", "drop"]
+RetrySent: TypeAlias = Literal["until_first_token", "never"]
 
 _RESERVED_HEADERS = frozenset(
     [
@@ -178,6 +179,10 @@ class RetryConfig:
     backoff_cap: float = attrs.field(default=8.0, validator=_positive)
     longest_wait: float = attrs.field(default=60.0, validator=_positive)
     """A provider's hint above this is not slept through: another key, a fallback, or the error."""
+    retry_sent: RetrySent = attrs.field(default="until_first_token", validator=_one_of("until_first_token", "never"))
+    """Whether a request that went out may be sent again when nothing tells what became of it (a cut, a time limit, an
+    answer that cannot be read): the provider may bill it twice. `"never"` leaves retries to those that were never sent
+    and those that the provider refused."""
     fallback_on_caller_error: bool = False
     """Try the fallbacks also when the provider calls the request itself wrong (400, 413, 422, context length)."""
 

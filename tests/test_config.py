@@ -30,6 +30,7 @@ NAN = float("nan")
         (ProviderConfig, {"timeouts": 5}, r"ProviderConfig.timeouts takes Timeouts\(...\), not int"),
         (ProviderConfig, {"limits": None}, r"ProviderConfig.limits takes Limits\(...\), not NoneType"),
         (RetryConfig, {"attempts_total": 0}, "RetryConfig.attempts_total must be greater than 0, not 0"),
+        (RetryConfig, {"retry_sent": True}, "RetryConfig.retry_sent must be 'until_first_token' or 'never', not True"),
         (Timeouts, {"connect": -1}, "Timeouts.connect must be greater than 0, not -1"),
         (Limits, {"body": 1e6}, "Limits.body must be a whole number, not 1000000.0"),
         (ConnectionConfig, {"age": "5"}, "ConnectionConfig.age must be a number, not '5'"),

@@ -179,6 +179,8 @@ def _retry(
     may_retry = said if said is not None else rule.same_key and error.retryable
     if rule.once and faults.count(error.fault) > 1:
         may_retry = False
+    if config.retry_sent == "never" and _may_have_run(error):
+        may_retry = False
     if not rotates and not may_retry:
         return "final"
     if left < SMALLEST_ATTEMPT:
@@ -192,6 +194,11 @@ def _retry(
     if other_key and rule.other_key:
         return Retry(0.0, other_key=True)
     return _after_wait(error.retry_after, retries, config=config, left=left, random=random)
+
+
+def _may_have_run(error: BifrostError) -> bool:
+    """Say whether the provider may have done, and may bill, what was asked: it was sent, and was not refused."""
+    return error.fault in ("transient", "stale", "malformed") and (error.status is None or error.status < 300)
 
 
 def _after_wait(

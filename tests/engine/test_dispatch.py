@@ -257,6 +257,15 @@ async def test_an_answer_that_is_cut_is_tried_again(mock: MockTransport, sleeps:
     assert told(reply.attempts) == [("openai", "one", 200, "transient"), ("openai", "one", 200, None)]
 
 
+async def test_an_answer_that_is_cut_is_not_asked_for_again_when_told_so(mock: MockTransport, sleeps: Sleeps) -> None:
+    mock.reply("hello").cut(after_bytes=20)
+    mock.on(provider="anthropic").reply("served")
+    never = ProviderConfig(retry=RetryConfig(retry_sent="never"))
+    async with client_of(mock, sleeps, config=never) as client:
+        reply = await client.chat(MODEL, "hi", fallbacks=[OTHER])
+    assert told(reply.attempts) == [("openai", "one", 200, "transient"), ("anthropic", "two", 200, None)]
+
+
 async def test_what_no_provider_may_be_asked_twice_is_raised_at_once(
     mock: MockTransport, sleeps: Sleeps, kind: Kind
 ) -> None:

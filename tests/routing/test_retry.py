@@ -216,6 +216,24 @@ def test_an_answer_that_is_too_large_is_not_asked_for_again() -> None:
     assert after(ResponseTooLargeError("too large"), fallback_behind=True) == NEXT
 
 
+@pytest.mark.parametrize("fault", ["transient", "stale", "malformed"])
+def test_what_may_have_run_is_not_sent_again_when_told_so(fault: str) -> None:
+    never = {"retry_sent": "never"}
+    for status in (None, 200):
+        assert isinstance(after(failure(fault, status=status)), Retry)
+        assert after(failure(fault, status=status), config=never) == GiveUp("final")
+        # Another provider has not been asked yet.
+        assert after(failure(fault, status=status), config=never, fallback_behind=True) == NEXT
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("never_sent", None), ("transient", 503), ("throttled", 429), ("throttled", None), ("overloaded", 529)],
+)
+def test_what_was_never_sent_or_was_refused_is_sent_again_all_the_same(fault: str, status: int | None) -> None:
+    assert isinstance(after(failure(fault, status=status), config={"retry_sent": "never"}), Retry)
+
+
 def test_the_first_closed_connection_costs_nothing() -> None:
     given: dict[str, Any] = {"faults": ["stale"], "attempts_of_call": 0}
 
