@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from bifrost.errors import InvalidRequestError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _T = TypeVar("_T")
 
 _PLACED = re.compile(r"(?P<problem>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`", re.DOTALL)
-_JSON_NAMES = {"array": "list", "object": "dict", "null": "None"}
+_JSON_NAMES: Final[Mapping[str, str]] = {"array": "list", "object": "dict", "null": "None"}
 """What msgspec calls in JSON's words, and a caller in Python's."""
 
 
@@ -51,5 +54,5 @@ def told(reason: str, where: str) -> str:
     return f"{where}: {reason[:1].lower()}{reason[1:]}"
 
 
-def _python_name(word: re.Match[str]) -> Any:
+def _python_name(word: re.Match[str]) -> str:
     return _JSON_NAMES.get(word[0], word[0])
