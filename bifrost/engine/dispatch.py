@@ -236,6 +236,8 @@ class Dispatcher:
         match answer:
             case ChatResponse() if stream is not None:
                 return self._stream_of(call, answer)
+            case ChatResponse() if not answer.provider:
+                return msgspec.structs.replace(answer, provider=context.provider, model=answer.model or context.model)
             case BifrostError() | msgspec.Struct():
                 return answer
             case list():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import attrs
@@ -11,7 +11,7 @@ from bifrost.account import account_failed, check_config, check_keys, check_prov
 from bifrost.config import RetryConfig
 from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
-from bifrost.errors import ShuttingDownError
+from bifrost.errors import PluginError, ShuttingDownError
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
 
@@ -70,6 +70,8 @@ class Upstreams:
         Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model leads nowhere, or if
         `extra` has options for a provider that nobody has.
         """
+        if context.fallbacks or type(context.model) is not str:
+            _check_names(context)
         planner = self._planner or await self.planner()
         if extra:
             planner.check_extra(extra)
@@ -231,6 +233,16 @@ class Upstreams:
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
             failure = account_failed(error, account=self._account.account, method=method)
         raise failure
+
+
+def _check_names(context: CallContext) -> None:
+    """Look at what a plugin may have set; what callers give was looked at before."""
+    fallbacks: Any = context.fallbacks
+    if type(context.model) is not str or not isinstance(fallbacks, tuple | list):
+        raise PluginError("a plugin's before_call has set model or fallbacks to something else than a name, and names")
+    for name in cast("Sequence[object]", fallbacks):
+        if not isinstance(name, str):
+            raise PluginError(f"a plugin's before_call has put a {type(name).__name__} among the fallbacks")
 
 
 _DEFAULT = RetryConfig()

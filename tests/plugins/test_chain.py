@@ -250,6 +250,17 @@ async def test_chunks_answer_chats_only() -> None:
 # --- changing what passes
 
 
+@pytest.mark.parametrize("wrong", [{"model": None}, {"fallbacks": OTHER}, {"fallbacks": [5]}], ids=str)
+async def test_before_call_that_sets_something_else_than_names_is_told(kind: Kind, wrong: dict[str, Any]) -> None:
+    def route(call: CallContext, _request: Any) -> None:
+        for name, value in wrong.items():
+            setattr(call, name, value)
+
+    async with MockTransport().client(plugins=[Recorder([], before_call=route)]) as client:
+        with pytest.raises(PluginError, match="before_call has "):
+            await ask(client, kind)
+
+
 async def test_before_call_may_set_model_fallbacks_and_tenant(kind: Kind) -> None:
     tenants: list[str | None] = []
 
@@ -382,6 +393,7 @@ async def test_a_plugin_answers_by_itself(kind: Kind, given: Callable[[], Any]) 
     async with mock.client(plugins=three(log, before=giving(given))) as client:
         reply = await ask(client, kind, fallbacks=[OTHER])
     assert (reply.text, reply.finish_reason, reply.attempts) == ("mine", "stop", [])
+    assert (reply.provider, reply.model != "") == ("openai", True)
     assert mock.calls == []
     assert "c.before" not in log
     assert "c.after" not in log
