@@ -50,6 +50,7 @@ _StructT = TypeVar("_StructT", bound=msgspec.Struct)
 
 _ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
 _KINDS: tuple[Literal["function", "custom"], ...] = ("function", "custom")
+_LIFETIMES: tuple[Literal["5m", "1h"], ...] = ("5m", "1h")
 _SIZES: tuple[Literal["low", "medium", "high"], ...] = ("low", "medium", "high")
 _FORMATS: tuple[Literal["text", "json_object", "json_schema"], ...] = ("text", "json_object", "json_schema")
 _MODES: tuple[Literal["auto", "none", "required"], ...] = ("auto", "none", "required")
@@ -377,6 +378,8 @@ def _cache(form: _Dict, where: str) -> CacheMark | None:
     mark = _object(form["cache_control"], here)
     _only(mark, ("type", "ttl"), here)
     _one_of(mark.get("type") or "ephemeral", ("ephemeral",), f"{here}.type")
+    if mark.get("ttl") is not None:
+        _one_of(mark["ttl"], _LIFETIMES, f"{here}.ttl")
     return read_as(mark, CacheMark, here)
 
 
