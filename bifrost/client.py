@@ -13,8 +13,7 @@ from bifrost.engine.core import DRAIN, Engine
 from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.routing.plan import ModelGroups
-from bifrost.schema.models import ModelsRequest
-from bifrost.schema.options import ChatArguments, ChatOptions, chat_request, embedding_request
+from bifrost.schema.options import ChatArguments, ChatOptions, chat_request, embedding_request, models_request
 from bifrost.schema.output_type import OutputType, OutputTypes
 from bifrost.schema.structured import lower
 
@@ -285,7 +284,7 @@ class Bifrost:
         Raises `BifrostError`; there are no fallbacks here.
         """
         call = self._call(timeout, max_retries, (), extra_headers, key)
-        request = ModelsRequest(model=f"{provider}/", limit=limit, after=after)
+        request = models_request(provider, limit=limit, after=after)
         response: ModelsResponse = await self._engine.run("models", request, call)
         return response
 

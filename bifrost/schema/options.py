@@ -19,6 +19,7 @@ from bifrost.schema.chat import (
     WebSearch,
 )
 from bifrost.schema.embeddings import ENCODINGS, EmbeddingRequest
+from bifrost.schema.models import ModelsRequest
 from bifrost.schema.openai_form import AnyPrompt, option_fields, to_messages
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
 from bifrost.schema.typed import read_as
@@ -169,6 +170,14 @@ def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingReq
     if form not in (None, *ENCODINGS):
         raise InvalidRequestError(f"encoding_format: unknown value {form!r}; known: {', '.join(ENCODINGS)}")
     return read_as({"model": model, "input": inputs, **options}, EmbeddingRequest, "")
+
+
+def models_request(provider: object, *, limit: object, after: object) -> ModelsRequest:
+    """Make a request of the name of a provider. Raises `InvalidRequestError` for an argument of the wrong type."""
+    name = read_as(provider, str, "provider")
+    if isinstance(limit, int) and limit < 1:
+        raise InvalidRequestError(f"limit: a page has at least one model, not {limit}")
+    return read_as({"model": f"{name}/", "limit": limit, "after": after}, ModelsRequest, "")
 
 
 def check_names(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:

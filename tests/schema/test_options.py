@@ -15,7 +15,15 @@ from bifrost.schema.chat import (
     StreamOptions,
     WebSearch,
 )
-from bifrost.schema.options import CHAT_OPTIONS, ChatOptions, chat_fields, chat_request, embedding_request
+from bifrost.schema.models import ModelsRequest
+from bifrost.schema.options import (
+    CHAT_OPTIONS,
+    ChatOptions,
+    chat_fields,
+    chat_request,
+    embedding_request,
+    models_request,
+)
 from bifrost.schema.tools import Tool, ToolChoice
 
 OTHER_NAMES = {
@@ -215,3 +223,28 @@ def test_options_of_embeddings_are_checked() -> None:
     assert embedding_request("m", "hi", dimensions=256, user="me").dimensions == 256
     with pytest.raises(InvalidRequestError, match="encoding_format: unknown value 'hex'; known: float, base64"):
         embedding_request("m", "hi", encoding_format="hex")
+
+
+# --- lists of models
+
+
+def test_a_provider_is_asked_for_a_page() -> None:
+    assert models_request("openai", limit=5, after="x") == ModelsRequest(model="openai/", limit=5, after="x")
+    assert models_request("openai", limit=None, after=None) == ModelsRequest(model="openai/")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"provider": None}, "provider: expected `str`, got `None`"),
+        ({"limit": "5"}, "limit: expected `int | None`, got `str`"),
+        ({"limit": 0}, "limit: a page has at least one model, not 0"),
+        ({"after": 7}, "after: expected `str | None`, got `int`"),
+    ],
+    ids=str,
+)
+def test_what_is_no_page_is_told(wrong: dict[str, Any], problem: str) -> None:
+    given: dict[str, Any] = {"provider": "openai", "limit": None, "after": None} | wrong
+    with pytest.raises(InvalidRequestError) as caught:
+        models_request(**given)
+    assert str(caught.value) == problem
