@@ -38,6 +38,10 @@ SIGNATURES = {
     "add_plugin": "plugin, *, before",
     "remove_plugin": "name",
     "reorder_plugins": "names",
+    "add_provider": "provider, *, keys, config",
+    "update_provider": "provider, *, keys, config",
+    "remove_provider": "name, *, drain",
+    "refresh": "*providers",
     "from_file": "path, **overrides",
     "open": "",
     "close": "*, drain",
@@ -62,7 +66,8 @@ def written(function: Any) -> str:
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
             parts.append("*")
-        parts.append(f"**{name}" if parameter.kind is parameter.VAR_KEYWORD else name)
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+        parts.append(stars.get(parameter.kind, "") + name)
     return ", ".join(parts)
 
 
