@@ -44,7 +44,7 @@ def default_account() -> Account:
 
 
 def default_transport() -> Transport:
-    """Give the transport of a client that was given none: httpx."""
+    """Give the transport of a client that was given none."""
     return as_transport(None)
 
 

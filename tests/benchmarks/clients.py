@@ -121,7 +121,7 @@ class _Wire(asyncio.Protocol):
 
 
 class Bare:
-    """httpx's transports, one per connection, with the limits of waiting that bifrost sets: what bifrost stands on."""
+    """httpx's transports, one per connection, with the limits of waiting that bifrost sets: httpx at its leanest."""
 
     async def open(self, base_url: str, authority: str | None) -> None:
         self._httpx = httpx = import_module("httpx")

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import httpx
 import pytest
 
 from bifrost.config import Timeouts
-from bifrost.engine.transport import Connection, HttpxTransport, Origin, _Upload, as_transport
+from bifrost.engine.transport import Connection, Origin, as_transport
+from bifrost.engine.transport.body import Upload
+from bifrost.engine.transport.direct import DirectTransport
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -24,7 +27,7 @@ from tests.engine.peers import SSE_HEAD, Authority, Served, answer, chunk, read_
 from tests.engine.rig import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from anyio.abc import ByteStream
@@ -69,12 +72,26 @@ class Road:
         await self._leaks.__aexit__(None, None, None)
 
 
+Roads: TypeAlias = "Callable[..., Road]"
+
+
+def by_httpx() -> httpx.AsyncHTTPTransport:
+    """Give what a user may give: a transport of httpx for each connection."""
+    return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1, keepalive_expiry=None))
+
+
+@pytest.fixture(params=["direct", "httpx"])
+def roads(request: pytest.FixtureRequest) -> Roads:
+    """Give what makes roads over our own transport, and over one of httpx."""
+    return partial(Road, transport=None if request.param == "direct" else by_httpx)
+
+
 # --- a good exchange
 
 
-async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as_it_came() -> None:
+async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as_it_came(roads: Roads) -> None:
     served = Served(answer(b'{"a": 1}', status="201 Created", headers="x-request-id: r-1\r\n"))
-    road = Road(served)
+    road = roads(served)
     async with road as connection:
         outgoing = request(b'{"q": 2}', **{"authorization": "Bearer k", "content-type": "application/json"})
         got = await connection.send(outgoing, timeouts=Timeouts(), read_timeout=None)
@@ -93,15 +110,41 @@ async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as
     ]
 
 
-async def test_a_get_has_no_body_and_no_length() -> None:
+async def test_a_get_has_no_body_and_no_length(roads: Roads) -> None:
     served = Served(SMALL)
-    async with Road(served) as connection:
+    async with roads(served) as connection:
         await sent(connection, request(b"", method="GET"))
     assert "content-length" not in served.heads[0].lower()
 
 
-async def test_a_connection_serves_one_exchange_after_the_other() -> None:
-    road = Road(Served(SMALL))
+async def test_what_may_not_stand_in_a_target_is_escaped_and_nothing_else(roads: Roads) -> None:
+    served = Served(SMALL)
+    async with roads(served) as connection:
+        path = "/v1/models/a:b@c(d)/é ü?x=%20&y=[1]"
+        outgoing = HttpRequest(method="GET", path=path)
+        await sent(connection, outgoing)
+    assert served.heads[0].split(" ")[1] == "/v1/models/a:b@c(d)/%C3%A9%20%C3%BC?x=%20&y=[1]"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_small_request_goes_out_as_one_piece(method: str) -> None:
+    pieces: list[bytes] = []
+
+    async def listen(stream: ByteStream) -> None:
+        while True:
+            pieces.append(await stream.receive())
+            await stream.send(SMALL)
+
+    async with Road(listen) as connection:
+        for _ in range(2):
+            assert await sent(connection, request(b"{}" if method == "POST" else b"", method=method)) == (200, b"{}")
+            await connection.finish()
+    ends = b"\r\n\r\n{}" if method == "POST" else b"\r\n\r\n"
+    assert [piece.startswith(method.encode()) and piece.endswith(ends) for piece in pieces] == [True, True]
+
+
+async def test_a_connection_serves_one_exchange_after_the_other(roads: Roads) -> None:
+    road = roads(Served(SMALL))
     async with road as connection:
         for number in range(3):
             assert connection.reused is bool(number)
@@ -112,34 +155,36 @@ async def test_a_connection_serves_one_exchange_after_the_other() -> None:
         assert road.server.connections.opened == 1
 
 
-async def test_interim_answers_are_passed_over() -> None:
+async def test_interim_answers_are_passed_over(roads: Roads) -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
-    async with Road(Served(early + SMALL)) as connection:
+    async with roads(Served(early + SMALL)) as connection:
         assert await sent(connection) == (200, b"{}")
 
 
-async def test_an_answer_that_ends_with_the_connection_is_whole_and_the_connection_is_not_used_again() -> None:
-    async with Road(Served(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as connection:
+async def test_an_answer_that_ends_with_the_connection_is_whole_and_the_connection_is_not_used_again(
+    roads: Roads,
+) -> None:
+    async with roads(Served(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as connection:
         assert await sent(connection) == (200, b"all of it")
         await connection.finish()
         assert not connection.usable()
 
 
-async def test_redirects_are_not_followed() -> None:
+async def test_redirects_are_not_followed(roads: Roads) -> None:
     async with RawServer(Served(SMALL)) as other:
         there = answer(b"", status="307 Temporary Redirect", headers=f"location: {other.url}/\r\n")
-        async with Road(Served(there)) as connection:
+        async with roads(Served(there)) as connection:
             assert await sent(connection) == (307, b"")
         assert other.connections.opened == 0
 
 
-async def test_a_big_body_is_written_in_slices_so_that_the_write_limit_is_one_of_standstill() -> None:
+async def test_a_big_body_is_written_in_slices_so_that_the_write_limit_is_one_of_standstill(roads: Roads) -> None:
     content = bytes(range(256)) * 3000
-    slices = [piece async for piece in _Upload(content)]
+    slices = [piece async for piece in Upload(content)]
     assert b"".join(slices) == content
     assert max(map(len, slices)) <= 256 * 1024
     served = Served(SMALL)
-    async with Road(served) as connection:
+    async with roads(served) as connection:
         await sent(connection, request(content))
     assert served.bodies == [content]
 
@@ -150,7 +195,7 @@ async def test_a_big_body_is_written_in_slices_so_that_the_write_limit_is_one_of
 async def test_a_refused_connection_is_told_so_and_nothing_was_sent() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        connection = HttpxTransport().open(Origin("http", "127.0.0.1", closed.getsockname()[1]))
+        connection = DirectTransport().open(Origin("http", "127.0.0.1", closed.getsockname()[1]))
         with pytest.raises(ConnectError, match="refused") as caught:
             await sent(connection)
     assert caught.value.fault == "never_sent"
@@ -159,7 +204,7 @@ async def test_a_refused_connection_is_told_so_and_nothing_was_sent() -> None:
 
 
 async def test_a_name_that_nobody_has_is_told_so() -> None:
-    connection = HttpxTransport().open(Origin("http", "no-such-host.invalid", 80))
+    connection = DirectTransport().open(Origin("http", "no-such-host.invalid", 80))
     with pytest.raises(ConnectError, match=r"no connection to http://no-such-host.invalid:80: .") as caught:
         await sent(connection)
     assert caught.value.fault == "never_sent"
@@ -175,7 +220,7 @@ async def test_a_connection_that_is_never_made_ends_with_the_connect_limit() -> 
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(place)
-        connection = HttpxTransport().open(Origin("http", "127.0.0.1", place[1]))
+        connection = DirectTransport().open(Origin("http", "127.0.0.1", place[1]))
         with pytest.raises(CallTimeoutError) as caught:
             await sent(connection, connect=0.1)
         await connection.close()
@@ -186,7 +231,7 @@ async def test_a_connection_that_is_never_made_ends_with_the_connect_limit() -> 
 
 async def test_a_tls_handshake_that_is_never_answered_ends_with_the_connect_limit() -> None:
     async with leak_check(), RawServer(until_left) as server:
-        connection = HttpxTransport().open(Origin("https", "127.0.0.1", server.port))
+        connection = DirectTransport().open(Origin("https", "127.0.0.1", server.port))
         with pytest.raises(CallTimeoutError) as caught:
             await sent(connection, connect=0.1)
         await connection.close()
@@ -232,9 +277,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-async def test_a_broken_answer_is_a_transport_error_of_ours(how: str) -> None:
+async def test_a_broken_answer_is_a_transport_error_of_ours(roads: Roads, how: str) -> None:
     given: Any = BROKEN[how]
-    async with Road(Served(given, close=True)) as connection:
+    async with roads(Served(given, close=True)) as connection:
         with pytest.raises(TransportError) as caught:
             await sent(connection)
         assert caught.value.fault == "transient"
@@ -243,42 +288,42 @@ async def test_a_broken_answer_is_a_transport_error_of_ours(how: str) -> None:
         assert len(str(caught.value)) < 200
 
 
-async def test_as_many_header_fields_as_allowed_are_no_trouble() -> None:
+async def test_as_many_header_fields_as_allowed_are_no_trouble(roads: Roads) -> None:
     fields = "".join(f"x-{n}: a\r\n" for n in range(198))
-    async with Road(Served(answer(b"{}", headers=fields))) as connection:
+    async with roads(Served(answer(b"{}", headers=fields))) as connection:
         assert await sent(connection) == (200, b"{}")
 
 
-async def test_an_early_refusal_during_an_upload_is_the_answer_and_no_broken_pipe() -> None:
+async def test_an_early_refusal_during_an_upload_is_the_answer_and_no_broken_pipe(roads: Roads) -> None:
     async def refuse(stream: ByteStream) -> None:
         await stream.receive()
         await stream.send(answer(b"{}", status="413 Content Too Large"))
         with anyio.move_on_after(0.2):
             await until_left(stream)
 
-    async with Road(refuse) as connection:
+    async with roads(refuse) as connection:
         assert (await sent(connection, request(b"x" * 8_000_000)))[0] == 413
 
 
 # --- silence
 
 
-async def test_a_head_that_never_comes_ends_with_the_read_limit() -> None:
-    async with Road(until_left) as connection:
+async def test_a_head_that_never_comes_ends_with_the_read_limit(roads: Roads) -> None:
+    async with roads(until_left) as connection:
         with pytest.raises(CallTimeoutError) as caught:
             await connection.send(request(), timeouts=Timeouts(), read_timeout=0.05)
         assert (caught.value.phase, caught.value.fault) == ("headers", "transient")
         assert connection.sent
 
 
-async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope() -> None:
+async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope(roads: Roads) -> None:
     async def drip(stream: ByteStream) -> None:
         await read_request(stream)
         while True:
             await stream.send(b"x")
             await anyio.sleep(0.01)
 
-    async with Road(drip) as connection:
+    async with roads(drip) as connection:
         with anyio.move_on_after(1.2) as scope:
             await connection.send(request(), timeouts=Timeouts(), read_timeout=1.0)
         assert scope.cancelled_caught
@@ -289,15 +334,15 @@ async def test_an_upload_that_is_never_read_ends_with_the_write_limit() -> None:
         with socket.socket() as deaf:
             deaf.bind(("127.0.0.1", 0))
             deaf.listen()
-            connection = HttpxTransport().open(Origin("http", "127.0.0.1", deaf.getsockname()[1]))
+            connection = DirectTransport().open(Origin("http", "127.0.0.1", deaf.getsockname()[1]))
             with pytest.raises(CallTimeoutError) as caught:
                 await sent(connection, request(b"x" * 16_000_000), write=0.1)
             await connection.close()
     assert (caught.value.phase, caught.value.fault) == ("write", "transient")
 
 
-async def test_a_body_that_stalls_ends_with_the_limit_set_after_the_head() -> None:
-    async with Road(Served(SSE_HEAD + chunk(b"one"))) as connection:
+async def test_a_body_that_stalls_ends_with_the_limit_set_after_the_head(roads: Roads) -> None:
+    async with roads(Served(SSE_HEAD + chunk(b"one"))) as connection:
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         connection.limit_reads(0.05)
         assert await got.reader.read() == b"one"
@@ -306,8 +351,8 @@ async def test_a_body_that_stalls_ends_with_the_limit_set_after_the_head() -> No
         assert caught.value.phase == "body"
 
 
-async def test_a_cut_wakes_the_reader_at_once() -> None:
-    async with Road(Served(SSE_HEAD + chunk(b"one"))) as connection:
+async def test_a_cut_wakes_the_reader_at_once(roads: Roads) -> None:
+    async with roads(Served(SSE_HEAD + chunk(b"one"))) as connection:
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         assert await got.reader.read() == b"one"
         errors: list[BifrostError] = []
@@ -329,15 +374,15 @@ async def test_a_cut_wakes_the_reader_at_once() -> None:
 # --- whether a connection may be used again
 
 
-async def test_a_connection_that_the_peer_closed_while_idle_is_seen() -> None:
-    async with Road(Served(SMALL, close=True)) as connection:
+async def test_a_connection_that_the_peer_closed_while_idle_is_seen(roads: Roads) -> None:
+    async with roads(Served(SMALL, close=True)) as connection:
         await sent(connection)
         await connection.finish()
         await until(lambda: not connection.usable())
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_bytes_behind_an_answer_spoil_the_connection(late: bool) -> None:
+async def test_bytes_behind_an_answer_spoil_the_connection(roads: Roads, late: bool) -> None:
     async def talk(stream: ByteStream) -> None:
         await read_request(stream)
         await stream.send(SMALL if late else SMALL + SMALL)
@@ -345,14 +390,14 @@ async def test_bytes_behind_an_answer_spoil_the_connection(late: bool) -> None:
             await stream.send(SMALL)
         await until_left(stream)
 
-    async with Road(talk) as connection:
+    async with roads(talk) as connection:
         await sent(connection)
         await connection.finish()
         await until(lambda: not connection.usable())
 
 
 async def test_bytes_behind_an_answer_are_seen_through_tls_too(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    roads: Roads, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
     both = anyio.Event()
@@ -365,7 +410,7 @@ async def test_bytes_behind_an_answer_are_seen_through_tls_too(
         both.set()
         await until_left(stream)
 
-    async with Road(talk, ssl_context=authority.context()) as connection:
+    async with roads(talk, ssl_context=authority.context()) as connection:
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         await both.wait()
         await got.reader.read()
@@ -374,9 +419,9 @@ async def test_bytes_behind_an_answer_are_seen_through_tls_too(
         await until(lambda: not connection.usable())
 
 
-async def test_a_connection_thrown_away_in_the_middle_leaves_nothing() -> None:
+async def test_a_connection_thrown_away_in_the_middle_leaves_nothing(roads: Roads) -> None:
     served = Served(SSE_HEAD + chunk(b"one"))
-    async with Road(served) as connection:
+    async with roads(served) as connection:
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         await got.reader.read()
         await connection.close()
@@ -394,10 +439,10 @@ def authority() -> Authority:
 
 
 async def test_an_authority_named_in_the_environment_is_trusted(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    roads: Roads, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
-    road = Road(Served(SMALL), ssl_context=authority.context())
+    road = roads(Served(SMALL), ssl_context=authority.context())
     async with road as connection:
         for _ in range(3):
             assert await sent(connection) == (200, b"{}")
@@ -410,7 +455,7 @@ async def test_the_same_context_serves_all_connections(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
-    transport = HttpxTransport()
+    transport = DirectTransport()
     transport.open(Origin("http", "127.0.0.1", 1))
     assert transport._context is None, "plain http loads no certificates"
     transport.open(Origin("https", "127.0.0.1", 1))
@@ -422,7 +467,7 @@ async def test_the_same_context_serves_all_connections(
 
 @pytest.mark.parametrize("how", ["self-signed", "wrong host", "expired"])
 async def test_a_certificate_that_does_not_hold_is_a_fault_of_the_set_up(
-    how: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    roads: Roads, how: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from datetime import UTC, datetime
 
@@ -432,7 +477,7 @@ async def test_a_certificate_that_does_not_hold_is_a_fault_of_the_set_up(
         "elsewhere.example" if how == "wrong host" else "127.0.0.1",
         **({"not_after": datetime(2020, 1, 1, tzinfo=UTC)} if how == "expired" else {}),
     )
-    async with Road(Served(SMALL), ssl_context=context) as connection:
+    async with roads(Served(SMALL), ssl_context=context) as connection:
         with pytest.raises(ConfigError, match="is not trusted"):
             await sent(connection)
         assert not connection.sent
@@ -444,7 +489,7 @@ async def test_a_peer_without_tls_is_a_fault_of_the_set_up() -> None:
         await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with leak_check(), RawServer(speak_http) as server:
-        connection = HttpxTransport().open(Origin("https", "127.0.0.1", server.port))
+        connection = DirectTransport().open(Origin("https", "127.0.0.1", server.port))
         with pytest.raises(ConfigError, match="does not speak TLS"):
             await sent(connection)
         await connection.close()
@@ -455,7 +500,7 @@ async def test_certificates_that_cannot_be_loaded_are_a_fault_of_the_set_up(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
-        HttpxTransport().open(Origin("https", "127.0.0.1", 1))
+        DirectTransport().open(Origin("https", "127.0.0.1", 1))
 
 
 # --- the environment's proxy
@@ -501,7 +546,7 @@ async def test_the_environments_proxy_carries_plain_requests(
     async with leak_check(), RawServer(proxy) as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-canary@127.0.0.1:{server.port}")
         caplog.set_level(logging.DEBUG)
-        transport = HttpxTransport()
+        transport = DirectTransport()
         for _ in range(2):
             connection = transport.open(Origin("http", "127.0.0.9", 81))
             assert await sent(connection) == (200, b"{}")
@@ -519,7 +564,7 @@ async def test_the_environments_proxy_makes_a_tunnel_for_tls(
     proxy, served = Proxy(), Served(SMALL)
     async with leak_check(), RawServer(proxy) as server, RawServer(served, ssl_context=authority.context()) as there:
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{server.port}")
-        connection = HttpxTransport().open(Origin.of(there.url))
+        connection = DirectTransport().open(Origin.of(there.url))
         for _ in range(2):
             assert await sent(connection, request(authorization="Bearer k")) == (200, b"{}")
             await connection.finish()
@@ -553,7 +598,7 @@ async def test_a_proxy_that_makes_no_tunnel_is_told_without_its_password(
 ) -> None:
     async with leak_check(), RawServer(Proxy(refusal=refusal)) as server:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:s3cret-canary@127.0.0.1:{server.port}")
-        connection = HttpxTransport().open(Origin("https", "127.0.0.1", 4))
+        connection = DirectTransport().open(Origin("https", "127.0.0.1", 4))
         with pytest.raises(kind) as caught:
             await sent(connection)
         await connection.close()
@@ -567,7 +612,7 @@ async def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        connection = HttpxTransport().open(Origin("http", "127.0.0.9", 81))
+        connection = DirectTransport().open(Origin("http", "127.0.0.9", 81))
         with pytest.raises(ConnectError, match="through the environment's proxy"):
             await sent(connection)
         await connection.close()
@@ -581,7 +626,7 @@ async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(ConfigError, match="the environment names for http cannot be used") as caught:
-        HttpxTransport().open(Origin("http", "127.0.0.9", 81))
+        DirectTransport().open(Origin("http", "127.0.0.9", 81))
     assert "s3cret-canary" not in str(caught.value)
     assert caught.value.__context__ is None
 

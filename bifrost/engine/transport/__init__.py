@@ -1,0 +1,14 @@
+"""The seam between the engine and an HTTP library, and what stands behind it.
+
+A `Transport` opens connections; a `Connection` carries one exchange at a time and tells what the engine must know to
+judge a failure: whether it was `reused`, whether the request was `sent`. No type and no error of an HTTP library leaves
+this package. Ours is httpcore, the engine of httpx, one connection at a time (`direct`, loaded with the first client
+that needs it); a user may give a transport of httpx (`given`).
+"""
+
+from __future__ import annotations
+
+from bifrost.engine.transport.given import as_transport
+from bifrost.engine.transport.seam import Answer, Connection, Origin, Reader, Transport
+
+__all__ = ["Answer", "Connection", "Origin", "Reader", "Transport", "as_transport"]

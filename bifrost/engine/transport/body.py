@@ -1,0 +1,131 @@
+"""Bodies and heads, as every HTTP library here gives and takes them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import anyio
+import httpx
+
+from bifrost.engine.transport.seam import Answer
+from bifrost.errors import BifrostError, ProtocolError
+from bifrost.wire.http import Headers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from bifrost.wire.http import HttpRequest
+
+_CLOSE_LIMIT = 0.3
+"""How long each of the three steps of closing a connection may take, in seconds."""
+_SLICE = 256 * 1024
+"""How much of a request's body is written at once: `write` bounds the wait for each, not for the whole upload."""
+_HEAD_LIMIT = 64 * 1024
+"""The most bytes of an answer's header fields."""
+_FIELDS_LIMIT = 200
+"""The most header fields of an answer."""
+
+
+class Translate(Protocol):
+    """Makes our error of a foreign one."""
+
+    def __call__(self, error: Exception, *, phase: str) -> BifrostError:
+        """Say what went wrong while `phase` was waited for."""
+        ...
+
+
+def fields_of(request: HttpRequest, authority: bytes) -> list[tuple[bytes, bytes]]:
+    """Give a request's header fields, with those that HTTP itself asks for."""
+    fields = [(b"host", authority)]
+    fields += [(name.encode("ascii"), value.encode("latin-1")) for name, value in request.headers.items()]
+    if request.body or request.method != "GET":
+        fields.append((b"content-length", b"%d" % len(request.body)))
+    return fields
+
+
+def answer_of(status: int, fields: Sequence[tuple[bytes, bytes]], body: Body, *, place: str) -> Answer:
+    """Give the head that came. Raises `ProtocolError` for one that is too large."""
+    if len(fields) <= _FIELDS_LIMIT and sum(len(name) + len(value) for name, value in fields) <= _HEAD_LIMIT:
+        return Answer(status, Headers(fields), body)
+    raise ProtocolError(f"{place} answers with more than {_FIELDS_LIMIT} header fields or 64 KiB")
+
+
+class Upload(httpx.AsyncByteStream):
+    """A request body that is no generator, so that a cancelled upload leaves none behind."""
+
+    __slots__ = ("_content", "_sent")
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._sent = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        start = self._sent
+        if start >= len(self._content):
+            raise StopAsyncIteration
+        self._sent += _SLICE
+        return self._content[start : self._sent]
+
+
+class Body:
+    """Reads an answer's body, and can be ended from either side without leaving a generator half-read."""
+
+    __slots__ = ("_ended", "_iterator", "_parser", "_stream", "_translate")
+
+    def __init__(self, stream: Any, translate: Translate, parser: Callable[[Any], Any]) -> None:
+        self._stream = stream
+        self._translate = translate
+        self._parser = parser
+        self._iterator: Any = None
+        self._ended = False
+
+    async def read(self) -> bytes:
+        """Give the next bytes, empty at the clean end. Raises `TransportError`, `ProtocolError`, `CallTimeoutError`."""
+        if self._ended:
+            return b""
+        if self._iterator is None:
+            self._iterator = self._stream.__aiter__()
+        try:
+            while True:
+                data = cast("bytes", await self._iterator.__anext__())
+                if data:
+                    return data
+        except StopAsyncIteration:
+            self._ended = True
+            return b""
+        except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
+            failure = self._translate(error, phase="body")
+        self._ended = True
+        raise failure
+
+    def has_sequel(self) -> bool:
+        """Say whether bytes follow the body in the parser's buffer. httpcore tells nowhere, so its parser is asked."""
+        try:
+            data, _ = self._parser(self._stream).trailing_data
+        except AttributeError:
+            return False  # another library, or HTTP/2, which has frames
+        return bool(data)
+
+    async def close(self) -> None:
+        """End an exchange whose body was read."""
+        with suppress(Exception):  # foreign code, and the body was read
+            await self._stream.aclose()
+
+    async def drain(self) -> None:
+        """Pull until the reader ends or raises: its socket is closed by now, so this does not wait."""
+        if not self._ended and self._iterator is not None:
+            self._ended = True
+            with suppress(Exception):
+                while True:
+                    await self._iterator.__anext__()
+        await self.close()
+
+
+async def briefly(closing: Awaitable[None]) -> None:
+    """Do a step of throwing a connection away, whatever comes of it."""
+    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT), suppress(Exception):
+        await closing

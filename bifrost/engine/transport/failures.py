@@ -1,0 +1,98 @@
+"""What an HTTP library raises, made our own: once, and so that nothing of it remains.
+
+The texts and contexts of its errors can hold headers and addresses, so ours are raised after the `except` block has
+ended.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+
+import httpcore
+import httpx
+
+from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def translate(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
+    """Make our error of a foreign one. The result holds no reference to it and none of its text that could be ours."""
+    match error:
+        case BifrostError():
+            return error
+        case httpcore.ConnectTimeout() | httpx.ConnectTimeout():
+            failure: BifrostError = CallTimeoutError(f"no connection to {place} in time", phase="connect")
+        case httpcore.WriteTimeout() | httpx.WriteTimeout():
+            failure = CallTimeoutError(f"{place} did not take the request in time", phase="write")
+        case httpcore.TimeoutException() | httpx.TimeoutException():
+            failure = CallTimeoutError(f"{place} sent nothing for too long", phase=cast("Any", phase))
+        case httpcore.ProxyError() | httpx.ProxyError():
+            failure = _proxy_failure(error, place)
+        case httpcore.ConnectError() | httpx.ConnectError():
+            failure = _connect_failure(error, place)
+        case httpcore.ProtocolError() | httpx.ProtocolError():
+            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its answer ({_kind(error)})")
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            failure = ConfigError(f"{place} is no address that can be called")
+        case _:
+            failure = TransportError(f"the exchange with {place} broke off ({_kind(error)})")
+    if not sent and failure.fault == "transient":
+        failure.fault = "never_sent"
+    return failure
+
+
+def _proxy_failure(error: Exception, place: str) -> BifrostError:
+    """Tell a proxy that will never let us through from one that cannot reach the provider just now."""
+    status = str(error)[:3]
+    if status.startswith("5"):
+        return ConnectError(f"the proxy could not connect to {place}: status {status}")
+    return ConfigError(f"the proxy on the way to {place} refuses: check HTTPS_PROXY and its credentials")
+
+
+_OLD_TLS = frozenset(
+    {
+        "HTTP_REQUEST",
+        "NO_PROTOCOLS_AVAILABLE",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "UNSUPPORTED_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+    }
+)
+"""How OpenSSL calls a peer that speaks no TLS, or none that is safe: trying again does not help."""
+
+
+def _connect_failure(error: Exception, place: str) -> BifrostError:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConfigError(
+                f"the certificate of {place} is not trusted ({cause.verify_message}); "
+                "if it is yours, name its authority in SSL_CERT_FILE"
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason in _OLD_TLS:
+            return ConfigError(f"{place} does not speak TLS 1.2 or later ({cause.reason}); check scheme and port")
+        if isinstance(cause, OSError) and cause.errno is not None:
+            # The system's own words, for which asyncio puts others. Names, TLS and test kits have words of their own.
+            is_system = type(cause).__module__ == "builtins"
+            return ConnectError(
+                f"no connection to {place}: {os.strerror(cause.errno) if is_system else cause.strerror}"
+            )
+    return ConnectError(f"no connection to {place}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Go from an error to what lies behind it; of several addresses tried in vain to the first."""
+    while error is not None:
+        yield error
+        group = cast(
+            "BaseExceptionGroup[BaseException] | None", error if isinstance(error, BaseExceptionGroup) else None
+        )
+        error = error.__cause__ or error.__context__ if group is None else group.exceptions[0]
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,67 @@
+"""What a user gives as `transport=`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+import httpx
+
+from bifrost.engine.transport.seam import Transport
+from bifrost.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bifrost.engine.transport.seam import Connection, Origin
+
+
+def as_transport(transport: Any) -> Transport:
+    """Take what a user gives as `transport=`: a `Transport`, an httpx transport, or a function that makes one.
+
+    An httpx transport is shared by all connections as it is; a function without arguments is called once per
+    connection and gives an httpx transport of its own.
+    """
+    if transport is None:
+        # Loads httpcore, and with it trio if that is installed.
+        from bifrost.engine.transport.direct import DirectTransport
+
+        return DirectTransport()
+    if isinstance(transport, httpx.AsyncBaseTransport):
+        return _Shared(transport)
+    if isinstance(transport, Transport):
+        return transport
+    if callable(transport):
+        return _Made(cast("Callable[[], httpx.AsyncBaseTransport]", transport))
+    raise ConfigError(
+        f"transport= takes an httpx.AsyncBaseTransport, a function that makes one, or a bifrost Transport, "
+        f"not {type(transport).__name__}"
+    )
+
+
+@attrs.frozen(eq=False)
+class _Shared:
+    transport: httpx.AsyncBaseTransport
+
+    def open(self, origin: Origin) -> Connection:
+        from bifrost.engine.transport.httpx_given import HttpxConnection
+
+        return HttpxConnection(self.transport, origin, owned=False)
+
+
+@attrs.frozen(eq=False)
+class _Made:
+    make: Callable[[], Any]
+
+    def open(self, origin: Origin) -> Connection:
+        from bifrost.engine.transport.httpx_given import HttpxConnection
+
+        try:
+            transport = self.make()
+        except Exception as error:  # noqa: BLE001 - a user's function; told anew outside the block
+            problem = f"raised {type(error).__name__}"
+        else:
+            if isinstance(transport, httpx.AsyncBaseTransport):
+                return HttpxConnection(transport, origin, owned=True)
+            problem = f"returned {type(transport).__name__}"
+        raise ConfigError(f"the function given as transport= {problem}; it makes an httpx.AsyncBaseTransport each time")
