@@ -200,7 +200,8 @@ class Lease:
         self._released.set()
 
     async def _read(self) -> bytes:
-        self._check()
+        if self._reason is not None:
+            raise self._reason
         now = self._now()
         # The time that the reader was away is not the provider's silence.
         self._last_event += now - self._last_pull
@@ -215,14 +216,11 @@ class Lease:
             self._reading = False
             self._last_pull = self._now()
         # If it was ended from this side, whatever came of the read came of that: an error, or what looks like an end.
-        self._check()
+        if self._reason is not None:
+            raise self._reason
         if failure is not None:
             raise failure
         return data
-
-    def _check(self) -> None:
-        if self._reason is not None:
-            raise self._reason
 
     def _decode(self, data: bytes, chunks: list[Chunk]) -> None:
         for piece in (data,) if self._inflater is None else self._inflater.feed(data):
@@ -380,9 +378,10 @@ class ChunkStream:
         """
         with anyio.CancelScope(deadline=first_token) as scope:
             while True:
-                chunks = await self._pull()
+                chunks = None if self._source is None else await self._source.next()
                 if chunks is None:
                     return
+                chunks = self._lifted(chunks)
                 self._buffer += chunks
                 if any(chunk.has_content for chunk in chunks):
                     return
@@ -477,9 +476,8 @@ class ChunkStream:
 
     # --- inside
 
-    async def _pull(self) -> Sequence[Chunk] | None:
-        chunks = None if self._source is None else await self._source.next()
-        return chunks if chunks is None or self._lift is None else [self._lift(chunk) for chunk in chunks]
+    def _lifted(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        return chunks if self._lift is None else [self._lift(chunk) for chunk in chunks]
 
     async def _advance(self) -> None:
         if self._settle is None:
@@ -488,11 +486,11 @@ class ChunkStream:
             raise UsageError("another task is reading this stream; give each task a stream of its own")
         self._busy = True
         try:
-            chunks = await self._pull()
+            chunks = None if self._source is None else await self._source.next()
             if chunks is None:
                 await self._finish(None)
             else:
-                self._buffer += chunks
+                self._buffer += self._lifted(chunks)
             return
         except BifrostError as error:
             # The frames below hold the provider's bytes, in which it may have repeated the key.

@@ -121,8 +121,14 @@ class SseParser:
             self._keep(rest)
         if len(data) > self._event_limit and max(map(len, blocks), default=0) > self._event_limit:
             raise _too_large("an event of the stream is", self._event_limit)
+        if data.count(b"\n") == 2 * len(blocks):
+            # Each event is one line; nearly always that is its `data`, and found so it costs half.
+            events = [SseEvent(None, block[6:]) for block in blocks if block.startswith(b"data: ")]
+            if len(events) == len(blocks):
+                return events
+            events = []
         for block in blocks:
-            # Nearly every event is a lone `data` line, or one after an `event` line.
+            # Nearly every other event is a lone `data` line, or one after an `event` line.
             if block.startswith(b"data: ") and b"\n" not in block:
                 events.append(SseEvent(None, block[6:]))
                 continue

@@ -102,7 +102,7 @@ class WireAudio(msgspec.Struct):
     expires_at: int | None = None
 
 
-class WireMessage(msgspec.Struct):
+class WireMessage(msgspec.Struct, gc=False):
     """A message, or the delta of one. `reasoning_content` and `reasoning` are two names for what models think."""
 
     content: str | list[_ContentPart] | None = None
@@ -117,7 +117,7 @@ class WireMessage(msgspec.Struct):
     annotations: msgspec.Raw = _NOTHING
 
 
-class WireChoice(msgspec.Struct):
+class WireChoice(msgspec.Struct, gc=False):
     """One of the answers. OpenRouter adds its upstream's `native_finish_reason`; vLLM and SGLang tell what stopped."""
 
     index: int | None = None

@@ -47,14 +47,15 @@ if TYPE_CHECKING:
     from bifrost.wire.sse import SseEvent
 
 _NOTHING = msgspec.Raw(b"")
+_NULL = len(b"null")
 _NO_DELTA = WireMessage()
 
 
-class _Choice(WireChoice):
+class _Choice(WireChoice, gc=False):
     delta: WireMessage | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     id: Any = None
     model: Any = None
@@ -69,7 +70,18 @@ class _Event(msgspec.Struct):
     error: Any = None
 
 
+class _Usual(_Event, gc=False):
+    """An event as nearly all servers send it: nothing of it needs to be looked at twice."""
+
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
 _EVENT = msgspec.json.Decoder(_Event, strict=False)
+_USUAL = msgspec.json.Decoder(_Usual, strict=False)
 
 
 class ChatDecoder:
@@ -98,9 +110,9 @@ class ChatDecoder:
             self.done = True
             return ()
         try:
-            wire = _EVENT.decode(data)
+            wire = _USUAL.decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            found = self._decode_foreign(event)
+            found = self._decode_unusual(event)
             if found is None:
                 return ()
             wire = found
@@ -109,7 +121,7 @@ class ChatDecoder:
             if error is not None:
                 raise error
         choices = [self._choice(choice) for choice in wire.choices or ()]
-        usage = usage_of(wire.usage, self._quirks)
+        usage = usage_of(wire.usage, self._quirks) if len(wire.usage) > _NULL else None
         if usage is None and wire.x_groq is not _NOTHING:
             usage = inner_usage_of(wire.x_groq)
         if choices and (wire.search_results is not _NOTHING or wire.citations is not _NOTHING):
@@ -119,12 +131,12 @@ class ChatDecoder:
         return [
             Chunk(
                 choices=choices,
-                id=text_of(wire.id),
-                model=text_of(wire.model) or self._model,
-                created=seconds_of(wire.created),
+                id=wire.id or "",
+                model=wire.model or self._model,
+                created=wire.created or 0,
                 usage=usage,
-                service_tier=text_of(wire.service_tier) or None,
-                system_fingerprint=text_of(wire.system_fingerprint) or None,
+                service_tier=wire.service_tier or None,
+                system_fingerprint=wire.system_fingerprint or None,
             )
         ]
 
@@ -133,6 +145,24 @@ class ChatDecoder:
         if self.done:
             return "complete"
         return "unmarked" if self._finished and all(self._finished.values()) else "cut"
+
+    def _decode_unusual(self, event: SseEvent) -> _Usual | None:
+        """Take an event whose names and numbers have other types, as far as they can be read."""
+        try:
+            wire = _EVENT.decode(event.data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            found = self._decode_foreign(event)
+            if found is None:
+                return None
+            wire = found
+        fields: dict[str, Any] = msgspec.structs.asdict(wire) | {
+            "id": text_of(wire.id),
+            "model": text_of(wire.model),
+            "created": seconds_of(wire.created),
+            "service_tier": text_of(wire.service_tier),
+            "system_fingerprint": text_of(wire.system_fingerprint),
+        }
+        return _Usual(**fields)
 
     def _decode_foreign(self, event: SseEvent) -> _Event | None:
         """Take what is no JSON, or has our field names with other types: fatal only where we should know it."""
@@ -153,7 +183,7 @@ class ChatDecoder:
         index = choice.index or 0
         delta = self._delta(choice.delta or _NO_DELTA, index)
         native = choice.finish_reason
-        logprobs = logprobs_of(choice.logprobs)
+        logprobs = logprobs_of(choice.logprobs) if len(choice.logprobs) > _NULL else None
         if not native:
             self._finished.setdefault(index, False)
             return ChunkChoice(delta=delta, index=index, logprobs=logprobs)
