@@ -33,7 +33,7 @@ class Environments:
             raise NotInstalledError(self._failures[name])
         if name not in self._pythons:
             try:
-                self._pythons[name] = Path(sys.executable) if self._folder is None else _make(self._folder / name, name)
+                self._pythons[name] = _this() if self._folder is None else _make(self._folder / name, name)
             except NotInstalledError as failure:
                 self._failures[name] = str(failure)
                 raise
@@ -45,6 +45,12 @@ class Environments:
         # LiteLLM would fetch its price list; nothing here may leave the machine.
         variables |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONDONTWRITEBYTECODE": "1"}
         return variables | ({"PYTHONPATH": str(ROOT)} if self._folder is None else {})
+
+
+def _this() -> Path:
+    """Give this interpreter. The checkout is compiled as an installed package is, or its import would be too dear."""
+    _run(sys.executable, "-m", "compileall", "-q", str(ROOT / "bifrost"))
+    return Path(sys.executable)
 
 
 def _make(folder: Path, name: str) -> Path:
