@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bifrost.engine.transport.seam import Origin
 
-_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
 class Proxy(msgspec.Struct, frozen=True):
