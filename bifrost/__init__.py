@@ -58,6 +58,8 @@ from bifrost.errors import (
 )
 from bifrost.plugins.base import DROP, Plugin
 from bifrost.plugins.default_options import DefaultOptions
+from bifrost.routing.balance import Balance
+from bifrost.routing.plan import ModelGroup
 from bifrost.schema.chat import (
     AudioOutput,
     ChatRequest,
@@ -102,6 +104,7 @@ __all__ = [
     "AudioPart",
     "AuthenticationError",
     "BadRequestError",
+    "Balance",
     "Bifrost",
     "BifrostError",
     "BudgetExceededError",
@@ -140,6 +143,7 @@ __all__ = [
     "MalformedResponseError",
     "Message",
     "MissingKeyError",
+    "ModelGroup",
     "ModelInfo",
     "ModelsResponse",
     "NotFoundError",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream, ParsedStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
-    from bifrost.routing.plan import GroupEntry
+    from bifrost.routing.plan import GroupForm
     from bifrost.schema.chat import ChatRequest, ChatResponse
     from bifrost.schema.embeddings import EmbeddingResponse
     from bifrost.schema.models import ModelsResponse
@@ -61,7 +61,8 @@ class Bifrost:
     Args:
         account: Providers, keys and settings; by default what the environment has (`EnvAccount`).
         models: Names of your own for models, each standing for one or several: `{"fast": ["openai/gpt-4o-mini",
-            ("anthropic/claude-haiku-4-5", 0.3)]}` (a number is a weight).
+            ("anthropic/claude-haiku-4-5", 0.3)]}` (a number is a weight). A `ModelGroup` also says how one of
+            them is chosen.
         plugins: Hooks around every call, in order.
         transport: An httpx transport (shared as it is), a function that makes one per connection, or a `Transport`.
         timeout: The most a call may take, in seconds, everything included.
@@ -77,7 +78,7 @@ class Bifrost:
         self,
         account: Account | None = None,
         *,
-        models: Mapping[str, Sequence[GroupEntry]] | None = None,
+        models: Mapping[str, GroupForm] | None = None,
         plugins: Sequence[Plugin] = (),
         transport: Any = None,
         timeout: float = 600.0,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
-    from bifrost.routing.plan import GroupEntry
+    from bifrost.routing.plan import GroupForm
     from bifrost.schema.chat import ChatResponse
     from bifrost.schema.chunks import Chunk
     from bifrost.schema.embeddings import EmbeddingResponse
@@ -80,7 +80,7 @@ class SyncBifrost:
         self,
         account: Account | None = None,
         *,
-        models: Mapping[str, Sequence[GroupEntry]] | None = None,
+        models: Mapping[str, GroupForm] | None = None,
         plugins: Sequence[Plugin] = (),
         transport: Any = None,
         timeout: float = 600.0,

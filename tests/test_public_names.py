@@ -12,13 +12,13 @@ from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
 
 NAMES = """
     __version__ Account AgentInterruptedError AssistantMessage Attempt AudioOutput AudioPart AuthenticationError
-    BadRequestError Bifrost BifrostError BudgetExceededError CacheMark CallCancelledError CallContext CallOptions
-    CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk ChunkStream CircuitOpenError Citation
-    ClientClosedError ConfigError ConnectError ConnectionConfig ContextLengthError CredentialsExhaustedError
+    BadRequestError Balance Bifrost BifrostError BudgetExceededError CacheMark CallCancelledError CallContext
+    CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk ChunkStream CircuitOpenError
+    Citation ClientClosedError ConfigError ConnectError ConnectionConfig ContextLengthError CredentialsExhaustedError
     DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount FilePart ForkedClientError ImagePart
     InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
-    MissingKeyError ModelInfo ModelsResponse NotFoundError OpaquePart OutputType OutputValidationError OverloadedError
-    ParsedResponse ParsedStream
+    MissingKeyError ModelGroup ModelInfo ModelsResponse NotFoundError OpaquePart OutputType OutputValidationError
+    OverloadedError ParsedResponse ParsedStream
     PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderTool
     QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
     ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount StreamInterruptedError

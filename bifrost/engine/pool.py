@@ -16,6 +16,7 @@ import anyio
 from bifrost.engine.gate import Gate
 from bifrost.engine.host import guarded
 from bifrost.errors import BifrostError, InternalError, QueueFullError, ShuttingDownError
+from bifrost.routing.balance import Load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -149,12 +150,23 @@ class Pool:
     @property
     def in_flight(self) -> int:
         """Jobs that a worker is busy with."""
-        return self.workers - self._parked
+        return len(self._jobs) - self._queued
 
     @property
     def queued(self) -> int:
         """Live callers whose job no worker has taken."""
         return self._queued
+
+    @property
+    def waiting(self) -> int:
+        """All who wait: for a worker, for a place in the queue, or for one of the streams' places."""
+        return self._queued + self._system.waiting + self._streams.waiting
+
+    def load(self, *, is_stream: bool) -> Load:
+        """Give what this provider has to do, as a call or a stream that is about to come meets it."""
+        busy, capacity = self.in_flight + self.waiting, self.config.concurrency
+        no_stream = is_stream and self._streams.held >= self._streams.capacity
+        return Load(busy=busy, capacity=capacity, is_full=busy >= capacity or no_stream)
 
     async def start(self) -> None:
         """Start the pool's own task group in the client's host task, unless it is there already."""

@@ -12,6 +12,7 @@ from bifrost.config import RetryConfig
 from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
 from bifrost.errors import PluginError, ShuttingDownError
+from bifrost.routing.balance import IDLE, Load
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Transport
     from bifrost.errors import BifrostError
     from bifrost.providers.base import Provider
-    from bifrost.routing.plan import ModelGroups
+    from bifrost.routing.plan import Loads, ModelGroups
 
 
 class Upstreams:
@@ -88,7 +89,18 @@ class Upstreams:
         rings: dict[str, KeyRing] = {}
         if planner.needs_keys((context.model, *context.fallbacks)):
             rings = {name: await self.keys(name, context) for name in planner.providers}
-        return planner.plan(context.model, context.fallbacks, self._clock.random, rings=rings)
+        return planner.plan(
+            context.model, context.fallbacks, self._clock.random, rings=rings, loads=self.loads(context)
+        )
+
+    def loads(self, context: CallContext) -> Loads:
+        """Give what tells, by a provider's name, what it has to do: nothing, for one that is not in use yet."""
+
+        def load_of(name: str) -> Load:
+            upstream = self._upstreams.get(name)
+            return IDLE if upstream is None else upstream.pool.load(is_stream=context.is_stream)
+
+        return load_of
 
     async def get(self, name: str) -> Upstream:
         """Give a provider ready for use."""

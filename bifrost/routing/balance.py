@@ -1,11 +1,11 @@
-"""Choosing one of several by weight. Pure: chance is passed in."""
+"""Choosing one of several: by weight, by turns, or the one with the least to do. Pure: chance is passed in."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -43,6 +43,17 @@ class Weighted(Generic[T]):
         """Give all things, chosen or not, in their order."""
         return [item for item, _ in self._pairs]
 
+    @property
+    def pairs(self) -> list[tuple[T, float]]:
+        """Give all things with their weights, in their order."""
+        return list(self._pairs)
+
+    def shares(self) -> list[float]:
+        """Give how likely each thing is to be chosen, in their order; together 1."""
+        largest = max(weight for _, weight in self._pairs)
+        parts = [weight / largest if largest else 1.0 for _, weight in self._pairs]
+        return [part / sum(parts) for part in parts]
+
     def choose(self, random: Random) -> T:
         """Choose one."""
         return _choose(self._items, self._cumulative, random)
@@ -65,11 +76,29 @@ class Named(Protocol):
 NamedT = TypeVar("NamedT", bound=Named)
 
 
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a candidate's provider has to do."""
+
+    busy: int = 0
+    """Calls that it is serving, and those that wait for it."""
+    capacity: int = 1
+    """How many it serves at once."""
+    is_full: bool = False
+    """A further call would have to wait."""
+    usable: bool = True
+    """It may be asked at all: nothing that is known of its health speaks against it."""
+
+
+IDLE = Load()
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What is known at the moment of a choice."""
 
     excluded: Collection[str] = ()
     """Names that must not be chosen."""
+    loads: Mapping[str, Load] = {}
+    """What the candidates have to do, by their names; of one that is not here nothing is known."""
 
 
 NOTHING_KNOWN = Snapshot()
@@ -83,6 +112,10 @@ class Balance(Protocol):
         ...
 
 
+BalanceName: TypeAlias = Literal["weighted", "least_busy", "round_robin"]
+"""A policy that is known by its name."""
+
+
 class WeightedRandom:
     """By chance, in proportion to the weights."""
 
@@ -92,6 +125,59 @@ class WeightedRandom:
         if not names:
             return candidates.choose(random)
         return candidates.choose_except(random, excluded=lambda candidate: candidate.name in names)
+
+
+class LeastBusy:
+    """The one with the least to do, measured against what it can do at once and its weight; by weight among equals."""
+
+    def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
+        """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
+        left = _in_play(candidates, snapshot)
+        if not left:
+            return None
+        burdens = [_burden(snapshot.loads.get(candidate.name, IDLE), weight) for candidate, weight in left]
+        least = min(burdens)
+        equals = [pair for pair, burden in zip(left, burdens, strict=True) if burden == least]
+        return _choose(*_prepare(equals), random)
+
+
+class RoundRobin:
+    """By turns, each as often as its weight says, spread as evenly as can be. One object serves one list."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+        """By how much each has been passed over, in turns."""
+
+    def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
+        """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
+        left = _in_play(candidates, snapshot)
+        if not left:
+            return None
+        largest = max(weight for _, weight in left)
+        turns = [(candidate, weight / largest) for candidate, weight in left]
+        for candidate, share in turns:
+            self._due[candidate.name] = self._due.get(candidate.name, 0.0) + share
+        chosen = max((candidate for candidate, _ in turns), key=lambda candidate: self._due[candidate.name])
+        self._due[chosen.name] -= sum(share for _, share in turns)
+        return chosen
+
+
+BALANCES: Mapping[BalanceName, Callable[[], Balance]] = {
+    "weighted": WeightedRandom,
+    "least_busy": LeastBusy,
+    "round_robin": RoundRobin,
+}
+"""The policies by name; each is made anew for each list, since some remember."""
+
+
+def _in_play(candidates: Weighted[NamedT], snapshot: Snapshot) -> list[tuple[NamedT, float]]:
+    """Give what may be chosen, with weights above 0: those of weight 0, alike, only if no other is left."""
+    left = [pair for pair in candidates.pairs if pair[0].name not in snapshot.excluded]
+    return [pair for pair in left if pair[1] > 0] or [(candidate, 1.0) for candidate, _ in left]
+
+
+def _burden(load: Load, weight: float) -> float:
+    return load.busy / load.capacity / weight
 
 
 def _prepare(pairs: Sequence[tuple[T, float]]) -> tuple[list[T], list[float]]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
+import attrs
 import msgspec
 
 from bifrost.account import how_to_set, near, unknown_provider
 from bifrost.errors import BifrostError, ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.balance import Weighted
+from bifrost.routing.balance import BALANCES, IDLE, Balance, BalanceName, Load, Snapshot, Weighted, WeightedRandom
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from bifrost.providers.base import Provider
     from bifrost.routing.balance import Random
     from bifrost.routing.keys import KeyRing
 
-GroupEntry: TypeAlias = "str | tuple[str, float]"
+    Loads: TypeAlias = Callable[[str], Load]
+    """Tells what a provider has to do, by its name."""
+
+GroupEntry: TypeAlias = str | tuple[str, float]
 """A member of a model group: `provider/model`, or that and its weight (1 if not given)."""
 
 
@@ -28,22 +33,58 @@ class Candidate(msgspec.Struct, frozen=True):
     provider: str
     model: str
 
+    @property
+    def name(self) -> str:
+        """What a balancing policy knows it by."""
+        return f"{self.provider}/{self.model}"
+
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
+
+
+@attrs.frozen
+class ModelGroup:
+    """Several models behind one name, and how the one for a call is chosen among them.
+
+        Bifrost(models={"fast": ModelGroup(["openai/gpt-4o-mini", ("azure/mini", 0.3)], balance="least_busy")})
+
+    Args:
+        members: `provider/model` names, or pairs of a name and a weight (1 if not given).
+        balance: `"weighted"`: by chance, in proportion to the weights. `"least_busy"`: the one whose provider has the
+            least to do, measured against its `concurrency` and its weight. `"round_robin"`: by turns, each as often as
+            its weight says. Or an object of yours with the method of `Balance`.
+
+    Whatever the policy, a member whose provider has no free worker loses to one whose provider has.
+    """
+
+    members: Sequence[GroupEntry]
+    balance: BalanceName | Balance = attrs.field(default="weighted", kw_only=True)
+
+
+GroupForm: TypeAlias = Sequence[GroupEntry] | ModelGroup
+"""How a group is written: its members alone, or with the policy that chooses among them."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A group, read and checked: its members, and the policy that chooses among them."""
+
+    members: Weighted[Candidate]
+    balance: Balance
 
 
 class ModelGroups:
     """A client's own names for models: `{"fast": ["openai/gpt-4o-mini", ("azure/mini", 0.3)]}`.
 
-    A call of such a name goes to one of its members, by weight; the others are no fallbacks. Members are written
-    `provider/model`: groups do not nest. Raises `ConfigError` for an empty group, a name with `/`, another member.
+    A call of such a name goes to one of its members, by weight or as its `ModelGroup` says; the others are no
+    fallbacks. Members are written `provider/model`: groups do not nest. Raises `ConfigError` for an empty group, a name
+    with `/`, another member, a policy that is none.
     """
 
-    def __init__(self, models: Mapping[str, Sequence[GroupEntry]]) -> None:
-        self._groups = {name: _group(name, entries, models) for name, entries in models.items()}
+    def __init__(self, models: Mapping[str, GroupForm]) -> None:
+        self._groups = {name: _group(name, form, models) for name, form in models.items()}
 
-    def get(self, name: str) -> Weighted[Candidate] | None:
-        """Give the members of a group, or `None` if no group has this name."""
+    def get(self, name: str) -> Group | None:
+        """Give a group, or `None` if none has this name."""
         return self._groups.get(name)
 
     @property
@@ -69,11 +110,18 @@ class Planner:
         return any(self._groups.get(model) is None and self.direct(model) is None for model in models)
 
     def plan(
-        self, model: str, fallbacks: Sequence[str], random: Random, *, rings: Mapping[str, KeyRing]
+        self,
+        model: str,
+        fallbacks: Sequence[str],
+        random: Random,
+        *,
+        rings: Mapping[str, KeyRing],
+        loads: Loads = lambda _: IDLE,
     ) -> list[Candidate]:
         """Give the candidates of a call: the model's, then the fallbacks', without repetition.
 
-        `rings` has the keys of every configured provider if `needs_keys` says so, else it may be empty. A fallback at a
+        `rings` has the keys of every configured provider if `needs_keys` says so, else it may be empty. `loads` tells
+        what the providers have to do; among several one that is idle goes before one that is full. A fallback at a
         provider of the catalog that is not configured stays in the plan and fails when its turn comes
         (`not_configured`). Raises `MissingKeyError` if the model itself is at such a provider, `UnknownProviderError`
         for a name that nobody has, `ConfigError` for a group with a member that is not configured.
@@ -82,7 +130,7 @@ class Planner:
         for name in (model, *fallbacks):
             candidate = self.direct(name)
             try:
-                candidate = candidate or self._bare(name, random, rings)
+                candidate = candidate or self._bare(name, random, rings, loads)
             except MissingKeyError:
                 if not candidates:
                     raise
@@ -117,22 +165,30 @@ class Planner:
             raise InvalidRequestError(f"the model {model!r} ends after its provider; write {provider}/its-model")
         return Candidate(provider, name)
 
-    def _bare(self, name: str, random: Random, rings: Mapping[str, KeyRing]) -> Candidate:
+    def _bare(self, name: str, random: Random, rings: Mapping[str, KeyRing], loads: Loads) -> Candidate:
+        group = self._group_of(name, rings)
+        if len(group.members.items) == 1:
+            return group.members.items[0]
+        return _chosen(name, group, random, loads)
+
+    def _group_of(self, name: str, rings: Mapping[str, KeyRing]) -> Group:
+        """Give the group of this name, or else the holders of keys that speak of it as one."""
         group = self._groups.get(name)
         if group is not None:
-            return self._of_group(name, group, random)
-        hits = [(holder, weight) for holder, ring in rings.items() if (weight := ring.weight_of(name)) is not None]
+            for member in group.members.items:
+                # Told on every call, not only on those that would go there.
+                if member.provider not in self.providers:
+                    problem = self.not_configured(member.provider).message
+                    raise ConfigError(f"model group {name!r} has {member}: {problem}, or take it out of the group")
+            return group
+        hits = [
+            (Candidate(holder, name), weight)
+            for holder, ring in rings.items()
+            if (weight := ring.weight_of(name)) is not None
+        ]
         if not hits:
             raise self._unknown(name, rings)
-        return Candidate(Weighted(hits).choose(random), name)
-
-    def _of_group(self, name: str, group: Weighted[Candidate], random: Random) -> Candidate:
-        for member in group.items:
-            # Told on every call, not only on those that would go there.
-            if member.provider not in self.providers:
-                problem = self.not_configured(member.provider).message
-                raise ConfigError(f"model group {name!r} has {member}: {problem}, or take it out of the group")
-        return group.choose(random)
+        return Group(Weighted(hits), _BY_WEIGHT)
 
     def _unknown(self, model: str, rings: Mapping[str, KeyRing]) -> BifrostError:
         provider, slash, _ = model.partition("/")
@@ -147,12 +203,51 @@ class Planner:
         )
 
 
-def _group(name: str, entries: Sequence[GroupEntry], models: Mapping[str, object]) -> Weighted[Candidate]:
+_BY_WEIGHT = WeightedRandom()
+
+
+def _chosen(name: str, group: Group, random: Random, loads: Loads) -> Candidate:
+    """Choose a member: among those that could begin at once, else among those that may be asked, else among all."""
+    known = {member.name: loads(member.provider) for member in group.members.items}
+    snapshot = Snapshot(_left_out(known), known)
+    failure = "it chose none, or one that is out of play"
+    try:
+        chosen = group.balance.choose(group.members, snapshot, random)
+    except BifrostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a policy may be the user's
+        chosen, failure = None, f"it raised {type(error).__name__}"
+    if chosen is None or chosen.name in snapshot.excluded or chosen not in group.members.items:
+        raise ConfigError(f"the balance of model group {name!r}, {type(group.balance).__name__}, failed: {failure}")
+    return chosen
+
+
+def _left_out(loads: Mapping[str, Load]) -> set[str]:
+    """Give the names that lose to the others; never all of them."""
+    unusable = {name for name, load in loads.items() if not load.usable}
+    full = {name for name, load in loads.items() if load.is_full}
+    return next((names for names in (unusable | full, unusable) if len(names) < len(loads)), set[str]())
+
+
+def _group(name: str, form: GroupForm, models: Mapping[str, object]) -> Group:
     if not name or "/" in name:
         raise ConfigError(f"models: {name!r} cannot name a group; a name with '/' is read as provider/model")
-    if isinstance(entries, str) or not entries:
+    entries, policy = (form.members, form.balance) if isinstance(form, ModelGroup) else (form, "weighted")
+    if isinstance(entries, str) or not hasattr(entries, "__iter__") or not entries:
         raise ConfigError(f"models[{name!r}] is a list of 'provider/model' names, at least one")
-    return Weighted(_member(name, entry, models) for entry in entries)
+    return Group(Weighted(_member(name, entry, models) for entry in entries), _balance(name, policy))
+
+
+def _balance(name: str, policy: object) -> Balance:
+    if isinstance(policy, str) and policy in BALANCES:
+        return BALANCES[cast("BalanceName", policy)]()
+    if isinstance(policy, str | type) or not callable(getattr(policy, "choose", None)):
+        known = ", ".join(map(repr, get_args(BalanceName)))
+        told = repr(policy) if isinstance(policy, str) else f"this {type(policy).__name__}"
+        raise ConfigError(
+            f"models[{name!r}]: balance is one of {known}, or an object with the method `choose` of Balance, not {told}"
+        )
+    return cast("Balance", policy)
 
 
 def _member(name: str, entry: object, models: Mapping[str, object]) -> tuple[Candidate, float]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from bifrost.routing.balance import BalanceName
 from bifrost.settings.environment import EnvName
 
 
@@ -58,6 +59,15 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider may be used for: `chat`, `stream_chat`, `embeddings`, `models`. Not given: all that it can."""
 
 
+class GroupTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A model group with the policy that chooses among its members."""
+
+    members: list[str | tuple[str, float]]
+    """Its `provider/model` names, with a weight if you like."""
+    balance: BalanceName = "weighted"
+    """How the member for a call is chosen: by chance and weight, the least busy, or by turns."""
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A client's options, model groups and providers.
 
@@ -66,8 +76,9 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: str | None = msgspec.field(default=None, name="$schema")
     """Where the JSON schema of this file is, for editors."""
-    models: dict[str, list[str | tuple[str, float]]] | None = None
-    """Your own names for models, each standing for one or several `provider/model`, with a weight if you like."""
+    models: dict[str, list[str | tuple[str, float]] | GroupTable] | None = None
+    """Your own names for models, each standing for one or several `provider/model`, with a weight if you like; or a
+    table that also says how one is chosen among them."""
     providers: dict[str, ProviderEntry] | None = None
     """The providers by name. Not given: those whose keys stand in the environment."""
 

@@ -12,9 +12,10 @@ from bifrost.account import near, unknown_provider
 from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError, UnknownProviderError
 from bifrost.providers.catalog import CATALOG
+from bifrost.routing.plan import ModelGroup
 from bifrost.settings.custom import derive, endpoint_of, is_path, operations_of
 from bifrost.settings.environment import variable_of
-from bifrost.settings.form import NOT_THE_CLIENTS, File, HeaderEntry, KeyEntry, ProviderEntry
+from bifrost.settings.form import NOT_THE_CLIENTS, File, GroupTable, HeaderEntry, KeyEntry, ProviderEntry
 from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make_key
 from bifrost.settings.problems import below, element, listed
 from bifrost.settings.result import Entry, Settings, account_of, check_groups, check_names, check_provider_name
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from bifrost.account import EnvAccount, Key, StaticAccount
     from bifrost.providers.base import Provider
+    from bifrost.routing.plan import GroupForm
     from bifrost.settings.environment import EnvName
     from bifrost.settings.reading import Reading
     from bifrost.wire.auth import Auth, Secret
@@ -53,7 +55,7 @@ class _OurForm:
         providers = head.pop("providers", None)
         self._point_to_providers(head)
         file, options = self._reader.tables(head, (File, CallOptions), "", without=NOT_THE_CLIENTS)
-        models: dict[str, list[str | tuple[str, float]]] = (file and file.models) or {}
+        models = _groups(file)
         account: StaticAccount | EnvAccount | None
         if providers is None:
             account = self._environment.account()
@@ -232,6 +234,14 @@ class _OurForm:
                 at, f'{row.name} takes no key, this would not be sent; take it out, or add auth = "bearer"'
             )
         return UNSENT
+
+
+def _groups(file: File | None) -> dict[str, GroupForm]:
+    written = None if file is None else file.models
+    return {
+        name: ModelGroup(form.members, balance=form.balance) if isinstance(form, GroupTable) else form
+        for name, form in (written or {}).items()
+    }
 
 
 _AUTHS: Mapping[str, Auth] = {"bearer": BEARER, "none": NoAuth()}

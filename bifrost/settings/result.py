@@ -11,7 +11,7 @@ from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.plan import GroupEntry, ModelGroups
+from bifrost.routing.plan import GroupEntry, GroupForm, ModelGroup, ModelGroups
 from bifrost.settings.problems import below, element, listed
 from bifrost.wire.auth import NoAuth
 
@@ -27,7 +27,7 @@ class Settings:
 
     account: StaticAccount | EnvAccount
     """The providers, their keys and their settings; the environment's if the file names no provider."""
-    models: Mapping[str, Sequence[GroupEntry]]
+    models: Mapping[str, GroupForm]
     """The model groups."""
     options: CallOptions = attrs.field(repr=False)
     """The client's defaults for every call."""
@@ -77,7 +77,7 @@ def account_of(entries: Sequence[Entry], *, keyless: str, problems: Problems) ->
 
 
 def check_names(
-    models: Mapping[str, Sequence[GroupEntry]],
+    models: Mapping[str, GroupForm],
     fallbacks: Sequence[str],
     entries: Sequence[Entry],
     *,
@@ -89,11 +89,12 @@ def check_names(
     `providers` are the names of all that the file has, those among them that have a problem too.
     """
     check_groups(models, problems=problems)
-    for group, members in models.items():
+    for group, form in models.items():
+        members, at = _members(form, below("models", group))
         for index, member in enumerate(members):
             provider, slash, _ = (member if isinstance(member, str) else member[0]).partition("/")
             if slash and provider not in providers:
-                _unknown(provider, providers, at=element(below("models", group), index), problems=problems)
+                _unknown(provider, providers, at=element(at, index), problems=problems)
     if len(entries) < len(providers):
         return  # Keys that could not be read may have the names that fallbacks use.
     for index, name in enumerate(fallbacks):
@@ -108,17 +109,22 @@ def check_names(
             problems.add(at, f"{name!r} is no model group and in no key's models; write it as provider/model")
 
 
-def check_groups(models: Mapping[str, Sequence[GroupEntry]], *, problems: Problems) -> None:
+def check_groups(models: Mapping[str, GroupForm], *, problems: Problems) -> None:
     """Note a problem for every model group that cannot be."""
-    for group, members in models.items():
-        at = below("models", group)
+    for group, form in models.items():
+        members, at = _members(form, below("models", group))
         if not members:
             problems.add(at, "a group has at least one member, written 'provider/model'")
             continue
         try:
-            ModelGroups({group: members})
+            ModelGroups({group: form})
         except ConfigError as error:
             problems.add(at, error.message.removeprefix(f"models[{group!r}]: ").removeprefix("models: "))
+
+
+def _members(form: GroupForm, at: str) -> tuple[Sequence[GroupEntry], str]:
+    """Give a group's members, and the path at which they stand."""
+    return (form.members, below(at, "members")) if isinstance(form, ModelGroup) else (form, at)
 
 
 def _unknown(provider: str, providers: Collection[str], *, at: str, problems: Problems) -> None:

@@ -2,13 +2,27 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import ConfigError
-from bifrost.routing.balance import NOTHING_KNOWN, Snapshot, Weighted, WeightedRandom
+from bifrost.routing.balance import (
+    BALANCES,
+    NOTHING_KNOWN,
+    Balance,
+    LeastBusy,
+    Load,
+    RoundRobin,
+    Snapshot,
+    Weighted,
+    WeightedRandom,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DRAWS = 100_000
 
@@ -118,6 +132,107 @@ def test_weighted_random_heeds_the_snapshot() -> None:
     assert {policy.choose(things, NOTHING_KNOWN, random) for _ in range(50)} == {a, b}
     assert {policy.choose(things, Snapshot({"a"}), random) for _ in range(50)} == {b}
     assert policy.choose(things, Snapshot({"a", "b"}), random) is None
+
+
+# --- with what is known of the candidates
+
+
+A, B, C = Thing("a"), Thing("b"), Thing("c")
+
+
+def loads(**busy: tuple[int, int]) -> Snapshot:
+    return Snapshot(loads={name: Load(busy=held, capacity=places) for name, (held, places) in busy.items()})
+
+
+def chi_squared(counts: Counter[Any], wanted: dict[Thing, float]) -> float:
+    draws = counts.total()
+    return sum((counts[thing] - draws * share) ** 2 / (draws * share) for thing, share in wanted.items())
+
+
+def test_shares_say_how_often_each_is_chosen() -> None:
+    things = Weighted([(A, 3e300), (B, 1e300), (C, 0.0)])
+    random = Random(5).random
+
+    assert things.shares() == [0.75, 0.25, 0.0]
+    assert Weighted([(A, 0.0), (B, 0)]).shares() == [0.5, 0.5]
+    counts = Counter(things.choose(random) for _ in range(DRAWS))
+    assert chi_squared(counts, {A: 0.75, B: 0.25}) < CRITICAL[1]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "chosen"),
+    [
+        (loads(a=(5, 10), b=(4, 10), c=(6, 10)), B),
+        (loads(a=(5, 100), b=(4, 10), c=(6, 10)), A),
+        (loads(a=(1, 10), b=(1, 10)), C),
+        (loads(a=(300, 10), b=(200, 10), c=(100, 10)), C),
+    ],
+)
+def test_the_least_busy_is_chosen_for_what_it_can_do_at_once(snapshot: Snapshot, chosen: Thing) -> None:
+    things = Weighted([(A, 1.0), (B, 1.0), (C, 1.0)])
+
+    assert {LeastBusy().choose(things, snapshot, Random(seed).random) for seed in range(20)} == {chosen}
+
+
+def test_a_weight_lightens_the_burden() -> None:
+    things = Weighted([(A, 4.0), (B, 1.0)])
+
+    assert LeastBusy().choose(things, loads(a=(3, 10), b=(1, 10)), lambda: 0.0) is A
+    assert LeastBusy().choose(things, loads(a=(5, 10), b=(1, 10)), lambda: 0.0) is B
+
+
+def test_among_equals_the_least_busy_is_drawn_by_weight() -> None:
+    things = Weighted([(A, 1.0), (B, 3.0), (C, 0.0)])
+    random = Random(6).random
+
+    counts = Counter(LeastBusy().choose(things, NOTHING_KNOWN, random) for _ in range(DRAWS))
+
+    assert set(counts) == {A, B}
+    assert chi_squared(counts, {A: 0.25, B: 0.75}) < CRITICAL[1]
+
+
+def test_calls_that_stay_spread_as_the_places_and_weights_say() -> None:
+    things = Weighted([(A, 1.0), (B, 1.0), (C, 2.0)])
+    places = {"a": 100, "b": 300, "c": 100}
+    busy = Counter[str]()
+    random = Random(7).random
+    for _ in range(600):
+        snapshot = loads(**{name: (busy[name], places[name]) for name in places})
+        chosen = LeastBusy().choose(things, snapshot, random)
+        assert chosen is not None
+        busy[chosen.name] += 1
+
+    assert all(abs(busy[name] - wanted) <= 1 for name, wanted in {"a": 100, "b": 300, "c": 200}.items())
+
+
+def test_turns_are_exact_and_spread_out() -> None:
+    things, policy = Weighted([(A, 5.0), (B, 1.0), (C, 1.0)]), RoundRobin()
+
+    chosen = [policy.choose(things, NOTHING_KNOWN, lambda: 0.0) for _ in range(14)]
+    names = "".join(thing.name for thing in chosen if thing is not None)
+
+    assert names[:7] == names[7:]
+    assert Counter(names[:7]) == {"a": 5, "b": 1, "c": 1}
+    assert "aaaaa" not in names
+
+
+def test_turns_pass_over_what_is_excluded_and_do_not_make_up_for_it_all_at_once() -> None:
+    things, policy = Weighted([(A, 1.0), (B, 1.0)]), RoundRobin()
+
+    assert {policy.choose(things, Snapshot({"a"}), lambda: 0.0) for _ in range(50)} == {B}
+    after = [policy.choose(things, NOTHING_KNOWN, lambda: 0.0) for _ in range(10)]
+    assert Counter(after) == {A: 5, B: 5}
+
+
+@pytest.mark.parametrize("make", BALANCES.values(), ids=BALANCES)
+def test_every_policy_heeds_what_is_excluded_and_keeps_spares_for_last(make: Callable[[], Balance]) -> None:
+    things = Weighted([(A, 1.0), (B, 1.0), (C, 0.0)])
+    policy, random = make(), Random(8).random
+
+    assert {policy.choose(things, NOTHING_KNOWN, random) for _ in range(50)} == {A, B}
+    assert {policy.choose(things, Snapshot({"a"}), random) for _ in range(50)} == {B}
+    assert policy.choose(things, Snapshot({"a", "b"}), random) is C
+    assert policy.choose(things, Snapshot({"a", "b", "c"}), random) is None
 
 
 def enumerate_pairs(weights: list[float]) -> list[tuple[int, float]]:

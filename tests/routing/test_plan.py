@@ -11,8 +11,9 @@ from bifrost.account import Key
 from bifrost.errors import ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
+from bifrost.routing.balance import Load
 from bifrost.routing.keys import KeyRing
-from bifrost.routing.plan import Candidate, ModelGroups, Planner
+from bifrost.routing.plan import Candidate, ModelGroup, ModelGroups, Planner
 
 OPENAI = CATALOG["openai"]
 MINE = attrs.evolve(OPENAI, name="mine", key_variables=())
@@ -29,6 +30,10 @@ def planned(
     rings = {name: KeyRing(plan.providers[name], found) for name, found in (keys or {}).items()}
     candidates = plan.plan(model, fallbacks, Random(seed).random, rings=rings)
     return [f"{candidate.provider}/{candidate.model}" for candidate in candidates]
+
+
+def group_with(balance: Any) -> ModelGroup:
+    return ModelGroup(["openai/a"], balance=balance)
 
 
 def key(name: str, **more: Any) -> Key:
@@ -222,8 +227,121 @@ def test_a_member_without_configuration_is_told_on_every_call() -> None:
         ({"fast": [("openai/a", "1")]}, "neither 'provider/model' nor"),
         ({"fast": [("openai/a", 1, 2)]}, "neither"),
         ({"fast": [None]}, "neither"),
+        ({"fast": None}, "is a list of"),
+        ({"fast": ModelGroup([])}, "at least one"),
+        ({"fast": ModelGroup("openai/a")}, "is a list of"),
+        ({"fast": ModelGroup(["slow"]), "slow": ModelGroup(["openai/a"])}, "groups do not nest"),
+        (
+            {"fast": group_with("fastest")},
+            "balance is one of 'weighted', 'least_busy', 'round_robin', or an object .* not 'fastest'",
+        ),
+        ({"fast": group_with(len)}, "not this builtin_function"),
+        ({"fast": group_with(ModelGroup)}, "not this type"),
     ],
 )
 def test_a_group_that_cannot_work_is_refused(models: Any, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         ModelGroups(models)
+
+
+# --- balance
+
+
+MEMBERS = ["openai/a", "mine/b", "yours/c"]
+
+
+def chosen(plan: Planner, seed: int = 1, **loads: Load) -> str:
+    found = plan.plan("fast", (), Random(seed).random, rings={}, loads=lambda name: loads.get(name, Load()))
+    return found[0].provider
+
+
+def of_group(balance: Any, members: Any = MEMBERS) -> Planner:
+    return planner(OPENAI, MINE, YOURS, groups={"fast": ModelGroup(members, balance=balance)})
+
+
+def test_the_least_busy_member_is_chosen() -> None:
+    plan = of_group("least_busy")
+    known = {"openai": Load(busy=2, capacity=10), "mine": Load(busy=1, capacity=10), "yours": Load(busy=1, capacity=4)}
+
+    assert {chosen(plan, seed, **known) for seed in range(20)} == {"mine"}
+
+
+def test_turns_are_taken_over_calls() -> None:
+    plan = of_group("round_robin")
+
+    assert [chosen(plan) for _ in range(6)] == ["openai", "mine", "yours"] * 2
+
+
+@pytest.mark.parametrize("balance", ["weighted", "least_busy", "round_robin"])
+def test_a_member_that_is_full_or_out_of_use_loses_to_one_that_is_not(balance: str) -> None:
+    plan = of_group(balance)
+    full, broken = Load(busy=1, capacity=1, is_full=True), Load(usable=False)
+
+    assert {chosen(plan, seed, openai=full, mine=broken) for seed in range(20)} == {"yours"}
+    # Waiting is better than asking one that is known to be broken.
+    assert {chosen(plan, seed, openai=full, mine=broken, yours=broken) for seed in range(20)} == {"openai"}
+    # If nothing speaks for anyone, nobody is left out.
+    assert {chosen(plan, seed, openai=broken, mine=broken, yours=broken) for seed in range(40)} == set(plan.providers)
+    assert {chosen(plan, seed, openai=full, mine=full, yours=full) for seed in range(40)} == set(plan.providers)
+
+
+def test_a_spare_takes_over_when_the_others_are_full() -> None:
+    plan = of_group("weighted", [("openai/a", 1), ("mine/b", 0)])
+
+    assert {chosen(plan, seed) for seed in range(20)} == {"openai"}
+    assert chosen(plan, openai=Load(is_full=True)) == "mine"
+
+
+def test_holders_of_a_bare_name_that_are_full_lose_too() -> None:
+    plan = planner(MINE, YOURS)
+    rings = {name: KeyRing(plan.providers[name], [key(name, models=["llama"])]) for name in ("mine", "yours")}
+    loads = {"mine": Load(is_full=True), "yours": Load()}
+
+    for seed in range(20):
+        (candidate,) = plan.plan("llama", (), Random(seed).random, rings=rings, loads=loads.__getitem__)
+        assert candidate.provider == "yours"
+
+
+class Cheapest:
+    """A policy of a user."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.seen: list[Any] = []
+
+    def choose(self, candidates: Any, snapshot: Any, random: Any) -> Any:
+        self.seen.append((candidates.pairs, snapshot))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return candidates.items[answer] if isinstance(answer, int) else answer
+
+
+def test_a_policy_of_ones_own_sees_members_weights_and_loads() -> None:
+    policy = Cheapest(2)
+    busy = Load(busy=3, capacity=4)
+
+    assert chosen(of_group(policy), mine=busy, openai=Load(is_full=True)) == "yours"
+    ((pairs, snapshot),) = policy.seen
+    assert [(member.name, weight) for member, weight in pairs] == [(name, 1.0) for name in MEMBERS]
+    assert snapshot.excluded == {"openai/a"}
+    assert snapshot.loads["mine/b"] is busy
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (None, "'fast', Cheapest, failed: it chose none, or one that is out of play"),
+        (0, "out of play"),
+        (Candidate("mine", "other"), "out of play"),
+        (RuntimeError("sk-secret"), "failed: it raised RuntimeError$"),
+    ],
+)
+def test_a_policy_that_fails_is_told_without_its_words(answer: Any, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        chosen(of_group(Cheapest(answer)), openai=Load(is_full=True))
+
+
+def test_a_policys_own_error_stays_as_it_is() -> None:
+    with pytest.raises(InvalidRequestError, match="none of these"):
+        chosen(of_group(Cheapest(InvalidRequestError("none of these"))))

@@ -11,6 +11,7 @@ from bifrost.config import CallOptions, Limits, RetryConfig, Timeouts
 from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
+from bifrost.routing.plan import ModelGroup
 from bifrost.settings import Settings
 from bifrost.settings.form import File, KeyEntry, ProviderEntry
 from bifrost.settings.shape import fields_of
@@ -300,7 +301,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         extra_headers = { x-a = "a\\nb" }
         """
     ) == [
-        "models.fast: expected a list, found text",
+        "models.fast: expected a list or a table, found text",
         "timeout: expected a number (the default is 600.0), found text",
         "fallbacks[1]: expected text, found the number 1",
         "extra_headers: header 'Authorization' is set by bifrost itself; take it out (keys belong to the account)",
@@ -453,6 +454,68 @@ def test_an_empty_table_of_providers_is_told() -> None:
 
 
 # --- models and fallbacks
+
+
+def test_a_group_may_be_a_table_that_says_how_a_member_is_chosen() -> None:
+    text = """
+        [models]
+        plain = ["openai/a"]
+        [models.quick]
+        members = ["openai/a", ["anthropic/b", 0.5]]
+        balance = "least_busy"
+        [models.turns]
+        members = ["openai/a"]
+        balance = "round_robin"
+        [models.usual]
+        members = ["openai/a"]
+        [providers.openai]
+        keys = "env.K1"
+        [providers.anthropic]
+        keys = "env.K2"
+        """
+    assert read(text).models == {
+        "plain": ["openai/a"],
+        "quick": ModelGroup(["openai/a", ("anthropic/b", 0.5)], balance="least_busy"),
+        "turns": ModelGroup(["openai/a"], balance="round_robin"),
+        "usual": ModelGroup(["openai/a"]),
+    }
+
+
+def test_what_is_wrong_in_a_groups_table_is_told_at_its_place() -> None:
+    assert problems(
+        """
+        [models.a]
+        members = ["openai/a"]
+        balance = "fastest"
+        weigth = 3
+        [models.b]
+        balance = "weighted"
+        [models.c]
+        members = "openai/a"
+        [providers.openai]
+        keys = "env.K1"
+        """
+    ) == [
+        "models.a.weigth: there is no such setting; there are: members, balance",
+        (
+            "models.a.balance: expected 'weighted' or 'least_busy' or 'round_robin' (the default is 'weighted'), "
+            "found text"
+        ),
+        "models.b: members is missing; it must be a list",
+        "models.c.members: expected a list, found text",
+    ]
+    assert problems(
+        """
+        [models]
+        empty = { members = [] }
+        other = { members = ["openai/a", "gogle/b"], balance = "least_busy" }
+        [providers.openai]
+        keys = "env.K1"
+        """
+    ) == [
+        "models.empty.members: a group has at least one member, written 'provider/model'",
+        "models.other.members[1]: this file has no provider 'gogle'; there are: openai",
+    ]
 
 
 def test_a_name_that_no_provider_of_the_file_has_is_told() -> None:

@@ -25,6 +25,7 @@ from bifrost import (
     EnvAccount,
     Key,
     Message,
+    ModelGroup,
     ModelsResponse,
     Plugin,
     ProviderConfig,
@@ -40,6 +41,7 @@ from bifrost import (
     Usage,
 )
 from bifrost.providers.base import Provider
+from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
 
 
 async def a_chat(client: Bifrost) -> None:
@@ -247,3 +249,14 @@ async def a_reply_is_frozen(client: Bifrost) -> None:
 
 def what_is_not_public() -> None:
     _ = bifrost.Dispatcher  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+def groups() -> None:
+    Bifrost(models={"fast": ModelGroup(["openai/gpt-4o-mini", ("azure/mini", 0.3)], balance="least_busy")})
+    ModelGroup(["openai/gpt-4o-mini"], balance=LeastCalls())
+    ModelGroup(["openai/gpt-4o-mini"], balance="fastest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+class LeastCalls:
+    def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
+        return min(candidates.items, key=lambda member: snapshot.loads[member.name].busy)
