@@ -58,6 +58,7 @@ from bifrost.errors import (
 )
 from bifrost.plugins.base import DROP, Plugin
 from bifrost.plugins.default_options import DefaultOptions
+from bifrost.reports.stats import ProviderStats, Stats
 from bifrost.routing.balance import Balance
 from bifrost.routing.plan import ModelGroup
 from bifrost.schema.chat import (
@@ -160,6 +161,7 @@ __all__ = [
     "ProtocolError",
     "ProviderConfig",
     "ProviderError",
+    "ProviderStats",
     "ProviderTool",
     "QueueFullError",
     "QuotaExceededError",
@@ -174,6 +176,7 @@ __all__ = [
     "ServerError",
     "ShuttingDownError",
     "StaticAccount",
+    "Stats",
     "StreamInterruptedError",
     "StreamOptions",
     "SyncBifrost",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream, ParsedStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
+    from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
     from bifrost.schema.chat import ChatRequest, ChatResponse
     from bifrost.schema.embeddings import EmbeddingResponse
@@ -288,6 +289,16 @@ class Bifrost:
         request = models_request(provider, limit=limit, after=after)
         response: ModelsResponse = await self._engine.run("models", request, call)
         return response
+
+    # --- what it tells
+
+    def stats(self) -> Stats:
+        """Tell what the client is doing and has done since it opened, provider by provider.
+
+        It costs nothing but the reading of counters, and may be asked in any state and from any thread. Print it, or
+        end a notebook's cell with it.
+        """
+        return self._engine.stats()
 
     # --- options and plugins
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
+    from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
     from bifrost.schema.chat import ChatResponse
     from bifrost.schema.chunks import Chunk
@@ -278,6 +279,12 @@ class SyncBifrost:
             extra_headers=extra_headers,
             key=key,
         )
+
+    # --- what it tells
+
+    def stats(self) -> Stats:
+        """Tell what the client is doing and has done since it opened. As `Bifrost.stats`."""
+        return self._client.stats()
 
     # --- options and plugins
 

@@ -19,9 +19,10 @@ NAMES = """
     InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
     MissingKeyError ModelGroup ModelInfo ModelsResponse NotFoundError OpaquePart OutputType OutputValidationError
     OverloadedError ParsedResponse ParsedStream
-    PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderTool
+    PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderStats
+    ProviderTool
     QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
-    ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount StreamInterruptedError
+    ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount Stats StreamInterruptedError
     StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError
     UnsupportedError Usage UsageError WebSearch WrongLoopError
 """
@@ -43,6 +44,7 @@ SIGNATURES = {
     "remove_provider": "name, *, drain",
     "refresh": "*providers",
     "from_file": "path, **overrides",
+    "stats": "",
     "open": "",
     "close": "*, drain",
 }

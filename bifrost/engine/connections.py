@@ -41,11 +41,14 @@ class Connections:
         self._stacks: dict[Origin, list[Kept]] = {}
         self._lent: set[Kept] = set()
         self.opened = 0
+        self.reused = 0
+        """How often a connection was taken that had served before."""
 
     @property
     def idle(self) -> int:
         """How many connections are waiting to be used."""
-        return sum(len(stack) for stack in self._stacks.values())
+        # Copied in one step: it may be asked from another thread.
+        return sum(map(len, list(self._stacks.values())))
 
     @property
     def lent(self) -> int:
@@ -59,6 +62,7 @@ class Connections:
             kept = stack.pop()
             if now < kept.good_until and kept.connection.usable():
                 self._lent.add(kept)
+                self.reused += 1
                 return kept
             await _close(kept)
         kept = self._open(origin, now)

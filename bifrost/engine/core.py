@@ -18,6 +18,7 @@ from bifrost.engine.stream import ChunkStream, ParsedStream
 from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
 from bifrost.plugins.base import Chain
+from bifrost.reports.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -45,9 +46,11 @@ _UNREAD_LIMIT = 1.0
 class Running:
     """What belongs to one event loop: the host task, the providers in use on it, and the way to them."""
 
-    __slots__ = ("dispatcher", "ending", "host", "upstreams")
+    __slots__ = ("calls", "dispatcher", "ending", "host", "upstreams")
 
     def __init__(self, engine: Engine) -> None:
+        self.calls = 0
+        """How many have begun."""
         self.ending = False
         """The plugins have been told to close."""
         self.host = engine.new_host()
@@ -98,6 +101,7 @@ class Engine:
         running = await self._ready(options.timeout)
         context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
         self._active += 1
+        running.calls += 1
         try:
             call = Call(context, request, self.chain, output=output, max_reasks=max_reasks)
             return await running.dispatcher.run(call)
@@ -119,6 +123,7 @@ class Engine:
                 is_stream=True,
             )
             self._active += 1
+            running.calls += 1
             try:
                 await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
             finally:
@@ -146,6 +151,15 @@ class Engine:
                 host.run(settle, accumulator.response(warnings=["dropped_unclosed"]))
 
         host.call_soon(end)
+
+    # --- what it tells
+
+    def stats(self) -> Stats:
+        """Tell what goes on, and what has since the client opened. From any thread, in any state."""
+        running = self._running
+        if running is None:
+            return Stats(state=self.state)
+        return Stats(state=self.state, calls=running.calls, providers=running.upstreams.stats())
 
     # --- plugins
 

@@ -168,6 +168,7 @@ class Dispatcher:
                 if not isinstance(outcome, BifrostError) or not behind or not self._goes_on(call, candidate, outcome):
                     break
                 call.failures.append(outcome)
+                self._upstreams.count_fallback(candidate.provider)
         except BifrostError as error:
             outcome = error
         if isinstance(outcome, ChunkStream):
@@ -276,6 +277,7 @@ class Dispatcher:
             trail[-1] = msgspec.structs.replace(trail[-1], fault=outcome.fault, error=shown(outcome.message, 500))
             if not left or not is_correctable(answer):
                 return outcome
+            upstream.counters.reasks += 1
             left, before, request = left - 1, answer, reask(request, answer, outcome)
 
     def _fitted(self, call: Call, outcome: Outcome) -> Outcome:
@@ -299,6 +301,7 @@ class Dispatcher:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
+        upstream.counters.asked += 1
         spent: frozenset[str] = frozenset()
         faults: list[str] = []
         wait = 0.0
@@ -341,6 +344,7 @@ class Dispatcher:
             if not isinstance(decision, Retry):
                 _note_why(outcome, decision, retry)
                 return outcome
+            upstream.counters.retries += 1
             if not decision.other_key:
                 spent -= {choice.name}
             wait = decision.delay
@@ -395,6 +399,7 @@ class Dispatcher:
         call.exchange = call.job = None
         if exchange is None or job is None or (error is not None and error.fault == "local"):
             return
+        exchange.upstream.counters.end(None if error is None else error.fault)
         call.context.trail.append(
             Attempt(
                 provider=exchange.target.provider,

@@ -12,14 +12,16 @@ from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
 from bifrost.engine.transport import Origin
 from bifrost.errors import ConfigError, UnsupportedError
+from bifrost.reports.stats import ConnectionStats, ProviderStats
 from bifrost.wire.auth import sign
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bifrost.account import Key
     from bifrost.config import ProviderConfig
     from bifrost.engine.clock import Clock
+    from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Codec, Endpoint, Provider
@@ -56,6 +58,7 @@ class Upstream:
         row: Provider,
         config: ProviderConfig,
         *,
+        counters: Counters,
         host: Host,
         transport: Transport,
         clock: Clock,
@@ -88,6 +91,7 @@ class Upstream:
         self.connections = Connections(transport, config.connections, clock.random)
         self.leases: set[OpenStream] = set()
         """The open streams."""
+        self.counters = counters
         self.pool = Pool(row.name, config, host, self.connections)
 
     def adopts(self, row: Provider, config: ProviderConfig) -> bool:
@@ -120,3 +124,39 @@ class Upstream:
             headers[name.lower()] = value
         sign(headers, self.row.auth, None if key is None else key.value)
         request.headers = headers
+
+    def stats(self, retired: Sequence[Upstream] = ()) -> ProviderStats:
+        """Tell what goes on here, and what has. From any thread. `retired`: whose place it took, not at their end."""
+        counters, both = self.counters, (self, *retired)
+        pools = [upstream.pool for upstream in both]
+        connections = [upstream.connections for upstream in both]
+        return ProviderStats(
+            provider=self.name,
+            in_flight=sum(pool.in_flight for pool in pools),
+            waiting=sum(pool.waiting for pool in pools),
+            concurrency=self.config.concurrency,
+            queue=self.config.queue,
+            workers=sum(pool.workers for pool in pools),
+            worker_restarts=counters.restarts + sum(pool.worker_restarts for pool in pools),
+            streams=sum(len(upstream.leases) for upstream in both),
+            connections=ConnectionStats(
+                idle=sum(each.idle for each in connections),
+                lent=sum(each.lent for each in connections),
+                opened=counters.opened + sum(each.opened for each in connections),
+                reused=counters.reused + sum(each.reused for each in connections),
+            ),
+            calls=counters.asked - counters.reasks,
+            ok=counters.ok,
+            failed=counters.failed,
+            cancelled=counters.cancelled,
+            faults=dict(counters.faults),
+            retries=counters.retries,
+            reasks=counters.reasks,
+            fallbacks=counters.fallbacks,
+        )
+
+    def leave_counts(self) -> None:
+        """Hand what was counted of this pool and its connections to what has taken their place."""
+        self.counters.restarts += self.pool.worker_restarts
+        self.counters.opened += self.connections.opened
+        self.counters.reused += self.connections.reused

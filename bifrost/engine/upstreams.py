@@ -9,6 +9,7 @@ import attrs
 
 from bifrost.account import account_failed, check_config, check_keys, check_providers
 from bifrost.config import RetryConfig
+from bifrost.engine.counters import Counters
 from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
 from bifrost.errors import PluginError, ShuttingDownError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Transport
     from bifrost.errors import BifrostError
     from bifrost.providers.base import Provider
+    from bifrost.reports.stats import ProviderStats
     from bifrost.routing.plan import Loads, ModelGroups
 
 
@@ -53,6 +55,7 @@ class Upstreams:
         self._upstreams: dict[str, Upstream] = {}
         self._rings: dict[str, tuple[Sequence[Key], KeyRing]] = {}
         self._retries: dict[tuple[str, int], RetryConfig] = {}
+        self._counters: dict[str, Counters] = {}
         self._closing: BifrostError | None = None
         self._retired: set[Upstream] = set()
         """What other settings took the place of, and what was taken out, until the calls there are done."""
@@ -138,6 +141,22 @@ class Upstreams:
             found = self._retries[name, options.max_retries] = attrs.evolve(config, max_retries=options.max_retries)
         return found
 
+    # --- what is told
+
+    def count_fallback(self, name: str) -> None:
+        """Count a call that goes on from a provider to its next candidate."""
+        upstream = self._upstreams.get(name)
+        if upstream is not None:
+            upstream.counters.fallbacks += 1
+
+    def stats(self) -> dict[str, ProviderStats]:
+        """Tell what goes on at each provider in use, and what has. From any thread."""
+        retired = list(self._retired)
+        return {
+            name: upstream.stats([other for other in retired if other.name == name])
+            for name, upstream in list(self._upstreams.items())
+        }
+
     # --- changes while running
 
     async def refresh(self, names: Collection[str] | None = None, *, drain: float) -> None:
@@ -186,7 +205,7 @@ class Upstreams:
             await upstream.pool.retire(drain=drain)
         finally:
             self._retired.discard(upstream)
-
+            upstream.leave_counts()
     # --- the end
 
     def refuse_all(self, error: BifrostError) -> None:
@@ -217,6 +236,8 @@ class Upstreams:
         return Upstream(
             row,
             config,
+            # What takes a provider's place goes on counting.
+            counters=self._counters.setdefault(row.name, Counters()),
             host=self._host,
             transport=self._transport,
             clock=self._clock,

@@ -1,0 +1,46 @@
+"""What has been counted at one provider. Nothing but additions: this is on the path of every call."""
+
+from __future__ import annotations
+
+
+class Counters:
+    """Counts of calls and attempts at a provider since it was first used; they outlive a change of its settings."""
+
+    __slots__ = (
+        "asked",
+        "cancelled",
+        "failed",
+        "fallbacks",
+        "faults",
+        "ok",
+        "opened",
+        "reasks",
+        "restarts",
+        "retries",
+        "reused",
+    )
+
+    def __init__(self) -> None:
+        self.asked = 0
+        """How often a series of attempts began: a call's first, and one for each further question."""
+        self.ok = 0
+        self.failed = 0
+        self.cancelled = 0
+        self.faults: dict[str, int] = {}
+        self.retries = 0
+        self.reasks = 0
+        self.fallbacks = 0
+        # What pools have counted that are gone:
+        self.opened = 0
+        self.reused = 0
+        self.restarts = 0
+
+    def end(self, fault: str | None) -> None:
+        """Count an attempt that has ended, and how."""
+        if fault is None:
+            self.ok += 1
+        elif fault == "cancelled":
+            self.cancelled += 1
+        else:
+            self.failed += 1
+            self.faults[fault] = self.faults.get(fault, 0) + 1

@@ -1,0 +1,52 @@
+"""Tables as plain text, and the words for what stands in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bifrost.trail import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONGEST = 200
+"""The most characters of one cell."""
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Give a table with a line for each row, numbers to the right; what is not printable is escaped."""
+    lines = [columns, *rows]
+    texts = [["" if cell is None else shown(str(cell), _LONGEST) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if _is_number(place, rows) else text.ljust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in texts
+    )
+
+
+def without_empty(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[object]]]:
+    """Leave out the columns in which no row has anything."""
+    kept = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
+
+
+def listed(names: Sequence[object]) -> str | None:
+    """Give names with commas between them; `None` if there are none."""
+    return ", ".join(map(str, names)) or None
+
+
+def seconds(value: float) -> str:
+    """Give a duration."""
+    return f"{value:g} s"
+
+
+def percent(share: float | None) -> str | None:
+    """Give a share of 1."""
+    return None if share is None else f"{share * 100:.3g} %"
+
+
+def _is_number(place: int, rows: Sequence[Sequence[object]]) -> bool:
+    return any(isinstance(row[place], int | float) for row in rows)

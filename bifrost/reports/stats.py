@@ -1,0 +1,206 @@
+"""What a client is doing and has done, at one moment: `client.stats()`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+import msgspec
+
+from bifrost.html import block, note, table
+from bifrost.reports.columns import listed, percent, text_table, without_empty
+from bifrost.trail import shown
+
+
+class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's connections."""
+
+    idle: int = 0
+    """Open, and waiting to be used again."""
+    lent: int = 0
+    """In the hands of a call or a stream."""
+    opened: int = 0
+    """All that were ever made."""
+    reused: int = 0
+    """Requests that went out on a connection which had served before."""
+
+    @property
+    def reuse(self) -> float | None:
+        """The share of requests that needed no new connection; `None` before the first."""
+        requests = self.opened + self.reused
+        return self.reused / requests if requests else None
+
+
+class KeyStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """A key's state, as far as this client has learned it."""
+
+    name: str
+    state: Literal["ready", "parked", "dead", "probing"] = "ready"
+    wait: float | None = None
+    """Seconds until a parked key may be used again."""
+
+
+class BreakerStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """What a provider's breaker says of its health."""
+
+    state: Literal["closed", "open", "half_open"] = "closed"
+    wait: float | None = None
+    """Seconds until an open breaker lets a probe through."""
+
+
+class BudgetStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left for retries at a provider."""
+
+    left: float
+    capacity: float
+
+
+class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """A provider in use. Counts are of attempts and calls that have ended, since the client opened."""
+
+    provider: str
+    in_flight: int = 0
+    """Exchanges and open streams that a worker is busy with."""
+    waiting: int = 0
+    """Callers that wait for a worker, a place in the queue, or a place for a stream."""
+    concurrency: int
+    """The most exchanges at once."""
+    queue: int
+    """The most callers waiting for one of them."""
+    workers: int = 0
+    worker_restarts: int = 0
+    """How often a worker's own machinery failed; anything but 0 is a defect."""
+    streams: int = 0
+    """Open streams."""
+    connections: ConnectionStats = ConnectionStats()
+    calls: int = 0
+    """Calls that asked this provider, as their first candidate or as a fallback."""
+    ok: int = 0
+    """Attempts that were answered."""
+    failed: int = 0
+    cancelled: int = 0
+    """Attempts whose caller left."""
+    faults: dict[str, int] = {}
+    """The failed attempts by the class of their failure (`throttled`, `transient`, ...)."""
+    retries: int = 0
+    """Further attempts after a failure."""
+    reasks: int = 0
+    """Further questions after an answer that did not fit `output`."""
+    fallbacks: int = 0
+    """Calls that went on from here to their next candidate."""
+    keys: list[KeyStats] | None = None
+    breaker: BreakerStats | None = None
+    budget: BudgetStats | None = None
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that have ended."""
+        return self.ok + self.failed + self.cancelled
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is doing and has done. Prints as a table, and is one in a notebook."""
+
+    state: Literal["new", "running", "draining", "closed"] = "new"
+    calls: int = 0
+    """All calls since the client opened, those too that never came to a provider."""
+    providers: dict[str, ProviderStats] = {}
+    """The providers in use, by name: one that no call has asked yet is not here."""
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges and open streams at all providers."""
+        return sum(provider.in_flight for provider in self.providers.values())
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait, at all providers."""
+        return sum(provider.waiting for provider in self.providers.values())
+
+    def __str__(self) -> str:
+        if not self.providers:
+            return self._head()
+        return "\n".join([self._head(), text_table(*self._table()), *map(_faults_of, self._failing())])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        shown = [note(_faults_of(provider)) for provider in self._failing()]
+        return block(note(self._head()), *([table(*self._table())] if self.providers else ()), *shown)
+
+    def _head(self) -> str:
+        doing = f"{self.calls:,} calls, {self.in_flight:,} in flight, {self.waiting:,} waiting"
+        return f"client {self.state}: {doing if self.calls else 'no calls yet'}"
+
+    def _failing(self) -> list[ProviderStats]:
+        return [provider for provider in self.providers.values() if provider.faults]
+
+    def _table(self) -> tuple[list[str], list[list[object]]]:
+        return without_empty(_COLUMNS, [_cells(provider) for provider in self.providers.values()])
+
+
+_COLUMNS = (
+    "provider",
+    "in flight",
+    "waiting",
+    "workers",
+    "restarts",
+    "streams",
+    "connections",
+    "opened",
+    "reused",
+    "calls",
+    "ok",
+    "failed",
+    "cancelled",
+    "retries",
+    "re-asks",
+    "fallbacks",
+    "keys",
+    "breaker",
+    "budget",
+)
+
+
+def _cells(provider: ProviderStats) -> list[object]:
+    connections = provider.connections
+    return [
+        provider.provider,
+        f"{provider.in_flight}/{provider.concurrency}",
+        provider.waiting,
+        provider.workers,
+        provider.worker_restarts or None,
+        provider.streams,
+        f"{connections.lent} lent, {connections.idle} idle",
+        connections.opened,
+        percent(connections.reuse),
+        provider.calls,
+        provider.ok,
+        provider.failed,
+        provider.cancelled,
+        provider.retries,
+        provider.reasks or None,
+        provider.fallbacks,
+        _keys(provider.keys),
+        None if provider.breaker is None else _in_state(provider.breaker.state, provider.breaker.wait),
+        None if provider.budget is None else f"{provider.budget.left:g}/{provider.budget.capacity:g}",
+    ]
+
+
+def _keys(keys: list[KeyStats] | None) -> str | None:
+    """Count the keys that are ready, and name those that are not."""
+    if keys is None:
+        return None
+    ready = Counter(key.state for key in keys)["ready"]
+    others = [f"{key.name} {_in_state(key.state, key.wait)}" for key in keys if key.state != "ready"]
+    return listed([f"{ready} ready", *others])
+
+
+def _in_state(state: str, wait: float | None) -> str:
+    return state.replace("_", " ") + ("" if wait is None else f" for {wait:.3g} s")
+
+
+def _faults_of(provider: ProviderStats) -> str:
+    counted = sorted(provider.faults.items(), key=lambda pair: -pair[1])
+    return shown(f"{provider.provider} failed: {', '.join(f'{count:,} {fault}' for fault, count in counted)}", 500)
