@@ -58,6 +58,8 @@ from bifrost.errors import (
 )
 from bifrost.plugins.base import DROP, Plugin
 from bifrost.plugins.default_options import DefaultOptions
+from bifrost.reports.explanation import Explanation
+from bifrost.reports.providers import ProviderInfo, ProviderTable
 from bifrost.reports.stats import ProviderStats, Stats
 from bifrost.routing.balance import Balance
 from bifrost.routing.plan import ModelGroup
@@ -132,6 +134,7 @@ __all__ = [
     "EmbeddingRequest",
     "EmbeddingResponse",
     "EnvAccount",
+    "Explanation",
     "FilePart",
     "ForkedClientError",
     "ImagePart",
@@ -161,7 +164,9 @@ __all__ = [
     "ProtocolError",
     "ProviderConfig",
     "ProviderError",
+    "ProviderInfo",
     "ProviderStats",
+    "ProviderTable",
     "ProviderTool",
     "QueueFullError",
     "QuotaExceededError",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream, ParsedStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
+    from bifrost.reports.explanation import Explanation
+    from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
     from bifrost.schema.chat import ChatRequest, ChatResponse
@@ -299,6 +301,44 @@ class Bifrost:
         end a notebook's cell with it.
         """
         return self._engine.stats()
+
+    async def providers(self) -> ProviderTable:
+        """Tell how the client's providers are set up: address, operations, keys by name, limits.
+
+        One that cannot be used as it is set up has the reason in its row. Opens the client and asks its account.
+        """
+        return await self._engine.providers()
+
+    async def explain(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any = None,
+        stream: bool = False,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Explanation:
+        """Tell what `chat` (with `stream`: `stream_chat`) would do with these arguments, and send nothing.
+
+        For each candidate in order: who may be chosen and how likely that is, the keys by name, the address, the names
+        of the headers, what the provider's dialect leaves out or refuses, the queue as it is now, times and retries.
+        No chance is drawn, no turn taken, nothing counted.
+
+        Opens the client and asks its account. Plugins' hooks are **not** run, since they may reserve, count or answer;
+        `plugins` on the result names them and the hooks that a call would pass.
+
+        Raises what a call would raise before it comes to a candidate: `InvalidRequestError`, `UnknownProviderError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        request = chat_request(_model(model), messages, system=system, options=options)
+        wanted, request = self._wanted(output, request)
+        return await self._engine.explain(request, call, is_stream=stream, output=wanted)
 
     # --- options and plugins
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
+    from bifrost.reports.explanation import Explanation
+    from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
     from bifrost.schema.chat import ChatResponse
@@ -285,6 +287,41 @@ class SyncBifrost:
     def stats(self) -> Stats:
         """Tell what the client is doing and has done since it opened. As `Bifrost.stats`."""
         return self._client.stats()
+
+    def providers(self) -> ProviderTable:
+        """Tell how the client's providers are set up. As `Bifrost.providers`."""
+        return self._portal.run(self._client.providers)
+
+    def explain(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        output: Any = None,
+        stream: bool = False,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Explanation:
+        """Tell what `chat` (with `stream`: `stream_chat`) would do, and send nothing. As `Bifrost.explain`."""
+        return self._portal.run(
+            self._client.explain,
+            model,
+            messages,
+            output=output,
+            stream=stream,
+            system=system,
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            key=key,
+            **options,
+        )
 
     # --- options and plugins
 

@@ -18,15 +18,22 @@ from bifrost import (
     Attempt,
     ChatResponse,
     Choice,
+    Explanation,
     ModelInfo,
     ModelsResponse,
+    ProviderInfo,
+    ProviderStats,
+    ProviderTable,
     ReasoningPart,
+    Stats,
     StreamInterruptedError,
     TextPart,
     ToolCall,
     Usage,
 )
 from bifrost.notebook import Display
+from bifrost.reports.explanation import PlannedCandidate, PlannedPlugin
+from bifrost.reports.providers import KeyInfo
 from bifrost.schema.embeddings import Embedding, EmbeddingResponse
 from bifrost.sync import SyncBifrost
 from bifrost.testing import MockTransport
@@ -89,6 +96,9 @@ def _output(cells: list[dict[str, Any]], code: str) -> str:
         (".display()", "<div.*One, two, three, four, five.*anthropic/claude-haiku-4-5"),
         ("client.embed", "<table.*0.1100, 0.5200, 0.8300.*openai/text-embedding-3-small"),
         ("client.list_models", "<table.*gpt-4o.*gpt-4o-mini"),
+        ("client.providers()", "<table.*openai.*https://api.openai.com/v1.*chat, embeddings.*openai-key"),
+        ("client.stats()", "client running: 5 calls.*<table.*openai.*80 %.*openai failed: 1 throttled"),
+        ("client.explain(", "nothing was sent.*<table.*openai/gpt-4o-mini.*top_k was left out.*anthropic/claude"),
         ("asyncio.gather", "You asked: Where is Oslo.*Bergen.*Bodø"),
         ("async for text", "It streams here too.\n<div.*It streams here too"),
     ],
@@ -128,6 +138,14 @@ def _response(text: str = "hello", **fields: Any) -> ChatResponse:
         Trail([Attempt(provider="p", model=EVIL, error=EVIL)]),
         EmbeddingResponse(data=[Embedding(embedding=[0.5])], provider="p", model=EVIL),
         ModelsResponse(data=[ModelInfo(id=EVIL, name=EVIL, owned_by=EVIL)], provider=EVIL, next=EVIL),
+        Stats(providers={EVIL: ProviderStats(provider=EVIL, concurrency=1, queue=1, faults={EVIL: 1})}),
+        ProviderTable([ProviderInfo(name=EVIL, keys=[KeyInfo(name=EVIL)], problem=EVIL)]),
+        Explanation(
+            model=EVIL,
+            timeout=1,
+            plugins=[PlannedPlugin(name=EVIL, hooks=[])],
+            candidates=[PlannedCandidate(place=0, provider=EVIL, model=EVIL, problem=EVIL, warnings=[EVIL])],
+        ),
     ],
 )
 def test_what_a_provider_says_is_shown_and_never_run(value: Any) -> None:

@@ -15,12 +15,11 @@ NAMES = """
     BadRequestError Balance Bifrost BifrostError BudgetExceededError CacheMark CallCancelledError CallContext
     CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk ChunkStream CircuitOpenError
     Citation ClientClosedError ConfigError ConnectError ConnectionConfig ContextLengthError CredentialsExhaustedError
-    DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount FilePart ForkedClientError ImagePart
+    DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount Explanation FilePart ForkedClientError ImagePart
     InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
     MissingKeyError ModelGroup ModelInfo ModelsResponse NotFoundError OpaquePart OutputType OutputValidationError
-    OverloadedError ParsedResponse ParsedStream
-    PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderStats
-    ProviderTool
+    OverloadedError ParsedResponse ParsedStream PermissionDeniedError Plugin PluginError Prediction ProtocolError
+    ProviderConfig ProviderError ProviderInfo ProviderStats ProviderTable ProviderTool
     QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
     ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount Stats StreamInterruptedError
     StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError
@@ -45,6 +44,9 @@ SIGNATURES = {
     "refresh": "*providers",
     "from_file": "path, **overrides",
     "stats": "",
+    "providers": "",
+    "explain": "model, messages, *, output, stream, system, timeout, max_retries, fallbacks, extra_headers, key, "
+    "**options",
     "open": "",
     "close": "*, drain",
 }

@@ -13,6 +13,7 @@ from bifrost.account import LiveAccount
 from bifrost.context import CallContext
 from bifrost.engine.clock import Clock
 from bifrost.engine.dispatch import Call, Dispatcher
+from bifrost.engine.explain import describe, explain
 from bifrost.engine.host import Host
 from bifrost.engine.stream import ChunkStream, ParsedStream
 from bifrost.engine.upstreams import Upstreams
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from bifrost.context import Operation
     from bifrost.engine.transport import Transport
     from bifrost.plugins.base import Plugin
+    from bifrost.reports.explanation import Explanation
+    from bifrost.reports.providers import ProviderTable
     from bifrost.routing.plan import ModelGroups
     from bifrost.schema.output_type import OutputType
 
@@ -153,6 +156,22 @@ class Engine:
         host.call_soon(end)
 
     # --- what it tells
+
+    async def explain(
+        self, request: Any, options: CallOptions, *, is_stream: bool, output: OutputType[Any] | None
+    ) -> Explanation:
+        """Tell what a chat would do, without its being made."""
+        running = await self._ready(options.timeout)
+        context = CallContext(
+            endpoint="chat", model=request.model, options=options, started=running.host.now(), is_stream=is_stream
+        )
+        with anyio.move_on_after(options.timeout):
+            return await explain(running.upstreams, context, request, self.chain, output=output)
+        raise CallTimeoutError(f"the timeout of {options.timeout:g} s ended while the account was asked", phase="hook")
+
+    async def providers(self) -> ProviderTable:
+        """Tell how the providers are set up."""
+        return await describe((await self._ready()).upstreams)
 
     def stats(self) -> Stats:
         """Tell what goes on, and what has since the client opened. From any thread, in any state."""

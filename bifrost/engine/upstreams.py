@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bifrost.errors import BifrostError
     from bifrost.providers.base import Provider
     from bifrost.reports.stats import ProviderStats
-    from bifrost.routing.plan import Loads, ModelGroups
+    from bifrost.routing.plan import Likely, Loads, ModelGroups
 
 
 class Upstreams:
@@ -89,12 +89,18 @@ class Upstreams:
             direct = planner.direct(context.model)
             if direct is not None:
                 return [direct]
-        rings: dict[str, KeyRing] = {}
-        if planner.needs_keys((context.model, *context.fallbacks)):
-            rings = {name: await self.keys(name, context) for name in planner.providers}
+        rings = await self._rings_for(planner, context)
         return planner.plan(
             context.model, context.fallbacks, self._clock.random, rings=rings, loads=self.loads(context)
         )
+
+    async def outlook(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> list[list[Likely]]:
+        """Give who may be chosen at each place of a call's plan, and how likely that is. Raises as `plan` does."""
+        planner = await self.planner()
+        if extra:
+            planner.check_extra(extra)
+        rings = await self._rings_for(planner, context)
+        return planner.outlook(context.model, context.fallbacks, rings=rings, loads=self.loads(context))
 
     def loads(self, context: CallContext) -> Loads:
         """Give what tells, by a provider's name, what it has to do: nothing, for one that is not in use yet."""
@@ -107,6 +113,12 @@ class Upstreams:
 
     async def get(self, name: str) -> Upstream:
         """Give a provider ready for use."""
+        upstream = self._upstreams.get(name) or await self.prepare(name)
+        await upstream.pool.start()
+        return upstream
+
+    async def prepare(self, name: str) -> Upstream:
+        """Give a provider with its settings read and its address checked, in use or not."""
         upstream = self._upstreams.get(name)
         while upstream is None:
             changes = self._changes
@@ -116,7 +128,6 @@ class Upstreams:
                 upstream = self._upstreams[name] = self._make(row, config)
                 if self._closing is not None:
                     upstream.pool.refuse_queued(self._closing)
-        await upstream.pool.start()
         return upstream
 
     async def keys(self, name: str, context: CallContext | None) -> KeyRing:
@@ -206,6 +217,7 @@ class Upstreams:
         finally:
             self._retired.discard(upstream)
             upstream.leave_counts()
+
     # --- the end
 
     def refuse_all(self, error: BifrostError) -> None:
@@ -250,6 +262,12 @@ class Upstreams:
 
     async def _config(self, name: str) -> ProviderConfig:
         return check_config(await self._ask("config", name), provider=name, account=self._account.account)
+
+    async def _rings_for(self, planner: Planner, context: CallContext) -> dict[str, KeyRing]:
+        """Give the keys of every provider, if a name of the call can only be found in their lists."""
+        if not planner.needs_keys((context.model, *context.fallbacks)):
+            return {}
+        return {name: await self.keys(name, context) for name in planner.providers}
 
     async def _row(self, name: str) -> Provider:
         planner = self._planner or await self.planner()

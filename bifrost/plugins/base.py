@@ -148,6 +148,11 @@ class Chain:
                 found.append(_Hook(index, plugin, name))
         return found
 
+    def hooks_of_calls(self) -> list[tuple[str, list[str]]]:
+        """Give the plugins' names, each with those of its hooks that calls pass."""
+        passed = [hook for name, hooks in self._hooks.items() if name not in ("open", "close") for hook in hooks]
+        return [(name, [hook.name for hook in passed if hook.index == index]) for index, name in enumerate(self.names)]
+
     # --- change
 
     def with_plugin(self, plugin: Plugin, *, before: str | None = None) -> Chain:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Endpoint: TypeAlias = Literal["chat", "embeddings", "models"]
 """An operation of ours; a provider has those that stand in its `codecs` table."""
 
+STREAM = "stream_"
+"""What stands before an endpoint's name for the operation that streams it."""
+
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
@@ -128,3 +131,9 @@ class Provider:
     """The ways in which an answer of a type can be asked for, the best first."""
     docs: str = ""
     """The vendor's reference of the format."""
+
+
+def operations_of(provider: Provider) -> list[str]:
+    """Give what can be asked of a provider: its endpoints, and `stream_` with those that stream."""
+    plain = list(provider.codecs)
+    return [*plain, *(STREAM + endpoint for endpoint, codec in provider.codecs.items() if codec.decoder is not None)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -116,8 +116,21 @@ BalanceName: TypeAlias = Literal["weighted", "least_busy", "round_robin"]
 """A policy that is known by its name."""
 
 
+@runtime_checkable
+class Foreseeable(Protocol):
+    """A policy that can say beforehand how it would choose."""
+
+    def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
+        """Give how likely each candidate is to be chosen, by name; those that cannot be are left out."""
+        ...
+
+
 class WeightedRandom:
     """By chance, in proportion to the weights."""
+
+    def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
+        """Give how likely each candidate is to be chosen."""
+        return _shares(_in_play(candidates, snapshot))
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
@@ -132,13 +145,12 @@ class LeastBusy:
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
-        left = _in_play(candidates, snapshot)
-        if not left:
-            return None
-        burdens = [_burden(snapshot.loads.get(candidate.name, IDLE), weight) for candidate, weight in left]
-        least = min(burdens)
-        equals = [pair for pair, burden in zip(left, burdens, strict=True) if burden == least]
-        return _choose(*_prepare(equals), random)
+        equals = _least_busy(candidates, snapshot)
+        return _choose(*_prepare(equals), random) if equals else None
+
+    def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
+        """Give how likely each candidate is to be chosen."""
+        return _shares(_least_busy(candidates, snapshot))
 
 
 class RoundRobin:
@@ -161,6 +173,10 @@ class RoundRobin:
         self._due[chosen.name] -= sum(share for _, share in turns)
         return chosen
 
+    def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
+        """Give how often each candidate is chosen in the long run."""
+        return _shares(_in_play(candidates, snapshot))
+
 
 BALANCES: Mapping[BalanceName, Callable[[], Balance]] = {
     "weighted": WeightedRandom,
@@ -174,6 +190,19 @@ def _in_play(candidates: Weighted[NamedT], snapshot: Snapshot) -> list[tuple[Nam
     """Give what may be chosen, with weights above 0: those of weight 0, alike, only if no other is left."""
     left = [pair for pair in candidates.pairs if pair[0].name not in snapshot.excluded]
     return [pair for pair in left if pair[1] > 0] or [(candidate, 1.0) for candidate, _ in left]
+
+
+def _least_busy(candidates: Weighted[NamedT], snapshot: Snapshot) -> list[tuple[NamedT, float]]:
+    left = _in_play(candidates, snapshot)
+    burdens = [_burden(snapshot.loads.get(candidate.name, IDLE), weight) for candidate, weight in left]
+    least = min(burdens, default=0.0)
+    return [pair for pair, burden in zip(left, burdens, strict=True) if burden == least]
+
+
+def _shares(left: Sequence[tuple[NamedT, float]]) -> dict[str, float]:
+    if not left:
+        return {}
+    return dict(zip((candidate.name for candidate, _ in left), Weighted(left).shares(), strict=True))
 
 
 def _burden(load: Load, weight: float) -> float:

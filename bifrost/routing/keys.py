@@ -69,6 +69,21 @@ class KeyRing:
             )
         return chosen
 
+    def outlook(self, model: str, *, pin: str | None = None) -> list[tuple[Choice, float]]:
+        """Give the keys that may serve a model, each with its share of the calls. Raises `MissingKeyError`."""
+        choices = self._by_model.get(model) or self._sort(model)
+        if pin is not None:
+            return [(self._pinned(choices, pin, model), 1.0)]
+        return list(zip(choices.items, choices.shares(), strict=True))
+
+    def left_out(self, model: str) -> dict[str, str]:
+        """Give the names of the keys that may not serve a model, and why."""
+        return {
+            key.name: "its lists leave the model out" if key.enabled else "switched off"
+            for key in self.keys
+            if not _serves(key, model)
+        }
+
     def has_other(self, model: str, *, excluded: Collection[str], pin: str | None = None) -> bool:
         """Say whether a key is left for a model beside those whose names are in `excluded`."""
         if pin is not None:

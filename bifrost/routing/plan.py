@@ -11,7 +11,17 @@ import msgspec
 from bifrost.account import how_to_set, near, unknown_provider
 from bifrost.errors import BifrostError, ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.balance import BALANCES, IDLE, Balance, BalanceName, Load, Snapshot, Weighted, WeightedRandom
+from bifrost.routing.balance import (
+    BALANCES,
+    IDLE,
+    Balance,
+    BalanceName,
+    Foreseeable,
+    Load,
+    Snapshot,
+    Weighted,
+    WeightedRandom,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +50,10 @@ class Candidate(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
+
+
+Likely: TypeAlias = tuple[Candidate, float | None]
+"""A candidate, and how likely it is to be chosen; `None` where that cannot be told beforehand."""
 
 
 @attrs.frozen
@@ -128,16 +142,26 @@ class Planner:
         """
         candidates: list[Candidate] = []
         for name in (model, *fallbacks):
-            candidate = self.direct(name)
-            try:
-                candidate = candidate or self._bare(name, random, rings, loads)
-            except MissingKeyError:
-                if not candidates:
-                    raise
-                candidate = Candidate(*name.split("/", 1))
+            place = self._place(name, rings, is_fallback=bool(candidates))
+            candidate = _chosen(name, place, random, loads) if isinstance(place, Group) else place
             if candidate not in candidates:
                 candidates.append(candidate)
         return candidates
+
+    def outlook(
+        self, model: str, fallbacks: Sequence[str], *, rings: Mapping[str, KeyRing], loads: Loads
+    ) -> list[list[Likely]]:
+        """Give who may be chosen at each place of `plan`, with how likely that is; no chance is taken for it.
+
+        The likelihood is `None` where a policy decides that does not tell beforehand. Raises as `plan` does.
+        """
+        places: list[list[Likely]] = []
+        for name in (model, *fallbacks):
+            place = self._place(name, rings, is_fallback=bool(places))
+            choices: list[Likely] = _shares(place, loads) if isinstance(place, Group) else [(place, 1.0)]
+            if choices not in places:
+                places.append(choices)
+        return places
 
     def not_configured(self, provider: str) -> BifrostError:
         """Make the error for a provider that is not among the configured ones."""
@@ -165,11 +189,17 @@ class Planner:
             raise InvalidRequestError(f"the model {model!r} ends after its provider; write {provider}/its-model")
         return Candidate(provider, name)
 
-    def _bare(self, name: str, random: Random, rings: Mapping[str, KeyRing], loads: Loads) -> Candidate:
-        group = self._group_of(name, rings)
-        if len(group.members.items) == 1:
-            return group.members.items[0]
-        return _chosen(name, group, random, loads)
+    def _place(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Candidate | Group:
+        """Give who stands at a place of the plan, or those of whom one is chosen."""
+        try:
+            found = self.direct(name) or self._group_of(name, rings)
+        except MissingKeyError:
+            if not is_fallback:
+                raise
+            return Candidate(*name.split("/", 1))
+        if isinstance(found, Group) and len(found.members.items) == 1:
+            return found.members.items[0]
+        return found
 
     def _group_of(self, name: str, rings: Mapping[str, KeyRing]) -> Group:
         """Give the group of this name, or else the holders of keys that speak of it as one."""
@@ -220,6 +250,14 @@ def _chosen(name: str, group: Group, random: Random, loads: Loads) -> Candidate:
     if chosen is None or chosen.name in snapshot.excluded or chosen not in group.members.items:
         raise ConfigError(f"the balance of model group {name!r}, {type(group.balance).__name__}, failed: {failure}")
     return chosen
+
+
+def _shares(group: Group, loads: Loads) -> list[Likely]:
+    known = {member.name: loads(member.provider) for member in group.members.items}
+    if not isinstance(group.balance, Foreseeable):
+        return [(member, None) for member in group.members.items]
+    shares = group.balance.shares(group.members, Snapshot(_left_out(known), known))
+    return [(member, shares.get(member.name, 0.0)) for member in group.members.items]
 
 
 def _left_out(loads: Mapping[str, Load]) -> set[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from bifrost.errors import UnsupportedError
+from bifrost.providers.base import STREAM, operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -18,14 +19,7 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Built, Codec, Provider, Target
     from bifrost.wire.auth import Auth
 
-_STREAM = "stream_"
 _PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
-
-
-def operations_of(provider: Provider) -> list[str]:
-    """Give what can be asked of a provider: its endpoints, and `stream_` with those that stream."""
-    plain = list(provider.codecs)
-    return [*plain, *(_STREAM + endpoint for endpoint, codec in provider.codecs.items() if codec.decoder is not None)]
 
 
 def is_path(path: str) -> bool:
@@ -35,7 +29,7 @@ def is_path(path: str) -> bool:
 
 def endpoint_of(operation: str) -> str:
     """Give the endpoint that an operation belongs to: `chat` of `stream_chat`."""
-    return operation.removeprefix(_STREAM)
+    return operation.removeprefix(STREAM)
 
 
 def derive(
@@ -79,7 +73,7 @@ def derive(
 def _changed(
     codec: Codec[Any, Any], endpoint: str, *, paths: Mapping[str, str], prefix: str, allowed: Collection[str]
 ) -> Codec[Any, Any]:
-    mine = {endpoint, _STREAM + endpoint} if codec.decoder is not None else {endpoint}
+    mine = {endpoint, STREAM + endpoint} if codec.decoder is not None else {endpoint}
     if mine.isdisjoint(paths) and not prefix and mine.issubset(allowed):
         return codec
     return attrs.evolve(codec, build=_changed_build(codec.build, endpoint, paths, prefix, allowed))
@@ -93,7 +87,7 @@ def _changed_build(
     allowed: Collection[str],
 ) -> Callable[[Any, Target], Built]:
     def changed(request: Any, target: Target) -> Built:
-        operation = _STREAM + endpoint if target.stream else endpoint
+        operation = STREAM + endpoint if target.stream else endpoint
         if operation not in allowed:
             raise UnsupportedError(
                 f"{target.provider} is not set up for {operation}; it is for: {', '.join(allowed)}",

@@ -11,9 +11,10 @@ import attrs
 from bifrost.account import near, unknown_provider
 from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError, UnknownProviderError
+from bifrost.providers.base import operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.plan import ModelGroup
-from bifrost.settings.custom import derive, endpoint_of, is_path, operations_of
+from bifrost.settings.custom import derive, endpoint_of, is_path
 from bifrost.settings.environment import variable_of
 from bifrost.settings.form import NOT_THE_CLIENTS, File, GroupTable, HeaderEntry, KeyEntry, ProviderEntry
 from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make_key

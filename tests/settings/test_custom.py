@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from bifrost.errors import UnsupportedError
-from bifrost.providers.base import Provider, Target
+from bifrost.providers.base import Provider, Target, operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.schema.chat import ChatRequest
 from bifrost.schema.embeddings import EmbeddingRequest
 from bifrost.schema.messages import Message
 from bifrost.schema.models import ModelsRequest
-from bifrost.settings.custom import derive, is_path, operations_of
+from bifrost.settings.custom import derive, is_path
 from bifrost.wire.auth import NoAuth
 
 OPENAI = CATALOG["openai"]

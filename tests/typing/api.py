@@ -23,18 +23,24 @@ from bifrost import (
     DefaultOptions,
     EmbeddingResponse,
     EnvAccount,
+    Explanation,
     Key,
     Message,
     ModelGroup,
     ModelsResponse,
     Plugin,
     ProviderConfig,
+    ProviderInfo,
+    ProviderStats,
+    ProviderTable,
     RateLimitError,
     Reasoning,
     ResponseFormat,
     RetryConfig,
     StaticAccount,
+    Stats,
     StreamInterruptedError,
+    SyncBifrost,
     Timeouts,
     Tool,
     ToolCall,
@@ -260,3 +266,18 @@ def groups() -> None:
 class LeastCalls:
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         return min(candidates.items, key=lambda member: snapshot.loads[member.name].busy)
+
+
+async def reports(client: Bifrost, sync_client: SyncBifrost) -> None:
+    stats = client.stats()
+    assert_type(stats, Stats)
+    assert_type(stats.providers["openai"], ProviderStats)
+    assert_type(stats.providers["openai"].connections.reuse, float | None)
+    assert_type(sync_client.stats(), Stats)
+    assert_type(await client.providers(), ProviderTable)
+    assert_type(sync_client.providers()[0], ProviderInfo)
+    told = await client.explain("openai/gpt-4o-mini", "hi", stream=True, temperature=0.5, output=int, key="main")
+    assert_type(told, Explanation)
+    assert_type(told.candidates[0].keys[0].share, float)
+    assert_type(sync_client.explain("openai/gpt-4o-mini", "hi"), Explanation)
+    await client.explain("openai/gpt-4o-mini", "hi", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from bifrost.settings.custom import derive, is_path, operations_of
+from bifrost.providers.base import operations_of
+from bifrost.settings.custom import derive, is_path
 from bifrost.settings.original.form import operation_of
 from bifrost.settings.problems import below, listed, told
 from bifrost.wire.auth import NoAuth

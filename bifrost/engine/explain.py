@@ -1,0 +1,178 @@
+"""What a call would do, worked out with the very functions that calls use, and nothing sent, drawn or counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+
+from bifrost.errors import BifrostError, UnsupportedError
+from bifrost.providers.base import Target, operations_of
+from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKey, PlannedPlugin
+from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
+from bifrost.routing.retry import attempt_deadline, may_fall_back
+from bifrost.schema.structured import choose_mode, lower
+
+if TYPE_CHECKING:
+    from bifrost.account import Key
+    from bifrost.context import CallContext
+    from bifrost.engine.upstream import Upstream
+    from bifrost.engine.upstreams import Upstreams
+    from bifrost.plugins.base import Chain
+    from bifrost.providers.base import Built
+    from bifrost.routing.keys import Choice
+    from bifrost.routing.plan import Candidate
+    from bifrost.schema.output_type import OutputType
+
+
+async def explain(
+    upstreams: Upstreams, context: CallContext, request: Any, chain: Chain, *, output: OutputType[Any] | None
+) -> Explanation:
+    """Tell what a call would do. Raises what a call would raise that comes to no candidate."""
+    places = await upstreams.outlook(context, extra=request.extra)
+    candidates = [
+        await _candidate(
+            upstreams,
+            context,
+            msgspec.structs.replace(request, model=candidate.model),
+            candidate,
+            output=output,
+            told=PlannedCandidate(place=place, provider=candidate.provider, model=candidate.model, share=share),
+            behind=len(places) - 1 - place,
+        )
+        for place, choices in enumerate(places)
+        for candidate, share in choices
+    ]
+    return Explanation(
+        model=context.model,
+        stream=context.is_stream,
+        timeout=context.options.timeout,
+        candidates=candidates,
+        plugins=[PlannedPlugin(name=name, hooks=hooks) for name, hooks in chain.hooks_of_calls()],
+    )
+
+
+async def _candidate(
+    upstreams: Upstreams,
+    context: CallContext,
+    request: Any,
+    candidate: Candidate,
+    *,
+    output: OutputType[Any] | None,
+    told: PlannedCandidate,
+    behind: int,
+) -> PlannedCandidate:
+    """Add what a candidate would do, as far as it gets; in the order in which a call comes to it."""
+    try:
+        upstream = await upstreams.prepare(candidate.provider)
+        told = _with_state(upstreams, upstream, context, told, behind=behind)
+        if output is not None:
+            mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name)
+            told = msgspec.structs.replace(told, structured=mode)
+            request = lower(request, output, mode)
+        codec = upstream.codec(context.endpoint)
+        if context.is_stream and codec.decoder is None:
+            raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
+        ring = await upstreams.keys(candidate.provider, context)
+        told = msgspec.structs.replace(told, left_out=ring.left_out(candidate.model))
+        choices = ring.outlook(candidate.model, pin=context.options.key)
+        told = msgspec.structs.replace(told, keys=[_key(choice, share) for choice, share in choices])
+        likeliest = max(choices, key=lambda pair: pair[1])[0]
+        built = codec.build(request, _target(upstream, context, likeliest))
+        upstream.complete(built.request, likeliest.key, context.options.extra_headers)
+        return _with_request(upstream, built, told)
+    except BifrostError as error:
+        goes_on = behind > 0 and may_fall_back(
+            error,
+            config=upstreams.retry_of(candidate.provider, context.options),
+            attempts_of_call=0,
+            remaining=context.options.timeout,
+        )
+        return msgspec.structs.replace(told, problem=error.message, goes_on=goes_on)
+
+
+def _with_state(
+    upstreams: Upstreams, upstream: Upstream, context: CallContext, told: PlannedCandidate, *, behind: int
+) -> PlannedCandidate:
+    load = upstream.pool.load(is_stream=context.is_stream)
+    config = upstream.config
+    timeouts = attrs.asdict(config.timeouts)
+    if not context.is_stream:
+        # These are a stream's alone.
+        timeouts = {name: timeouts[name] for name in ("connect", "write")}
+    retry = attrs.asdict(upstreams.retry_of(upstream.name, context.options))
+    return msgspec.structs.replace(
+        told,
+        in_flight=upstream.pool.in_flight,
+        waiting=upstream.pool.waiting,
+        concurrency=config.concurrency,
+        is_full=load.is_full,
+        time=attempt_deadline(0.0, context.options.timeout, behind),
+        timeouts=timeouts,
+        retry={name: value for name, value in retry.items() if not isinstance(value, bool)},
+    )
+
+
+def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate) -> PlannedCandidate:
+    """Keep what may be shown of a request that is ready to send."""
+    address, request = urlsplit(upstream.base_url), built.request
+    return msgspec.structs.replace(
+        told,
+        method=request.method,
+        url=f"{address.scheme}://{address.netloc}{request.path}",
+        headers=sorted(request.headers),
+        body=request.body,
+        warnings=built.warnings,
+    )
+
+
+def _target(upstream: Upstream, context: CallContext, choice: Choice) -> Target:
+    return Target(
+        provider=upstream.name,
+        model=choice.model,
+        stream=context.is_stream,
+        settings=None if choice.key is None else choice.key.settings,
+    )
+
+
+def _key(choice: Choice, share: float) -> PlannedKey:
+    return PlannedKey(name=choice.name, share=share, model=choice.model)
+
+
+async def describe(upstreams: Upstreams) -> ProviderTable:
+    """Tell how each provider is set up; one that cannot be used has its problem in its row."""
+    planner = await upstreams.planner()
+    return ProviderTable([await _provider(upstreams, name) for name in planner.providers])
+
+
+async def _provider(upstreams: Upstreams, name: str) -> ProviderInfo:
+    row = (await upstreams.planner()).providers[name]
+    told = ProviderInfo(name=name, operations=operations_of(row), docs=row.docs, address=row.base_url or None)
+    try:
+        upstream = await upstreams.prepare(name)
+        told = msgspec.structs.replace(
+            told,
+            address=upstream.base_url,
+            concurrency=upstream.config.concurrency,
+            queue=upstream.config.queue,
+        )
+        ring = await upstreams.keys(name, None)
+        told = msgspec.structs.replace(told, keys=[_key_info(key) for key in ring.keys])
+        if not ring.keys:
+            ring.outlook("")
+    except BifrostError as error:
+        return msgspec.structs.replace(told, problem=error.message)
+    return told
+
+
+def _key_info(key: Key) -> KeyInfo:
+    return KeyInfo(
+        name=key.name,
+        weight=key.weight,
+        enabled=key.enabled,
+        models=None if key.models is None else list(key.models),
+        deny=list(key.deny),
+        aliases=dict(key.aliases),
+    )

@@ -1,0 +1,79 @@
+"""The page on stats and dry runs names what there is, and shows what is printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bifrost import DefaultOptions, Key, ModelGroup, ProviderConfig, StaticAccount
+from bifrost.reports.stats import ConnectionStats, ProviderStats
+from bifrost.testing import MockTransport, fake_key
+
+_PAGE = (Path(__file__).parents[2] / "docs" / "looking-inside.md").read_text(encoding="utf-8")
+_SHOWN = re.findall(r"^```text\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
+
+_ACCOUNT = StaticAccount(
+    keys={
+        "openai": [
+            Key(name="main", value=fake_key("a"), weight=3),
+            Key(name="mini", value=fake_key("b"), models=["gpt-4o-mini"]),
+        ],
+        "anthropic": [Key(name="ANTHROPIC_API_KEY", value=fake_key("c"))],
+    },
+    configs={"openai": ProviderConfig(concurrency=64, queue=500)},
+)
+
+
+@pytest.mark.anyio
+async def test_the_table_of_providers_prints_as_shown() -> None:
+    async with MockTransport().client(_ACCOUNT) as client:
+        assert str(await client.providers()) == _SHOWN[0].rstrip()
+
+
+def test_every_field_of_the_stats_is_told() -> None:
+    section = _PAGE.partition("| field | is |")[2].partition("\n\n")[0]
+    told = {name for row in section.splitlines() for name in re.findall(r"`(\w+)`", row)} - {"output"}
+    later = {"keys", "breaker", "budget"}
+    known = {*ProviderStats.__struct_fields__, *ConnectionStats.__struct_fields__, "attempts", "reuse"}
+    assert told == known - later - {"provider"}
+
+
+@pytest.mark.anyio
+async def test_the_stats_print_with_the_columns_shown() -> None:
+    mock = MockTransport()
+    mock.fail(429).then.reply("hello")
+    async with mock.client(_ACCOUNT) as client:
+        await client.chat("openai/gpt-4o-mini", "hi")
+        head, columns, _, faults = str(client.stats()).splitlines()
+    shown = _SHOWN[1].splitlines()
+    assert re.sub(r"[\d,]+", "n", head) == re.sub(r"[\d,]+ ", "n ", shown[0])
+    assert re.split(r"  +", columns) == re.split(r"  +", shown[1])
+    assert faults.startswith("openai failed: 1 throttled")
+    assert shown[-1].startswith("openai failed: 18 throttled")
+
+
+@pytest.mark.anyio
+async def test_the_dry_run_prints_as_shown() -> None:
+    account = StaticAccount(
+        keys={
+            "openai": [
+                Key(name="main", value=fake_key("a"), weight=3),
+                Key(name="mini", value=fake_key("b"), models=["gpt-4o-mini"]),
+                Key(name="old", value=fake_key("d"), enabled=False),
+            ],
+            "groq": fake_key("g"),
+            "anthropic": fake_key("c"),
+        },
+        configs={"openai": ProviderConfig(concurrency=64)},
+    )
+    groups = {"fast": ModelGroup(["openai/gpt-4o-mini", ("groq/llama-3.3-70b-versatile", 0.3)])}
+    plugins = [DefaultOptions(temperature=1)]
+    async with MockTransport().client(account, models=groups, plugins=plugins) as client:
+        told = await client.explain("fast", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"], top_k=3)
+    whole, *_ = told.candidates
+    shown = [line for line in _SHOWN[2].splitlines() if line != "   ..."]
+    heads = [line for line in str(told).splitlines() if not line.startswith("   ")]
+    assert heads == [line for line in shown if not line.startswith("   ")]
+    assert str(whole) in _SHOWN[2]
