@@ -277,8 +277,10 @@ def _adapt(context: Context) -> None:
 
 
 def _on_trio() -> bool:
-    trio = sys.modules.get("trio")
-    return trio is not None and bool(trio.lowlevel.in_trio_task())
+    trio: Any = sys.modules.get("trio")
+    # Others import trio too, in versions that are too old for anyio and so run nothing of ours.
+    asked = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
+    return asked is not None and bool(asked())
 
 
 def _is_trio(loop: Any) -> bool:

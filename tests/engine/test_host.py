@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import gc
+import sys
 import threading
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -11,7 +14,7 @@ import pytest
 
 from bifrost.engine.host import Host, running_loop
 from bifrost.errors import InternalError, WrongLoopError
-from bifrost.testing import leak_check
+from bifrost.testing import MockTransport, leak_check
 from tests.engine.rig import Owner, until
 
 pytestmark = pytest.mark.anyio
@@ -249,3 +252,22 @@ async def test_a_signal_that_comes_after_its_task_was_cancelled_wakes_nobody() -
         await anyio.wait_all_tasks_blocked()
         after.set()
     await host.stop()
+
+
+@pytest.mark.parametrize("lowlevel", [ModuleType("trio.lowlevel"), None])
+def test_a_trio_that_is_too_old_for_anyio_is_nobodys_event_loop(
+    monkeypatch: pytest.MonkeyPatch, lowlevel: ModuleType | None
+) -> None:
+    """httpx's own dependencies import whatever trio there is; what runs is asyncio all the same."""
+    old = ModuleType("trio")
+    if lowlevel is not None:
+        monkeypatch.setattr(old, "lowlevel", lowlevel, raising=False)
+
+    async def use() -> str:
+        mock = MockTransport()
+        mock.reply("hello")
+        async with mock.client() as client:
+            return (await client.chat("openai/gpt-4o-mini", "hi")).text
+
+    monkeypatch.setitem(sys.modules, "trio", old)
+    assert asyncio.run(use()) == "hello"
