@@ -35,11 +35,9 @@ class Counters:
         self.reused = 0
         self.restarts = 0
 
-    def end(self, fault: str | None) -> None:
-        """Count an attempt that has ended, and how."""
-        if fault is None:
-            self.ok += 1
-        elif fault == "cancelled":
+    def fail(self, fault: str) -> None:
+        """Count an attempt that gave no answer."""
+        if fault == "cancelled":
             self.cancelled += 1
         else:
             self.failed += 1

@@ -399,7 +399,10 @@ class Dispatcher:
         call.exchange = call.job = None
         if exchange is None or job is None or (error is not None and error.fault == "local"):
             return
-        exchange.upstream.counters.end(None if error is None else error.fault)
+        if error is None:
+            exchange.upstream.counters.ok += 1
+        else:
+            exchange.upstream.counters.fail(error.fault)
         call.context.trail.append(
             Attempt(
                 provider=exchange.target.provider,

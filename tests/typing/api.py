@@ -5,7 +5,12 @@ A line with two ignores is wrong on purpose: both checkers have to find its erro
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from dataclasses import dataclass
+from typing import Any, TypedDict, assert_type
+
+import attrs
+import msgspec
+import pydantic
 
 import bifrost
 from bifrost import (
@@ -28,6 +33,9 @@ from bifrost import (
     Message,
     ModelGroup,
     ModelsResponse,
+    OutputType,
+    ParsedResponse,
+    ParsedStream,
     Plugin,
     ProviderConfig,
     ProviderInfo,
@@ -212,6 +220,89 @@ async def providers_at_run_time(client: Bifrost, row: Provider, key: Key) -> Non
     await client.refresh("openai", "groq")
 
 
+# --- structured output
+
+
+class Point(msgspec.Struct):
+    x: int
+
+
+@attrs.define
+class Place:
+    name: str
+
+
+@dataclass
+class Person:
+    name: str
+
+
+class Pair(TypedDict):
+    first: int
+
+
+class Page(pydantic.BaseModel):
+    title: str
+
+
+async def answers_of_a_type(client: Bifrost) -> None:
+    reply = await client.chat("openai/gpt-4o-mini", "hi", output=Point, max_reasks=1, temperature=0)
+    assert_type(reply, ParsedResponse[Point])
+    assert_type(reply.parsed, Point)
+    assert_type(reply.text, str)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=Place)).parsed, Place)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=Person)).parsed, Person)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=Pair)).parsed, Pair)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=Page)).parsed, Page)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=int)).parsed, int)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=list[Point])).parsed, list[Point])
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=dict[str, float])).parsed, dict[str, float])
+    either = OutputType[Point | Person](Point | Person)
+    assert_type((await client.chat("openai/gpt-4o-mini", "hi", output=either)).parsed, Point | Person)
+    assert_type(await client.chat("openai/gpt-4o-mini", "hi", output=None), ChatResponse)
+
+
+async def streams_of_a_type(client: Bifrost) -> None:
+    stream = client.stream_chat("openai/gpt-4o-mini", "hi", output=Point)
+    assert_type(stream, ParsedStream[Point])
+    assert_type((await stream.final()).parsed, Point)
+    assert_type(client.stream_chat("openai/gpt-4o-mini", "hi"), ChunkStream)
+
+
+def answers_of_a_type_without_await(client: SyncBifrost) -> None:
+    assert_type(client.chat("openai/gpt-4o-mini", "hi", output=Place).parsed, Place)
+    assert_type(client.chat("openai/gpt-4o-mini", "hi", output=Pair, max_reasks=2).parsed, Pair)
+    assert_type(client.chat("openai/gpt-4o-mini", "hi"), ChatResponse)
+    assert_type(client.stream_chat("openai/gpt-4o-mini", "hi", output=Page).final().parsed, Page)
+
+
+# --- groups, and what a client tells
+
+
+def groups() -> None:
+    Bifrost(models={"fast": ModelGroup(["openai/gpt-4o-mini", ("azure/mini", 0.3)], balance="least_busy")})
+    ModelGroup(["openai/gpt-4o-mini"], balance=LeastCalls())
+
+
+class LeastCalls:
+    def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
+        return min(candidates.items, key=lambda member: snapshot.loads[member.name].busy)
+
+
+async def reports(client: Bifrost, sync_client: SyncBifrost) -> None:
+    stats = client.stats()
+    assert_type(stats, Stats)
+    assert_type(stats.providers["openai"], ProviderStats)
+    assert_type(stats.providers["openai"].connections.reuse, float | None)
+    assert_type(sync_client.stats(), Stats)
+    assert_type(await client.providers(), ProviderTable)
+    assert_type(sync_client.providers()[0], ProviderInfo)
+    told = await client.explain("openai/gpt-4o-mini", "hi", stream=True, temperature=0.5, output=int, key="main")
+    assert_type(told, Explanation)
+    assert_type(told.candidates[0].keys[0].share, float)
+    assert_type(sync_client.explain("openai/gpt-4o-mini", "hi"), Explanation)
+
+
 # --- what must not pass
 
 
@@ -234,6 +325,9 @@ async def wrong_values(client: Bifrost) -> None:
     await client.chat("openai/gpt-4o", "hi", extra_headers=["x"])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     await client.chat(7, "hi")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     Bifrost(plugins=[Rules])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    ModelGroup(["openai/gpt-4o-mini"], balance="fastest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.explain("openai/gpt-4o-mini", "hi", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.chat("openai/gpt-4o", "hi", max_reasks=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     Bifrost("openai")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -255,29 +349,3 @@ async def a_reply_is_frozen(client: Bifrost) -> None:
 
 def what_is_not_public() -> None:
     _ = bifrost.Dispatcher  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-
-
-def groups() -> None:
-    Bifrost(models={"fast": ModelGroup(["openai/gpt-4o-mini", ("azure/mini", 0.3)], balance="least_busy")})
-    ModelGroup(["openai/gpt-4o-mini"], balance=LeastCalls())
-    ModelGroup(["openai/gpt-4o-mini"], balance="fastest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-
-
-class LeastCalls:
-    def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
-        return min(candidates.items, key=lambda member: snapshot.loads[member.name].busy)
-
-
-async def reports(client: Bifrost, sync_client: SyncBifrost) -> None:
-    stats = client.stats()
-    assert_type(stats, Stats)
-    assert_type(stats.providers["openai"], ProviderStats)
-    assert_type(stats.providers["openai"].connections.reuse, float | None)
-    assert_type(sync_client.stats(), Stats)
-    assert_type(await client.providers(), ProviderTable)
-    assert_type(sync_client.providers()[0], ProviderInfo)
-    told = await client.explain("openai/gpt-4o-mini", "hi", stream=True, temperature=0.5, output=int, key="main")
-    assert_type(told, Explanation)
-    assert_type(told.candidates[0].keys[0].share, float)
-    assert_type(sync_client.explain("openai/gpt-4o-mini", "hi"), Explanation)
-    await client.explain("openai/gpt-4o-mini", "hi", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
