@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Literal
 
 import msgspec
@@ -37,15 +36,27 @@ class KeyStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     name: str
     state: Literal["ready", "parked", "dead", "probing"] = "ready"
     wait: float | None = None
-    """Seconds until a parked key may be used again."""
+    """Seconds until a parked key may be used again, or a dead one is tried."""
+    reason: str | None = None
+    """Why it is not ready: the class of the failure (`throttled`, `credential`, `quota`)."""
+    in_flight: int = 0
+    """Exchanges that are under way with it."""
 
 
 class BreakerStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """What a provider's breaker says of its health."""
+    """What a breaker says of a provider's health, or of one model's there."""
 
+    model: str = ""
+    """The model that it is about; empty: all."""
     state: Literal["closed", "open", "half_open"] = "closed"
     wait: float | None = None
     """Seconds until an open breaker lets a probe through."""
+    calls: int = 0
+    """The answers that it goes by."""
+    failures: int = 0
+    """The failures among them."""
+    openings: int = 0
+    """How often it has opened since it was last closed."""
 
 
 class BudgetStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +100,8 @@ class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     fallbacks: int = 0
     """Calls that went on from here to their next candidate."""
     keys: list[KeyStats] | None = None
-    breaker: BreakerStats | None = None
+    breakers: list[BreakerStats] | None = None
+    """The provider's, or one for each model."""
     budget: BudgetStats | None = None
 
     @property
@@ -183,7 +195,7 @@ def _cells(provider: ProviderStats) -> list[object]:
         provider.reasks or None,
         provider.fallbacks,
         _keys(provider.keys),
-        None if provider.breaker is None else _in_state(provider.breaker.state, provider.breaker.wait),
+        _breakers(provider.breakers),
         None if provider.budget is None else f"{provider.budget.left:g}/{provider.budget.capacity:g}",
     ]
 
@@ -192,9 +204,25 @@ def _keys(keys: list[KeyStats] | None) -> str | None:
     """Count the keys that are ready, and name those that are not."""
     if keys is None:
         return None
-    ready = Counter(key.state for key in keys)["ready"]
-    others = [f"{key.name} {_in_state(key.state, key.wait)}" for key in keys if key.state != "ready"]
+    ready = sum(key.state == "ready" for key in keys)
+    others = [
+        f"{key.name} {_in_state(key.state, key.wait)}{f' ({key.reason})' if key.reason else ''}"
+        for key in keys
+        if key.state != "ready"
+    ]
     return listed([f"{ready} ready", *others])
+
+
+def _breakers(breakers: list[BreakerStats] | None) -> str | None:
+    """Tell of those that are not closed."""
+    if breakers is None:
+        return None
+    others = [
+        f"{breaker.model} {_in_state(breaker.state, breaker.wait)}".strip()
+        for breaker in breakers
+        if breaker.state != "closed"
+    ]
+    return listed(others) or "closed"
 
 
 def _in_state(state: str, wait: float | None) -> str:

@@ -61,17 +61,40 @@ def test_what_nobody_has_anything_to_say_of_takes_no_column() -> None:
 
 
 def test_states_of_keys_breaker_and_budget_are_shown_where_they_are_known() -> None:
-    keys = [KeyStats(name="a"), KeyStats(name="b", state="parked", wait=2.5), KeyStats(name="c", state="dead")]
+    keys = [
+        KeyStats(name="a"),
+        KeyStats(name="b", state="parked", wait=2.5),
+        KeyStats(name="c", state="dead", reason="quota"),
+    ]
     known = of(
         keys=keys,
-        breaker=BreakerStats(state="half_open", wait=1),
+        breakers=[BreakerStats(state="half_open", wait=1)],
         budget=BudgetStats(left=42.5, capacity=100),
         worker_restarts=1,
         reasks=7,
     )
     told = str(Stats(providers={"openai": known, "groq": of("groq")}))
-    for fact in ("1 ready, b parked for 2.5 s, c dead", "half open for 1 s", "42.5/100", "restarts", "re-asks"):
+    for fact in ("1 ready, b parked for 2.5 s, c dead (quota)", "half open for 1 s", "42.5/100", "restarts", "re-asks"):
         assert fact in told
+
+
+@pytest.mark.parametrize(
+    ("breakers", "told"),
+    [
+        ([BreakerStats()], "closed"),
+        ([], "closed"),
+        (
+            [
+                BreakerStats(model="a", state="open", wait=3),
+                BreakerStats(model="b"),
+                BreakerStats(model="c", state="open"),
+            ],
+            "a open for 3 s, c open",
+        ),
+    ],
+)
+def test_breakers_that_are_not_closed_are_named(breakers: list[BreakerStats], told: str) -> None:
+    assert re.split(r"  +", str(Stats(providers={"openai": of(breakers=breakers)})).splitlines()[-1])[-1] == told
 
 
 def test_in_a_notebook_it_is_a_table() -> None:
