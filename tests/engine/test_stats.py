@@ -197,3 +197,23 @@ def test_other_threads_may_ask_while_calls_come_and_go(mock: MockTransport) -> N
     assert problems == []
     assert all(stats.in_flight <= 1 for stats in seen)
     assert client.stats().state == "closed"
+
+
+@pytest.mark.anyio
+async def test_counts_outlive_other_settings_and_what_still_runs_is_told(mock: MockTransport) -> None:
+    mock.reply("hello").then.reply("late").delay(10).then.reply("soon")
+    account = mock.account_with({"openai": ["openai-key"]})
+    async with mock.client(account) as client:
+        await client.chat(GPT, "hi")
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.chat, GPT, "hi")
+            await until(lambda: len(mock.calls) == 2)
+            await client.update_provider("openai", config=ProviderConfig(extra_headers={"x-a": "b"}))
+            await client.chat(GPT, "hi")
+            during = openai(client)
+            assert (during.in_flight, during.ok, during.calls) == (1, 2, 3)
+            assert (during.connections.lent, during.connections.opened, during.connections.reused) == (1, 2, 1)
+        await until(lambda: openai(client).workers == 1)
+        after = openai(client)
+    assert (after.in_flight, after.ok) == (0, 3)
+    assert (after.connections.opened, after.connections.reused) == (2, 1)
