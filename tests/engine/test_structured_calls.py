@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
 import msgspec
@@ -47,6 +49,32 @@ class Model(pydantic.BaseModel):
     y: int
     x: int
 
+
+@attrs.define
+class Place:
+    y: int
+    x: int
+
+
+@dataclass
+class Corner:
+    y: int
+    x: int
+
+
+class Pair(TypedDict):
+    y: int
+    x: int
+
+
+KINDS: list[tuple[Any, Any]] = [
+    (Point, Point(2, 1)),
+    (Model, Model(y=2, x=1)),
+    (Place, Place(2, 1)),
+    (Corner, Corner(2, 1)),
+    (Pair, {"y": 2, "x": 1}),
+]
+"""Types of every kind, and what they make of `JSON`."""
 
 JSON = '{"y": 2, "x": 1}'
 WRONG = '{"y": 2, "x": "1"}'
@@ -100,6 +128,22 @@ async def test_the_answer_is_parsed_whichever_way_it_was_asked_for(mock: MockTra
         "json_schema" if "native" in mode else "json_object" if mode == "json_object" else None
     )
     assert bool(answer.warnings) == (mode not in ("native", "native_closed"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("kind", "value"), KINDS, ids=str)
+async def test_every_kind_of_type_comes_back_in_every_way(
+    mock: MockTransport, mode: str, kind: Any, value: Any
+) -> None:
+    reply(mock, mode)
+    reply(mock, mode)
+    async with client_of(mock, mode) as client:
+        assert (await client.chat("third/m", "Where?", output=kind)).parsed == value
+        async with client.stream_chat("third/m", "Where?", output=kind) as stream:
+            parts = [part async for part in stream.partial_stream]
+            assert (await stream.final()).parsed == value
+    assert parts[-1] == {"y": 2, "x": 1}
+    assert re.search(r"properties\W+y\W.*\Wx\W", json.dumps(mock.calls[0].json))
 
 
 @pytest.mark.parametrize("model", [MODEL, OTHER])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ import pytest
 from bifrost.account import EnvAccount
 from bifrost.config import check_base_url
 from bifrost.errors import UnsupportedError
+from bifrost.providers import compatible
 from bifrost.providers.base import Built, Target
 from bifrost.providers.catalog import CATALOG, STABLE
 from bifrost.providers.compatible import COMPATIBLE, OPENAI, Quirks, speaks_openai
@@ -52,6 +55,11 @@ ROWS: dict[str, tuple[str, str | None, set[str]]] = {
     "ollama": ("http://localhost:11434/v1", None, ALL),
     "ollama-cloud": ("https://ollama.com/v1", "OLLAMA_API_KEY", MODELS),
 }
+_SOURCE = re.findall(
+    r"^(_\w+ = (?:speaks_openai|Quirks)\(\n.*?^\))", inspect.getsource(compatible), re.MULTILINE | re.DOTALL
+)
+"""The rows as they are written."""
+
 LOCAL = [name for name, (_, key, _) in ROWS.items() if key is None]
 
 
@@ -77,6 +85,16 @@ def test_a_row_is_what_the_vendor_says(name: str) -> None:
     assert row.base_url_variable == f"{name.upper().replace('-', '_')}_BASE_URL"
     assert set(row.codecs) == endpoints
     assert row.auth == (NoAuth() if variable is None else BEARER)
+
+
+@pytest.mark.parametrize("departs", [row for row in _SOURCE if "Quirks(" in row], ids=lambda row: row.partition(" ")[0])
+def test_a_row_that_departs_names_the_vendors_page(departs: str) -> None:
+    _, _, quirks = departs.partition("Quirks(")
+    assert re.search(r"# (?:.* )?https://\S+", quirks)
+
+
+def test_every_departure_was_looked_at() -> None:
+    assert len([row for row in _SOURCE if "Quirks(" in row]) == len(ROWS) - len(["openai", "ollama-cloud"])
 
 
 def test_a_row_has_a_name_an_address_and_a_variable() -> None:
