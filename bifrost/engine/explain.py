@@ -111,7 +111,7 @@ def _with_state(
         is_full=load.is_full,
         time=attempt_deadline(0.0, context.options.timeout, behind),
         timeouts=timeouts,
-        retry={name: value for name, value in retry.items() if not isinstance(value, bool)},
+        retry={name: value for name, value in retry.items() if type(value) in (int, float, str)},
     )
 
 

@@ -69,7 +69,7 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """How long it may take, retries included, in seconds: its share of the call's timeout if fallbacks follow."""
     timeouts: dict[str, float] = {}
     """The limits of waiting inside an attempt, by their names in `Timeouts`."""
-    retry: dict[str, float] = {}
+    retry: dict[str, float | str] = {}
     """How a failed attempt is repeated, by the names in `RetryConfig`."""
 
     @property
@@ -102,13 +102,17 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             limits = ", ".join(f"{name} {seconds(value)}" for name, value in self.timeouts.items())
             yield "time", f"{seconds(round(self.time, 3))} in all; {limits}"
         if self.retry:
-            yield "retries", ", ".join(f"{name} {value:g}" for name, value in self.retry.items())
+            yield "retries", ", ".join(f"{name} {_written(value)}" for name, value in self.retry.items())
 
     def __str__(self) -> str:
         share = "" if self.share == 1.0 else f" ({percent(self.share) or 'as your policy chooses'})"
         lines = [f"{self.place + 1}. {self.name}{share}"]
         lines += [f"   {word}: {told}" for word, told in self.facts()]
         return "\n".join(shown(line, _LONGEST) for line in lines)
+
+
+def _written(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 class PlannedPlugin(msgspec.Struct, frozen=True, kw_only=True):

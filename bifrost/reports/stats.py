@@ -117,7 +117,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     """All calls since the client opened, those too that never came to a provider."""
     providers: dict[str, ProviderStats] = {}
-    """The providers in use, by name: one that no call has asked yet is not here."""
+    """The providers by name; one that neither a call nor `explain` has come to yet is not here."""
 
     @property
     def in_flight(self) -> int:
