@@ -139,7 +139,8 @@ async def test_every_kind_of_type_comes_back_in_every_way(
     reply(mock, mode)
     async with client_of(mock, mode) as client:
         assert (await client.chat("third/m", "Where?", output=kind)).parsed == value
-        async with client.stream_chat("third/m", "Where?", output=kind) as stream:
+        opening: Any = client.stream_chat("third/m", "Where?", output=kind)
+        async with opening as stream:
             parts = [part async for part in stream.partial_stream]
             assert (await stream.final()).parsed == value
     assert parts[-1] == {"y": 2, "x": 1}
