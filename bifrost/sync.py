@@ -205,12 +205,14 @@ class SyncBifrost:
         key: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> SyncChunkStream:
-        """Ask a model and take its answer as it comes. As `Bifrost.stream_chat`.
+        """Ask a model and take its answer as it comes.
 
-        with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
-            for text in stream.text_stream:
-                print(text, end="")
-            reply = stream.final()
+            with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
+                for text in stream.text_stream:
+                    print(text, end="")
+                reply = stream.final()
+
+        As `Bifrost.stream_chat`.
         """
         stream: ChunkStream = self._client.stream_chat(
             model,

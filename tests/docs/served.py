@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Detour:
-    """A transport that leads to the loopback, whatever address is wanted."""
+    """A transport that leads to a provider on the loopback, whatever address elsewhere is wanted."""
 
     def __init__(self, server: LoopbackProvider) -> None:
         self._origin = Origin.of(server.base_url)
         self._inner = as_transport(None)
 
-    def open(self, _origin: Origin) -> Connection:
-        return self._inner.open(self._origin)
+    def open(self, origin: Origin) -> Connection:
+        return self._inner.open(origin if origin.host == self._origin.host else self._origin)
 
 
 def asked(call: MockCall) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def rows(page: str, section: str) -> list[list[str]]:
 
 def compiled(code: str, place: str) -> CodeType:
     """Compile code of a page; it may await where no function is."""
-    return compile(code, place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return compile(code, place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
 def is_async(code: str) -> bool:

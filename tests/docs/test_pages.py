@@ -1,0 +1,116 @@
+"""Every block of Python on every page runs, in the order of the page, against a provider on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+import bifrost.client
+from bifrost import Bifrost, SyncBifrost
+from tests.docs.pages import blocks, pages_with_code, play
+from tests.docs.served import Detour
+from tests.docs.tables import DOCS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from bifrost.testing import LoopbackProvider
+
+PAGES = {page.stem: page for page in pages_with_code()}
+
+ASYNCIO_ONLY = {"notebooks"}
+"""They use asyncio by name, where a notebook's loop is one."""
+
+MAIL = "Please send two coffees to Oslo, it is urgent."
+ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})
+
+
+class Cat(msgspec.Struct, tag=True):
+    name: str
+
+
+class Dog(msgspec.Struct, tag=True):
+    name: str
+
+
+GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "quickstart": lambda: {"client": Bifrost()},
+    "request-flow": lambda: {"client": Bifrost()},
+    "structured-output": lambda: {"client": Bifrost(), "mail": MAIL, "Cat": Cat, "Dog": Dog},
+    "sync": lambda: {"texts": ["one", "two"], "SyncBifrost": SyncBifrost},
+}
+"""What a page takes for granted: what its words have just told."""
+
+SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
+    "output=Order)\nreply.parsed": lambda server: server.reply(ORDER),
+    "output=PET": lambda server: server.reply('{"value": {"type": "Cat", "name": "Mia"}}'),
+    "max_reasks=2": lambda server: server.reply('{"city": 7}').then.reply(ORDER),
+    "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
+}
+"""What the provider answers to the block that has this text; to all others it gives recorded answers."""
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Lead every client to the loopback, with the files that the pages name in the working directory."""
+    monkeypatch.setattr(bifrost.client, "default_transport", lambda: Detour(server))
+    monkeypatch.setenv("OPENAI_MINI_KEY", "sk-mini-key-of-nobody")
+    monkeypatch.setenv("CORP_KEY", "corp-key-of-nobody")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DOCS.parent / "examples" / "bifrost.toml", tmp_path)
+    shown = re.findall(r"^```json\n(.*?)^```$", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.M | re.S)
+    (tmp_path / "config.json").write_text(shown[-1], encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _others_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for what a reader has installed beside bifrost, as far as the pages use it."""
+
+    class Celery:
+        def __init__(self, name: str) -> None:
+            assert name
+
+        def task(self, function: object) -> object:
+            return function
+
+    class Signal:
+        def connect(self, function: object) -> object:
+            return function
+
+    for name, contents in {
+        "celery": {"Celery": Celery},
+        "celery.signals": {"worker_process_init": Signal(), "worker_process_shutdown": Signal()},
+        "django": {},
+        "django.http": {"JsonResponse": dict, "StreamingHttpResponse": list},
+        "yourapp": {},
+        "yourapp.ai": {"client": None},
+        "uvloop": {"run": asyncio.run},
+    }.items():
+        module = ModuleType(name)
+        vars(module).update(contents)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", PAGES)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
+    name: str, backend: str, server: LoopbackProvider
+) -> None:
+    backend = "asyncio" if name in ASYNCIO_ONLY else backend
+    play(PAGES[name], GIVEN.get(name, dict)(), SCRIPTS, server=server, backend=backend)
+
+
+def test_what_is_prepared_is_prepared_for_code_that_is_there() -> None:
+    code = "".join(block.code for page in PAGES.values() for block in blocks(page))
+    assert set(GIVEN) | ASYNCIO_ONLY <= set(PAGES)
+    for text in SCRIPTS:
+        assert text in code
