@@ -101,9 +101,10 @@ def test_the_headers_that_are_refused_stand_on_the_security_page() -> None:
 
 def statuses() -> list[tuple[int, list[str]]]:
     found: list[tuple[int, list[str]]] = []
-    for told, *rest in rows(FAULTS, "The provider answers with an error")[:15]:
-        told = told.replace("any other 4xx", "418").replace("any other 5xx", "599")
-        for part in told.split(", "):
+    for told, *rest in rows(FAULTS, "The provider answers with an error"):
+        if len(rest) != 2 or not rest[1].endswith("Error`"):
+            break  # The second table begins.
+        for part in told.replace("any other 4xx", "418").replace("any other 5xx", "599").split(", "):
             first, _, last = part.partition("-")
             found += [(status, rest) for status in range(int(first), int(last or first) + 1)]
     return found
@@ -154,7 +155,7 @@ async def test_a_fault_ends_in_the_error_of_its_row(row: str) -> None:
     mock = MockTransport()
     PLAYED[row](mock)
     with no_waits():
-        async with quick(mock, timeout=1) as client:
+        async with quick(mock, **({"timeout": 0.05} if row.startswith("a whole answer") else {})) as client:
             with pytest.raises(BifrostError) as caught:
                 await client.chat("openai/gpt-4o-mini", "Hello")
     named = re.findall(r"`(\w+Error)`", table[row][2])

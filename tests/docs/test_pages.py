@@ -15,6 +15,8 @@ import pytest
 
 import bifrost.client
 from bifrost import Bifrost, SyncBifrost
+from bifrost.providers.catalog import CATALOG
+from bifrost.wire.auth import NoAuth
 from tests.docs.pages import blocks, pages_with_code, play
 from tests.docs.served import Detour
 from tests.docs.tables import DOCS
@@ -44,6 +46,7 @@ class Dog(msgspec.Struct, tag=True):
 
 GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {
     "quickstart": lambda: {"client": Bifrost()},
+    "providers": lambda: {"client": Bifrost()},
     "request-flow": lambda: {"client": Bifrost()},
     "structured-output": lambda: {"client": Bifrost(), "mail": MAIL, "Cat": Cat, "Dog": Dog},
     "sync": lambda: {"texts": ["one", "two"], "SyncBifrost": SyncBifrost},
@@ -55,6 +58,11 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "output=PET": lambda server: server.reply('{"value": {"type": "Cat", "name": "Mia"}}'),
     "max_reasks=2": lambda server: server.reply('{"city": 7}').then.reply(ORDER),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
+    # Without a key they get no recorded answer.
+    **dict.fromkeys(
+        [f'chat("{name}/' for name, row in CATALOG.items() if isinstance(row.auth, NoAuth)],
+        lambda server: server.reply("Hello!"),
+    ),
 }
 """What the provider answers to the block that has this text; to all others it gives recorded answers."""
 
@@ -66,9 +74,17 @@ def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("OPENAI_MINI_KEY", "sk-mini-key-of-nobody")
     monkeypatch.setenv("CORP_KEY", "corp-key-of-nobody")
     monkeypatch.chdir(tmp_path)
+    for variable, value in _exported("providers"):
+        monkeypatch.setenv(variable, value.replace("...", "key-of-nobody"))
     shutil.copy(DOCS.parent / "examples" / "bifrost.toml", tmp_path)
     shown = re.findall(r"^```json\n(.*?)^```$", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.M | re.S)
     (tmp_path / "config.json").write_text(shown[-1], encoding="utf-8")
+
+
+def _exported(page: str) -> list[tuple[str, str]]:
+    """Give what the shell commands of a page set, except what leads somewhere else."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    return [pair for pair in re.findall(r"^export (\w+)=(\S+)$", text, re.M) if "example.com" not in pair[1]]
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bifrost.schema.structured import StructuredMode
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
+
+GOLDEN = Path(__file__).parent / "golden"
 
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 
@@ -71,7 +75,8 @@ def _states(row: Provider) -> list[str]:
 
 def _section(row: Provider) -> str:
     address = f"`{row.base_url}`" if row.base_url else "that of your resource"
-    lines = [f"### {row.name}", "", f"[The vendor's reference]({row.docs}). Address: {address}."]
+    lines = [f"### {row.name}", "", *_setup(row), ""]
+    lines += [f"[The vendor's reference]({row.docs}). Address: {address}.", ""]
     quirks = _quirks_of(row)
     if quirks is not None:
         lacking = {*quirks.lacks, *(() if quirks.top_k else ("top_k",))} - ALWAYS
@@ -80,6 +85,24 @@ def _section(row: Provider) -> str:
         lines += _thinking(quirks)
     ways = ", ".join(WAYS[mode] for mode in row.structured)
     return "\n".join([*lines, f"- Asked for an answer of a type by: {ways}."])
+
+
+def _setup(row: Provider) -> list[str]:
+    """What to type, from the key to an answer."""
+    lines = ["```sh", *(f"export {variable}=..." for variable in row.key_variables)]
+    if not row.key_variables or not row.base_url:
+        lines.append(f"export {row.base_url_variable}={row.base_url or 'https://my-resource.openai.azure.com'}")
+    call = f'reply = await client.chat("{row.name}/{_model(row.name)}", "Say hello")'
+    return [*lines, "```", "", "```python", call, "```"]
+
+
+def _model(provider: str) -> str:
+    """Give the model that most of a provider's recorded chats are with, or a name to be replaced."""
+    if provider == "azure":
+        return "my-deployment"
+    requests = [json.loads(path.read_bytes()) for path in sorted(GOLDEN.glob(f"{provider}/chat/*/request.json"))]
+    named = Counter(request["model"] for request in requests if request.get("model"))
+    return named.most_common(1)[0][0] if named else "my-model"
 
 
 def _listed(title: str, names: Iterable[str]) -> list[str]:
