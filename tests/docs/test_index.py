@@ -1,0 +1,92 @@
+"""The ways into the documentation: the start page, the list for models, the reference."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import runpy
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.tables import DOCS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LINK = re.compile(r"\]\(([\w./-]+\.md)(?:#[\w-]+)?\)")
+_TREE = re.compile(r":::\{toctree\}\n(?:[:\w ]*\n)*?\n(.*?):::", re.DOTALL)
+
+PAGES = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if "_build" not in page.parts}
+
+
+def linked(page: Path) -> list[str]:
+    return _LINK.findall(page.read_text(encoding="utf-8"))
+
+
+def tree(page: Path) -> list[str]:
+    found = _TREE.findall(page.read_text(encoding="utf-8"))
+    return [f"{entry}.md" for entries in found for entry in entries.split()]
+
+
+def test_every_page_is_one_click_from_the_start_or_from_the_reference() -> None:
+    start, reference = DOCS / "index.md", DOCS / "api" / "index.md"
+    assert {"index.md", *tree(start), *(f"api/{page}" for page in tree(reference))} == PAGES
+    assert set(tree(start)) <= set(linked(start)), "the text of the start page leads there too"
+
+
+def test_the_list_for_models_has_every_page_once_in_the_order_of_the_tree() -> None:
+    listed = linked_in_list()
+    assert sorted(listed) == sorted(PAGES - {"index.md"})
+    order = [page for page in listed if page in tree(DOCS / "index.md")]
+    assert [page for page in tree(DOCS / "index.md") if page not in ("api/index.md", "history.md")] == [
+        page for page in order if page not in ("api/index.md", "history.md")
+    ]
+
+
+def linked_in_list() -> list[str]:
+    return _LINK.findall((DOCS / "llms.txt").read_text(encoding="utf-8"))
+
+
+def test_the_list_for_models_has_the_form_that_they_expect() -> None:
+    lines = (DOCS / "llms.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# bifrost"
+    assert lines[2].startswith("> ")
+    body = lines[lines.index("## Use it") :]
+    assert all(re.fullmatch(r"|## [\w ]+|- \[[^\]]+\]\([\w./-]+\.md\)(: .+)?", line) for line in body)
+
+
+@pytest.mark.parametrize("page", ["../README.md", *sorted(PAGES)])
+def test_a_link_leads_to_a_page(page: str) -> None:
+    for target in linked(DOCS / page):
+        assert ((DOCS / page).parent / target).is_file(), target
+
+
+# --- the reference
+
+_ENTRY = re.compile(r"^\.\. auto(?:class|exception|function|data):: (\S+)$", re.MULTILINE)
+
+ENTRIES = [entry for page in (DOCS / "api").glob("*.md") for entry in _ENTRY.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("module", ["bifrost", "bifrost.testing", "bifrost.plugins", "bifrost.settings"])
+def test_the_reference_has_every_public_name(module: str) -> None:
+    public = {f"{module}.{name}" for name in getattr(importlib.import_module(module), "__all__", ())}
+    assert public - set(ENTRIES) == set(), "write it on a page of docs/api"
+
+
+def test_the_reference_has_no_name_twice_and_none_that_is_not_there() -> None:
+    assert len(ENTRIES) == len(set(ENTRIES))
+    for entry in ENTRIES:
+        module, _, name = entry.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), entry
+
+
+def test_a_docstring_is_read_as_it_is_written() -> None:
+    as_rst = runpy.run_path(str(DOCS / "conf.py"))["as_rst"]
+    assert as_rst("Give a `Key`s `value`, or `x or\ny`.") == "Give a :py:obj:`Key`\\ s ``value``, or ``x or y``."
+    assert as_rst("Say:\n\n    a = `1`") == "Say:\n\n.. code-block:: python\n\n    a = `1`"
+    assert as_rst("```python\na = 1\n```") == ".. code-block:: python\n\n    a = 1\n"
+    assert as_rst("Args:\n    a: One\n        thing.\n    **b: Others.") == (
+        ":param a: One\n        thing.\n:param b: Others."
+    )
