@@ -10,51 +10,34 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 import bifrost.client
-from bifrost import Bifrost, SyncBifrost
+from bifrost import Bifrost
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth
 from tests.docs.pages import blocks, pages_with_code, play
 from tests.docs.served import Detour
-from tests.docs.tables import DOCS
+from tests.docs.tables import DOCS, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bifrost.testing import LoopbackProvider
+    from bifrost.testing import LoopbackProvider, MockTransport
 
 PAGES = {page.stem: page for page in pages_with_code()}
 
 ASYNCIO_ONLY = {"notebooks"}
 """They use asyncio by name, where a notebook's loop is one."""
 
-MAIL = "Please send two coffees to Oslo, it is urgent."
 ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})
 
-
-class Cat(msgspec.Struct, tag=True):
-    name: str
-
-
-class Dog(msgspec.Struct, tag=True):
-    name: str
-
-
-GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {
-    "quickstart": lambda: {"client": Bifrost()},
-    "providers": lambda: {"client": Bifrost()},
-    "request-flow": lambda: {"client": Bifrost()},
-    "structured-output": lambda: {"client": Bifrost(), "mail": MAIL, "Cat": Cat, "Dog": Dog},
-    "sync": lambda: {"texts": ["one", "two"], "SyncBifrost": SyncBifrost},
-}
-"""What a page takes for granted: what its words have just told."""
+GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {"request-flow": lambda: {"client": Bifrost()}}
+"""What a page takes for granted."""
 
 SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
-    "output=Order)\nreply.parsed": lambda server: server.reply(ORDER),
+    "output=Order)\nprint": lambda server: server.reply(ORDER),
     "output=PET": lambda server: server.reply('{"value": {"type": "Cat", "name": "Mia"}}'),
     "max_reasks=2": lambda server: server.reply('{"city": 7}').then.reply(ORDER),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
@@ -125,8 +108,23 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     play(PAGES[name], GIVEN.get(name, dict)(), SCRIPTS, server=server, backend=backend)
 
 
+TESTS = {block.place: block.code for page in PAGES.values() for block in blocks(page) if "bifrost_mock" in block.code}
+
+
+@pytest.mark.parametrize("place", TESTS)
+def test_a_test_that_a_page_shows_passes(place: str, bifrost_mock: MockTransport) -> None:
+    names: dict[str, Any] = {}
+    exec(compiled(TESTS[place], place), names)  # noqa: S102 - the page's own code
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test(bifrost_mock)
+        bifrost_mock.assert_done()
+
+
 def test_what_is_prepared_is_prepared_for_code_that_is_there() -> None:
     code = "".join(block.code for page in PAGES.values() for block in blocks(page))
     assert set(GIVEN) | ASYNCIO_ONLY <= set(PAGES)
+    assert len(TESTS) >= 2
     for text in SCRIPTS:
         assert text in code
