@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -40,15 +42,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source
 
 
-def _build(source: Path, into: Path) -> Path:
+def _build(source: Path, into: Path, *, target: str = "wheel") -> Path:
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into)],
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(into)],
         cwd=source,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1767225600"},
         check=True,
         capture_output=True,
     )
-    (wheel,) = into.glob("*.whl")
-    return wheel
+    (built,) = into.iterdir()
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +88,21 @@ def test_package_tells_the_version_it_is_shipped_as(project: dict[str, Any]) -> 
     assert bifrost.__version__ == project["project"]["version"]
 
 
-def test_two_builds_are_equal(wheel: Path, source: Path, tmp_path: Path) -> None:
-    assert _build(source, tmp_path).read_bytes() == wheel.read_bytes()
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_two_builds_of_the_same_files_are_equal(target: str, source: Path, tmp_path: Path) -> None:
+    """Wherever they lie, and whenever they were written."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(source, elsewhere)
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    builds = [_build(place, tmp_path / name, target=target) for place, name in ((source, "one"), (elsewhere, "other"))]
+    assert builds[0].name == builds[1].name
+    assert len({hashlib.sha256(built.read_bytes()).hexdigest() for built in builds}) == 1
+
+
+def test_what_the_source_archive_takes_in_is_there(project: dict[str, Any]) -> None:
+    for entry in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
+        assert (_ROOT / entry.removeprefix("/")).exists(), entry
 
 
 def test_five_dependencies_each_with_both_bounds(project: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import bifrost
 from bifrost import BifrostError, CallOptions, CallTimeoutError, ProviderConfig, Timeouts
-from bifrost.config import _RESERVED_HEADERS, check_headers  # pyright: ignore[reportPrivateUsage] - the page has them
+from bifrost.config import _RESERVED_HEADERS, check_headers
 from bifrost.providers.base import ErrorBody
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES
@@ -81,8 +81,8 @@ def test_the_limits_without_a_setting_are_those_of_the_code() -> None:
 
     told = {row[0]: re.findall(r"\d+", row[1]) for row in rows("security.md", "How much is taken in") if not row[2]}
     fixed = [
-        [transport._HEAD_LIMIT, transport._FIELDS_LIMIT],  # pyright: ignore[reportPrivateUsage] - the page has them
-        [body._BOMB_SIZE, body._BOMB_RATIO],  # pyright: ignore[reportPrivateUsage] - as above
+        [transport._HEAD_LIMIT, transport._FIELDS_LIMIT],
+        [body._BOMB_SIZE, body._BOMB_RATIO],
         [MESSAGE_LIMIT],
     ]
     assert [list(map(int, numbers)) for numbers in told.values()] == fixed
@@ -123,7 +123,7 @@ def test_what_follows_a_status_is_what_the_table_says(status: int, row: list[str
 
 
 def test_every_status_that_is_judged_stands_in_the_table() -> None:
-    from bifrost.routing.classify import _STATUSES  # pyright: ignore[reportPrivateUsage] - the page has them
+    from bifrost.routing.classify import _STATUSES
 
     assert set(_STATUSES) <= {status for status, _ in statuses()}
 
