@@ -52,27 +52,28 @@ def pages_with_code() -> list[Path]:
     return [page for page in everything if blocks(page) and not _INDENTED.search(page.read_text(encoding="utf-8"))]
 
 
-def play(
-    page: Path, namespace: dict[str, Any], scripts: Mapping[str, Callable[[LoopbackProvider], object]], **run: Any
-) -> None:
-    """Run a page's blocks, one after the other in one namespace and on one event loop.
+@dataclass(frozen=True)
+class Player:
+    """Runs pages. What goes with a certain block is found by a text that the block holds."""
 
-    `scripts` says what the provider is told to do before a block that holds a certain text.
-    """
-    anyio.run(_play, page, namespace, scripts, run["server"], backend=run["backend"])
+    server: LoopbackProvider
+    scripts: Mapping[str, Callable[[LoopbackProvider], object]]
+    """What the provider is told to do before it."""
+    said: Mapping[str, str]
+    """What it prints, as a pattern, where the page does not say it."""
+
+    def play(self, page: Path, namespace: dict[str, Any], *, backend: str) -> None:
+        """Run a page's blocks, one after the other in one namespace and on one event loop."""
+        anyio.run(_play, self, page, namespace, backend=backend)
 
 
-async def _play(
-    page: Path,
-    namespace: dict[str, Any],
-    scripts: Mapping[str, Callable[[LoopbackProvider], object]],
-    server: LoopbackProvider,
-) -> None:
+async def _play(player: Player, page: Path, namespace: dict[str, Any]) -> None:
+    server = player.server
     seen: list[Any] = [*_clients(namespace)]
     try:
         for block in blocks(page):
             server.forget()
-            for text, script in scripts.items():
+            for text, script in player.scripts.items():
                 if text in block.code:
                     script(server)
             printed = io.StringIO()
@@ -80,6 +81,9 @@ async def _play(
                 await _run(compiled(block.code, block.place), namespace)
             seen += _clients(namespace)
             server.assert_done()
+            for text, pattern in player.said.items():
+                if text in block.code and not re.search(pattern, printed.getvalue()):
+                    raise AssertionError(f"{block.place} prints something else:\n{printed.getvalue()}")
             if block.printed not in (None, printed.getvalue()):
                 raise AssertionError(f"{block.place} prints otherwise:\n{printed.getvalue()}")
     finally:

@@ -16,7 +16,7 @@ import bifrost.client
 from bifrost import Bifrost
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth
-from tests.docs.pages import blocks, pages_with_code, play
+from tests.docs.pages import Player, blocks, pages_with_code
 from tests.docs.served import Detour
 from tests.docs.tables import DOCS, compiled
 
@@ -40,6 +40,10 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "output=Order)\nprint": lambda server: server.reply(ORDER),
     "output=PET": lambda server: server.reply('{"value": {"type": "Cat", "name": "Mia"}}'),
     "max_reasks=2": lambda server: server.reply('{"city": 7}').then.reply(ORDER),
+    "for attempt in reply.attempts:\n    print(attempt)": lambda server: (
+        server.on(provider="openai").fail(503).times(2)
+    ),
+    "except RateLimitError as error:": lambda server: server.fail(429, retry_after=70).times(2),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     # Without a key they get no recorded answer.
     **dict.fromkeys(
@@ -49,6 +53,14 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
 }
 """What the provider answers to the block that has this text; to all others it gives recorded answers."""
 
+SAID: Mapping[str, str] = {
+    "    print(reply.text, reply.usage, reply.attempts)": r"^Hello! How can I .* Usage\(.*\) \S*openai(.|\n)+ok",
+    "print(reply.text)\n        print(reply.usage)": r"^Hello! How can I assist you today\?\nUsage\(.*\)\n$",
+    "for attempt in reply.attempts:\n    print(attempt)": r"^openai.* 503 (.|\n)*openai.* 503 (.|\n)*anthropic.* ok ",
+    "except RateLimitError as error:": r"^come back in 70\.0 seconds\n$",
+}
+"""What such a block prints."""
+
 
 @pytest.fixture(autouse=True)
 def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -57,17 +69,14 @@ def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("OPENAI_MINI_KEY", "sk-mini-key-of-nobody")
     monkeypatch.setenv("CORP_KEY", "corp-key-of-nobody")
     monkeypatch.chdir(tmp_path)
-    for variable, value in _exported("providers"):
-        monkeypatch.setenv(variable, value.replace("...", "key-of-nobody"))
     shutil.copy(DOCS.parent / "examples" / "bifrost.toml", tmp_path)
     shown = re.findall(r"^```json\n(.*?)^```$", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.M | re.S)
     (tmp_path / "config.json").write_text(shown[-1], encoding="utf-8")
 
 
-def _exported(page: str) -> list[tuple[str, str]]:
-    """Give what the shell commands of a page set, except what leads somewhere else."""
-    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    return [pair for pair in re.findall(r"^export (\w+)=(\S+)$", text, re.M) if "example.com" not in pair[1]]
+def _exported(page: Path) -> list[tuple[str, str]]:
+    """Give what the shell commands of a page set."""
+    return re.findall(r"^export (\w+)=(\S+)$", page.read_text(encoding="utf-8"), re.M)
 
 
 @pytest.fixture(autouse=True)
@@ -102,10 +111,12 @@ def _others_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("name", PAGES)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
-    name: str, backend: str, server: LoopbackProvider
+    name: str, backend: str, server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for variable, value in _exported(PAGES[name]):
+        monkeypatch.setenv(variable, value.replace("...", "key-of-nobody"))
     backend = "asyncio" if name in ASYNCIO_ONLY else backend
-    play(PAGES[name], GIVEN.get(name, dict)(), SCRIPTS, server=server, backend=backend)
+    Player(server, SCRIPTS, SAID).play(PAGES[name], GIVEN.get(name, dict)(), backend=backend)
 
 
 TESTS = {block.place: block.code for page in PAGES.values() for block in blocks(page) if "bifrost_mock" in block.code}
@@ -126,5 +137,5 @@ def test_what_is_prepared_is_prepared_for_code_that_is_there() -> None:
     code = "".join(block.code for page in PAGES.values() for block in blocks(page))
     assert set(GIVEN) | ASYNCIO_ONLY <= set(PAGES)
     assert len(TESTS) >= 2
-    for text in SCRIPTS:
+    for text in (*SCRIPTS, *SAID):
         assert text in code
