@@ -12,17 +12,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bifrost.testing.calls import MockCall, fake_key
+    from bifrost.testing.faults import Fault, FaultPlan, FaultRule, FaultRun
     from bifrost.testing.leaks import leak_check
     from bifrost.testing.loopback import LoopbackProvider, RawServer
     from bifrost.testing.mock import ConnectionCounts, MockTransport
     from bifrost.testing.network import NetworkBlockedError, block_network
-    from bifrost.testing.script import Rules, Script, Step, UnexpectedCallError
+    from bifrost.testing.script import Rules, Script, UnexpectedCallError
+    from bifrost.testing.step import Step
     from bifrost.testing.time import no_waits
     from bifrost.testing.virtual import DeadlockError, VirtualLoop, run_virtual, virtual_backends
 
 __all__ = [
     "ConnectionCounts",
     "DeadlockError",
+    "Fault",
+    "FaultPlan",
+    "FaultRule",
+    "FaultRun",
     "LoopbackProvider",
     "MockCall",
     "MockTransport",
@@ -44,6 +50,10 @@ __all__ = [
 _PLACES: Mapping[str, str] = {
     "ConnectionCounts": "mock",
     "DeadlockError": "virtual",
+    "Fault": "faults",
+    "FaultPlan": "faults",
+    "FaultRule": "faults",
+    "FaultRun": "faults",
     "LoopbackProvider": "loopback",
     "MockCall": "calls",
     "MockTransport": "mock",
@@ -51,7 +61,7 @@ _PLACES: Mapping[str, str] = {
     "RawServer": "loopback",
     "Rules": "script",
     "Script": "script",
-    "Step": "script",
+    "Step": "step",
     "UnexpectedCallError": "script",
     "VirtualLoop": "virtual",
     "block_network": "network",

@@ -21,10 +21,11 @@ from bifrost.engine.host import Host
 from bifrost.errors import UsageError
 from bifrost.providers.catalog import CATALOG
 from bifrost.testing.calls import MockCall, body_of, field_of, key_of, masked
-from bifrost.testing.dialect import Event
+from bifrost.testing.faulty import FaultyStep
 from bifrost.testing.mock import ConnectionCounts, make_account
 from bifrost.testing.recorded import Recordings
-from bifrost.testing.script import Answer, Ending, Play, Rules, dialect_of
+from bifrost.testing.script import Rules, dialect_of
+from bifrost.testing.step import Answer, Ending, Play, Step, Trouble, document
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ Handler: TypeAlias = Callable[[ByteStream], Awaitable[None]]
 _HEAD_LIMIT = 64 * 1024
 _GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is not HTTP\r\n\r\n"
 _KNOWN = frozenset(HTTPStatus)
+
+_UNCONNECTED: Mapping[Trouble | None, Ending] = {"refuse": "reset", "black_hole": "stall"}
+"""What a fault plan's troubles with connecting become here."""
 
 _GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 """What a peer that leaves looks like from here."""
@@ -347,20 +351,28 @@ class LoopbackProvider(Rules):
         return call, dialect
 
     def _play(self, call: MockCall, dialect: Dialect) -> Play:
-        step = self.choose(call)
-        if step is not None:
-            step.use()
-            return step.play(call, dialect)
-        return self._recorded(call, dialect).play(pace=self.pace)
+        step = self.choose(call, now=anyio.current_time())
+        if step is None:
+            return self._recorded(call, dialect).play(pace=self.pace)
+        step.use()
+        play = step.play(call, dialect)
+        if play.trouble in _UNCONNECTED and isinstance(step, FaultyStep) and step.planned:
+            # The connection is made before anything is known of the attempt: this is what comes nearest.
+            return Play(before_head=True, ending=_UNCONNECTED[play.trouble])
+        return play
+
+    @property
+    def _spare(self) -> Step:
+        return Step(self, "recorded", self._recorded).later(delay=0.0, pace=self.pace)
 
     def _recorded(self, call: MockCall, dialect: Dialect) -> Answer:
         if not call.has_key:
-            return _document(401, dialect.error(401, None, None, None))
+            return document(401, dialect.error(401, None, None, None))
         match call.endpoint:
             case "":
-                return _document(404, dialect.error(404, f"Unknown request URL: {call.http.path}", None, None))
+                return document(404, dialect.error(404, f"Unknown request URL: {call.http.path}", None, None))
             case "models":
-                return _document(200, dialect.models(self._recordings.models(dialect)))
+                return document(200, dialect.models(self._recordings.models(dialect)))
             case _:
                 return self._recordings.answer(call, dialect)
 
@@ -416,12 +428,8 @@ async def _send(play: Play, stream: ByteStream) -> None:
         if play.pace:
             await anyio.sleep(play.pace)
         await stream.send(b"%x\r\n%b\r\n" % (len(piece), piece) if play.stream else piece)
-    if play.stream and play.ending == "clean":
+    if play.stream and play.ending in ("clean", "hang_up"):
         await stream.send(b"0\r\n\r\n")
-
-
-def _document(status: int, body: bytes) -> Answer:
-    return Answer(status=status, headers={"content-type": "application/json"}, events=[Event(body)])
 
 
 def _path_of(provider: str) -> str:

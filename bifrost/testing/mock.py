@@ -19,7 +19,8 @@ import msgspec
 from bifrost.engine.transport import Answer, Origin
 from bifrost.errors import BifrostError, CallTimeoutError, ConnectError, InternalError, ProtocolError, TransportError
 from bifrost.testing.calls import MockCall, body_of, fake_key, field_of, key_of, masked
-from bifrost.testing.script import Play, Rules, UnexpectedCallError, dialect_of
+from bifrost.testing.script import Rules, UnexpectedCallError, dialect_of
+from bifrost.testing.step import Play
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class MockConnection:
         self._read_timeout = read_timeout
         await anyio.lowlevel.checkpoint()
         call, dialect = self._mock.record(request, origin=self._origin)
-        step = self._mock.choose(call)
+        step = self._mock.choose(call, now=anyio.current_time())
         refused = step is not None and step.trouble in ("refuse", "black_hole")
         if self._number and refused:
             # The provider went down while the connection was idle. The step is for the one that is made now.
@@ -214,6 +215,10 @@ class MockConnection:
             raise TransportError(f"the exchange with {self._origin} broke off")
         if seconds > limit:
             raise CallTimeoutError(f"{self._origin} sent nothing for too long", phase=phase)
+
+    def hang_up(self) -> None:
+        """Be closed by the peer, the answer having come whole."""
+        self._gone = True
 
     async def end(self, play: Play, *, phase: Phase) -> None:
         """Do what the script has in place of the rest of the answer."""
@@ -277,7 +282,9 @@ class _Reader:
         piece = next(self._pieces, None)
         if piece is not None:
             return piece
-        if self._play.ending != "clean":
+        if self._play.ending == "hang_up":
+            self._connection.hang_up()
+        elif self._play.ending != "clean":
             await self._connection.end(self._play, phase="body")
         self.ended = True
         return b""

@@ -6,11 +6,8 @@ how it is played (`times`, `delay`, `cut`, ...). `Rules` has several scripts, ch
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import attrs
 import msgspec
 
 from bifrost.errors import UsageError
@@ -19,27 +16,22 @@ from bifrost.schema.usage import Usage
 from bifrost.testing import render_anthropic, render_openai
 from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Event, Reply, typical_usage, words
+from bifrost.testing.faults import FaultPlan, FaultRun
+from bifrost.testing.faulty import FaultyStep, with_fault
+from bifrost.testing.step import Answer, Step, document, split_events, web_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from bifrost.schema.chat import FinishReason
+    from bifrost.testing.step import Trouble, Write
     from bifrost.wire.http import HttpRequest
 
 ToolCallEntry: TypeAlias = "ToolCall | tuple[str, Mapping[str, Any] | str]"
 """A tool call as a test writes it: a `ToolCall`, or name and arguments."""
 
-Trouble: TypeAlias = Literal["refuse", "black_hole", "garbage"]
-"""What can happen instead of an answer: no connection, a connection that is never made, bytes that are not HTTP."""
-
-Ending: TypeAlias = Literal["clean", "cut", "stall", "reset"]
-"""How a body ends: whole, with the connection closed too early, never, or with the connection reset."""
-
 DIALECTS = (render_anthropic.DIALECT, render_openai.DIALECT)
 """In the order in which they are asked whether a request is theirs."""
-
-_PLAIN_SLICES = 8
-"""Into how many pieces a plain answer falls when it drips."""
 
 
 class UnexpectedCallError(UsageError, AssertionError):
@@ -47,203 +39,6 @@ class UnexpectedCallError(UsageError, AssertionError):
 
     fault = "local"
     fallback = False
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A step's answer, written in the dialect of the call."""
-
-    status: int = 200
-    headers: Mapping[str, str]
-    events: Sequence[Event]
-    """A stream's events, or one for the whole body."""
-    stream: bool = False
-
-    @property
-    def length(self) -> int:
-        """The length of the whole body, in bytes."""
-        return sum(len(event.data) for event in self.events)
-
-    def play(self, *, pace: float = 0.0) -> Play:
-        """Say how it is sent as it is, with `pace` seconds between the events of a stream."""
-        return Play(
-            status=self.status,
-            headers=self.headers,
-            pieces=[event.data for event in self.events if event.data],
-            length=self.length,
-            stream=self.stream,
-            pace=pace if self.stream else 0.0,
-        )
-
-
-class Play(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transport or a server has to do for one call."""
-
-    trouble: Trouble | None = None
-    status: int = 200
-    headers: Mapping[str, str] = {}
-    pieces: Sequence[bytes] = ()
-    """The body as it is sent, piece by piece, as far as it is sent."""
-    length: int = 0
-    """The length of the body if it were sent whole."""
-    stream: bool = False
-    before_head: bool = False
-    """The ending comes before anything was sent."""
-    ending: Ending = "clean"
-    delay: float = 0.0
-    pace: float = 0.0
-
-
-_Write: TypeAlias = "Callable[[MockCall, Dialect], Answer]"
-
-
-@attrs.define(eq=False)
-class Step:
-    """One answer or fault of a script. Its methods change how it is played and give the step itself."""
-
-    _script: Script
-    _name: str
-    _write: _Write | None = None
-    _trouble: Trouble | None = None
-    _uses: float = attrs.field(default=1, init=False)
-    _used: int = attrs.field(default=0, init=False)
-    _required: bool = attrs.field(default=True, init=False)
-    _delay: float = attrs.field(default=0.0, init=False)
-    _pace: float = attrs.field(default=0.0, init=False)
-    _ending: Ending = attrs.field(default="clean", init=False)
-    _after_bytes: int | None = attrs.field(default=None, init=False)
-    _after_events: int | None = attrs.field(default=None, init=False)
-    _intruder: tuple[int, Callable[[Dialect], bytes], bool] | None = attrs.field(default=None, init=False)
-
-    @property
-    def then(self) -> Script:
-        """The script, to go on writing: `mock.fail(429).then.reply("ok")`."""
-        return self._script
-
-    def times(self, count: int) -> Self:
-        """Play this step `count` times before the next one's turn comes."""
-        self._uses = count
-        return self
-
-    def always(self) -> Self:
-        """Play this step for every further call; it need not be used at all."""
-        self._uses = math.inf
-        self._required = False
-        return self
-
-    def delay(self, seconds: float) -> Self:
-        """Wait so long before the head of the answer."""
-        self._delay = seconds
-        return self
-
-    def drip(self, seconds: float) -> Self:
-        """Wait so long before each piece of the body: each event of a stream, each eighth of a plain answer."""
-        self._pace = seconds
-        return self
-
-    def cut(self, *, after_bytes: int | None = None, after_events: int | None = None) -> Self:
-        """Close the connection too early: after so much of the body, or with neither given before any answer.
-
-        `after_events` counts the events that carry a piece of the answer; 0 is after the stream's preamble. A plain
-        answer is one such event.
-        """
-        return self._end("cut", after_bytes=after_bytes, after_events=after_events)
-
-    def stall(self, *, after_bytes: int | None = None, after_events: int | None = None) -> Self:
-        """Send nothing more after so much of the body, and keep the connection open. Arguments as for `cut`."""
-        return self._end("stall", after_bytes=after_bytes, after_events=after_events)
-
-    def reset(self, *, after_bytes: int | None = None, after_events: int | None = None) -> Self:
-        """Reset the connection (TCP RST) after so much of the body. Arguments as for `cut`."""
-        return self._end("reset", after_bytes=after_bytes, after_events=after_events)
-
-    def malformed_event(self, *, at: int = 1) -> Self:
-        """Send an event that is not JSON before the stream's content event number `at` (0 is the first)."""
-        self._intruder = (at, lambda dialect: dialect.event('{"broken": '), False)
-        return self
-
-    def error_event(
-        self,
-        *,
-        at: int = 1,
-        status: int = 529,
-        message: str | None = None,
-        type: str | None = None,  # noqa: A002 - the field's name in every provider's error object
-        code: str | None = None,
-    ) -> Self:
-        """Send an error inside the stream instead of its content event number `at`, and end the stream there.
-
-        `status` chooses what the provider would say; it is not sent, the head with its 200 has gone out before.
-        """
-        self._intruder = (at, lambda dialect: dialect.error_event(status, message, type, code), True)
-        return self
-
-    def _end(self, ending: Ending, *, after_bytes: int | None, after_events: int | None) -> Self:
-        if after_bytes is not None and after_events is not None:
-            raise UsageError(f"{ending}() takes after_bytes or after_events, not both")
-        self._ending, self._after_bytes, self._after_events = ending, after_bytes, after_events
-        return self
-
-    # --- for the transport and the server that play it
-
-    @property
-    def left(self) -> bool:
-        """It can be played once more."""
-        return self._used < self._uses
-
-    @property
-    def missing(self) -> int:
-        """How often it should still have been played."""
-        return int(self._uses - self._used) if self._required else 0
-
-    @property
-    def trouble(self) -> Trouble | None:
-        """What happens instead of an answer."""
-        return self._trouble
-
-    def use(self) -> None:
-        """Count one playing."""
-        self._used += 1
-
-    def play(self, call: MockCall, dialect: Dialect) -> Play:
-        """Say what is to be done for a call. Raises `UsageError` if the step does not fit what is asked."""
-        if self._write is None:
-            return Play(trouble=self._trouble, delay=self._delay)
-        answer = self._write(call, dialect)
-        pieces = self._pieces(answer, dialect)
-        # A plain answer says how long it is: once all of it is there, nobody minds what becomes of the connection.
-        whole = not answer.stream and sum(map(len, pieces)) == answer.length and not self._before_head
-        return msgspec.structs.replace(
-            answer.play(),
-            pieces=pieces,
-            before_head=self._before_head,
-            ending="clean" if whole else self._ending,
-            delay=self._delay,
-            pace=self._pace,
-        )
-
-    @property
-    def _before_head(self) -> bool:
-        return self._ending != "clean" and self._after_bytes is None and self._after_events is None
-
-    def _pieces(self, answer: Answer, dialect: Dialect) -> list[bytes]:
-        events = answer.events
-        if self._intruder is not None:
-            at, write, is_last = self._intruder
-            if not answer.stream:
-                raise UsageError(f"{self!r} scripts an event of a stream, and the call asks for a plain answer")
-            place = _place(events, at)
-            events = [*events[:place], Event(write(dialect), content=True), *(() if is_last else events[place:])]
-        if self._after_events is not None:
-            events = events[: _place(events, self._after_events)]
-        pieces = [event.data for event in events if event.data]
-        if self._after_bytes is not None:
-            pieces = _first(pieces, self._after_bytes)
-        if self._pace and not answer.stream:
-            pieces = _slices(b"".join(pieces))
-        return pieces
-
-    def __repr__(self) -> str:
-        return f"{self._name}{self._script.told}"
 
 
 class Script:
@@ -324,7 +119,7 @@ class Script:
             given = answer(call.json if call.request is None else call.request)
             if isinstance(given, str):
                 return _chat(_make_reply(words(given)), call, dialect, {})
-            return _document(200, msgspec.json.encode(given))
+            return document(200, msgspec.json.encode(given))
 
         return self._add("function(...)", write)
 
@@ -334,7 +129,7 @@ class Script:
         def write(call: MockCall, dialect: Dialect) -> Answer:
             if call.endpoint != "embeddings" or dialect.embeddings is None:
                 raise _misfit("embed(...)", call)
-            return _document(200, dialect.embeddings(vectors, _usage(usage) or Usage(input_tokens=10), call))
+            return document(200, dialect.embeddings(vectors, _usage(usage) or Usage(input_tokens=10), call))
 
         return self._add("embed(...)", write)
 
@@ -344,14 +139,14 @@ class Script:
         def write(call: MockCall, dialect: Dialect) -> Answer:
             if call.endpoint != "models":
                 raise _misfit("models(...)", call)
-            return _document(200, dialect.models(ids))
+            return document(200, dialect.models(ids))
 
         return self._add("models(...)", write)
 
     def json(self, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Step:
         """Answer with this JSON, whatever was asked."""
         data = msgspec.json.encode(body)
-        return self._add("json(...)", lambda _call, _dialect: _document(status, data, headers))
+        return self._add("json(...)", lambda _call, _dialect: document(status, data, headers))
 
     def raw(self, status: int, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> Step:
         """Answer with these bytes, whatever was asked. A body of type `text/event-stream` is sent event by event."""
@@ -381,18 +176,17 @@ class Script:
             fields["retry-after"] = f"{retry_after:g}"
 
         def write(_call: MockCall, dialect: Dialect) -> Answer:
-            return _document(status, dialect.error(status, message, type, code), fields)
+            return document(status, dialect.error(status, message, type, code), fields)
 
         return self._add(f"fail({status})", write)
 
     def html(self, status: int = 200) -> Step:
         """Answer with a web page, as proxies and captive portals do."""
-        page = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Sign in to go on.</body></html>"
-        return self._add(f"html({status})", lambda _call, _dialect: _document(status, page, _HTML))
+        return self._add(f"html({status})", lambda _call, _dialect: web_page(status))
 
     def empty(self, status: int = 200) -> Step:
         """Answer with no body at all."""
-        return self._add(f"empty({status})", lambda _call, _dialect: _document(status, b""))
+        return self._add(f"empty({status})", lambda _call, _dialect: document(status, b""))
 
     # --- faults
 
@@ -412,21 +206,54 @@ class Script:
         """Take the request and never answer."""
         return self._default("hang()").stall()
 
-    def reset(self, *, after_bytes: int | None = None, after_events: int | None = None) -> Step:
+    def reset(
+        self,
+        *,
+        after_bytes: int | None = None,
+        after_events: int | None = None,
+        after_share: float | None = None,
+    ) -> Step:
         """Reset the connection: after the request was sent, or after so much of a reply's body.
 
         If that happens on a connection that has served before, before any answer, it looks like one that went stale
         while idle: the client sends again at once, which plays the next step, and counts one attempt.
         """
-        return self._default("reset()").reset(after_bytes=after_bytes, after_events=after_events)
+        step = self._default("reset()")
+        return step.reset(after_bytes=after_bytes, after_events=after_events, after_share=after_share)
 
-    def cut(self, *, after_bytes: int | None = None, after_events: int | None = None) -> Step:
+    def cut(
+        self,
+        *,
+        after_bytes: int | None = None,
+        after_events: int | None = None,
+        after_share: float | None = None,
+    ) -> Step:
         """Reply `"ok"` and close the connection too early; see `Step.cut`, and `reset` for connections kept open."""
-        return self._default("cut()").cut(after_bytes=after_bytes, after_events=after_events)
+        step = self._default("cut()")
+        return step.cut(after_bytes=after_bytes, after_events=after_events, after_share=after_share)
 
-    def stall(self, *, after_bytes: int | None = None, after_events: int | None = None) -> Step:
+    def stall(
+        self,
+        *,
+        after_bytes: int | None = None,
+        after_events: int | None = None,
+        after_share: float | None = None,
+    ) -> Step:
         """Reply `"ok"` and stop in the middle, the connection left open; see `Step.stall`."""
-        return self._default("stall()").stall(after_bytes=after_bytes, after_events=after_events)
+        step = self._default("stall()")
+        return step.stall(after_bytes=after_bytes, after_events=after_events, after_share=after_share)
+
+    def hang_up(self) -> Step:
+        """Reply `"ok"` and close the connection behind it. After another answer: `reply("...").hang_up()`."""
+        return self._default("hang_up()").hang_up()
+
+    def bad_json(self, *, at: int = 0) -> Step:
+        """Reply with JSON that ends in the middle; see `Step.bad_json`."""
+        return self._reply("bad_json()", ("ok", " ok", " ok")).bad_json(at=at)
+
+    def oversize(self, size: int) -> Step:
+        """Reply `"ok"` in an answer of at least so many bytes."""
+        return self._default(f"oversize({size})").oversize(size)
 
     def delay(self, seconds: float) -> Step:
         """Reply `"ok"` after so many seconds. For another answer: `reply("...").delay(seconds)`."""
@@ -468,7 +295,7 @@ class Script:
         """Every step, in order."""
         return self._steps
 
-    def _add(self, name: str, write: _Write | None, *, trouble: Trouble | None = None) -> Step:
+    def _add(self, name: str, write: Write | None, *, trouble: Trouble | None = None) -> Step:
         step = Step(self, name, write, trouble)
         self._steps.append(step)
         return step
@@ -512,6 +339,7 @@ class Rules(Script):
         super().__init__()
         self._rules: list[Script] = []
         self._unexpected: list[str] = []
+        self._faults: FaultRun | None = None
         self.calls: list[MockCall] = []
         """Every request that came, in order."""
 
@@ -537,8 +365,28 @@ class Rules(Script):
         """Give a script for the calls that a function picks. Otherwise as `on`."""
         return self._rule(matches, told="when(...)")
 
+    def inject(self, plan: FaultPlan) -> FaultRun:
+        """Let the faults of a plan happen to the calls from now on, and give what counts and remembers them.
+
+            mock.reply("ok").always()
+            run = mock.inject(FaultPlan.storm(0.3, seed=7))
+            ...
+            print(run.plan, run.played)
+
+        The script says what is answered when all goes well. A fault that spoils the answer leaves the script's step
+        to the next attempt; one that comes late or closes the connection behind it uses it up.
+        """
+        self._faults = FaultRun(plan)
+        return self._faults
+
+    @property
+    def faults(self) -> FaultRun | None:
+        """The run of the plan that was injected."""
+        return self._faults
+
     def forget(self) -> None:
-        """Take every step and rule away, as if nothing had been scripted; `calls` stay."""
+        """Take every step, rule and plan away, as if nothing had been scripted; `calls` stay."""
+        self._faults = None
         self._steps.clear()
         self._rules.clear()
         self._unexpected.clear()
@@ -554,8 +402,19 @@ class Rules(Script):
 
     # --- for the transport and the server that play it
 
-    def choose(self, call: MockCall) -> Step | None:
-        """Give the step for a call, `None` if there is none left."""
+    def choose(self, call: MockCall, *, now: float = 0.0) -> Step | FaultyStep | None:
+        """Give the step for a call, with the fault that happens to it, if any; `None` if there is none left."""
+        step = self._next(call)
+        if self._faults is None:
+            return step
+        return with_fault(self._faults, call, now=now, step=step or self._spare, script=self)
+
+    @property
+    def _spare(self) -> Step | None:
+        """What is played when no step is left."""
+        return None
+
+    def _next(self, call: MockCall) -> Step | None:
         for script in (*self._rules, self):
             if script.matches(call) and (step := script.next()) is not None:
                 return step
@@ -588,25 +447,12 @@ def dialect_of(request: HttpRequest) -> tuple[Dialect, str]:
     return render_openai.DIALECT, ""
 
 
-def split_events(data: bytes) -> list[bytes]:
-    """Split the bytes of an event stream after each blank line."""
-    events = [event + b"\n\n" for event in data.replace(b"\r\n", b"\n").split(b"\n\n")]
-    events[-1] = events[-1][:-2]
-    return [event for event in events if event]
-
-
-_JSON: Mapping[str, str] = {"content-type": "application/json"}
-_HTML: Mapping[str, str] = {"content-type": "text/html; charset=utf-8"}
 _SSE: Mapping[str, str] = {"content-type": "text/event-stream; charset=utf-8"}
-
-
-def _document(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer(status=status, headers={**_JSON, **(headers or {})}, events=[Event(body, content=True)])
 
 
 def _chat(reply: Reply, call: MockCall, dialect: Dialect, headers: Mapping[str, str]) -> Answer:
     if not call.stream:
-        return _document(200, dialect.chat(reply, call), headers)
+        return document(200, dialect.chat(reply, call), headers)
     return Answer(headers={**_SSE, **headers}, events=dialect.chat_stream(reply, call), stream=True)
 
 
@@ -648,32 +494,3 @@ def _misfit(name: str, call: MockCall) -> UsageError:
         f"the script's next step is {name}, and call {call.index + 1} asks {call.provider} for "
         f"{call.endpoint or call.http.path}; script that one with on(endpoint=...)"
     )
-
-
-def _place(events: Sequence[Event], count: int) -> int:
-    """Give the place behind so many content events (and behind the preamble if 0), before the next one."""
-    seen = 0
-    place = 0
-    for index, event in enumerate(events):
-        if event.content:
-            if seen == count:
-                return index
-            seen += 1
-            place = index + 1
-    return place
-
-
-def _first(pieces: list[bytes], count: int) -> list[bytes]:
-    """Give the first `count` bytes, in the same pieces."""
-    kept: list[bytes] = []
-    for piece in pieces:
-        if count <= 0:
-            break
-        kept.append(piece[:count])
-        count -= len(piece)
-    return kept
-
-
-def _slices(data: bytes) -> list[bytes]:
-    size = max(1, -(-len(data) // _PLAIN_SLICES))
-    return [data[start : start + size] for start in range(0, len(data), size)]

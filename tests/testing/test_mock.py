@@ -221,7 +221,7 @@ async def test_an_event_cannot_be_scripted_into_a_plain_answer(mock: MockTranspo
 
 
 def test_a_cut_has_one_place(mock: MockTransport) -> None:
-    with pytest.raises(bifrost.UsageError, match="not both"):
+    with pytest.raises(bifrost.UsageError, match="takes one of"):
         mock.cut(after_bytes=1, after_events=1)
 
 
