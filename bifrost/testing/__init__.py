@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bifrost.testing.asserts import assert_called, assert_no_secret, trail_of
     from bifrost.testing.calls import MockCall, fake_key
+    from bifrost.testing.cassette import Cassette
     from bifrost.testing.faults import Fault, FaultPlan, FaultRule, FaultRun
     from bifrost.testing.leaks import leak_check
     from bifrost.testing.loopback import LoopbackProvider, RawServer
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
     from bifrost.testing.network import NetworkBlockedError, block_network
     from bifrost.testing.script import Rules, Script, UnexpectedCallError
     from bifrost.testing.step import Step
+    from bifrost.testing.tape import CassetteError
     from bifrost.testing.time import no_waits
     from bifrost.testing.virtual import DeadlockError, VirtualLoop, run_virtual, virtual_backends
 
 __all__ = [
+    "Cassette",
+    "CassetteError",
     "ConnectionCounts",
     "DeadlockError",
     "Fault",
@@ -39,15 +44,20 @@ __all__ = [
     "Step",
     "UnexpectedCallError",
     "VirtualLoop",
+    "assert_called",
+    "assert_no_secret",
     "block_network",
     "fake_key",
     "leak_check",
     "no_waits",
     "run_virtual",
+    "trail_of",
     "virtual_backends",
 ]
 
 _PLACES: Mapping[str, str] = {
+    "Cassette": "cassette",
+    "CassetteError": "tape",
     "ConnectionCounts": "mock",
     "DeadlockError": "virtual",
     "Fault": "faults",
@@ -64,11 +74,14 @@ _PLACES: Mapping[str, str] = {
     "Step": "step",
     "UnexpectedCallError": "script",
     "VirtualLoop": "virtual",
+    "assert_called": "asserts",
+    "assert_no_secret": "asserts",
     "block_network": "network",
     "fake_key": "calls",
     "leak_check": "leaks",
     "no_waits": "time",
     "run_virtual": "virtual",
+    "trail_of": "asserts",
     "virtual_backends": "virtual",
 }
 

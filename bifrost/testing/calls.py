@@ -11,7 +11,8 @@ from bifrost.wire.http import HttpRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
+"""The header fields that hold one."""
 _MASK = "***"
 _FAKE = "sk-test-"
 
@@ -57,7 +58,7 @@ def fake_key(name: str) -> str:
 
 def key_of(headers: Mapping[str, str]) -> tuple[bool, str | None]:
     """Say whether headers (names in lower case) hold a credential, and the name of the fake key if it is one."""
-    for name in _CREDENTIALS:
+    for name in CREDENTIALS:
         value = headers.get(name)
         if value is not None:
             # What is sent comes out of `encode`; the text of a signed request's credential is already a mask.
@@ -68,7 +69,7 @@ def key_of(headers: Mapping[str, str]) -> tuple[bool, str | None]:
 
 def masked(request: HttpRequest) -> HttpRequest:
     """Copy a request with its credentials masked."""
-    headers = {name: _MASK if name.lower() in _CREDENTIALS else str(value) for name, value in request.headers.items()}
+    headers = {name: _MASK if name.lower() in CREDENTIALS else str(value) for name, value in request.headers.items()}
     return HttpRequest(
         method=request.method, path=request.path, headers=headers, body=request.body, source=request.source
     )

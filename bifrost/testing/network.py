@@ -21,8 +21,9 @@ class NetworkBlockedError(PermissionError):
     def __init__(self, place: str) -> None:
         super().__init__(
             errno.EACCES,
-            f"the network is blocked in this test, and {place} is not on this machine; answer it with a mock, "
-            "or let it through: bifrost_allow_hosts in pytest's settings",
+            f"the network is blocked in this test, and {place} is not on this machine; answer it with a mock or a "
+            "cassette, or let it through: the mark bifrost_allow_network, bifrost_allow_hosts = ... or "
+            "bifrost_block_network = false in pytest's settings, or --bifrost-allow-network",
         )
 
 

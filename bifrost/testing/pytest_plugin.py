@@ -1,56 +1,87 @@
-"""The pytest plugin: the fixture `bifrost_mock`, and tests that stay off the network.
+"""The pytest plugin: scripted and recorded providers as fixtures, and tests that stay off the network.
 
 Loaded in every test run of whoever has bifrost installed, so it imports nothing heavy before a test asks for it.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from bifrost.testing.cassette import Cassette
     from bifrost.testing.mock import MockTransport
 
 _MOCK = pytest.StashKey["MockTransport"]()
+_CASSETTE = pytest.StashKey["tuple[Cassette, bool]"]()
+
+_MARKS = (
+    "bifrost_cassette(name, *, all_played, **options): the file of this test, and what Cassette takes",
+    "bifrost_allow_network(*hosts): let this test reach these hosts, or any if none is named",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's settings."""
     parser.addini(
         "bifrost_block_network",
-        "Refuse sockets to anything but this machine in every test, not only in those that use bifrost_mock.",
+        "Refuse sockets to anything but this machine in every test; false: only in those that use a fixture of bifrost",
         type="bool",
-        default=False,
+        default=True,
     )
     parser.addini("bifrost_allow_hosts", "Hosts that are let through all the same.", type="args", default=[])
-    parser.getgroup("bifrost").addoption(
+    group = parser.getgroup("bifrost")
+    group.addoption(
         "--bifrost-block-network",
         action="store_true",
-        help="refuse sockets to anything but this machine in every test",
+        help="refuse sockets to anything but this machine in every test, whatever the settings say",
     )
+    group.addoption(
+        "--bifrost-allow-network", action="store_true", help="refuse no sockets, except where a fixture of bifrost does"
+    )
+    group.addoption(
+        "--bifrost-record",
+        choices=("none", "once", "new", "all"),
+        default="none",
+        help="what bifrost_cassette records: nothing (the default), what has no file yet, what is not in the file, all",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the plugin's marks known."""
+    for mark in _MARKS:
+        config.addinivalue_line("markers", mark)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Block the network from a test's set-up to the end of its teardown, if that is wanted for every test."""
-    config = item.config
+    """Block the network from a test's set-up to the end of its teardown."""
     with ExitStack() as stack:
-        if config.getini("bifrost_block_network") or config.getoption("bifrost_block_network"):
-            _block_network(stack, config)
+        if _is_blocked(item):
+            _block_network(stack, item)
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that passed and left a part of its script unused."""
-    result = yield
+    """Fail a test that passed and left a part of its script unused; show the faults of one that failed."""
     mock = item.stash.get(_MOCK, None)
+    try:
+        result = yield
+    finally:
+        if mock is not None and mock.faults is not None:
+            run = mock.faults
+            item.add_report_section("call", "bifrost faults", f"{run.plan!r}\nas played: {run.as_played()!r}")
     if mock is not None:
         mock.assert_done()
+    cassette, all_played = item.stash.get(_CASSETTE, (None, False))
+    if cassette is not None:
+        cassette.assert_done(all_played=all_played)
     return result
 
 
@@ -65,7 +96,7 @@ def bifrost_mock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     A client that is given no `transport=` talks to the mock; one that is given no `account=` has a fake key for every
     provider. Sockets to anything but this machine are refused. A test that passes fails all the same if a step of its
-    script was not used, unless that step is `always()`.
+    script was not used, unless that step is `always()`. If it fails, the faults that `inject` brought are shown.
     """
     import bifrost.client
     from bifrost.testing.mock import MockTransport
@@ -75,11 +106,62 @@ def bifrost_mock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(bifrost.client, "default_transport", lambda: mock)
     monkeypatch.setattr(bifrost.client, "default_account", lambda: mock.account)
     with ExitStack() as stack:
-        _block_network(stack, request.config)
+        _block_network(stack, request.node)
         yield mock
 
 
-def _block_network(stack: ExitStack, config: pytest.Config) -> None:
+@pytest.fixture
+def bifrost_cassette_options() -> dict[str, Any]:
+    """Give what every `bifrost_cassette` takes (`redact`, `ignore_fields`, ...): override it in your conftest."""
+    return {}
+
+
+@pytest.fixture
+def bifrost_cassette(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, bifrost_cassette_options: dict[str, Any]
+) -> Iterator[Cassette]:
+    """Give recorded exchanges that answer every client made in this test.
+
+    They stand in `cassettes/<test module>/<test>.json` beside the module. `--bifrost-record` says whether anything is
+    recorded, with the keys of the environment; otherwise what is not in the file is refused, no key is needed, and
+    sockets to anything but this machine are refused. A test that passes fails all the same if one of its requests found
+    no recording.
+    """
+    import bifrost.client
+    from bifrost.testing.cassette import Cassette
+
+    mark = request.node.get_closest_marker("bifrost_cassette")
+    given: dict[str, Any] = {**bifrost_cassette_options, **(mark.kwargs if mark else {})}
+    all_played = given.pop("all_played", False)
+    name = mark.args[0] if mark and mark.args else re.sub(r"[^\w.\-]+", "-", request.node.name).strip("-")
+    path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"
+    given.setdefault("record", request.config.getoption("bifrost_record"))
+    cassette = Cassette(path, **given)
+    request.node.stash[_CASSETTE] = (cassette, all_played)
+    monkeypatch.setattr(bifrost.client, "default_transport", lambda: cassette)
+    with ExitStack() as stack:
+        if not cassette.recording:
+            _block_network(stack, request.node)
+            monkeypatch.setattr(bifrost.client, "default_account", cassette.account)
+        with cassette:
+            yield cassette
+
+
+def _is_blocked(item: pytest.Item) -> bool:
+    config = item.config
+    mark = item.get_closest_marker("bifrost_allow_network")
+    if mark is not None and not mark.args:
+        return False
+    if "bifrost_cassette" in getattr(item, "fixturenames", ()) and config.getoption("bifrost_record") != "none":
+        return False
+    if config.getoption("bifrost_block_network"):
+        return True
+    return bool(config.getini("bifrost_block_network")) and not config.getoption("bifrost_allow_network")
+
+
+def _block_network(stack: ExitStack, item: pytest.Item) -> None:
     from bifrost.testing.network import block_network
 
-    stack.enter_context(block_network(allow=config.getini("bifrost_allow_hosts")))
+    mark = item.get_closest_marker("bifrost_allow_network")
+    allowed = item.config.getini("bifrost_allow_hosts")
+    stack.enter_context(block_network(allow=[*allowed, *(mark.args if mark else ())]))

@@ -1,0 +1,435 @@
+"""`Cassette`: whole exchanges recorded into a file and played from it, byte for byte as they arrived.
+
+It stands between the client and a transport of its own, which it asks only while it records.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from bifrost.engine.transport import Answer, as_transport
+from bifrost.errors import BifrostError, CallTimeoutError, TransportError
+from bifrost.testing.mock import make_account
+from bifrost.testing.tape import (
+    ANSWER_HEADERS,
+    CassetteError,
+    Cleaner,
+    Part,
+    RecordedAnswer,
+    RecordedRequest,
+    Recording,
+    bytes_of,
+    clean,
+    differences,
+    failure_of,
+    kept_fields,
+    piece_of,
+    read_file,
+    recorded_request,
+    write_file,
+)
+from bifrost.wire.body import Inflater
+from bifrost.wire.http import Headers
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from bifrost.account import StaticAccount
+    from bifrost.client import Bifrost
+    from bifrost.config import Timeouts
+    from bifrost.engine.transport import Connection, Origin, Reader
+    from bifrost.errors import Phase
+    from bifrost.wire.http import HttpRequest
+
+RecordMode: TypeAlias = Literal["none", "once", "new", "all"]
+
+_TOLD = 8
+"""How many differences an error lists."""
+
+
+class Cassette:
+    """Exchanges recorded in a file, in place of the network.
+
+        with Cassette("tests/cassettes/greeting.json", record="once") as cassette:
+            async with Bifrost(transport=cassette) as client:
+                reply = await client.chat("openai/gpt-4o-mini", "Say hello")
+
+    A request is answered by the first recording of the same request that was not played yet. What is played are the
+    bytes of the true answer, in the pieces in which they arrived. Leaving the block, or `save()`, writes the file.
+
+    No secret gets into it. Of header fields only a few harmless ones are kept; keys are taken out of addresses, bodies
+    and answers, also in base64 and percent-encoded.
+
+    Args:
+        path: The file. Its folder is made when it is written.
+        record: `none` plays only. `once` records if there is no file yet, and plays it if there is. `new` plays what
+            is recorded and records the rest. `all` records everything, and replaces the file.
+        transport: What is asked while recording, as for `Bifrost`; by default the network.
+        match_on: What must be the same: of `method`, `host`, `path`, `body` (as JSON, if it is JSON) and `headers`.
+        ignore_fields: Fields of the body that may differ, by the way to them: `metadata.trace`.
+        redact: Further texts, or regular expressions, that are replaced by `***`.
+        keep_headers: Names of further header fields to keep (`x-team`, `x-team-*`). Credentials never are.
+        ordered: Requests must come in the order in which they were recorded.
+        repeat: A recording may be played any number of times.
+        record_pace: Write down how long each piece took to arrive.
+        pace: Play with these waits, multiplied by this; 0 is without waits.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        record: RecordMode = "none",
+        transport: Any = None,
+        match_on: Sequence[Part] = ("method", "host", "path", "body"),
+        ignore_fields: Sequence[str] = (),
+        redact: Sequence[str | re.Pattern[str]] = (),
+        keep_headers: Sequence[str] = (),
+        ordered: bool = False,
+        repeat: bool = False,
+        record_pace: bool = False,
+        pace: float = 0.0,
+    ) -> None:
+        self.path = Path(path)
+        self.record_pace = record_pace
+        self.pace = pace
+        self.cleaner = Cleaner(redact)
+        self._transport = transport
+        self._match_on = match_on
+        self._ignore = ignore_fields
+        self._keep = tuple(name.lower() for name in keep_headers)
+        self._ordered = ordered
+        self._repeat = repeat
+        self._exists = self.path.exists()
+        known = read_file(self.path.read_bytes(), place=str(self.path)) if self._exists and record != "all" else []
+        self._old = known
+        self._new: list[Recording] = []
+        self._played: set[int] = set()
+        self._unmatched: list[str] = []
+        self.recording = record in ("new", "all") or (record == "once" and not self._exists)
+        """What is not in the file is asked of the transport, and recorded."""
+        if self.recording:
+            self._learn_environment()
+
+    # --- for its user
+
+    @property
+    def exchanges(self) -> Sequence[Recording]:
+        """What is recorded, in order."""
+        return [*self._old, *self._new]
+
+    @property
+    def unused(self) -> Sequence[Recording]:
+        """What was in the file and was not played."""
+        return [recording for place, recording in enumerate(self._old) if place not in self._played]
+
+    def account(self, *providers: str) -> StaticAccount:
+        """Give an account with a fake key for these providers, by default for all: enough to play, not to record."""
+        from bifrost.providers.catalog import CATALOG
+
+        return make_account({name: [f"{name}-key"] for name in providers or CATALOG})
+
+    def client(self, account: Any = None, **options: Any) -> Bifrost:
+        """Give a client of this cassette, which needs no key to play; options as for `Bifrost`."""
+        from bifrost.client import Bifrost
+
+        if account is None and not self.recording:
+            account = self.account()
+        return Bifrost(account=account, transport=self, **options)
+
+    def save(self) -> None:
+        """Write the file, if something was recorded. Secrets that were learnt late are taken out now."""
+        if not self._new:
+            return
+        for recording in self.exchanges:
+            clean(recording, self.cleaner)
+        data = write_file(self.exchanges, self.cleaner)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(data)
+
+    def assert_done(self, *, all_played: bool = False) -> None:
+        """Raise `CassetteError` if a request found no recording, or with `all_played` if a recording was not played."""
+        problems = list(self._unmatched)
+        if all_played:
+            unused = [f"{each.request.method} {each.request.url}" for each in self.unused]
+            problems += [f"recorded in {self.path} and never asked for: {', '.join(unused)}"] if unused else []
+        if problems:
+            raise CassetteError("; ".join(problems))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.save()
+
+    def __repr__(self) -> str:
+        return f"Cassette({str(self.path)!r}, {len(self.exchanges)} exchanges, recording={self.recording})"
+
+    # --- for the connections
+
+    def open(self, origin: Origin) -> CassetteConnection:
+        """Give a new connection. Called by the client."""
+        return CassetteConnection(self, origin)
+
+    def inner(self, origin: Origin) -> Connection:
+        """Open a connection of the transport behind."""
+        self._transport = as_transport(self._transport)
+        opened: Connection = self._transport.open(origin)
+        return opened
+
+    def asked(self, request: HttpRequest, origin: Origin) -> RecordedRequest:
+        """Read what is asked, without its secrets."""
+        self.cleaner.learn_from(request.headers)
+        return recorded_request(request, origin=str(origin), cleaner=self.cleaner, keep=self._keep)
+
+    def find(self, asked: RecordedRequest) -> Recording | None:
+        """Give the recording that answers a request, `None` if it is to be asked for.
+
+        Raises `CassetteError` that shows the nearest recording.
+        """
+        for place, recording in enumerate(self._old):
+            if place in self._played and not self._repeat:
+                continue
+            if not self._differences(recording, asked):
+                self._played.add(place)
+                return recording
+            if self._ordered:
+                break
+        if self.recording:
+            return None
+        told = self._told(asked)
+        self._unmatched.append(told)
+        raise CassetteError(told)
+
+    def take(self, asked: RecordedRequest) -> Recording:
+        """Begin a recording."""
+        recording = Recording(request=asked, left=True)
+        self._new.append(recording)
+        return recording
+
+    def drop(self, recording: Recording) -> None:
+        """Forget a recording that is of no use."""
+        self._new.remove(recording)
+
+    def fields(self, headers: Headers, *, more: Sequence[str] = ()) -> list[str]:
+        """Give the header fields of an answer that may be written."""
+        return kept_fields(headers, (*ANSWER_HEADERS, *self._keep, *more), self.cleaner)
+
+    # --- inside
+
+    def _differences(self, recording: Recording, asked: RecordedRequest) -> list[str]:
+        return differences(recording.request, asked, parts=self._match_on, ignore=self._ignore)
+
+    def _told(self, asked: RecordedRequest) -> str:
+        head = f"{asked.method} {asked.url} is not recorded in {self.path}"
+        advice = "record it with record='new', in pytest --bifrost-record=new"
+        if not self._exists:
+            return f"{head}: there is no such file; {advice}"
+        if not self._old:
+            return f"{head}: it is empty; {advice}"
+        left = [place for place in range(len(self._old)) if self._repeat or place not in self._played]
+        found = [(self._differences(self._old[place], asked), place) for place in (left[:1] if self._ordered else left)]
+        if not found:
+            return f"{head} again: each of its {len(self._old)} recordings was played once; {advice}"
+        nearest, place = min(found, key=lambda each: (len(each[0]), each[1]))
+        lines = "".join(f"\n  {line}" for line in nearest[:_TOLD])
+        more = f"\n  and {len(nearest) - _TOLD} more" if len(nearest) > _TOLD else ""
+        which = "the next in order" if self._ordered else "the nearest"
+        return f"{head}; {which}, number {place + 1} of {len(self._old)}, differs:{lines}{more}\n{advice}"
+
+    def _learn_environment(self) -> None:
+        from bifrost.providers.catalog import CATALOG
+
+        for row in CATALOG.values():
+            for variable in row.key_variables:
+                self.cleaner.learn(os.environ.get(variable, "").strip())
+
+
+class CassetteConnection:
+    """A connection that plays recordings, or lets another do the work and writes down what it does."""
+
+    def __init__(self, cassette: Cassette, origin: Origin) -> None:
+        self.reused = False
+        self.sent = False
+        self.connect_time: float | None = None
+        self._cassette = cassette
+        self._origin = origin
+        self._inner: Connection | None = None
+        self._used = False
+        """The inner connection carries the present exchange, or carried the last."""
+        self._broken = anyio.Event()
+        self._read_timeout: float | None = None
+
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+        """Send a request to nowhere and play its answer; or send it, and record the answer as it comes."""
+        await anyio.lowlevel.checkpoint()
+        self._read_timeout = read_timeout
+        asked = self._cassette.asked(request, self._origin)
+        recording = self._cassette.find(asked)
+        self._used = recording is None
+        if recording is None:
+            return await self._record(asked, request, timeouts=timeouts, read_timeout=read_timeout)
+        self.sent = False
+        self.connect_time = None if self.reused else 0.0
+        return await self._play(recording)
+
+    def limit_reads(self, seconds: float | None) -> None:
+        """Bound each further wait for body bytes."""
+        self._read_timeout = seconds
+        if self._used and self._inner is not None:
+            self._inner.limit_reads(seconds)
+
+    def usable(self) -> bool:
+        """Say whether the idle connection can take another request."""
+        return not self._broken.is_set() and (self._inner is None or self._inner.usable())
+
+    async def finish(self) -> None:
+        """End an exchange whose body was read to its end."""
+        if self._used and self._inner is not None:
+            await self._inner.finish()
+            self.reused = self._inner.reused
+        else:
+            self.reused = True
+
+    def cut(self) -> None:
+        """Break the connection under a waiting reader."""
+        self._broken.set()
+        if self._inner is not None:
+            self._inner.cut()
+
+    async def close(self) -> None:
+        """Throw the connection away."""
+        self._broken.set()
+        if self._inner is not None:
+            await self._inner.close()
+
+    # --- recording
+
+    async def _record(
+        self, asked: RecordedRequest, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None
+    ) -> Answer:
+        inner = self._inner = self._inner or self._cassette.inner(self._origin)
+        reused = inner.reused
+        recording = self._cassette.take(asked)
+        began = anyio.current_time()
+        try:
+            answer = await inner.send(request, timeouts=timeouts, read_timeout=read_timeout)
+        except BifrostError as error:
+            failure = failure_of(error, sent=inner.sent, cleaner=self._cassette.cleaner)
+            if failure is None or (reused and isinstance(error, TransportError)):
+                # It says something of us, or of a connection kept too long, and nothing of what was asked.
+                self._cassette.drop(recording)
+            recording.failure, recording.left = failure, False
+            raise
+        finally:
+            self.sent, self.reused, self.connect_time = inner.sent, reused, inner.connect_time
+        return Answer(answer.status, answer.headers, _Tape(self._cassette, recording, answer, began=began))
+
+    # --- playing
+
+    async def _play(self, recording: Recording) -> Answer:
+        answer = recording.answer
+        waits = [] if answer is None else [wait * self._cassette.pace for wait in answer.waits]
+        self.sent = recording.failure is None or recording.failure.sent
+        await self.wait(waits[0] if waits else 0.0, phase="headers")
+        if answer is not None:
+            return Answer(answer.status, Headers.of(*answer.fields()), _Player(self, recording, waits[1:]))
+        if recording.failure is not None:
+            raise recording.failure.raised()
+        # Whoever recorded this did not wait for the answer. Whoever plays it has to be as impatient.
+        await self.wait(math.inf, phase="headers")
+        raise CassetteError(f"{recording.request.url}: no answer was waited for when this was recorded")
+
+    async def wait(self, seconds: float, *, phase: Phase) -> None:
+        """Wait as long as was recorded, and no longer than the limit of reading or the connection's life."""
+        limit = math.inf if self._read_timeout is None else self._read_timeout
+        if seconds:
+            with anyio.move_on_after(min(seconds, limit)):
+                await self._broken.wait()
+        if self._broken.is_set():
+            raise TransportError(f"the exchange with {self._origin} broke off")
+        if seconds > limit:
+            raise CallTimeoutError(f"{self._origin} sent nothing for too long", phase=phase)
+
+
+class _Player:
+    """The body of a recorded answer, piece by piece."""
+
+    def __init__(self, connection: CassetteConnection, recording: Recording, waits: Sequence[float]) -> None:
+        self._connection = connection
+        self._recording = recording
+        self._pieces = iter(() if recording.answer is None else recording.answer.body)
+        self._waits = iter(waits)
+
+    async def read(self) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        for piece in self._pieces:
+            await self._connection.wait(next(self._waits, 0.0), phase="body")
+            if data := bytes_of(piece):
+                return data
+        await self._connection.wait(0.0, phase="body")
+        if self._recording.failure is not None:
+            raise self._recording.failure.raised()
+        if self._recording.left:
+            raise CassetteError(
+                f"the recording of {self._recording.request.url} ends here, where whoever made it left; record it anew"
+            )
+        return b""
+
+
+class _Tape:
+    """A reader that writes down what it reads, its content coding undone."""
+
+    def __init__(self, cassette: Cassette, recording: Recording, answer: Answer, *, began: float) -> None:
+        self._cassette = cassette
+        self._recording = recording
+        self._reader: Reader = answer.reader
+        self._last = anyio.current_time()
+        try:
+            coding = ", ".join(answer.headers.all("content-encoding")) or None
+            self._inflater: Inflater | None = Inflater(coding, limit=2**40)
+            fields = cassette.fields(answer.headers)
+        except BifrostError:
+            # A coding that nobody asked for: the client will refuse it, and the recording shall be refused as well.
+            self._inflater = None
+            fields = cassette.fields(answer.headers, more=["content-encoding"])
+        self._answer = recording.answer = RecordedAnswer(status=answer.status, headers=fields)
+        if cassette.record_pace:
+            self._answer.waits = [_rounded(self._last - began)]
+
+    async def read(self) -> bytes:
+        try:
+            data = await self._reader.read()
+        except BifrostError as error:
+            self._recording.failure = failure_of(error, sent=True, cleaner=self._cassette.cleaner)
+            self._recording.left = self._recording.failure is None
+            raise
+        if not data:
+            self._recording.left = False
+        elif self._inflater is not None:
+            self._write(b"".join(self._inflater.feed(data)))
+        return data
+
+    def _write(self, data: bytes) -> None:
+        """Add a piece. What is in memory is as it came; it is cleaned when it is written, since secrets may be cut."""
+        if not data:
+            return
+        self._answer.body.append(piece_of(data))
+        if self._cassette.record_pace:
+            now = anyio.current_time()
+            self._answer.waits.append(_rounded(now - self._last))
+            self._last = now
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 3)

@@ -1,0 +1,379 @@
+"""A cassette's exchanges as values: how they are written, cleaned of secrets, compared and told apart. No I/O here."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bifrost.errors import (
+    BifrostError,
+    CallTimeoutError,
+    ConnectError,
+    InternalError,
+    Phase,
+    ProtocolError,
+    TransportError,
+    UsageError,
+)
+from bifrost.testing.calls import CREDENTIALS
+from bifrost.trail import shown
+from bifrost.wire.auth import Secret, redact, redact_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from bifrost.wire.http import HttpRequest
+
+Part: TypeAlias = Literal["method", "host", "path", "body", "headers"]
+"""What a request can be told by."""
+
+Piece: TypeAlias = str | list[str] | dict[Literal["base64"], str]
+"""Some bytes of a body as they stand in the file: a text, its lines, or base64 where they are no text by themselves."""
+
+_MASK = "***"
+_VERSION = 1
+_TELLING = 8
+"""So many characters of a secret are no word that stands there by chance."""
+
+REQUEST_HEADERS = ("accept", "content-type", "anthropic-version", "anthropic-beta", "openai-beta")
+"""The only header fields of a request that are written."""
+ANSWER_HEADERS = (
+    *("content-type", "retry-after", "retry-after-ms", "x-should-retry", "request-id", "x-request-id"),
+    *("x-ratelimit-*", "anthropic-ratelimit-*", "openai-processing-ms", "openai-version", "cf-ray"),
+)
+"""The only header fields of an answer that are written."""
+
+_SECRET_QUERY = re.compile(
+    r"(?<=[?&])(key|api[-_]?key|access[-_]?token|token|sig|signature|x-amz-[a-z-]+)=[^&]*", re.IGNORECASE
+)
+
+
+class CassetteError(UsageError, AssertionError):
+    """A cassette has no answer to a request, or cannot be read. It is neither retried nor sent to a fallback."""
+
+    fault = "local"
+    fallback = False
+
+
+class RecordedRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What was asked."""
+
+    method: str
+    url: str
+    headers: list[str] = []
+    json: Any = msgspec.UNSET
+    """The body, if it is JSON."""
+    body: list[Piece] = []
+    """The body, if it is not."""
+
+    def part(self, part: Part) -> Any:
+        """Give one of the things that requests are told by."""
+        address = urlsplit(self.url)
+        match part:
+            case "method":
+                return self.method
+            case "host":
+                return address.hostname
+            case "path":
+                return f"{address.path}?{address.query}" if address.query else address.path
+            case "headers":
+                return self.headers
+            case "body":
+                return body_of(self.body) if self.json is msgspec.UNSET else self.json
+
+
+class RecordedFailure(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How an exchange broke."""
+
+    error: Literal["ConnectError", "CallTimeoutError", "ProtocolError", "TransportError"]
+    message: str
+    phase: Phase | None = None
+    fault: str | None = None
+    sent: bool = True
+
+    def raised(self) -> BifrostError:
+        """Make the error again."""
+        error: BifrostError
+        match self.error:
+            case "CallTimeoutError":
+                error = CallTimeoutError(self.message, phase=self.phase or "headers")
+            case "ConnectError":
+                error = ConnectError(self.message)
+            case "ProtocolError":
+                error = ProtocolError(self.message)
+            case "TransportError":
+                error = TransportError(self.message)
+        if self.fault is not None:
+            error.fault = self.fault
+        return error
+
+
+class RecordedAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What was answered."""
+
+    status: int
+    headers: list[str] = []
+    body: list[Piece] = []
+    """A piece for each read, as the bytes arrived."""
+    waits: list[float] = []
+    """Seconds before the head and before each piece, if they were recorded."""
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Give the header fields."""
+        return [(name, value) for name, _, value in (line.partition(": ") for line in self.headers)]
+
+
+class Recording(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One exchange: a request and what came of it."""
+
+    request: RecordedRequest
+    answer: RecordedAnswer | None = None
+    failure: RecordedFailure | None = None
+    """What broke it, before the answer or within it."""
+    left: bool = False
+    """Whoever asked did not stay to the end."""
+
+
+class _File(msgspec.Struct, kw_only=True):
+    bifrost_cassette: int
+    exchanges: list[Recording]
+
+
+def read_file(data: bytes, *, place: str) -> list[Recording]:
+    """Read a cassette. Raises `CassetteError` with the place of what is wrong in it."""
+    try:
+        file = msgspec.json.decode(data, type=_File)
+    except msgspec.MsgspecError as error:
+        raise CassetteError(f"{place} is no cassette: {error}") from error
+    if file.bifrost_cassette != _VERSION:
+        raise CassetteError(f"{place} is a cassette of version {file.bifrost_cassette}; record it anew")
+    return file.exchanges
+
+
+def write_file(exchanges: Sequence[Recording], cleaner: Cleaner) -> bytes:
+    """Write a cassette, indented, in the order in which things were asked."""
+    raw = msgspec.json.encode(_File(bifrost_cassette=_VERSION, exchanges=list(exchanges)))
+    written = msgspec.json.format(raw, indent=2) + b"\n"
+    if cleaner.is_seen_in(written):
+        raise InternalError("a key would have been written into a cassette; nothing was written")
+    return written
+
+
+# --- secrets
+
+
+class Cleaner:
+    """Takes secrets out of what is recorded: every key that was sent or is known of, and what its user names."""
+
+    def __init__(self, extra: Sequence[str | re.Pattern[str]] = ()) -> None:
+        self._secrets: list[Secret] = []
+        self._telling: list[Secret] = []
+        """Those that are no common word by chance."""
+        self._patterns = [re.compile(re.escape(each)) if isinstance(each, str) else each for each in extra]
+
+    def learn(self, value: str) -> None:
+        """Take a value for a secret from now on."""
+        secret = Secret(value)
+        if value and secret not in self._secrets:
+            self._secrets.append(secret)
+            if len(value) >= _TELLING:
+                self._telling.append(secret)
+
+    def learn_from(self, headers: Mapping[str, str]) -> None:
+        """Take the credentials of a request for secrets."""
+        for name, value in headers.items():
+            # What is sent comes out of `encode`; the text of a signed request's credential is a mask.
+            sent = value.encode("latin-1").decode("latin-1")
+            if name.lower() in CREDENTIALS or sent != str(value):
+                self.learn(sent.rpartition(" ")[2])
+
+    def text(self, text: str) -> str:
+        """Clean a text."""
+        for secret in self._secrets:
+            text = redact(text, secret)
+        for pattern in self._patterns:
+            text = pattern.sub(_MASK, text)
+        return text
+
+    def data(self, data: bytes) -> bytes:
+        """Clean a body."""
+        return self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+    def pieces(self, pieces: Sequence[bytes]) -> list[bytes]:
+        """Clean a body in pieces, together, since a secret may lie in two of them, and divide it as it was."""
+        whole = b"".join(pieces)
+        clean = self.data(whole)
+        if clean == whole:
+            return list(pieces)
+        ends: list[int] = [0]
+        for count in range(1, len(pieces)):
+            end = len(self.data(b"".join(pieces[:count])))
+            ends.append(min(max(end, ends[-1]), len(clean)))
+        ends.append(len(clean))
+        return [clean[start:end] for start, end in pairwise(ends)]
+
+    def url(self, url: str) -> str:
+        """Clean an address."""
+        return self.text(_SECRET_QUERY.sub(rf"\1={_MASK}", url))
+
+    def is_seen_in(self, data: bytes) -> bool:
+        """Say whether a secret is still there. One so short that it may be a common word is not looked for."""
+        return any(redact_bytes(data, secret) != data for secret in self._telling)
+
+
+# --- making recordings
+
+
+def recorded_request(
+    request: HttpRequest, *, origin: str, cleaner: Cleaner, keep: Iterable[str] = ()
+) -> RecordedRequest:
+    """Make a recording's request of what is sent, without secrets. Both what is recorded and what is asked go here."""
+    body = cleaner.data(request.body)
+    made = RecordedRequest(
+        method=request.method,
+        url=cleaner.url(f"{origin}{request.path}"),
+        headers=kept_fields(request.headers.items(), (*REQUEST_HEADERS, *keep), cleaner),
+    )
+    try:
+        made.json = msgspec.json.decode(body) if body else msgspec.UNSET
+    except (msgspec.DecodeError, RecursionError):
+        made.body = [piece_of(body)]
+    return made
+
+
+def clean(recording: Recording, cleaner: Cleaner) -> None:
+    """Clean a recording of secrets, in place: answers as they came, and the rest of what was learnt later."""
+    request, answer, failure = recording.request, recording.answer, recording.failure
+    request.url = cleaner.url(request.url)
+    request.headers = list(map(cleaner.text, request.headers))
+    request.body = [piece_of(piece) for piece in cleaner.pieces(list(map(bytes_of, request.body)))]
+    if request.json is not msgspec.UNSET:
+        request.json = msgspec.json.decode(cleaner.data(msgspec.json.encode(request.json)))
+    if answer is not None:
+        answer.headers = list(map(cleaner.text, answer.headers))
+        answer.body = [piece_of(piece) for piece in cleaner.pieces(list(map(bytes_of, answer.body)))]
+    if failure is not None:
+        failure.message = cleaner.text(failure.message)
+
+
+def kept_fields(fields: Iterable[tuple[str, str]], names: Iterable[str], cleaner: Cleaner) -> list[str]:
+    """Give the header fields that may be written, sorted by name, as lines."""
+    exact = {name for name in names if not name.endswith("*")}
+    beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
+    kept = [
+        (name.lower(), value)
+        for name, value in fields
+        if (name.lower() in exact or (beginnings and name.lower().startswith(beginnings)))
+        and name.lower() not in CREDENTIALS
+    ]
+    return [f"{name}: {cleaner.text(str(value))}" for name, value in sorted(kept, key=lambda field: field[0])]
+
+
+def piece_of(data: bytes) -> Piece:
+    """Write some bytes so that they can be read, and changed, in the file."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(data).decode()}
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    return lines if len(lines) > 1 else text
+
+
+def bytes_of(piece: Piece) -> bytes:
+    """Read some bytes as they were written."""
+    match piece:
+        case str():
+            return piece.encode()
+        case list():
+            return "".join(piece).encode()
+        case dict():
+            return b64decode(piece["base64"])
+
+
+def body_of(pieces: Sequence[Piece]) -> bytes:
+    """Read a whole body."""
+    return b"".join(map(bytes_of, pieces))
+
+
+def failure_of(error: BifrostError, *, sent: bool, cleaner: Cleaner) -> RecordedFailure | None:
+    """Make a recording's failure of an error; `None` for one that is not the exchange's."""
+    if isinstance(error, CallTimeoutError):
+        kind: Any = "CallTimeoutError"
+    elif isinstance(error, TransportError):
+        known = (ConnectError, ProtocolError)
+        kind = next((each.__name__ for each in known if isinstance(error, each)), "TransportError")
+    else:
+        return None
+    return RecordedFailure(
+        error=kind,
+        message=cleaner.text(error.message),
+        phase=error.phase if isinstance(error, CallTimeoutError) else None,
+        fault=error.fault if error.fault != type(error).fault else None,
+        sent=sent,
+    )
+
+
+# --- comparing
+
+
+def differences(
+    recorded: RecordedRequest, asked: RecordedRequest, *, parts: Sequence[Part], ignore: Sequence[str] = ()
+) -> list[str]:
+    """Say in what two requests differ, a line for each place."""
+    found: list[str] = []
+    for part in parts:
+        here, there = recorded.part(part), asked.part(part)
+        if part == "body":
+            here, there = _without(here, ignore), _without(there, ignore)
+            found += _differing(here, there, "body")
+        elif here != there:
+            found.append(_difference(part, here, there))
+    return found
+
+
+def _without(body: Any, ignore: Sequence[str]) -> Any:
+    """Leave fields out of a decoded body, named by the way to them: `metadata.trace`."""
+    for path in ignore:
+        body = _without_one(body, path.split("."))
+    return body
+
+
+def _without_one(body: Any, path: Sequence[str]) -> Any:
+    fields = dict(cast("dict[str, Any]", body)) if isinstance(body, dict) else {}
+    if path[0] not in fields:
+        return cast("Any", body)
+    if len(path) == 1:
+        del fields[path[0]]
+    else:
+        fields[path[0]] = _without_one(fields[path[0]], path[1:])
+    return fields
+
+
+_NOTHING = object()
+
+
+def _differing(here: Any, there: Any, place: str) -> Iterator[str]:
+    if isinstance(here, dict) and isinstance(there, dict):
+        recorded, asked = cast("dict[str, Any]", here), cast("dict[str, Any]", there)
+        for name in dict.fromkeys((*recorded, *asked)):
+            yield from _differing(recorded.get(name, _NOTHING), asked.get(name, _NOTHING), f"{place}.{name}")
+    elif isinstance(here, list) and isinstance(there, list):
+        pairs: tuple[list[Any], list[Any]] = here, there
+        for index in range(max(map(len, pairs))):
+            ours, theirs = (values[index] if index < len(values) else _NOTHING for values in pairs)
+            yield from _differing(ours, theirs, f"{place}[{index}]")
+    elif here != there:
+        yield _difference(place, here, there)
+
+
+def _difference(place: str, here: Any, there: Any) -> str:
+    return f"{place}: recorded {_told(here)}, asked {_told(there)}"
+
+
+def _told(value: Any) -> str:
+    return "nothing" if value is _NOTHING or value is msgspec.UNSET else shown(repr(value), 200)
