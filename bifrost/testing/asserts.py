@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from bifrost.errors import BifrostError
 from bifrost.trail import Attempt
@@ -127,4 +127,4 @@ def _all_of(error: BaseException) -> Iterator[BaseException]:
         if isinstance(each, BifrostError):
             waiting += each.errors
         if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
+            waiting += cast("BaseExceptionGroup[BaseException]", each).exceptions

@@ -363,7 +363,7 @@ def _differing(here: Any, there: Any, place: str) -> Iterator[str]:
         for name in dict.fromkeys((*recorded, *asked)):
             yield from _differing(recorded.get(name, _NOTHING), asked.get(name, _NOTHING), f"{place}.{name}")
     elif isinstance(here, list) and isinstance(there, list):
-        pairs: tuple[list[Any], list[Any]] = here, there
+        pairs = [cast("list[Any]", here), cast("list[object]", there)]
         for index in range(max(map(len, pairs))):
             ours, theirs = (values[index] if index < len(values) else _NOTHING for values in pairs)
             yield from _differing(ours, theirs, f"{place}[{index}]")
