@@ -1,6 +1,7 @@
 """How to test a program that uses bifrost, without a network: run this file with pytest.
 
-The fixture `bifrost_mock` comes with the package. In a test that asks for it, every `Bifrost()` talks to the script.
+The fixtures come with the package. In a test that asks for `bifrost_mock`, every `Bifrost()` talks to a script; with
+`bifrost_cassette` it talks to recorded exchanges, in `cassettes/`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 from bifrost import Bifrost, RateLimitError
 
 if TYPE_CHECKING:
-    from bifrost.testing import MockTransport
+    from bifrost.testing import Cassette, MockTransport
 
 
 async def summarise(text: str) -> str:
@@ -46,3 +47,7 @@ def test_says_so_when_the_limit_stays(bifrost_mock: MockTransport) -> None:
         anyio.run(summarise, "A long text.")
 
     assert caught.value.retry_after == 120
+
+
+def test_with_a_recorded_answer(bifrost_cassette: Cassette) -> None:
+    assert anyio.run(summarise, "hello") == "Hello! How can I assist you today?"

@@ -143,7 +143,7 @@ def test_the_tests_of_an_example_pass(tmp_path: Path) -> None:
         timeout=60,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert " 3 passed" in run.stdout
+    assert " 4 passed" in run.stdout
 
 
 @pytest.mark.anyio

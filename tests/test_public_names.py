@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import bifrost
+import bifrost.testing
 from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
 
 NAMES = """
@@ -25,6 +25,13 @@ NAMES = """
     StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError
     UnsupportedError Usage UsageError WebSearch WrongLoopError
 """
+
+TESTING = """
+    Cassette CassetteError ConnectionCounts DeadlockError Fault FaultPlan FaultRule FaultRun LoopbackProvider MockCall
+    MockTransport NetworkBlockedError RawServer Rules Script Step UnexpectedCallError VirtualLoop assert_called
+    assert_no_secret block_network fake_key leak_check no_waits run_virtual trail_of virtual_backends
+"""
+"""The names of the test kit."""
 
 SIGNATURES = {
     "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, clock",
@@ -78,6 +85,23 @@ def written(function: Any) -> str:
 def test_the_public_names_are_these() -> None:
     assert sorted(bifrost.__all__) == sorted(NAMES.split())
     assert len(bifrost.__all__) == len(set(bifrost.__all__))
+
+
+def test_the_names_of_the_test_kit_are_these() -> None:
+    assert sorted(bifrost.testing.__all__) == sorted(TESTING.split())
+
+
+@pytest.mark.parametrize("name", bifrost.testing.__all__)
+def test_every_name_of_the_test_kit_is_explained(name: str) -> None:
+    assert (inspect.getdoc(getattr(bifrost.testing, name)) or "").strip()
+
+
+@pytest.mark.parametrize("kind", ["Cassette", "Fault", "FaultPlan", "FaultRule", "FaultRun", "MockTransport", "Step"])
+def test_every_method_of_the_test_kit_is_explained(kind: str) -> None:
+    for name in own(getattr(bifrost.testing, kind)):
+        value = inspect.getattr_static(getattr(bifrost.testing, kind), name)
+        if callable(value) or isinstance(value, property | classmethod):
+            assert (inspect.getdoc(value) or "").strip(), f"{kind}.{name} has no docstring"
 
 
 @pytest.mark.parametrize("name", bifrost.__all__)

@@ -190,7 +190,7 @@ class Cassette:
     def asked(self, request: HttpRequest, origin: Origin) -> RecordedRequest:
         """Read what is asked, without its secrets."""
         self.cleaner.learn_from(request.headers)
-        return recorded_request(request, origin=str(origin), cleaner=self.cleaner, keep=self._keep)
+        return recorded_request(request, origin=_address(origin), cleaner=self.cleaner, keep=self._keep)
 
     def find(self, asked: RecordedRequest) -> Recording | None:
         """Give the recording that answers a request, `None` if it is to be asked for.
@@ -433,3 +433,8 @@ class _Tape:
 
 def _rounded(seconds: float) -> float:
     return round(seconds, 3)
+
+
+def _address(origin: Origin) -> str:
+    """Write where a request goes, the port only where it is not the usual one."""
+    return str(origin).removesuffix(":443" if origin.scheme == "https" else ":80")

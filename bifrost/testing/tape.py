@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -363,10 +363,9 @@ def _differing(here: Any, there: Any, place: str) -> Iterator[str]:
         for name in dict.fromkeys((*recorded, *asked)):
             yield from _differing(recorded.get(name, _NOTHING), asked.get(name, _NOTHING), f"{place}.{name}")
     elif isinstance(here, list) and isinstance(there, list):
-        pairs = [cast("list[Any]", here), cast("list[object]", there)]
-        for index in range(max(map(len, pairs))):
-            ours, theirs = (values[index] if index < len(values) else _NOTHING for values in pairs)
-            yield from _differing(ours, theirs, f"{place}[{index}]")
+        ours, theirs = cast("list[object]", here), cast("list[object]", there)
+        for index, pair in enumerate(zip_longest(ours, theirs, fillvalue=_NOTHING)):
+            yield from _differing(*pair, f"{place}[{index}]")
     elif here != there:
         yield _difference(place, here, there)
 

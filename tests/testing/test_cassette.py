@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 import bifrost
 from bifrost import Key, ProviderConfig, StaticAccount
-from bifrost.testing import Cassette, CassetteError, LoopbackProvider, MockTransport, leak_check, no_waits
+from bifrost.testing import (
+    Cassette,
+    CassetteError,
+    LoopbackProvider,
+    MockTransport,
+    UnexpectedCallError,
+    leak_check,
+    no_waits,
+)
 from bifrost.testing.tape import Cleaner, bytes_of, piece_of
 from tests.canary import CANARY, FORMS, assert_unseen
 
@@ -115,7 +123,9 @@ class Chopped(httpx.AsyncByteStream):
             yield piece
 
 
-def answering(pieces: list[bytes], status: int = 200, **headers: str) -> Callable[[], httpx.AsyncBaseTransport]:
+def answering(
+    pieces: list[bytes], headers: dict[str, str] | None = None, *, status: int = 200
+) -> Callable[[], httpx.AsyncBaseTransport]:
     def respond(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, stream=Chopped(pieces))
 
@@ -139,7 +149,7 @@ async def test_pieces_are_kept_as_they_arrived(path: Path) -> None:
     """Also where a piece ends in the middle of a character."""
     body = answer_of("thrée, ünd → done")
     cuts = [body[start : start + 7] for start in range(0, len(body), 7)]
-    transport = answering(cuts, **{"content-type": "application/json"})
+    transport = answering(cuts, {"content-type": "application/json"})
     with Cassette(path, record="all", transport=transport) as cassette:
         await ask(cassette, HOME)
     [recording] = Cassette(path).exchanges
@@ -153,7 +163,7 @@ async def test_a_coding_is_undone_so_that_the_file_can_be_read(path: Path) -> No
     import gzip
 
     packed = gzip.compress(answer_of("unpacked"))
-    transport = answering([packed[:20], packed[20:]], **{"content-encoding": "gzip"})
+    transport = answering([packed[:20], packed[20:]], {"content-encoding": "gzip"})
     with Cassette(path, record="all", transport=transport) as cassette:
         assert (await ask(cassette, HOME)).text == "unpacked"
     assert "unpacked" in read(path)
@@ -162,7 +172,7 @@ async def test_a_coding_is_undone_so_that_the_file_can_be_read(path: Path) -> No
 
 async def test_a_coding_that_nobody_asked_for_is_refused_again(path: Path) -> None:
     with (
-        Cassette(path, record="all", transport=answering([b"x"], **{"content-encoding": "br"})) as cassette,
+        Cassette(path, record="all", transport=answering([b"x"], {"content-encoding": "br"})) as cassette,
         pytest.raises(bifrost.MalformedResponseError),
     ):
         await ask(cassette, HOME)
@@ -214,7 +224,7 @@ async def test_an_error_of_the_set_up_is_not_recorded(path: Path) -> None:
 
     with (
         Cassette(path, record="once", transport=Broken()) as cassette,
-        pytest.raises(bifrost.testing.UnexpectedCallError),
+        pytest.raises(UnexpectedCallError),
     ):
         await ask(cassette, HOME)
     assert cassette.exchanges == []
@@ -395,9 +405,8 @@ async def test_a_key_that_a_provider_echoes_is_not_written(path: Path, echo: str
     """However it is written, and though it may come in several pieces."""
     body = answer_of(f"your key is {echo}, is it not?")
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
-    transport = answering(
-        pieces, **{"content-type": "application/json", "x-request-id": f"req-{echo}", "server": CANARY}
-    )
+    fields = {"content-type": "application/json", "x-request-id": f"req-{echo}", "server": CANARY}
+    transport = answering(pieces, fields)
     with Cassette(path, record="once", transport=transport) as cassette:
         await ask(cassette, HOME, f"my key is {CANARY}", extra_headers={"x-team": CANARY})
     assert_unseen(read(path))
@@ -411,7 +420,7 @@ async def test_keys_are_found_in_errors_and_addresses_too(path: Path, monkeypatc
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-of-the-environment")
     body = b'{"error": {"message": "no such key: %b; try sk-ant-of-the-environment"}}' % CANARY.encode()
     with (
-        Cassette(path, record="once", transport=answering([body], 401)) as cassette,
+        Cassette(path, record="once", transport=answering([body], status=401)) as cassette,
         pytest.raises(bifrost.AuthenticationError),
     ):
         await ask(cassette, HOME)
@@ -426,7 +435,7 @@ async def test_keys_are_found_in_errors_and_addresses_too(path: Path, monkeypatc
 
 async def test_only_harmless_headers_are_kept_and_those_that_are_named(path: Path) -> None:
     fields = {"content-type": "application/json", "set-cookie": "a=b", "openai-organization": "ours", "x-own-a": "1"}
-    transport = answering([answer_of("x")], **fields)
+    transport = answering([answer_of("x")], fields)
     with Cassette(path, record="once", transport=transport, keep_headers=["x-own-*", "Authorization"]) as cassette:
         await ask(cassette, HOME, extra_headers={"x-own-b": "2", "x-foreign": "3"})
     [recording] = cassette.exchanges
@@ -505,10 +514,9 @@ async def test_connections_are_the_transports_own_while_recording(path: Path) ->
     mock.reply("a").then.reply("b").then.reset().then.reply("c")
     with Cassette(path, record="once", transport=mock) as cassette:
         async with cassette.client(mock.account) as client:
-            for expected in "abc":
-                reply = await client.chat(GPT, expected)
-                assert reply.text == expected
-            assert [attempt.fault for attempt in reply.attempts] == ["stale", None]
+            replies = [await client.chat(GPT, prompt) for prompt in "abc"]
+        assert [reply.text for reply in replies] == ["a", "b", "c"]
+        assert [attempt.fault for attempt in replies[2].attempts] == ["stale", None]
         assert mock.connections.open == 0
     assert mock.connections.opened == 2
     # What broke was a connection that was kept too long; of that nothing is recorded.

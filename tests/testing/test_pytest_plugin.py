@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 import bifrost
+from bifrost.testing import LoopbackProvider
+from tests.canary import CANARY, assert_unseen
 
 pytest_plugins = ["pytester"]
 
@@ -186,9 +189,9 @@ NETWORK = """
 import socket, pytest
 from bifrost.testing import NetworkBlockedError
 
-def is_blocked():
+def is_blocked(host="name.invalid"):
     try:
-        socket.getaddrinfo("name.invalid", 80)
+        socket.getaddrinfo(host, 80)
     except NetworkBlockedError:
         return True
     except socket.gaierror:
@@ -197,30 +200,63 @@ def is_blocked():
 def test_with_the_mock(bifrost_mock):
     assert is_blocked()
 
-def test_without(request):
-    assert is_blocked() == request.config.getoption("bifrost_block_network")
-
 @pytest.fixture
 def in_setup():
     return is_blocked()
 
-def test_setup_too(in_setup, request):
-    assert in_setup == request.config.getoption("bifrost_block_network")
+def test_without(in_setup):
+    assert in_setup == is_blocked() == BLOCKED
+
+@pytest.mark.bifrost_allow_network
+def test_let_through():
+    assert not is_blocked()
+
+@pytest.mark.bifrost_allow_network("name.invalid", "second.invalid")
+def test_let_through_to_hosts(request):
+    assert not is_blocked()
+    assert not is_blocked("second.invalid")
+    assert is_blocked("other.invalid") == BLOCKED
 """
 
 
-def test_the_network_is_blocked_where_the_mock_is_used(run: pytest.Pytester) -> None:
-    run.makepyfile(NETWORK)
-    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=3)
+@pytest.mark.parametrize(
+    ("setting", "arguments", "blocked"),
+    [
+        ("", (), True),
+        ("bifrost_block_network = false", (), False),
+        ("", ("--bifrost-allow-network",), False),
+        ("bifrost_block_network = false", ("--bifrost-block-network",), True),
+        ("bifrost_block_network = true", (), True),
+    ],
+)
+def test_the_network_is_blocked_unless_it_is_let_through(
+    run: pytest.Pytester, setting: str, arguments: tuple[str, ...], blocked: bool
+) -> None:
+    run.makeini(f"[pytest]\nfilterwarnings = error\n{setting}\n")
+    run.makepyfile(NETWORK.replace("BLOCKED", str(blocked)))
+    run.runpytest_subprocess(*PLAIN, "--strict-markers", *arguments).assert_outcomes(passed=4)
 
 
-def test_the_network_is_blocked_everywhere_when_asked(run: pytest.Pytester) -> None:
-    run.makepyfile(NETWORK)
-    run.runpytest_subprocess(*PLAIN, "--bifrost-block-network").assert_outcomes(passed=3)
+def test_a_client_without_mock_or_cassette_does_not_reach_a_provider(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import anyio, pytest
+        from bifrost import Bifrost, ConnectError
+
+        async def ask():
+            async with Bifrost(max_retries=0) as client:
+                await client.chat("openai/gpt-4o-mini", "hi")
+
+        def test_stays_here():
+            with pytest.raises(ConnectError, match="blocked in this test.*bifrost_allow_network"):
+                anyio.run(ask)
+        """
+    )
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=1)
 
 
-def test_settings_say_what_is_blocked(run: pytest.Pytester) -> None:
-    run.makeini("[pytest]\nbifrost_block_network = true\nbifrost_allow_hosts = name.invalid other.invalid\n")
+def test_hosts_may_be_let_through_in_every_test(run: pytest.Pytester) -> None:
+    run.makeini("[pytest]\nbifrost_allow_hosts = name.invalid other.invalid\n")
     run.makepyfile(
         """
         import socket, pytest
@@ -239,13 +275,114 @@ def test_settings_say_what_is_blocked(run: pytest.Pytester) -> None:
     run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=3)
 
 
+CASSETTES = """
+import anyio, os, pytest
+from bifrost import Bifrost
+
+async def greet(text="hi"):
+    async with Bifrost(max_retries=0) as client:
+        return (await client.chat("openai/gpt-4o-mini", text)).text
+
+@pytest.fixture
+def bifrost_cassette_options():
+    return {"redact": ["Ann"]}
+
+def test_greeting(bifrost_cassette):
+    assert anyio.run(greet) == "hello"
+
+@pytest.mark.parametrize("text", ["a/b", "c"])
+def test_each(text, bifrost_cassette):
+    assert anyio.run(greet, text) == "hello"
+
+@pytest.mark.bifrost_cassette("shared", match_on=("path", "body"), all_played=True)
+def test_named(bifrost_cassette):
+    for _ in range(int(os.environ.get("CALLS", "2"))):
+        assert anyio.run(greet, "Ann") == "hello"
+"""
+
+
+def test_cassettes_are_recorded_when_asked_and_played_without_keys_and_network(
+    run: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = run.makepyfile(CASSETTES)
+    folder = module.parent / "cassettes" / module.stem
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(LoopbackProvider()) as server:
+        server.reply("hello").always()
+        monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.base_url}/v1")
+        result = run.runpytest_subprocess(*PLAIN)
+        result.assert_outcomes(failed=4)
+        result.stdout.fnmatch_lines(["*CassetteError: POST *is not recorded in *--bifrost-record=new*"])
+        assert server.calls == []
+        run.runpytest_subprocess(*PLAIN, "--bifrost-record=once").assert_outcomes(passed=4)
+        assert len(server.calls) == 5
+
+    files = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+    assert list(files) == ["shared.json", "test_each-a-b.json", "test_each-c.json", "test_greeting.json"]
+    assert_unseen(*files.values())
+    assert not any("Ann" in text for text in files.values())
+
+    # As they would be if they had been recorded from the provider itself.
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"http://127.0.0.1:\d+", "https://api.openai.com", text), encoding="utf-8")
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    monkeypatch.delenv("OPENAI_API_KEY")
+    run.runpytest_subprocess(*PLAIN).assert_outcomes(passed=4)
+    monkeypatch.setenv("CALLS", "1")
+    result = run.runpytest_subprocess(*PLAIN, "-k", "test_named")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*CassetteError: recorded in *shared.json and never asked for: POST *"])
+
+
+def test_a_request_without_a_recording_fails_even_if_it_is_swallowed(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import anyio, contextlib
+        from app import greet
+
+        def test_swallows(bifrost_cassette):
+            with contextlib.suppress(Exception):
+                anyio.run(greet)
+        """
+    )
+    result = run.runpytest_subprocess(*PLAIN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*CassetteError: POST https://api.openai.com/v1/chat/completions is not recorded*"])
+
+
+def test_the_faults_of_a_failed_test_are_shown_so_that_they_can_be_played_again(run: pytest.Pytester) -> None:
+    run.makepyfile(
+        """
+        import anyio
+        from bifrost.testing import Fault, FaultPlan, FaultRule
+        from app import greet
+
+        def test_fails(bifrost_mock):
+            bifrost_mock.reply("hello")
+            bifrost_mock.inject(FaultPlan(seed=5, rules=(FaultRule(chances=((1.0, Fault.fail(400)),)),)))
+            anyio.run(greet)
+        """
+    )
+    result = run.runpytest_subprocess(*PLAIN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*FaultPlan(seed=5, rules=(FaultRule(chances=((1.0, Fault(kind='fail', status=400)),)),))",
+            "as played: FaultPlan(rules=(FaultRule(sequence=(Fault(kind='fail', status=400),)),))",
+        ]
+    )
+
+
 def test_a_run_that_does_not_use_it_loads_nothing_heavy(run: pytest.Pytester) -> None:
     run.makepyfile(
         """
         import sys
 
         def test_light():
-            heavy = {"bifrost.testing.mock", "bifrost.testing.loopback", "trio", "mcp", "pydantic"}
+            heavy = {"trio", "mcp", "pydantic"}
+            heavy |= {f"bifrost.testing.{name}" for name in ("mock", "loopback", "cassette", "faults", "virtual")}
             assert not heavy & set(sys.modules)
         """
     )

@@ -56,6 +56,21 @@ from bifrost import (
 )
 from bifrost.providers.base import Provider
 from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
+from bifrost.testing import (
+    Cassette,
+    Fault,
+    FaultPlan,
+    FaultRule,
+    FaultRun,
+    LoopbackProvider,
+    MockCall,
+    MockTransport,
+    assert_called,
+    assert_no_secret,
+    run_virtual,
+    trail_of,
+    virtual_backends,
+)
 
 
 async def a_chat(client: Bifrost) -> None:
@@ -349,3 +364,32 @@ async def a_reply_is_frozen(client: Bifrost) -> None:
 
 def what_is_not_public() -> None:
     _ = bifrost.Dispatcher  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+
+
+async def _answer(number: int) -> str:
+    return str(number)
+
+
+def the_test_kit(mock: MockTransport, server: LoopbackProvider, reply: ChatResponse, error: BifrostError) -> None:
+    rule = FaultRule(provider="openai", sequence=(Fault.fail(429, retry_after="soon"), None), until=60)
+    plan = FaultPlan(seed=1, rules=(rule, FaultRule(chances=((0.5, Fault.slow(delay=(0.1, 1.0))),))))
+    assert_type(mock.inject(plan), FaultRun)
+    assert_type(server.inject(FaultPlan.storm(0.3, seed=1)).played, list[Fault])
+    assert_type(FaultPlan.from_json(plan.to_json()), FaultPlan)
+    FaultRule(chance=0.5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Fault(kind="meteor")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    assert_type(assert_called(mock, times=1, endpoint="chat"), list[MockCall])
+    assert_called(server, endpoint="dance")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(trail_of(reply), list[str])
+    trail_of(error)
+    assert_no_secret(error, reply, secrets=["sk-test-a"])
+
+    assert_type(run_virtual(_answer, 3, backend="trio"), str)
+    for name, options in virtual_backends():
+        print(name, options)
+
+    with Cassette("x.json", record="once", redact=["Ann"]) as cassette:
+        assert_type(cassette, Cassette)
+        Bifrost(transport=cassette)
+    Cassette("x.json", record="sometimes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
