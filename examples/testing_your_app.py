@@ -51,3 +51,4 @@ def test_says_so_when_the_limit_stays(bifrost_mock: MockTransport) -> None:
 
 def test_with_a_recorded_answer(bifrost_cassette: Cassette) -> None:
     assert anyio.run(summarise, "hello") == "Hello! How can I assist you today?"
+    assert bifrost_cassette.unused == []

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bifrost.testing.loopback import LoopbackProvider, RawServer
     from bifrost.testing.mock import ConnectionCounts, MockTransport
     from bifrost.testing.network import NetworkBlockedError, block_network
-    from bifrost.testing.script import Rules, Script, UnexpectedCallError
-    from bifrost.testing.step import Step
+    from bifrost.testing.rules import Rules, UnexpectedCallError
+    from bifrost.testing.script import Script, Step
     from bifrost.testing.tape import CassetteError
     from bifrost.testing.time import no_waits
     from bifrost.testing.virtual import DeadlockError, VirtualLoop, run_virtual, virtual_backends
@@ -69,10 +69,10 @@ _PLACES: Mapping[str, str] = {
     "MockTransport": "mock",
     "NetworkBlockedError": "network",
     "RawServer": "loopback",
-    "Rules": "script",
+    "Rules": "rules",
     "Script": "script",
-    "Step": "step",
-    "UnexpectedCallError": "script",
+    "Step": "script",
+    "UnexpectedCallError": "rules",
     "VirtualLoop": "virtual",
     "assert_called": "asserts",
     "assert_no_secret": "asserts",

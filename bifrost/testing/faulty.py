@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from bifrost.testing.step import Step, document, web_page
+from bifrost.testing.play import document, web_page
+from bifrost.testing.script import Step
 
 if TYPE_CHECKING:
     from bifrost.testing.calls import MockCall
     from bifrost.testing.dialect import Dialect
     from bifrost.testing.faults import Fault, FaultRun, Span
+    from bifrost.testing.play import Answer, Play, Trouble
     from bifrost.testing.script import Script
-    from bifrost.testing.step import Answer, Play, Trouble
 
 
 @attrs.frozen(eq=False, kw_only=True)

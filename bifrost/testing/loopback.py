@@ -23,9 +23,10 @@ from bifrost.providers.catalog import CATALOG
 from bifrost.testing.calls import MockCall, body_of, field_of, key_of, masked
 from bifrost.testing.faulty import FaultyStep
 from bifrost.testing.mock import ConnectionCounts, make_account
+from bifrost.testing.play import Answer, Ending, Play, Trouble, document
 from bifrost.testing.recorded import Recordings
-from bifrost.testing.script import Rules, dialect_of
-from bifrost.testing.step import Answer, Ending, Play, Step, Trouble, document
+from bifrost.testing.rules import Rules, dialect_of
+from bifrost.testing.script import Step
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ import msgspec
 from bifrost.engine.transport import Answer, Origin
 from bifrost.errors import BifrostError, CallTimeoutError, ConnectError, InternalError, ProtocolError, TransportError
 from bifrost.testing.calls import MockCall, body_of, fake_key, field_of, key_of, masked
-from bifrost.testing.script import Rules, UnexpectedCallError, dialect_of
-from bifrost.testing.step import Play
+from bifrost.testing.play import Play
+from bifrost.testing.rules import Rules, UnexpectedCallError, dialect_of
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import msgspec
 from bifrost.schema.usage import Usage
 from bifrost.testing.calls import field_of
 from bifrost.testing.dialect import Event
-from bifrost.testing.step import Answer, split_events
+from bifrost.testing.play import Answer, split_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

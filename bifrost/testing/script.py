@@ -1,44 +1,274 @@
 """The script of a test provider: what it answers, in which order, and what goes wrong. No I/O here.
 
 A `Script` is written with verbs (`reply`, `fail`, `hang`, ...), each of which adds a `Step`; a step's own methods say
-how it is played (`times`, `delay`, `cut`, ...). `Rules` has several scripts, chosen by what is asked.
+how it is played (`times`, `delay`, `cut`, ...).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+import math
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import attrs
 import msgspec
 
 from bifrost.errors import UsageError
 from bifrost.schema.content import ToolCall
 from bifrost.schema.usage import Usage
-from bifrost.testing import render_anthropic, render_openai
 from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Event, Reply, typical_usage, words
-from bifrost.testing.faults import FaultPlan, FaultRun
-from bifrost.testing.faulty import FaultyStep, with_fault
-from bifrost.testing.step import Answer, Step, document, split_events, web_page
+from bifrost.testing.play import (
+    Answer,
+    Ending,
+    Play,
+    Trouble,
+    Write,
+    document,
+    first_bytes,
+    place_after,
+    slices,
+    split_events,
+    web_page,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from bifrost.schema.chat import FinishReason
-    from bifrost.testing.step import Trouble, Write
-    from bifrost.wire.http import HttpRequest
 
 ToolCallEntry: TypeAlias = "ToolCall | tuple[str, Mapping[str, Any] | str]"
 """A tool call as a test writes it: a `ToolCall`, or name and arguments."""
 
-DIALECTS = (render_anthropic.DIALECT, render_openai.DIALECT)
-"""In the order in which they are asked whether a request is theirs."""
+_Change: TypeAlias = "Callable[[Answer, Dialect], Answer]"
+
+_BROKEN: AbstractSet[str] = frozenset({"cut", "stall", "reset"})
+_FILLING = b" " * 65536
+"""What makes an answer too large: blanks, which JSON may begin with and which are held in memory once."""
 
 
-class UnexpectedCallError(UsageError, AssertionError):
-    """A call came for which the script has no answer. It is neither retried nor sent to a fallback."""
+@attrs.define(eq=False)
+class Step:
+    """One answer or fault of a script. Its methods change how it is played and give the step itself."""
 
-    fault = "local"
-    fallback = False
+    _script: Script
+    _name: str
+    _write: Write | None = None
+    _trouble: Trouble | None = None
+    _uses: float = attrs.field(default=1, init=False)
+    _used: int = attrs.field(default=0, init=False)
+    _required: bool = attrs.field(default=True, init=False)
+    _delay: float = attrs.field(default=0.0, init=False)
+    _pace: float = attrs.field(default=0.0, init=False)
+    _ending: Ending = attrs.field(default="clean", init=False)
+    _after_bytes: int | None = attrs.field(default=None, init=False)
+    _after_events: int | None = attrs.field(default=None, init=False)
+    _after_share: float | None = attrs.field(default=None, init=False)
+    _changes: list[_Change] = attrs.field(factory=list["_Change"], init=False)
+
+    @property
+    def then(self) -> Script:
+        """The script, to go on writing: `mock.fail(429).then.reply("ok")`."""
+        return self._script
+
+    def times(self, count: int) -> Self:
+        """Play this step `count` times before the next one's turn comes."""
+        self._uses = count
+        return self
+
+    def always(self) -> Self:
+        """Play this step for every further call; it need not be used at all."""
+        self._uses = math.inf
+        self._required = False
+        return self
+
+    def delay(self, seconds: float) -> Self:
+        """Wait so long before the head of the answer."""
+        self._delay = seconds
+        return self
+
+    def drip(self, seconds: float) -> Self:
+        """Wait so long before each piece of the body: each event of a stream, each eighth of a plain answer."""
+        self._pace = seconds
+        return self
+
+    def cut(
+        self,
+        *,
+        after_bytes: int | None = None,
+        after_events: int | None = None,
+        after_share: float | None = None,
+    ) -> Self:
+        """Close the connection too early: after so much of the body, or with nothing given before any answer.
+
+        `after_events` counts the events that carry a piece of the answer; 0 is after the stream's preamble. A plain
+        answer is one such event. `after_share` is a part of the body's bytes, 0.5 for half of them.
+        """
+        return self.end("cut", after_bytes, after_events, after_share)
+
+    def stall(
+        self,
+        *,
+        after_bytes: int | None = None,
+        after_events: int | None = None,
+        after_share: float | None = None,
+    ) -> Self:
+        """Send nothing more after so much of the body, and keep the connection open. Arguments as for `cut`."""
+        return self.end("stall", after_bytes, after_events, after_share)
+
+    def reset(
+        self,
+        *,
+        after_bytes: int | None = None,
+        after_events: int | None = None,
+        after_share: float | None = None,
+    ) -> Self:
+        """Reset the connection (TCP RST) after so much of the body. Arguments as for `cut`."""
+        return self.end("reset", after_bytes, after_events, after_share)
+
+    def later(self, *, delay: float, pace: float) -> Self:
+        """Play it so much later and no faster than that."""
+        self._delay += delay
+        self._pace = max(self._pace, pace)
+        return self
+
+    def hang_up(self) -> Self:
+        """Close the connection behind the whole answer, as a peer does with one that is idle."""
+        self._ending = "hang_up"
+        return self
+
+    def malformed_event(self, *, at: int = 1) -> Self:
+        """Send an event that is not JSON before the stream's content event number `at` (0 is the first)."""
+
+        def change(answer: Answer, dialect: Dialect) -> Answer:
+            return self._intruded(answer, at, dialect.event('{"broken": '), is_last=False)
+
+        self._changes.append(change)
+        return self
+
+    def error_event(
+        self,
+        *,
+        at: int = 1,
+        status: int = 529,
+        message: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's name in every provider's error object
+        code: str | None = None,
+    ) -> Self:
+        """Send an error inside the stream instead of its content event number `at`, and end the stream there.
+
+        `status` chooses what the provider would say; it is not sent, the head with its 200 has gone out before.
+        """
+
+        def change(answer: Answer, dialect: Dialect) -> Answer:
+            return self._intruded(answer, at, dialect.error_event(status, message, type, code), is_last=True)
+
+        self._changes.append(change)
+        return self
+
+    def bad_json(self, *, at: int = 0) -> Self:
+        """Send JSON that ends in the middle in HTTP that is whole; in a stream, such an event as `malformed_event`."""
+
+        def change(answer: Answer, dialect: Dialect) -> Answer:
+            if answer.stream:
+                return self._intruded(answer, at, dialect.event('{"broken": '), is_last=False)
+            body = b"".join(event.data for event in answer.events)
+            return msgspec.structs.replace(answer, events=[Event(body[: len(body) // 2], content=True)])
+
+        self._changes.append(change)
+        return self
+
+    def oversize(self, size: int) -> Self:
+        """Make the answer at least so many bytes longer: by blanks before it, or in a stream by an endless line."""
+        filling = [Event(_FILLING)] * -(-size // len(_FILLING))
+
+        def change(answer: Answer, _dialect: Dialect) -> Answer:
+            long = [Event(b"data: "), *filling, Event(b"\n\n")] if answer.stream else filling
+            return msgspec.structs.replace(answer, events=[*long, *answer.events])
+
+        self._changes.append(change)
+        return self
+
+    def _intruded(self, answer: Answer, at: int, event: bytes, *, is_last: bool) -> Answer:
+        if not answer.stream:
+            raise UsageError(f"{self!r} scripts an event of a stream, and the call asks for a plain answer")
+        place = place_after(answer.events, at)
+        rest = () if is_last else answer.events[place:]
+        return msgspec.structs.replace(answer, events=[*answer.events[:place], Event(event, content=True), *rest])
+
+    def end(self, ending: Ending, after_bytes: int | None, after_events: int | None, after_share: float | None) -> Self:
+        """Do what `cut`, `stall` and `reset` do."""
+        if sum(place is not None for place in (after_bytes, after_events, after_share)) > 1:
+            raise UsageError(f"{ending}() takes one of after_bytes, after_events and after_share")
+        self._ending, self._after_bytes, self._after_events = ending, after_bytes, after_events
+        self._after_share = after_share
+        return self
+
+    # --- for the transport and the server that play it
+
+    @property
+    def left(self) -> bool:
+        """It can be played once more."""
+        return self._used < self._uses
+
+    @property
+    def missing(self) -> int:
+        """How often it should still have been played."""
+        return int(self._uses - self._used) if self._required else 0
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What happens instead of an answer."""
+        return self._trouble
+
+    def use(self) -> None:
+        """Count one playing."""
+        self._used += 1
+
+    def play(self, call: MockCall, dialect: Dialect) -> Play:
+        """Say what is to be done for a call. Raises `UsageError` if the step does not fit what is asked."""
+        if self._write is None:
+            return Play(trouble=self._trouble, delay=self._delay)
+        answer = self._write(call, dialect)
+        for change in self._changes:
+            answer = change(answer, dialect)
+        pieces = self._pieces(answer)
+        # A plain answer says how long it is: once all of it is there, nobody minds what becomes of the connection.
+        whole = not answer.stream and sum(map(len, pieces)) == answer.length and not self._before_head
+        return msgspec.structs.replace(
+            answer.play(),
+            pieces=pieces,
+            before_head=self._before_head,
+            ending="clean" if whole and self._ending != "hang_up" else self._ending,
+            delay=self._delay,
+            pace=self._pace,
+        )
+
+    @property
+    def write(self) -> Write | None:
+        """What writes its answer; `None` if there is none."""
+        return self._write
+
+    @property
+    def _before_head(self) -> bool:
+        places = (self._after_bytes, self._after_events, self._after_share)
+        return self._ending in _BROKEN and all(place is None for place in places)
+
+    def _pieces(self, answer: Answer) -> list[bytes]:
+        events = answer.events
+        if self._after_events is not None:
+            events = events[: place_after(events, self._after_events)]
+        pieces = [event.data for event in events if event.data]
+        if self._after_bytes is not None:
+            pieces = first_bytes(pieces, self._after_bytes)
+        if self._after_share is not None:
+            pieces = first_bytes(pieces, int(self._after_share * answer.length))
+        if self._pace and not answer.stream:
+            pieces = slices(b"".join(pieces))
+        return pieces
+
+    def __repr__(self) -> str:
+        return f"{self._name}{self._script.told}"
 
 
 class Script:
@@ -330,121 +560,6 @@ class Script:
             return _chat(reply, call, dialect, headers or {})
 
         return self._add(name, write)
-
-
-class Rules(Script):
-    """A script, with further scripts before it that are for certain calls only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rules: list[Script] = []
-        self._unexpected: list[str] = []
-        self._faults: FaultRun | None = None
-        self.calls: list[MockCall] = []
-        """Every request that came, in order."""
-
-    def on(
-        self,
-        *,
-        provider: str | None = None,
-        model: str | None = None,
-        endpoint: Literal["chat", "embeddings", "models"] | None = None,
-        key: str | None = None,
-        stream: bool | None = None,
-    ) -> Script:
-        """Give a script for calls to this provider, model, endpoint or (fake) key, or for streams only.
-
-        Of several scripts the first that matches and has a step left plays; the one without conditions comes last.
-        """
-        wanted = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        return self._rule(lambda call: all(getattr(call, name) == value for name, value in given.items()), told=told)
-
-    def when(self, matches: Callable[[MockCall], bool]) -> Script:
-        """Give a script for the calls that a function picks. Otherwise as `on`."""
-        return self._rule(matches, told="when(...)")
-
-    def inject(self, plan: FaultPlan) -> FaultRun:
-        """Let the faults of a plan happen to the calls from now on, and give what counts and remembers them.
-
-            mock.reply("ok").always()
-            run = mock.inject(FaultPlan.storm(0.3, seed=7))
-            ...
-            print(run.plan, run.played)
-
-        The script says what is answered when all goes well. A fault that spoils the answer leaves the script's step
-        to the next attempt; one that comes late or closes the connection behind it uses it up.
-        """
-        self._faults = FaultRun(plan)
-        return self._faults
-
-    @property
-    def faults(self) -> FaultRun | None:
-        """The run of the plan that was injected."""
-        return self._faults
-
-    def forget(self) -> None:
-        """Take every step, rule and plan away, as if nothing had been scripted; `calls` stay."""
-        self._faults = None
-        self._steps.clear()
-        self._rules.clear()
-        self._unexpected.clear()
-
-    def assert_done(self) -> None:
-        """Raise `AssertionError` unless every step was played as often as scripted and no call came beyond them."""
-        scripts = (*self._rules, self)
-        unused = [f"{step!r} (x{step.missing})" for script in scripts for step in script.steps if step.missing > 0]
-        problems = [f"scripted and never asked for: {', '.join(unused)}"] if unused else []
-        problems += self._unexpected
-        if problems:
-            raise AssertionError("; ".join(problems))
-
-    # --- for the transport and the server that play it
-
-    def choose(self, call: MockCall, *, now: float = 0.0) -> Step | FaultyStep | None:
-        """Give the step for a call, with the fault that happens to it, if any; `None` if there is none left."""
-        step = self._next(call)
-        if self._faults is None:
-            return step
-        return with_fault(self._faults, call, now=now, step=step or self._spare, script=self)
-
-    @property
-    def _spare(self) -> Step | None:
-        """What is played when no step is left."""
-        return None
-
-    def _next(self, call: MockCall) -> Step | None:
-        for script in (*self._rules, self):
-            if script.matches(call) and (step := script.next()) is not None:
-                return step
-        return None
-
-    def unexpected(self, call: MockCall) -> UnexpectedCallError:
-        """Remember a call for which there is no step, and give the error for it."""
-        number = call.index + 1
-        scripted = bool(self.steps or self._rules)
-        told = (
-            f"{'the script is at its end' if scripted else 'nothing is scripted'}: call {number}, "
-            f"{call.endpoint or call.http.path} to {call.provider}/{call.model}, was not expected; "
-            "add .reply(...), or .always() to the last step"
-        )
-        self._unexpected.append(told)
-        return UnexpectedCallError(told, provider=call.provider, model=call.model)
-
-    def _rule(self, matches: Callable[[MockCall], bool], *, told: str) -> Script:
-        script = Script(matches, told=f" on {told}")
-        self._rules.append(script)
-        return script
-
-
-def dialect_of(request: HttpRequest) -> tuple[Dialect, str]:
-    """Give the dialect that a request is written in and the operation it asks for, empty if no dialect has it."""
-    for dialect in DIALECTS:
-        endpoint = dialect.endpoint_of(request)
-        if endpoint is not None:
-            return dialect, endpoint
-    return render_openai.DIALECT, ""
 
 
 _SSE: Mapping[str, str] = {"content-type": "text/event-stream; charset=utf-8"}

@@ -386,8 +386,7 @@ def the_test_kit(mock: MockTransport, server: LoopbackProvider, reply: ChatRespo
     assert_no_secret(error, reply, secrets=["sk-test-a"])
 
     assert_type(run_virtual(_answer, 3, backend="trio"), str)
-    for name, options in virtual_backends():
-        print(name, options)
+    assert_type(virtual_backends()[0][1], dict[str, Any])
 
     with Cassette("x.json", record="once", redact=["Ann"]) as cassette:
         assert_type(cassette, Cassette)
