@@ -67,10 +67,7 @@ def assert_called(
 def trail_of(outcome: Attempted | Iterable[Attempt]) -> list[str]:
     """Give what was tried, a line for each attempt, without what differs from run to run.
 
-    assert trail_of(reply) == [
-        "openai/gpt-4o-mini throttled 429",
-        "anthropic/claude-haiku-4-5 ok",
-    ]
+        assert trail_of(reply) == ["openai/gpt-4o-mini throttled 429", "anthropic/claude-haiku-4-5 ok"]
 
     `outcome` is an answer, an error, or attempts.
     """

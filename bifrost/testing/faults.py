@@ -231,7 +231,7 @@ class Asked(Protocol):
 class FaultRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What happens to the attempts that it is for: first its sequence, one attempt each, then what chance brings.
 
-    FaultRule(provider="openai", sequence=(Fault.fail(429), None, Fault.cut()), chances=((0.1, Fault.fail(503)),))
+        FaultRule(provider="openai", sequence=(Fault.fail(429), None), chances=((0.1, Fault.fail(503)),))
 
     `None` in a sequence is an attempt that goes well. A condition that is `None` always holds. `since` and `until` are
     seconds from the run's first attempt; outside of them the rule is as if it were not there.
@@ -285,8 +285,8 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What goes wrong over a whole run. The same plan with the same seed brings the same faults.
 
-    plan = FaultPlan(seed=7, rules=(FaultRule(provider="openai", chances=((0.3, Fault.fail(503)),)),))
-    mock.inject(plan)
+        plan = FaultPlan(seed=7, rules=(FaultRule(provider="openai", chances=((0.3, Fault.fail(503)),)),))
+        mock.inject(plan)
 
     For each attempt the rules are asked in order, and the first that has a fault for it wins. What a rule has for its
     n-th attempt depends on the seed, the rule's place and n, and on nothing else: not on what other providers' calls
