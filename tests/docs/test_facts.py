@@ -11,12 +11,12 @@ import attrs
 import pytest
 
 import bifrost
-from bifrost import BifrostError, CallOptions, CallTimeoutError, ProviderConfig, Timeouts
+from bifrost import BifrostError, CallOptions, CallTimeoutError, Key, ProviderConfig, Timeouts
 from bifrost.config import _RESERVED_HEADERS, check_headers
 from bifrost.providers.base import ErrorBody
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES
-from bifrost.testing import MockTransport, no_waits
+from bifrost.testing import MockTransport, fake_key, no_waits
 from tests.docs.tables import DOCS, rows
 
 if TYPE_CHECKING:
@@ -208,3 +208,30 @@ async def test_a_wait_that_is_too_long_is_not_slept_through() -> None:
             with pytest.raises(bifrost.RateLimitError) as caught:
                 await client.chat("openai/gpt-4o-mini", "Hello")
     assert caught.value.retry_after == 61
+
+
+@pytest.mark.parametrize(("status", "keys"), [(503, ["first"]), (429, ["first"]), (401, ["first", "second"])])
+async def test_a_provider_that_says_not_to_try_again_is_asked_again_only_with_another_key(
+    status: int, keys: list[str]
+) -> None:
+    mock = MockTransport()
+    for _ in keys:
+        mock.on(provider="openai").fail(status, headers={"x-should-retry": "false"})
+    mock.on(provider="anthropic").reply("Hello")
+    account = mock.account_with(
+        {
+            "openai": [
+                Key(name=name, value=fake_key(name), weight=weight) for name, weight in (("first", 1), ("second", 0))
+            ],
+            "anthropic": ["other"],
+        }
+    )
+    async with mock.client(account) as client:
+        reply = await client.chat("openai/gpt-4o-mini", "Hello", fallbacks=["anthropic/claude-haiku-4-5"])
+    assert [attempt.key for attempt in reply.attempts] == [*keys, "other"]
+
+
+def test_the_loggers_are_those_of_the_security_page() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "bifrost").rglob("*.py"))
+    told = re.findall(r"`(bifrost\.[a-z]+)` (?:says once|that a hook)", TEXTS["security.md"])
+    assert set(re.findall(r'getLogger\("([\w.]+)"\)', code)) == set(told)
