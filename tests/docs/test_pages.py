@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,17 @@ from tests.docs.tables import DOCS, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from bifrost.testing import LoopbackProvider, MockTransport
 
-PAGES = {page.stem: page for page in pages_with_code()}
+WITH_TESTS_OF_THEIR_OWN = {
+    "looking-inside": "test_looking_inside.py",
+    "model-groups": "test_model_groups.py",
+    "testing": "test_testing_page.py",
+}
+"""Their code needs more around it than a page can say."""
+
+PAGES = {page.stem: page for page in pages_with_code() if page.stem not in WITH_TESTS_OF_THEIR_OWN}
 
 ASYNCIO_ONLY = {"notebooks"}
 """They use asyncio by name, where a notebook's loop is one."""
@@ -136,6 +143,8 @@ def test_a_test_that_a_page_shows_passes(place: str, bifrost_mock: MockTransport
 def test_what_is_prepared_is_prepared_for_code_that_is_there() -> None:
     code = "".join(block.code for page in PAGES.values() for block in blocks(page))
     assert set(GIVEN) | ASYNCIO_ONLY <= set(PAGES)
+    for page, tests in WITH_TESTS_OF_THEIR_OWN.items():
+        assert f"{page}.md" in (Path(__file__).parent / tests).read_text(encoding="utf-8")
     assert len(TESTS) >= 2
     for text in (*SCRIPTS, *SAID):
         assert text in code
