@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import attrs
 from attrs import validators
 
 from bifrost.errors import ConfigError
+from bifrost.wire.auth import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -228,6 +230,93 @@ class ConnectionConfig:
     """The most requests on one connection."""
 
 
+PROXY_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+"""What a proxy may speak, and where it is found if its address names no port."""
+
+
+def check_proxy(address: str, *, where: str) -> None:
+    """Refuse what is neither `environment`, `none` nor a proxy's address. Raises `ConfigError`, without the address."""
+    if address in ("environment", "none"):
+        return
+    wanted = "write http://host:port, https://host:port or socks5://host:port; or environment, or none"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.username is not None:
+        raise ConfigError(f"{where}: the proxy's address holds a user name; give proxy_auth, as user:password")
+    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in PROXY_PORTS or not parts.hostname or port == 0 or not is_bare:
+        raise ConfigError(f"{where}: this is no proxy; {wanted}")
+
+
+def _proxy(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    check_proxy(value if isinstance(value, str) else "", where=_named(instance, attribute))
+
+
+def _user_agent(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value.strip():
+        raise ConfigError(f"{_named(instance, attribute)}: write printable ASCII such as my-app/1.0")
+
+
+def _text(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"{_named(instance, attribute)} must be text, not {type(value).__name__}")
+
+
+def _flag(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{_named(instance, attribute)} must be True or False, not {value!r}")
+
+
+def _check_context(context: ssl.SSLContext) -> None:
+    """See that a context checks whom it talks to, and speaks nothing older than TLS 1.2."""
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ConfigError(
+            "NetworkConfig.ssl_context: it does not check certificates and host names, so anyone on the way could read "
+            "the keys; to trust a certificate of your own, name its authority in ca"
+        )
+    oldest = context.minimum_version
+    if oldest is not ssl.TLSVersion.MAXIMUM_SUPPORTED and oldest < ssl.TLSVersion.TLSv1_2:
+        raise ConfigError("NetworkConfig.ssl_context: it takes versions older than TLS 1.2; set its minimum_version")
+
+
+@attrs.frozen(kw_only=True)
+class NetworkConfig:
+    """The road to one provider: proxy, certificates, and what is said on the way."""
+
+    proxy: str = attrs.field(default="environment", validator=_proxy)
+    """`environment`: the one that its variables name; `none`; or an address, of http, https or socks5."""
+    proxy_auth: Secret | None = attrs.field(default=None, repr=False, validator=validators.optional(_of(Secret)))
+    """What that proxy wants to know, as `user:password`."""
+    ca: str | None = attrs.field(default=None, repr=False, validator=validators.optional(_text))
+    """Whom to trust instead of the usual authorities: a file or folder of PEM certificates, or their text."""
+    client_certificate: str | None = attrs.field(default=None, validator=validators.optional(_text))
+    """A PEM file with the certificate to show, and with its key unless `client_key` has that."""
+    client_key: str | None = attrs.field(default=None, validator=validators.optional(_text))
+    ssl_context: ssl.SSLContext | None = attrs.field(
+        default=None, metadata={"in_files": False}, validator=validators.optional(_of(ssl.SSLContext))
+    )
+    """Takes the place of all three. It must check certificates and host names."""
+    user_agent: str | None = attrs.field(default=None, validator=validators.optional(_user_agent))
+    """Your application, as `name/version`; stands before ours in the `User-Agent` field."""
+    http2: bool = attrs.field(default=False, validator=_flag)
+    """Speak HTTP/2 where the provider does, over few connections that many exchanges share (https only)."""
+    streams_per_connection: int = attrs.field(default=100, validator=_positive)
+    """The most exchanges at once on one connection of HTTP/2."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.proxy_auth is not None and self.proxy in ("environment", "none"):
+            raise ConfigError("NetworkConfig.proxy_auth: it is for the proxy that proxy names; give that too")
+        if self.client_key is not None and self.client_certificate is None:
+            raise ConfigError("NetworkConfig.client_key: it belongs to a client_certificate; give that too")
+        if self.ssl_context is not None:
+            if self.ca is not None or self.client_certificate is not None:
+                raise ConfigError("NetworkConfig.ssl_context: it takes the place of ca and client_certificate")
+            _check_context(self.ssl_context)
+
+
 @attrs.frozen(kw_only=True)
 class ProviderConfig:
     """How one provider is used: where it is, how much at once, what happens when that is not enough."""
@@ -251,6 +340,7 @@ class ProviderConfig:
     retry: RetryConfig = attrs.field(factory=RetryConfig, validator=_of(RetryConfig))
     limits: Limits = attrs.field(factory=Limits, validator=_of(Limits))
     connections: ConnectionConfig = attrs.field(factory=ConnectionConfig, validator=_of(ConnectionConfig))
+    network: NetworkConfig = attrs.field(factory=NetworkConfig, validator=_of(NetworkConfig))
 
     def __attrs_post_init__(self) -> None:
         check_headers(self.extra_headers, where="ProviderConfig.extra_headers")

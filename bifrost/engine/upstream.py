@@ -10,7 +10,7 @@ import attrs
 from bifrost.config import check_base_url
 from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
-from bifrost.engine.transport import Origin
+from bifrost.engine.transport import Origin, PerProvider
 from bifrost.errors import ConfigError, UnsupportedError
 from bifrost.reports.stats import ConnectionStats, ProviderStats
 from bifrost.wire.auth import sign
@@ -84,10 +84,12 @@ class Upstream:
         self._path = urlsplit(address).path
         self._headers = {
             "accept-encoding": "identity",
-            "user-agent": user_agent,
+            "user-agent": " ".join(filter(None, (config.network.user_agent, user_agent))),
             **row.headers,
             **{name.lower(): value for name, value in config.extra_headers.items()},
         }
+        if isinstance(transport, PerProvider):
+            transport = transport.for_provider(config)
         self.connections = Connections(transport, config.connections, clock.random)
         self.leases: set[OpenStream] = set()
         """The open streams."""

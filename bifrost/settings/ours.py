@@ -88,7 +88,8 @@ class _OurForm:
         before = len(self._problems)
         entry: ProviderEntry | None
         config: ProviderConfig | None
-        entry, config = self._reader.tables(self._with_address(table, at), (ProviderEntry, ProviderConfig), at)
+        table = self._with_proxys_secret(self._with_address(table, at), name, at)
+        entry, config = self._reader.tables(table, (ProviderEntry, ProviderConfig), at)
         row = None if entry is None else self._row(name, entry, at)
         if row is None or entry is None or config is None:
             return None
@@ -112,6 +113,27 @@ class _OurForm:
         changed = copy.copy(cast("dict[str, Any]", table))
         changed["base_url"] = self._environment.text(address, at=below(at, "base_url"), problems=self._problems)
         return changed
+
+    def _with_proxys_secret(self, table: object, provider: str, at: str) -> object:
+        """Make a secret of what a proxy wants to know, and put addresses in their variables' places."""
+        if not isinstance(table, dict):
+            return table
+        network = cast("dict[str, Any]", table).get("network")
+        if not isinstance(network, dict):
+            return cast("dict[str, Any]", table)
+        at = below(at, "network")
+        changed = copy.copy(cast("dict[str, Any]", network))
+        for name in ("proxy", "ca", "client_certificate", "client_key"):
+            if isinstance(changed.get(name), str):
+                changed[name] = self._environment.text(changed[name], at=below(at, name), problems=self._problems)
+        auth = changed.get("proxy_auth")
+        if isinstance(auth, str):
+            changed["proxy_auth"] = self._environment.secret(
+                auth, at=below(at, "proxy_auth"), provider=provider, key="proxy_auth", problems=self._problems
+            )
+        whole = copy.copy(cast("dict[str, Any]", table))
+        whole["network"] = changed
+        return whole
 
     def _vendors_keys(self, provider: str, at: str) -> list[Key]:
         try:

@@ -13,13 +13,14 @@ from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError
 from bifrost.settings.form import NOT_THE_CLIENTS, File, ProviderEntry
 from bifrost.settings.shape import Field, fields_of, is_shape, members_of
+from bifrost.wire.auth import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bifrost.settings.shape import Shape
 
-_TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_TYPES: Mapping[type, str] = {str: "string", Secret: "string", bool: "boolean", int: "integer", float: "number"}
 
 _MERGED: Mapping[Shape, Shape] = {File: CallOptions, ProviderEntry: ProviderConfig}
 """The shapes whose tables have the fields of another one too."""

@@ -240,6 +240,7 @@ def _attrs_fields(shape: Shape) -> dict[str, Field]:
             check=_check_of(shape, attribute),
         )
         for attribute in attrs.fields(shape)
+        if attribute.metadata.get("in_files", True)
     }
 
 

@@ -126,6 +126,17 @@ BEARER = HeaderAuth(header="authorization", prefix="Bearer ")
 Auth: TypeAlias = HeaderAuth | NoAuth
 
 
+def basic_auth(secret: Secret) -> bytes:
+    """Give the value of a field that names a user and a password in HTTP's basic way."""
+    return b"Basic " + b64encode(_text(secret).encode())
+
+
+def user_and_password(secret: Secret) -> tuple[bytes, bytes]:
+    """Give the two parts of `user:password`."""
+    user, _, password = _text(secret).partition(":")
+    return user.encode(), password.encode()
+
+
 def sign(headers: dict[str, str], auth: Auth, secret: Secret | None) -> None:
     """Add the credential to a request's headers, in place. The value shows as `***`; its `encode` gives what is sent.
 

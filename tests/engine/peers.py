@@ -140,6 +140,19 @@ class Authority:
     def __init__(self) -> None:
         self._ca = trustme.CA()
 
+    @property
+    def pem(self) -> str:
+        """Its certificate as text."""
+        return self._ca.cert_pem.bytes().decode("ascii")
+
+    def issue(self, folder: Any, *names: str) -> tuple[str, str]:
+        """Write a certificate and its key to files, and give the files' names."""
+        issued = self._ca.issue_cert(*names)
+        files = (str(folder / "certificate.pem"), str(folder / "key.pem"))
+        issued.cert_chain_pems[0].write_to_path(files[0])
+        issued.private_key_pem.write_to_path(files[1])
+        return files
+
     def trust(self, path: Any) -> str:
         """Write its certificate to a file and give the file's name."""
         self._ca.cert_pem.write_to_path(str(path))

@@ -16,7 +16,13 @@ from bifrost.testing import fake_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENVIRON = {"K1": fake_key("K1"), "K2": fake_key("K2"), "ADDRESS": "https://models.example/v1"}
+ENVIRON = {
+    "K1": fake_key("K1"),
+    "K2": fake_key("K2"),
+    "ADDRESS": "https://models.example/v1",
+    "PROXY": "http://proxy.example:8080",
+    "PROXY_AUTH": "user:s3cret-canary",
+}
 
 
 def read(text: str | bytes, *, suffix: str = ".toml", environ: Mapping[str, str] = ENVIRON) -> Settings:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bifrost import Bifrost, Key, ProviderConfig, Secret
-from bifrost.config import CallOptions, ConnectionConfig, RetryConfig, Timeouts
+from bifrost.config import CallOptions, ConnectionConfig, NetworkConfig, RetryConfig, Timeouts
 from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
@@ -722,8 +722,11 @@ def test_every_part_that_is_left_out_is_noted() -> None:
             "providers": {
                 "openai": {
                     "keys": [{**KEY, "use_for_batch_api": True, "vllm_key_config": {"model_name": "x"}}],
-                    "network_config": {"enforce_http2": True, "max_retry": 3, "default_request_timeout_in_seconds": 9},
-                    "proxy_config": {"type": "socks5", "url": "env.PROXY"},
+                    "network_config": {
+                        "insecure_skip_verify": True,
+                        "max_retry": 3,
+                        "default_request_timeout_in_seconds": 9,
+                    },
                     "send_back_raw_request": True,
                     "send_back_raw_response": True,
                     "store_raw_request_response": True,
@@ -744,8 +747,10 @@ def test_every_part_that_is_left_out_is_noted() -> None:
         "providers.openai.network_config.max_retry: left out, this is not known here; did you mean 'max_retries'?",
         "providers.openai.send_back_raw_request: left out, answers do not hold their request",
         "providers.openai.store_raw_request_response: left out, there is no log store",
-        "providers.openai.network_config.enforce_http2: left out; for this, give the client a transport",
-        "providers.openai.proxy_config: left out; set HTTPS_PROXY in the environment, or give the client a transport",
+        (
+            "providers.openai.network_config.insecure_skip_verify: left out, certificates are always checked; name "
+            "your authority in ca_cert_pem"
+        ),
         "providers.openai.keys[0].vllm_key_config.model_name: left out, this is not known here",
         "providers.openai.keys: use_for_batch_api is left out, there are no batches",
         (
@@ -756,13 +761,42 @@ def test_every_part_that_is_left_out_is_noted() -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "environment"])
-def test_a_proxy_of_the_environment_is_used_anyway(kind: str) -> None:
-    assert read_json(openai(proxy_config={"type": kind})).notes == ()
+def test_a_proxy_by_its_kind_alone(kind: str) -> None:
+    assert config_of(openai(proxy_config={"type": kind})).network == NetworkConfig(proxy=kind)
+
+
+def test_a_proxy_with_its_address_and_credentials() -> None:
+    proxy = {"type": "http", "url": {"env_var": "PROXY", "type": "env"}, "username": "u", "password": "env.K1"}
+    settings = read_json(openai(proxy_config={**proxy, "ca_cert_pem": "pem"}))
+    assert settings.notes == (
+        (
+            "providers.openai.proxy_config.ca_cert_pem: left out; a proxy is checked as the provider is, put its "
+            "authority into ca_cert_pem of network_config"
+        ),
+    )
+    network = config_of(openai(proxy_config=proxy)).network
+    assert network == NetworkConfig(proxy=ENVIRON["PROXY"], proxy_auth=Secret(f"u:{ENVIRON['K1']}"))
+    plain = config_of(openai(proxy_config={"type": "socks5", "url": "here:1080"})).network
+    assert plain == NetworkConfig(proxy="socks5://here:1080")
+
+
+def test_an_authority_and_http2() -> None:
+    network = {"ca_cert_pem": "-----BEGIN CERTIFICATE-----", "enforce_http2": True}
+    assert config_of(openai(network_config=network)).network == NetworkConfig(ca=network["ca_cert_pem"], http2=True)
 
 
 def test_a_proxy_that_cannot_be_is_told() -> None:
     assert problems_json(openai(proxy_config={"type": "http"})) == [
         "providers.openai.proxy_config.url: a proxy of type http needs its address; write http://host:port, say"
+    ]
+    assert problems_json(openai(proxy_config={"type": "http", "url": "http://u:p@host"})) == [
+        "providers.openai.proxy_config.url: the proxy's address holds a user name; give username and password"
+    ]
+    assert problems_json(openai(proxy_config={"type": "http", "url": "vault.x"})) == [
+        (
+            "providers.openai.proxy_config.url: a vault cannot be asked from here; put the value into the "
+            "environment: env.NAME"
+        )
     ]
     assert problems_json(openai(proxy_config={"type": "ftp"})) == [
         "providers.openai.proxy_config.type: expected 'none' or 'http' or 'socks5' or 'environment', found text"

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from bifrost import Key, ProviderConfig, Secret
-from bifrost.config import CallOptions, Limits, RetryConfig, Timeouts
+from bifrost.config import CallOptions, Limits, NetworkConfig, RetryConfig, Timeouts
 from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
@@ -567,4 +567,46 @@ def test_a_provider_with_a_problem_is_not_called_unknown() -> None:
 def test_a_wrong_field_does_not_hide_what_the_provider_is() -> None:
     assert problems('[providers.corp]\ndialect = "openai"\nkeys = 7') == [
         "providers.corp.keys: expected text or a list, found the number 7"
+    ]
+
+
+# --- the road
+
+
+def test_a_network_table_with_its_values_in_the_environment() -> None:
+    settings = read(
+        """
+        [providers.openai]
+        keys = "env.K1"
+        network = { proxy = "env.PROXY", proxy_auth = "env.PROXY_AUTH", ca = "ca.pem", http2 = true, user_agent = "a/1" }
+        """
+    )
+    config: Any = settings.account.config("openai")
+    assert config.network == NetworkConfig(
+        proxy=ENVIRON["PROXY"], proxy_auth=Secret(ENVIRON["PROXY_AUTH"]), ca="ca.pem", http2=True, user_agent="a/1"
+    )
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ('proxy = "ftp://h"', "proxy: this is no proxy; write http://host:port"),
+        ('proxy = "http://u:s3cret-canary@h"', "proxy: the proxy's address holds a user name"),
+        ('proxy_auth = "u:s3cret-canary"', "proxy_auth: it is for the proxy that proxy names"),
+        ('proxy_auth = "env.UNSET"', "proxy_auth: the environment variable UNSET is not set"),
+        ('ca = "env.UNSET"', "ca: the environment variable UNSET is not set"),
+        ("verify = false", "verify: there is no such setting"),
+        ('ssl_context = "x"', "ssl_context: there is no such setting"),
+    ],
+)
+def test_a_network_table_that_is_wrong(network: str, told: str) -> None:
+    (problem,) = problems(f'[providers.openai]\nkeys = "env.K1"\n[providers.openai.network]\n{network}')
+    assert problem.startswith(f"providers.openai.network.{told}")
+    assert "canary" not in problem
+
+
+def test_a_network_that_is_no_table() -> None:
+    assert problems('[providers.openai]\nkeys = "env.K1"\nnetwork = 3') == [
+        "providers.openai.network: expected a table, found the number 3"
     ]

@@ -116,7 +116,7 @@ def test_notes_show_no_secret() -> None:
             "providers": {
                 "openai": {
                     "keys": [{"value": CANARY, CANARY: CANARY}],
-                    "proxy_config": {"type": "http", "url": f"http://u:{CANARY}@p:1", "password": CANARY},
+                    "proxy_config": {"type": "http", "url": "http://p:1", "username": "u", "password": CANARY},
                     "network_config": {"ca_cert_pem": CANARY, CANARY: CANARY},
                     CANARY: CANARY,
                 }

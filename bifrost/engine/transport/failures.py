@@ -40,9 +40,14 @@ def translate(error: Exception, *, place: str, sent: bool, phase: str) -> Bifros
             failure = ConfigError(f"{place} is no address that can be called")
         case _:
             failure = TransportError(f"the exchange with {place} broke off ({_kind(error)})")
-    if not sent and failure.fault == "transient":
-        failure.fault = "never_sent"
-    return failure
+    return failure if sent else never_sent(failure)
+
+
+def never_sent(error: BifrostError) -> BifrostError:
+    """Say of an error that no request went out, so that it may be sent again."""
+    if error.fault == "transient":
+        error.fault = "never_sent"
+    return error
 
 
 def _proxy_failure(error: Exception, place: str) -> BifrostError:
@@ -71,7 +76,7 @@ def _connect_failure(error: Exception, place: str) -> BifrostError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ConfigError(
                 f"the certificate of {place} is not trusted ({cause.verify_message}); "
-                "if it is yours, name its authority in SSL_CERT_FILE"
+                "if it is yours, name its authority in NetworkConfig(ca=...) or SSL_CERT_FILE"
             )
         if isinstance(cause, ssl.SSLError) and cause.reason in _OLD_TLS:
             return ConfigError(f"{place} does not speak TLS 1.2 or later ({cause.reason}); check scheme and port")

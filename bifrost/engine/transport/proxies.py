@@ -1,4 +1,4 @@
-"""Proxies: what one is, and which of them the environment names."""
+"""Proxies: which one an origin is reached through, and how a way through it is asked for."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import msgspec
 
+from bifrost.config import PROXY_PORTS
 from bifrost.errors import ConfigError
+from bifrost.wire.auth import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bifrost.config import NetworkConfig
     from bifrost.engine.transport.seam import Origin
-
-_PORTS: Mapping[str, int] = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -25,36 +26,61 @@ class Proxy(msgspec.Struct, frozen=True):
     scheme: str
     host: str
     port: int
-    auth: tuple[bytes, bytes] | None
+    auth: Secret | None
+    source: str
+    """Who named it: the environment, or the configuration."""
 
-    @classmethod
-    def of(cls, address: str) -> Proxy:
-        """Read an address. Raises `ValueError`, whose text may hold the proxy's password."""
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError("neither http://, https:// nor socks5:// and a host")
-        auth = None
-        if parts.username is not None:
-            auth = (unquote(parts.username).encode(), unquote(parts.password or "").encode())
-        return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], auth)
+    @property
+    def is_socks(self) -> bool:
+        """It speaks SOCKS, not HTTP."""
+        return self.scheme.startswith("socks")
 
-    def __repr__(self) -> str:
-        return f"Proxy({self.scheme}://{self.host}:{self.port})"
+    def refusal(self, place: object) -> ConfigError:
+        """Make the error of a proxy that will never let us through."""
+        setting = "HTTPS_PROXY" if self.source == "environment" else "network.proxy"
+        return ConfigError(f"the proxy on the way to {place} refuses: check {setting} and its credentials")
+
+    def __str__(self) -> str:
+        return f"the {self.source}'s proxy"
 
 
-def environment_proxy(origin: Origin) -> Proxy | None:
-    """Give the proxy that the environment names for an origin. Raises `ConfigError` for one that cannot be used."""
+def proxy_of(network: NetworkConfig, origin: Origin) -> Proxy | None:
+    """Give the proxy for an origin, if there is one. Raises `ConfigError` for one that cannot be used."""
+    if network.proxy == "none":
+        return None
+    if network.proxy != "environment":
+        proxy = _read(network.proxy, network.proxy_auth, source="configuration")
+        where = f"the proxy configured for {origin.scheme} cannot be used"
+    else:
+        address = _environments(origin)
+        if address is None:
+            return None
+        proxy = _read(address, None, source="environment")
+        where = f"the proxy that the environment names for {origin.scheme} cannot be used"
+    if proxy is None:
+        raise ConfigError(f"{where}: write it as http://host:port, https://host:port or socks5://host:port")
+    if proxy.is_socks and find_spec("socksio") is None:
+        raise ConfigError(f"{where}: it speaks SOCKS; install bifrost-llm[socks]")
+    return proxy
+
+
+def _environments(origin: Origin) -> str | None:
     proxies: Mapping[str, str] = getproxies_environment()
     address = proxies.get(origin.scheme) or proxies.get("all")
     if not address or proxy_bypass(f"{origin.host}:{origin.port}"):
         return None
-    where = f"the proxy that the environment names for {origin.scheme} cannot be used"
+    return address if "://" in address else f"http://{address}"
+
+
+def _read(address: str, auth: Secret | None, *, source: str) -> Proxy | None:
+    """Read an address; `None` for one that is none. It may hold a password, so nothing is raised here."""
+    parts = urlsplit(address)
     try:
-        proxy = Proxy.of(address)
+        port = parts.port
     except ValueError:
-        proxy = None
-    if proxy is None:
-        raise ConfigError(f"{where}: write it as http://host:port, https://host:port or socks5://host:port")
-    if proxy.scheme.startswith("socks") and find_spec("socksio") is None:
-        raise ConfigError(f"{where}: it speaks SOCKS; install bifrost-llm[socks]")
-    return proxy
+        return None
+    if parts.scheme not in PROXY_PORTS or not parts.hostname:
+        return None
+    if parts.username is not None:
+        auth = Secret(f"{unquote(parts.username)}:{unquote(parts.password or '')}")
+    return Proxy(parts.scheme, parts.hostname, port or PROXY_PORTS[parts.scheme], auth, source)

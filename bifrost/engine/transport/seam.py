@@ -10,7 +10,7 @@ import msgspec
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
-    from bifrost.config import Timeouts
+    from bifrost.config import ProviderConfig, Timeouts
     from bifrost.wire.http import HttpRequest
 
 
@@ -103,4 +103,22 @@ class Transport(Protocol):
 
     def open(self, origin: Origin) -> Connection:
         """Give a new connection to an origin."""
+        ...
+
+
+@runtime_checkable
+class Early(Protocol):
+    """A connection that can be made ahead of its first request."""
+
+    async def connect(self, *, seconds: float) -> None:
+        """Connect and shake hands, within so many seconds."""
+        ...
+
+
+@runtime_checkable
+class PerProvider(Protocol):
+    """A transport that knows of network settings."""
+
+    def for_provider(self, config: ProviderConfig) -> Transport:
+        """Give the transport for a provider with these settings."""
         ...

@@ -1,22 +1,61 @@
-"""Whom a TLS connection trusts."""
+"""Whom a TLS connection trusts, and what it shows of itself."""
 
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from bifrost.errors import ConfigError
 
+if TYPE_CHECKING:
+    from bifrost.config import NetworkConfig
 
-def environment_context() -> ssl.SSLContext:
-    """Make the context that trusts whom the environment names, or else the authorities that httpx brings."""
+
+def context_of(network: NetworkConfig) -> ssl.SSLContext:
+    """Make the context for one provider's connections. Raises `ConfigError`, without a path's text."""
+    if network.ssl_context is not None:
+        return network.ssl_context
+    context = _usual() if network.ca is None else _trusting(network.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if network.client_certificate is not None:
+        try:
+            # Without a password of its own OpenSSL would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(network.client_certificate, network.client_key, password="")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"network.client_certificate cannot be loaded ({_why(error)}): it is a PEM file with certificate and "
+                "key, or client_key has the key; for an encrypted one give an ssl_context"
+            ) from error
+    return context
+
+
+def _usual() -> ssl.SSLContext:
+    """Trust whom the environment names, or else the authorities that httpx brings."""
     try:
-        context = httpx.create_ssl_context()
+        return httpx.create_ssl_context()
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the certificates of authorities cannot be loaded ({type(error).__name__}): "
             "check SSL_CERT_FILE and SSL_CERT_DIR in the environment"
         ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    try:
+        if ca.lstrip().startswith("-----BEGIN"):
+            return ssl.create_default_context(cadata=ca)
+        if Path(ca).is_dir():
+            return ssl.create_default_context(capath=ca)
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"network.ca cannot be loaded ({_why(error)}): it is a PEM file of authorities, a folder of them made with "
+            "openssl rehash, or their text"
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

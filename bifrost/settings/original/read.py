@@ -9,7 +9,7 @@ from bifrost.config import CallOptions
 from bifrost.errors import UnknownProviderError
 from bifrost.providers.catalog import CATALOG
 from bifrost.settings.custom import derive
-from bifrost.settings.original.form import OURS, PROVIDERS, SECTIONS, Client, Custom, Network, ProviderTable, Proxy
+from bifrost.settings.original.form import OURS, PROVIDERS, SECTIONS, Client, Custom, Network, ProviderTable
 from bifrost.settings.original.keys import has_value, read_keys
 from bifrost.settings.original.place import address_of, row_of
 from bifrost.settings.original.usage import config_of
@@ -166,16 +166,6 @@ class _Providers:
         network, network_at = table.network_config or Network(), below(at, "network_config")
         if network.insecure_skip_verify and network.ca_cert_pem:
             self._problems.add(below(network_at, "insecure_skip_verify"), "this and ca_cert_pem exclude each other")
-        for name in ("insecure_skip_verify", "ca_cert_pem", "enforce_http2"):
-            if getattr(network, name):
-                self._reading.note(below(network_at, name), "left out; for this, give the client a transport")
-        if table.proxy_config is not None:
-            self._proxy(table.proxy_config, below(at, "proxy_config"))
-
-    def _proxy(self, proxy: Proxy, at: str) -> None:
-        if proxy.type in ("none", "environment"):
-            return  # The environment's proxies are used in any case.
-        if not proxy.url:
-            complaint = f"a proxy of type {proxy.type} needs its address; write http://host:port, say"
-            self._problems.add(below(at, "url"), complaint)
-        self._reading.note(at, "left out; set HTTPS_PROXY in the environment, or give the client a transport")
+        if network.insecure_skip_verify:
+            told = "left out, certificates are always checked; name your authority in ca_cert_pem"
+            self._reading.note(below(network_at, "insecure_skip_verify"), told)

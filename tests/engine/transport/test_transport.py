@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,7 +8,7 @@ import anyio
 import httpx
 import pytest
 
-from bifrost.config import Timeouts
+from bifrost.config import ProviderConfig, Timeouts
 from bifrost.engine.transport import Connection, Origin, as_transport
 from bifrost.engine.transport.body import Upload
 from bifrost.engine.transport.direct import DirectTransport
@@ -18,13 +17,13 @@ from bifrost.errors import (
     CallTimeoutError,
     ConfigError,
     ConnectError,
-    ProtocolError,
     TransportError,
 )
 from bifrost.testing import RawServer, leak_check
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import SSE_HEAD, Authority, Served, answer, chunk, read_request, until_left
 from tests.engine.rig import until
+from tests.engine.transport.proxying import SMALL, request, sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,22 +32,6 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
 pytestmark = pytest.mark.anyio
-
-SMALL = answer(b"{}")
-
-
-def request(body: bytes = b"{}", *, method: str = "POST", **headers: str) -> HttpRequest:
-    return HttpRequest(method=method, path="/v1/things", headers=headers, body=body)
-
-
-async def sent(connection: Connection, outgoing: HttpRequest | None = None, **timeouts: float) -> tuple[int, bytes]:
-    """Send a request and read the whole answer."""
-    limits = Timeouts(**timeouts)
-    got = await connection.send(outgoing or request(), timeouts=limits, read_timeout=None)
-    body = b""
-    while data := await got.reader.read():
-        body += data
-    return got.status, body
 
 
 class Road:
@@ -455,7 +438,9 @@ async def test_the_same_context_serves_all_connections(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
-    transport = DirectTransport()
+    client = DirectTransport()
+    transport = client.for_provider(ProviderConfig())
+    assert isinstance(transport, DirectTransport)
     transport.open(Origin("http", "127.0.0.1", 1))
     assert transport._context is None, "plain http loads no certificates"
     transport.open(Origin("https", "127.0.0.1", 1))
@@ -463,6 +448,10 @@ async def test_the_same_context_serves_all_connections(
     transport.open(Origin("https", "127.0.0.1", 2))
     assert context is not None
     assert transport._context is context
+    other = client.for_provider(ProviderConfig())
+    assert isinstance(other, DirectTransport)
+    other.open(Origin("https", "127.0.0.1", 2))
+    assert other._context is context
 
 
 @pytest.mark.parametrize("how", ["self-signed", "wrong host", "expired"])
@@ -501,134 +490,6 @@ async def test_certificates_that_cannot_be_loaded_are_a_fault_of_the_set_up(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
         DirectTransport().open(Origin("https", "127.0.0.1", 1))
-
-
-# --- the environment's proxy
-
-
-class Proxy:
-    """Forwards requests, or makes tunnels; remembers what it was asked."""
-
-    def __init__(self, *, refusal: bytes | None = None) -> None:
-        self.heads: list[str] = []
-        self._refusal = refusal
-
-    async def __call__(self, stream: ByteStream) -> None:
-        head, _body = await read_request(stream)
-        self.heads.append(head)
-        if self._refusal is not None:
-            await stream.send(self._refusal)
-            return
-        method, target, _ = head.split(" ", 2)
-        if method != "CONNECT":
-            await stream.send(SMALL)
-            await until_left(stream)
-        host, _, port = target.partition(":")
-        async with await anyio.connect_tcp(host, int(port)) as there, anyio.create_task_group() as group:
-            await stream.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            group.start_soon(_pass_on, stream, there, group.cancel_scope)
-            group.start_soon(_pass_on, there, stream, group.cancel_scope)
-
-
-async def _pass_on(source: Any, target: Any, both: anyio.CancelScope) -> None:
-    try:
-        async for data in source:
-            await target.send(data)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        pass
-    both.cancel()
-
-
-async def test_the_environments_proxy_carries_plain_requests(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    proxy = Proxy()
-    async with leak_check(), RawServer(proxy) as server:
-        monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-canary@127.0.0.1:{server.port}")
-        caplog.set_level(logging.DEBUG)
-        transport = DirectTransport()
-        for _ in range(2):
-            connection = transport.open(Origin("http", "127.0.0.9", 81))
-            assert await sent(connection) == (200, b"{}")
-            await connection.close()
-    assert proxy.heads[0].startswith("POST http://127.0.0.9:81/v1/things HTTP/1.1")
-    told = [record.getMessage() for record in caplog.records if record.name == "bifrost.transport"]
-    assert told == ["the environment sends http through the proxy 127.0.0.1"]
-    assert "s3cret-canary" not in caplog.text
-
-
-async def test_the_environments_proxy_makes_a_tunnel_for_tls(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
-    proxy, served = Proxy(), Served(SMALL)
-    async with leak_check(), RawServer(proxy) as server, RawServer(served, ssl_context=authority.context()) as there:
-        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{server.port}")
-        connection = DirectTransport().open(Origin.of(there.url))
-        for _ in range(2):
-            assert await sent(connection, request(authorization="Bearer k")) == (200, b"{}")
-            await connection.finish()
-            assert connection.usable()
-        await connection.close()
-        assert server.connections.opened == 1
-    assert proxy.heads[0].startswith(f"CONNECT 127.0.0.1:{there.port}")
-    assert "Bearer" not in proxy.heads[0]
-    assert len(served.heads) == 2
-
-
-async def test_hosts_named_in_no_proxy_are_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    async with Road(Served(SMALL)) as connection:
-        assert await sent(connection) == (200, b"{}")
-
-
-@pytest.mark.parametrize(
-    ("refusal", "kind", "fault"),
-    [
-        (answer(b"", status="407 Proxy Authentication Required"), ConfigError, "config"),
-        (answer(b"", status="403 Forbidden"), ConfigError, "config"),
-        (answer(b"", status="502 Bad Gateway"), ConnectError, "never_sent"),
-        (b"\x00\x01\x02", ProtocolError, "never_sent"),
-        (b"", TransportError, "never_sent"),
-    ],
-)
-async def test_a_proxy_that_makes_no_tunnel_is_told_without_its_password(
-    refusal: bytes, kind: type[BifrostError], fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with leak_check(), RawServer(Proxy(refusal=refusal)) as server:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://user:s3cret-canary@127.0.0.1:{server.port}")
-        connection = DirectTransport().open(Origin("https", "127.0.0.1", 4))
-        with pytest.raises(kind) as caught:
-            await sent(connection)
-        await connection.close()
-    assert caught.value.fault == fault
-    assert not connection.sent
-    assert "proxy" in str(caught.value)
-    assert "s3cret-canary" not in str(caught.value)
-
-
-async def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        connection = DirectTransport().open(Origin("http", "127.0.0.9", 81))
-        with pytest.raises(ConnectError, match="through the environment's proxy"):
-            await sent(connection)
-        await connection.close()
-
-
-@pytest.mark.parametrize(
-    "address", ["ftp://u:s3cret-canary@h", "http://u:s3cret-canary@h:no", "socks5://u:s3cret-canary@h"]
-)
-async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HTTP_PROXY", address)
-    with pytest.raises(ConfigError, match="the environment names for http cannot be used") as caught:
-        DirectTransport().open(Origin("http", "127.0.0.9", 81))
-    assert "s3cret-canary" not in str(caught.value)
-    assert caught.value.__context__ is None
 
 
 # --- a user's transport

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bifrost.config import NetworkConfig, ProviderConfig
+from bifrost.engine.transport import Connection, Origin
+from bifrost.engine.transport.direct import DirectTransport
+from bifrost.errors import BifrostError, ConfigError
+from bifrost.testing import RawServer, leak_check
+from tests.engine.peers import Authority, Served
+from tests.engine.transport.proxying import SMALL, sent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+def opened(url: str, **network: Any) -> Connection:
+    """Give a connection of a provider with these network settings."""
+    return DirectTransport().for_provider(ProviderConfig(network=NetworkConfig(**network))).open(Origin.of(url))
+
+
+def _as_text(authority: Authority, folder: Path) -> str:
+    return authority.pem
+
+
+def _as_file(authority: Authority, folder: Path) -> str:
+    return authority.trust(folder / "ca.pem")
+
+
+@pytest.mark.parametrize("form", [_as_text, _as_file])
+async def test_an_authority_of_ones_own_is_trusted(form: Any, authority: Authority, tmp_path: Path) -> None:
+    async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
+        connection = opened(server.url, ca=form(authority, tmp_path))
+        assert await sent(connection) == (200, b"{}")
+        await connection.close()
+
+
+async def test_it_is_trusted_instead_of_the_usual_ones(authority: Authority) -> None:
+    other = Authority()
+    async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
+        connection = opened(server.url, ca=other.pem)
+        with pytest.raises(ConfigError, match=r"is not trusted.*name its authority in NetworkConfig\(ca=\.\.\.\)"):
+            await sent(connection)
+        await connection.close()
+
+
+async def test_a_context_of_ones_own_is_used_as_it_is(authority: Authority) -> None:
+    context = ssl.create_default_context(cadata=authority.pem)
+    async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
+        connection = opened(server.url, ssl_context=context)
+        assert await sent(connection) == (200, b"{}")
+        await connection.close()
+
+
+@pytest.mark.parametrize("in_one", [True, False])
+async def test_a_client_certificate_is_shown(in_one: bool, authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue(tmp_path, "client.example")
+    network: dict[str, Any] = {"client_certificate": certificate, "client_key": key}
+    if in_one:
+        both = tmp_path / "both.pem"
+        both.write_text((tmp_path / "certificate.pem").read_text() + (tmp_path / "key.pem").read_text())
+        network = {"client_certificate": str(both)}
+    context = authority.context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=authority.pem)
+    async with leak_check(), RawServer(Served(SMALL), ssl_context=context) as server:
+        connection = opened(server.url, ca=authority.pem, **network)
+        assert await sent(connection) == (200, b"{}")
+        await connection.close()
+        without = opened(server.url, ca=authority.pem)
+        with pytest.raises(BifrostError):
+            await sent(without)
+        await without.close()
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ({"ca": "/nowhere/ca.pem"}, r"network.ca cannot be loaded \(No such file"),
+        ({"ca": "-----BEGIN CERTIFICATE-----\nnone"}, "network.ca cannot be loaded"),
+        ({"client_certificate": "/nowhere/a.pem"}, r"client_certificate cannot be loaded \(No such file"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told(network: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        opened("https://127.0.0.1:1", **network)
+
+
+def test_an_encrypted_key_is_refused_and_nobody_asked(tmp_path: Path, authority: Authority) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    certificate, key = authority.issue(tmp_path, "client.example")
+    loaded = serialization.load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    locked = loaded.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word")
+    )
+    (tmp_path / "key.pem").write_bytes(locked)
+    with pytest.raises(ConfigError, match="for an encrypted one give an ssl_context"):
+        opened("https://127.0.0.1:1", client_certificate=certificate, client_key=key)
+
+
+def test_nothing_older_than_tls_1_2_is_spoken(authority: Authority) -> None:
+    transport = DirectTransport().for_provider(ProviderConfig(network=NetworkConfig(ca=authority.pem)))
+    assert isinstance(transport, DirectTransport)
+    transport.open(Origin("https", "127.0.0.1", 1))
+    assert transport._context is not None
+    assert transport._context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert transport._context.verify_mode is ssl.CERT_REQUIRED
