@@ -89,7 +89,7 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
             read_timeout=timeouts.first_token if exchange.target.stream else None,
         )
     except TransportError as error:
-        if reused:
+        if reused and error.fault != "never_sent":
             # The peer closed a kept connection before it answered anything.
             error.fault = "stale"
         raise

@@ -578,7 +578,12 @@ def test_a_network_table_with_its_values_in_the_environment() -> None:
         """
         [providers.openai]
         keys = "env.K1"
-        network = { proxy = "env.PROXY", proxy_auth = "env.PROXY_AUTH", ca = "ca.pem", http2 = true, user_agent = "a/1" }
+        [providers.openai.network]
+        proxy = "env.PROXY"
+        proxy_auth = "env.PROXY_AUTH"
+        ca = "ca.pem"
+        http2 = true
+        user_agent = "a/1"
         """
     )
     config: Any = settings.account.config("openai")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import quote
 
 import anyio
 import httpx
 
-from bifrost.engine.transport.seam import Answer
+from bifrost.engine.transport.seam import Answer, Reader
 from bifrost.errors import BifrostError, ProtocolError
 from bifrost.wire.http import Headers
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
     from bifrost.wire.http import HttpRequest
 
-_CLOSE_LIMIT = 0.3
+CLOSE_LIMIT = 0.3
 """How long each of the three steps of closing a connection may take, in seconds."""
-_SLICE = 256 * 1024
+SLICE = 256 * 1024
 """How much of a request's body is written at once: `write` bounds the wait for each, not for the whole upload."""
+_IN_A_TARGET = "!$%&'()*+,/:;=?@[]~"
+"""What stands in a request's target as it is, beside letters, digits and `-._`."""
 _HEAD_LIMIT = 64 * 1024
 """The most bytes of an answer's header fields."""
 _FIELDS_LIMIT = 200
@@ -44,7 +47,12 @@ def fields_of(request: HttpRequest, authority: bytes) -> list[tuple[bytes, bytes
     return fields
 
 
-def answer_of(status: int, fields: Sequence[tuple[bytes, bytes]], body: Body, *, place: str) -> Answer:
+def target_of(path: str) -> str:
+    """Give a path and query as they may stand in a request."""
+    return quote(path, safe=_IN_A_TARGET)
+
+
+def answer_of(status: int, fields: Sequence[tuple[bytes, bytes]], body: Reader, *, place: str) -> Answer:
     """Give the head that came. Raises `ProtocolError` for one that is too large."""
     if len(fields) <= _FIELDS_LIMIT and sum(len(name) + len(value) for name, value in fields) <= _HEAD_LIMIT:
         return Answer(status, Headers(fields), body)
@@ -67,7 +75,7 @@ class Upload(httpx.AsyncByteStream):
         start = self._sent
         if start >= len(self._content):
             raise StopAsyncIteration
-        self._sent += _SLICE
+        self._sent += SLICE
         return self._content[start : self._sent]
 
 
@@ -127,5 +135,5 @@ class Body:
 
 async def briefly(closing: Awaitable[None]) -> None:
     """Do a step of throwing a connection away, whatever comes of it."""
-    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT), suppress(Exception):
+    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_LIMIT), suppress(Exception):
         await closing

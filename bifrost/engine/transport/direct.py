@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import anyio
 import attrs
 
 from bifrost.config import ProviderConfig
@@ -16,6 +17,7 @@ from bifrost.engine.transport.tls import context_of
 if TYPE_CHECKING:
     import ssl
 
+    from bifrost.engine.transport.http2 import Http2Socket
     from bifrost.engine.transport.seam import Connection, Origin, Transport
 
 _log = logging.getLogger("bifrost.transport")
@@ -41,6 +43,7 @@ class DirectTransport:
     _config: ProviderConfig = attrs.field(factory=ProviderConfig)
     _common: _Common = attrs.field(factory=_Common)
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
+    _sockets: dict[Origin, list[Http2Socket]] = attrs.field(factory=dict["Origin", "list[Http2Socket]"], init=False)
 
     def for_provider(self, config: ProviderConfig) -> Transport:
         """Give the transport for one provider."""
@@ -48,7 +51,27 @@ class DirectTransport:
 
     def open(self, origin: Origin) -> Connection:
         """Give a new connection; certificates are loaded with the first that needs them. Raises `ConfigError`."""
+        if self._config.network.http2 and origin.scheme == "https":
+            return self._shared(origin)
         return Http1Connection(self._road(origin))
+
+    def _shared(self, origin: Origin) -> Connection:
+        from bifrost.engine.transport.http2 import Http2Connection, Http2Socket, check_installed
+
+        sockets = self._sockets.setdefault(origin, [])
+        sockets[:] = [socket for socket in sockets if socket.lent > 0]
+        if any(socket.only_http1 for socket in sockets):
+            return Http1Connection(self._road(origin))
+        found = next((socket for socket in sockets if socket.takes_more), None)
+        if found is None:
+            check_installed()
+            found = Http2Socket(
+                self._road(origin),
+                most=self._config.network.streams_per_connection,
+                retire_at=anyio.current_time() + self._config.connections.age,
+            )
+            sockets.append(found)
+        return Http2Connection(found)
 
     def _road(self, origin: Origin) -> Road:
         proxy = proxy_of(self._config.network, origin)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from operator import attrgetter
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import httpcore
 
-from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of
+from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of, target_of
 from bifrost.engine.transport.failures import translate
 from bifrost.engine.transport.network import Wire
 from bifrost.errors import BifrostError
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpRequest
 
 _TARGETS_KEPT = 256
-_IN_A_TARGET = "!$%&'()*+,/:;=?@[]~"
-"""What stands in a request's target as it is, beside letters, digits and `-._`."""
 
 
 class Http1Connection:
@@ -118,7 +115,7 @@ class Http1Connection:
             if len(self._targets) >= _TARGETS_KEPT:
                 self._targets.clear()
             origin = self._road.origin
-            target = (str(origin) if self._road.forwards else "") + quote(path, safe=_IN_A_TARGET)
+            target = (str(origin) if self._road.forwards else "") + target_of(path)
             url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target.encode("ascii"))
             self._targets[path] = url
         return url

@@ -1,0 +1,139 @@
+"""A server of HTTP/2 for tests, frame by frame: what it answers is decided by the request's path or body."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+
+from tests.engine.peers import CHAT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import ByteStream
+
+_LEFT = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+"""What the server meets when the client has gone."""
+
+
+class Request:
+    """A request that has come, and the way to answer it."""
+
+    def __init__(self, peer: Peer, stream_id: int, fields: dict[str, str]) -> None:
+        self.peer = peer
+        self.id = stream_id
+        self.fields = fields
+        self.body = b""
+
+    async def head(self, status: int = 200, **fields: str) -> None:
+        given = [(":status", str(status)), ("content-type", "application/json"), *fields.items()]
+        self.peer.h2.send_headers(self.id, given)
+        await self.peer.flush()
+
+    async def data(self, data: bytes, *, end: bool = False) -> None:
+        self.peer.h2.send_data(self.id, data, end_stream=end)
+        await self.peer.flush()
+
+    async def answer(self, body: bytes = CHAT, *, status: int = 200) -> None:
+        await self.head(status)
+        await self.data(body, end=True)
+
+    async def refuse(self, code: int = 7) -> None:
+        self.peer.h2.reset_stream(self.id, code)
+        await self.peer.flush()
+
+
+class Peer:
+    """One connection of the server."""
+
+    def __init__(self, server: Http2Server, stream: ByteStream) -> None:
+        config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        self.h2 = h2.connection.H2Connection(config)
+        self.server = server
+        self.stream = stream
+        self.requests: dict[int, Request] = {}
+        self._lock = anyio.Lock()
+
+    async def flush(self) -> None:
+        async with self._lock:
+            await self.stream.send(self.h2.data_to_send())
+
+    async def serve(self) -> None:
+        self.h2.initiate_connection()
+        self.h2.update_settings(self.server.settings)
+        await self.flush()
+        async with anyio.create_task_group() as group:
+            try:
+                while True:
+                    for event in self.h2.receive_data(await self.stream.receive()):
+                        self._take(event, group)
+                    await self.flush()
+            except _LEFT:
+                group.cancel_scope.cancel()
+
+    def _take(self, event: Any, group: Any) -> None:
+        server = self.server
+        match event:
+            case h2.events.RequestReceived():
+                request = Request(self, event.stream_id, {str(name): str(value) for name, value in event.headers})
+                self.requests[event.stream_id] = request
+                server.seen.append(request)
+                server.most = max(server.most, self.h2.open_inbound_streams)
+                if server.early is not None:
+                    group.start_soon(self._respond, server.early, request)
+                elif event.stream_ended is not None:
+                    group.start_soon(self._respond, server.respond, request)
+            case h2.events.DataReceived():
+                self.requests[event.stream_id].body += event.data
+                if server.reads:
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                if event.stream_ended is not None and server.early is None:
+                    group.start_soon(self._respond, server.respond, self.requests[event.stream_id])
+            case h2.events.StreamReset():
+                server.resets.append(event.stream_id)
+            case h2.events.PingAckReceived():
+                server.pongs += 1
+            case _:
+                pass
+
+    async def _respond(self, respond: Callable[[Request], Awaitable[None]], request: Request) -> None:
+        with suppress(h2.exceptions.ProtocolError, *_LEFT):
+            await respond(request)
+
+
+class Http2Server:
+    """The handler for a `RawServer` with TLS: one `Peer` per connection."""
+
+    def __init__(
+        self,
+        respond: Callable[[Request], Awaitable[None]] = Request.answer,
+        *,
+        early: Callable[[Request], Awaitable[None]] | None = None,
+        reads: bool = True,
+        **settings: int,
+    ) -> None:
+        self.respond = respond
+        self.early = early
+        """Called at a request's head instead of at its end."""
+        self.reads = reads
+        """Let clients send more than the first window."""
+        self.settings: dict[Any, int] = {
+            h2.settings.SettingCodes[name.upper()]: value for name, value in settings.items()
+        }
+        self.seen: list[Request] = []
+        self.resets: list[int] = []
+        self.peers: list[Peer] = []
+        self.pongs = 0
+        self.most = 0
+
+    async def __call__(self, stream: ByteStream) -> None:
+        peer = Peer(self, stream)
+        self.peers.append(peer)
+        await peer.serve()
