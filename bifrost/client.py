@@ -431,6 +431,17 @@ class Bifrost:
         """Start the client now rather than with its first call. Any number of times."""
         await self._engine.open()
 
+    async def warm_up(self, *providers: str, connections: int = 1) -> None:
+        """Connect ahead of the first calls: look names up, connect, shake hands in TLS.
+
+        So many connections stand ready afterwards at each of the providers named, or of all; those that are idle
+        anyway count. What is not used for `ConnectionConfig.idle` seconds is closed again.
+
+        Raises `UnknownProviderError`, and, when all have been tried, the first of the errors of connecting, with the
+        others in its `errors`.
+        """
+        await self._engine.warm_up(providers, _count(connections))
+
     async def close(self, *, drain: float = DRAIN) -> None:
         """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
 
@@ -521,6 +532,12 @@ def _account(account: Any) -> Account:
                 f"not {account.__name__ if isinstance(account, type) else type(account).__name__}"
             )
     return cast("Account", account)
+
+
+def _count(connections: object) -> int:
+    if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
+        raise InvalidRequestError(f"connections= is how many stand ready at each provider, not {connections!r}")
+    return connections
 
 
 def _check_reasks(max_reasks: int, output: OutputType[Any] | None) -> None:

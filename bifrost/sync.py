@@ -391,6 +391,10 @@ class SyncBifrost:
         """Start the client now rather than with its first call. Any number of times."""
         self._portal.run(self._client.open)
 
+    def warm_up(self, *providers: str, connections: int = 1) -> None:
+        """Connect ahead of the first calls. As `Bifrost.warm_up`."""
+        self._portal.run(self._client.warm_up, *providers, connections=connections)
+
     def close(self, *, drain: float = DRAIN) -> None:
         """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
 

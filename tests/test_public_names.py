@@ -55,6 +55,7 @@ SIGNATURES = {
     "explain": "model, messages, *, output, stream, system, timeout, max_retries, fallbacks, extra_headers, key, "
     "**options",
     "open": "",
+    "warm_up": "*providers, *, connections",
     "close": "*, drain",
 }
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from bifrost.engine.transport import Early
+from bifrost.errors import BifrostError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -80,14 +83,48 @@ class Connections:
         if kept.requests >= self._config.requests:
             await self.drop(kept)
             return
-        self._lent.discard(kept)
-        kept.good_until = min(kept.retire_at, now + self._config.idle)
-        self._stacks.setdefault(kept.origin, []).append(kept)
+        self._put_back(kept, now)
 
     async def drop(self, kept: Kept) -> None:
         """Throw a connection away: after a failure, a cancellation, or bytes that nobody asked for."""
         self._lent.discard(kept)
         await _close(kept)
+
+    async def warm_up(self, origin: Origin, count: int, *, seconds: float) -> None:
+        """See that so many connections stand ready. Raises what connecting does; those that were made stay."""
+        missing = count - len(self._stacks.get(origin, ()))
+        failures: list[BifrostError] = []
+
+        async def make() -> None:
+            try:
+                await self._make_early(origin, seconds)
+            except BifrostError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(missing):
+                group.start_soon(make)
+        if failures:
+            raise failures[0]
+
+    async def _make_early(self, origin: Origin, seconds: float) -> None:
+        kept = self._open(origin, anyio.current_time())
+        self._lent.add(kept)
+        made = False
+        try:
+            if isinstance(kept.connection, Early):
+                await kept.connection.connect(seconds=seconds)
+                made = True
+        finally:
+            if not made:
+                await self.drop(kept)
+        if made:
+            self._put_back(kept, anyio.current_time())
+
+    def _put_back(self, kept: Kept, now: float) -> None:
+        self._lent.discard(kept)
+        kept.good_until = min(kept.retire_at, now + self._config.idle)
+        self._stacks.setdefault(kept.origin, []).append(kept)
 
     async def retire_idle(self) -> None:
         """Close what has been idle or alive for too long, or was closed by the peer."""

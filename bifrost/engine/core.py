@@ -200,6 +200,11 @@ class Engine:
 
     # --- providers
 
+    async def warm_up(self, names: Sequence[str], count: int) -> None:
+        """Have connections stand ready at these providers."""
+        running = await self._ready()
+        await running.upstreams.warm_up(names, count)
+
     async def refresh(self, names: Collection[str] | None = None, *, drain: float = DRAIN) -> None:
         """Take over what the account says now."""
         running = self._running

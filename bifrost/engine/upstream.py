@@ -105,6 +105,11 @@ class Upstream:
         self.pool.resize(config)
         return True
 
+    async def warm_up(self, count: int) -> None:
+        """Have so many connections stand ready, or as many as there can be exchanges."""
+        count = min(count, self.config.concurrency)
+        await self.connections.warm_up(self.origin, count, seconds=self.config.timeouts.connect)
+
     def codec(self, endpoint: Endpoint) -> Codec[Any, Any]:
         """Give the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
         codec = self.row.codecs.get(endpoint)

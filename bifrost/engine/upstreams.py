@@ -12,7 +12,7 @@ from bifrost.config import RetryConfig
 from bifrost.engine.counters import Counters
 from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
-from bifrost.errors import PluginError, ShuttingDownError
+from bifrost.errors import BifrostError, PluginError, ShuttingDownError
 from bifrost.routing.balance import IDLE, Load
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
     from bifrost.engine.transport import Transport
-    from bifrost.errors import BifrostError
     from bifrost.providers.base import Provider
     from bifrost.reports.stats import ProviderStats
     from bifrost.routing.plan import Likely, Loads, ModelGroups
@@ -129,6 +128,25 @@ class Upstreams:
                 if self._closing is not None:
                     upstream.pool.refuse_queued(self._closing)
         return upstream
+
+    async def warm_up(self, names: Sequence[str], count: int) -> None:
+        """Have connections stand ready at these providers (none named: at all). Raises the first failure at the end."""
+        known = self._planner or await self.planner()
+        failures: list[BifrostError] = []
+
+        async def warm(name: str) -> None:
+            try:
+                await (await self.get(name)).warm_up(count)
+            except BifrostError as error:
+                error.provider = error.provider or name
+                failures.append(error)
+
+        async with anyio.create_task_group() as group:
+            for name in names or known.providers:
+                group.start_soon(warm, name)
+        if failures:
+            failures[0].errors = failures[1:]
+            raise failures[0]
 
     async def keys(self, name: str, context: CallContext | None) -> KeyRing:
         """Give a provider's keys, as the account has them for this call."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import anyio
 import httpcore
 
 from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of, target_of
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpRequest
 
 _TARGETS_KEPT = 256
+_TICKETS = 0.02
+"""How much longer than for the connection a peer's first words in TLS are waited for, in seconds."""
 
 
 class Http1Connection:
@@ -64,6 +68,17 @@ class Http1Connection:
     async def connect(self, *, seconds: float) -> None:
         """Make the connection ahead of its first request."""
         await self._connected(seconds)
+        await self._take_tickets()
+        self.reused = True
+
+    async def _take_tickets(self) -> None:
+        """Read what a peer says in TLS after the handshake, which would look like an answer to nothing later on."""
+        if self._wire.tls is None:
+            return
+        with anyio.move_on_after(_TICKETS + (self.connect_time or 0.0)), suppress(Exception):
+            await self._wire.stream.read(1)
+            # It has closed the connection, or spoken unasked.
+            self._spoilt = True
 
     async def _connected(self, seconds: float) -> httpcore.AsyncHTTP11Connection:
         failure: BifrostError

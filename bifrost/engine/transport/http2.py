@@ -115,8 +115,7 @@ class Http2Socket:
         return True
 
     async def _connect_once(self, seconds: float) -> None:
-        if self.broken is not None:
-            raise self.broken
+        self._check_whole()
         if not self.is_made:
             await self._connect(seconds)
 
@@ -163,12 +162,12 @@ class Http2Socket:
         self._streams[stream.id] = stream
         stream.sent = True
         sent = 0
-        while sent < len(body) and not stream.ended:
+        while sent < len(body):
+            await self._wait_for_window(stream, limit)
+            if stream.ended:
+                break
             sent = self._send_piece(stream, body, sent)
             await self._flush(limit)
-            stream.check()
-            if sent < len(body) and not stream.ended and h2.local_flow_control_window(stream.id) <= 0:
-                await self._wait_for_window(stream, limit)
         stream.said_all = sent >= len(body)
         await self._flush(limit)
 
@@ -186,12 +185,13 @@ class Http2Socket:
         h2 = self._connection()
 
         def may_go_on() -> bool:
-            return stream.ended or h2.local_flow_control_window(stream.id) > 0
+            return stream.ended or stream.failure is not None or h2.local_flow_control_window(stream.id) > 0
 
         try:
             await self.wait(stream, may_go_on, limit)
         except httpcore.ReadTimeout as error:
             raise httpcore.WriteTimeout from error
+        stream.check()
 
     async def wait(self, stream: Stream2, ready: Callable[[], object], limit: float | None) -> None:
         """Wait until something holds for a stream, reading for all if nobody does. `limit` bounds the silence."""
@@ -335,8 +335,7 @@ class Http2Socket:
 
     def _check(self, stream: Stream2) -> None:
         stream.check()
-        if self.broken is not None:
-            raise self.broken
+        self._check_whole()
         if self.leaving and not stream.id:
             raise _UntakenError
 
@@ -363,6 +362,9 @@ class Http2Socket:
                         self._end(error)
                 if scope.cancelled_caught:
                     self._end(httpcore.WriteTimeout())
+        self._check_whole()
+
+    def _check_whole(self) -> None:
         if self.broken is not None:
             raise self.broken
 
@@ -468,6 +470,10 @@ class Http2Connection:
 
     async def connect(self, *, seconds: float) -> None:
         """Make the connection ahead of its first request, unless another has."""
+        await self._ready(seconds)
+        self._socket.answered = True
+
+    async def _ready(self, seconds: float) -> None:
         began = anyio.current_time()
         failure: BifrostError
         try:
@@ -488,7 +494,7 @@ class Http2Connection:
         """
         self._connect_time = self._stream = None
         if self._plain is None:
-            await self.connect(seconds=timeouts.connect)
+            await self._ready(timeouts.connect)
         if self._plain is not None:
             return await self._plain.send(request, timeouts=timeouts, read_timeout=read_timeout)
         self._stream = stream = Stream2()

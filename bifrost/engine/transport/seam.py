@@ -59,7 +59,7 @@ class Connection(Protocol):
 
     @property
     def reused(self) -> bool:
-        """It has served an exchange before this one."""
+        """It stood ready before this exchange: it has served another, or was made ahead."""
         ...
 
     @property
