@@ -18,8 +18,8 @@ NAMES = """
     DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount Explanation FilePart ForkedClientError ImagePart
     InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
     MissingKeyError ModelGroup ModelInfo ModelsResponse NetworkConfig NotFoundError OpaquePart OutputType
-    OutputValidationError OverloadedError ParsedResponse ParsedStream PermissionDeniedError Plugin PluginError Prediction
-    ProtocolError ProviderConfig ProviderError ProviderInfo ProviderStats ProviderTable ProviderTool
+    OutputValidationError OverloadedError ParsedResponse ParsedStream PermissionDeniedError Plugin PluginError
+    Prediction ProtocolError ProviderConfig ProviderError ProviderInfo ProviderStats ProviderTable ProviderTool
     QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
     ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount Stats StreamInterruptedError
     StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError

@@ -312,8 +312,6 @@ class Http2Socket:
         match event:
             case events.WindowUpdated() | events.RemoteSettingsChanged():
                 self._wake_all()
-            case events.DataReceived() if stream is None:
-                self._connection().acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
             case _ if stream is not None:
                 stream.feed(event)
                 if stream.ended or stream.failure is not None:

@@ -45,10 +45,11 @@ async def test_an_authority_of_ones_own_is_trusted(form: Any, authority: Authori
         await connection.close()
 
 
-async def test_it_is_trusted_instead_of_the_usual_ones(authority: Authority) -> None:
-    other = Authority()
+@pytest.mark.parametrize("form", ["text", "folder"])
+async def test_it_is_trusted_instead_of_the_usual_ones(form: str, authority: Authority, tmp_path: Path) -> None:
+    ca = Authority().pem if form == "text" else str(tmp_path)
     async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
-        connection = opened(server.url, ca=other.pem)
+        connection = opened(server.url, ca=ca)
         with pytest.raises(ConfigError, match=r"is not trusted.*name its authority in NetworkConfig\(ca=\.\.\.\)"):
             await sent(connection)
         await connection.close()

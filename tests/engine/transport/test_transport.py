@@ -553,6 +553,8 @@ async def test_a_function_is_called_once_per_connection_and_what_it_makes_is_clo
         (httpx.ReadError("secret"), TransportError),
         (httpx.ConnectError("secret"), ConnectError),
         (httpx.InvalidURL("secret"), ConfigError),
+        (httpx.ProxyError("407 secret"), ConfigError),
+        (httpx.ProxyError("502 secret"), ConnectError),
         (ValueError("secret"), TransportError),
         (ExceptionGroup("secret", [OSError("secret")]), TransportError),
     ],
