@@ -28,6 +28,8 @@ _HEAD_LIMIT = 64 * 1024
 """The most bytes of an answer's header fields."""
 _FIELDS_LIMIT = 200
 """The most header fields of an answer."""
+_INTERIM_LIMIT = 20
+"""The most interim answers (100 to 199) before an answer."""
 
 
 class Translate(Protocol):
@@ -57,6 +59,46 @@ def answer_of(status: int, fields: Sequence[tuple[bytes, bytes]], body: Reader, 
     if len(fields) <= _FIELDS_LIMIT and sum(len(name) + len(value) for name, value in fields) <= _HEAD_LIMIT:
         return Answer(status, Headers(fields), body)
     raise ProtocolError(f"{place} answers with more than {_FIELDS_LIMIT} header fields or 64 KiB")
+
+
+def is_ambiguous(headers: Headers) -> bool:
+    """Say whether an answer has two lengths, so that nothing may follow it.
+
+    RFC 9112, 6.3: the chunks count; but somebody in between may go by the other.
+    """
+    return headers.get("transfer-encoding") is not None and headers.get("content-length") is not None
+
+
+def bound_interim(held: Any, *, place: str) -> None:
+    """Let a connection's parser end an exchange of interim answers alone, which httpcore reads without end.
+
+    `held` is a connection of httpcore's, which may stand inside others (TLS, a proxy).
+    """
+    while (inner := getattr(held, "_connection", None)) is not None:
+        held = inner
+    parser = getattr(held, "_h11_state", None)
+    if parser is not None and "next_event" not in vars(parser):
+        parser.next_event = _Events(parser.next_event, place)
+
+
+class _Events:
+    """The events of an HTTP/1.1 parser, of which only so many in a row may be interim answers."""
+
+    __slots__ = ("_interim", "_next", "_place")
+
+    def __init__(self, following: Callable[[], Any], place: str) -> None:
+        self._next = following
+        self._place = place
+        self._interim = 0
+
+    def __call__(self) -> Any:
+        event = self._next()
+        status = getattr(event, "status_code", None)
+        if status is not None:
+            self._interim = self._interim + 1 if status < 200 else 0
+            if self._interim > _INTERIM_LIMIT:
+                raise ProtocolError(f"{self._place} sent more than {_INTERIM_LIMIT} interim answers and no other")
+        return event
 
 
 class Upload(httpx.AsyncByteStream):

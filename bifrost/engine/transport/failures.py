@@ -29,7 +29,8 @@ def translate(error: Exception, *, place: str, sent: bool, phase: str) -> Bifros
         case httpcore.WriteTimeout() | httpx.WriteTimeout():
             failure = CallTimeoutError(f"{place} did not take the request in time", phase="write")
         case httpcore.TimeoutException() | httpx.TimeoutException():
-            failure = CallTimeoutError(f"{place} sent nothing for too long", phase=cast("Any", phase))
+            reading = cast("Any", phase if sent else "connect")
+            failure = CallTimeoutError(f"{place} sent nothing for too long", phase=reading)
         case httpcore.ProxyError() | httpx.ProxyError():
             failure = _proxy_failure(error, place)
         case httpcore.ConnectError() | httpx.ConnectError():

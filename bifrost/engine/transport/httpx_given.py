@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 
-from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of
+from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of, is_ambiguous
 from bifrost.engine.transport.failures import translate
 from bifrost.engine.transport.sockets import is_readable, is_silent, shut
 from bifrost.errors import BifrostError
@@ -49,7 +49,7 @@ class HttpxConnection:
         self._owned = owned
         self._traced = owned and isinstance(transport, httpx.AsyncHTTPTransport)
         self._spoilt = False
-        """Bytes that nobody asked for came behind an answer; the next request would take them for its own."""
+        """Bytes may stand behind an answer that nobody asked for; the next request would take them for its own."""
         self._authority = origin.authority.encode("ascii")
         self._urls: dict[str, httpx.URL] = {}
         self._network: Any = None
@@ -80,7 +80,9 @@ class HttpxConnection:
             failure = self.translate(error, phase="headers")
         else:
             self._body = Body(response.stream, self.translate, _PARSER)
-            return answer_of(response.status_code, response.headers.raw, self._body, place=str(self._origin))
+            answer = answer_of(response.status_code, response.headers.raw, self._body, place=str(self._origin))
+            self._spoilt = is_ambiguous(answer.headers)
+            return answer
         raise failure
 
     def _outgoing(self, request: HttpRequest) -> httpx.Request:
@@ -120,7 +122,7 @@ class HttpxConnection:
         body, self._body = self._body, None
         self.reused = self._owned
         if body is not None:
-            self._spoilt = body.has_sequel()
+            self._spoilt = self._spoilt or body.has_sequel()
             await body.close()
 
     def cut(self) -> None:

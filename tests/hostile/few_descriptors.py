@@ -1,0 +1,53 @@
+"""Two hundred calls at once in a process with few descriptors, and one more when there are enough: run as a script."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections import Counter
+from pathlib import Path
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bifrost import Bifrost, BifrostError, Key, ProviderConfig, RetryConfig, StaticAccount  # noqa: E402
+from bifrost.testing import no_waits  # noqa: E402
+from tests.hostile.answers import MODEL, good  # noqa: E402
+from tests.hostile.server import HostileServer  # noqa: E402
+
+
+async def main() -> None:
+    with HostileServer(good) as server, no_waits():
+        account = StaticAccount(
+            keys={"openai": [Key(name="k", value="sk-few-0123456789")]},
+            configs={"openai": ProviderConfig(base_url=f"{server.url}/v1", retry=RetryConfig(max_retries=1))},
+        )
+        client = Bifrost(account, timeout=2)
+        async with client:
+            came: Counter[str] = Counter()
+
+            async def call() -> None:
+                try:
+                    await client.chat(MODEL, "hi")
+                except BifrostError as error:
+                    came[type(error).__name__] += 1
+                else:
+                    came["fine"] += 1
+
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+            async with anyio.create_task_group() as group:
+                for _ in range(200):
+                    group.start_soon(call)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+            print(dict(came))  # noqa: T201 - the test that runs this reads it
+            assert came.total() == 200
+            assert came.total() > came["fine"]
+            for _ in range(20):
+                reply = await client.chat(MODEL, "hi", timeout=20)
+                assert reply.text == "hello"
+    print("recovered")  # noqa: T201
+
+
+anyio.run(main, backend=sys.argv[1])
