@@ -54,7 +54,7 @@ class Peer:
         """Read one request into `head` and `body`."""
         data, self._unread = self._unread, b""
         while b"\r\n\r\n" not in data:
-            data += self._receive()
+            data += self.receive()
         self.head, _, body = data.partition(b"\r\n\r\n")
         self.requests += 1
         self._server.saw_request(self)
@@ -63,7 +63,7 @@ class Peer:
         pieces = [body]
         missing = length - len(body)
         while missing > 0:
-            pieces.append(self._receive())
+            pieces.append(self.receive())
             missing -= len(pieces[-1])
         body = b"".join(pieces)
         self.body, self._unread = body[:length], body[length:]
@@ -72,7 +72,7 @@ class Peer:
         """Read a request's head and leave its body, as far as it has not come with it."""
         data = b""
         while b"\r\n\r\n" not in data:
-            data += self._receive()
+            data += self.receive()
         self.head, _, self._unread = data.partition(b"\r\n\r\n")
         self.requests += 1
         self._server.saw_request(self)
@@ -101,7 +101,7 @@ class Peer:
     def stall(self) -> None:
         """Read and say nothing until the client leaves."""
         while True:
-            self._receive()
+            self.receive()
 
     def ignore(self) -> None:
         """Read nothing and say nothing until the server is told to play something else, then read until the end.
@@ -152,7 +152,7 @@ class Peer:
         if self._unread:
             return True
         try:
-            self._unread = self._receive()
+            self._unread = self.receive()
         except GoneError:
             return False
         return True
@@ -165,7 +165,7 @@ class Peer:
     def end(self) -> None:
         self._sock.close()
 
-    def _receive(self) -> bytes:
+    def receive(self) -> bytes:
         if self._unread:
             data, self._unread = self._unread, b""
             return data
@@ -187,9 +187,16 @@ class HostileServer:
     `opened`, `open`, `requests` and `attempts` count; an attempt is a request, or a connection on which none was read.
     """
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        *scripts: Script,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        accepts: bool = True,
+    ) -> None:
         self.host = host
-        self.port = 0
+        self.port = port
         self.opened = 0
         self.open = 0
         self.requests = 0
@@ -202,6 +209,8 @@ class HostileServer:
         self._played = 0
         self._silent = 0
         self._tls = tls
+        self._accepts = accepts
+        self._started = False
         self._lock = threading.Lock()
         self._peers: set[Peer] = set()
         self._threads: list[threading.Thread] = []
@@ -242,21 +251,27 @@ class HostileServer:
         self.stop()
 
     def start(self) -> None:
-        self.bind()
-        self._listener.listen(512)
-        self.accept()
-
-    def bind(self) -> None:
-        """Take an address, at which connections are refused until it listens."""
+        """Take an address and begin to listen; with `accepts=False` only the former, so that nobody can connect."""
+        if self._started:
+            return
+        self._started = True
         self._listener.bind((self.host, self.port))
         self.port = self._listener.getsockname()[1]
+        if self._accepts:
+            self.accept()
 
-    def listen(self, backlog: int) -> None:
-        """Let the system take so many connections, which nobody accepts yet."""
-        self._listener.listen(backlog)
+    def fill(self) -> list[socket.socket]:
+        """Let the system take one connection that nobody accepts, and fill that place: others get no answer."""
+        self._listener.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex((self.host, self.port))
+        return fillers
 
     def accept(self) -> None:
         """Begin to take connections."""
+        self._listener.listen(512)
         self._run(self._accept_all)
 
     def stop(self) -> None:

@@ -111,7 +111,7 @@ async def staged(
 ) -> AsyncIterator[Scene]:
     """Give a client whose OpenAI is at a server that plays `scripts` (or `server`, or at `url`), and see what it left.
 
-    `config` goes to `ProviderConfig`. The client waits for no backoff. `loud=False` leaves out the listening to logs,
+    The server may have been started, and its address be known, before. `config` goes to `ProviderConfig`. The client waits for no backoff. `loud=False` leaves out the listening to logs,
     for exchanges of very many events.
     """
     config = {"retry": RETRIES, **config}

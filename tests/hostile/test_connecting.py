@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from tests.hostile.answers import CHAT, MODEL, OTHER, good, good_answer
 from tests.hostile.server import HostileServer, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.plugins.recorder import Kind
 
@@ -34,9 +33,7 @@ def faults(error_or_reply: Any) -> list[str | None]:
 
 
 async def test_fault_01_a_refused_connection(stage: Any, kind: Kind) -> None:
-    server = HostileServer(good)
-    server.bind()
-    server.start = lambda: None  # type: ignore[method-assign] # it begins to listen later
+    server = HostileServer(good, accepts=False)
     async with stage(server=server) as scene:
         scene.counts = False
         error = await scene.fails(ConnectError, kind)
@@ -45,41 +42,22 @@ async def test_fault_01_a_refused_connection(stage: Any, kind: Kind) -> None:
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert (reply.text, reply.provider) == ("other", "anthropic")
         assert faults(reply) == ["never_sent"] * 3 + [None]
-        server.listen(512)
         server.accept()
-
-
-@contextmanager
-def black_hole() -> Iterator[tuple[HostileServer, Callable[[], None]]]:
-    """Give a server whose queue of connections is full, and what makes it take them."""
-    server = HostileServer(good)
-    server.bind()
-    server.listen(0)
-    server.start = lambda: None  # type: ignore[method-assign]
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex((server.host, server.port))
-
-    def open_up() -> None:
-        for filler in fillers:
-            filler.close()
-        server.listen(512)
-        server.accept()
-
-    yield server, open_up
 
 
 async def test_fault_02_a_black_hole(stage: Any, kind: Kind) -> None:
-    with black_hole() as (server, open_up):
-        async with stage(server=server, timeouts=Timeouts(connect=0.1)) as scene:
-            scene.counts = False
-            error = await scene.fails(CallTimeoutError, kind)
-            assert error.phase == "connect"
-            assert faults(error) == ["never_sent"] * 3
-            reply = await scene.ask(kind, fallbacks=[OTHER])
-            assert reply.provider == "anthropic"
-            open_up()
+    server = HostileServer(good, accepts=False)
+    async with stage(server=server, timeouts=Timeouts(connect=0.1)) as scene:
+        scene.counts = False
+        fillers = server.fill()
+        error = await scene.fails(CallTimeoutError, kind)
+        assert error.phase == "connect"
+        assert faults(error) == ["never_sent"] * 3
+        reply = await scene.ask(kind, fallbacks=[OTHER])
+        assert reply.provider == "anthropic"
+        for filler in fillers:
+            filler.close()
+        server.accept()
 
 
 NAME = "provider.test"
@@ -121,17 +99,8 @@ def named(server: HostileServer) -> str:
     return f"http://{NAME}:{server.port}"
 
 
-@contextmanager
-def started() -> Iterator[HostileServer]:
-    """Give a server whose address is known before the client is made."""
-    server = HostileServer(good)
-    server.start()
-    server.start = lambda: None  # type: ignore[method-assign]
-    yield server
-
-
 async def test_fault_03_a_name_that_nobody_knows(stage: Any, kind: Kind, resolver: Resolver) -> None:
-    with started() as server:
+    with HostileServer(good) as server:
         async with stage(server=server, url=named(server), allow_insecure_http=True) as scene:
             scene.counts = False
             error = await scene.fails(ConnectError, kind)
@@ -142,7 +111,7 @@ async def test_fault_03_a_name_that_nobody_knows(stage: Any, kind: Kind, resolve
 
 async def test_fault_03_a_name_that_is_looked_up_slowly(stage: Any, kind: Kind, resolver: Resolver) -> None:
     resolver.address, resolver.gate = "127.0.0.1", threading.Event()
-    with started() as server:
+    with HostileServer(good) as server:
         async with stage(
             server=server, url=named(server), allow_insecure_http=True, timeouts=Timeouts(connect=0.2)
         ) as scene:
@@ -172,10 +141,8 @@ async def test_fault_03_a_name_that_is_looked_up_slowly(stage: Any, kind: Kind, 
 
 async def test_fault_04_a_name_that_moves(stage: Any, resolver: Resolver) -> None:
     resolver.address = "127.0.0.1"
-    with started() as server:
-        moved = HostileServer(good, host="127.0.0.2")
-        moved.port = server.port
-        with moved:
+    with HostileServer(good) as server:
+        with HostileServer(good, host="127.0.0.2", port=server.port) as moved:
             async with stage(
                 server=server,
                 url=named(server),
