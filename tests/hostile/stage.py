@@ -16,9 +16,9 @@ from bifrost import Bifrost, BifrostError, Key, ProviderConfig, RetryConfig, Sta
 from bifrost.testing import leak_check, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
 from tests.engine.rig import is_quiet, until
-from tests.hostile.answers import MODEL, good
+from tests.hostile.answers import MODELS, good
 from tests.hostile.server import HostileServer
-from tests.plugins.recorder import Kind, Recorder, ask, assert_paired
+from tests.plugins.recorder import KINDS, Kind, Recorder, ask, assert_paired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -38,30 +38,44 @@ SPARE = "sk-spare-0123456789"
 
 
 class Scene:
-    """A client, the server that its OpenAI is at, and a good one that its Anthropic is at."""
+    """A client, the server that the provider under test is at, and a good one for the other provider."""
 
-    def __init__(self, server: HostileServer, other: HostileServer, client: Bifrost, log: list[str]) -> None:
+    def __init__(
+        self,
+        server: HostileServer,
+        other: HostileServer,
+        make: Callable[[], Bifrost],
+        *,
+        provider: str,
+        timeout: float,
+        log: list[str],
+    ) -> None:
         self.server = server
         self.other = other
-        self.client = client
-        self.timeout = TIMEOUT
+        self.client = make()
+        self.model = MODELS[provider]
+        self.fallback = MODELS["openai" if provider == "anthropic" else "anthropic"]
         self.calls = 0
         self.attempts = 0
         """Those on the trails of all calls."""
         self.counts = True
         """Whether the servers can have seen every attempt."""
+        self._make = make
+        self._timeout = timeout
         self._log = log
 
-    async def ask(self, kind: Kind = "plain", model: str = MODEL, **options: Any) -> ChatResponse:
+    async def ask(self, kind: Kind = "plain", model: str | None = None, **options: Any) -> ChatResponse:
         """Make a call within its deadline; its whole answer."""
-        return await self.run(lambda: ask(self.client, kind, model, **options), timeout=options.get("timeout"))
+        return await self.run(
+            lambda: ask(self.client, kind, model or self.model, **options), timeout=options.get("timeout")
+        )
 
     async def run(self, call: Callable[[], Awaitable[ChatResponse]], *, timeout: float | None = None) -> ChatResponse:
         """Make a call in a way of its own."""
         self.calls += 1
         error: BifrostError
         try:
-            with anyio.fail_after((timeout or self.timeout) + LATE):
+            with anyio.fail_after((timeout or self._timeout) + LATE):
                 reply = await call()
         except BifrostError as caught:
             error = caught
@@ -72,20 +86,24 @@ class Scene:
         assert_unseen(*shown_by(error))
         raise error
 
-    async def fails(
-        self, expected: type[ErrorT], kind: Kind = "plain", model: str = MODEL, **options: Any
-    ) -> ErrorT:
+    async def fails(self, expected: type[ErrorT], kind: Kind = "plain", **options: Any) -> ErrorT:
         """Make a call that fails; its error."""
         with pytest.raises(expected) as caught:
-            await self.ask(kind, model, **options)
+            await self.ask(kind, **options)
         return caught.value
+
+    async def renew(self) -> None:
+        """Go on with a client that remembers nothing."""
+        await self.quiet()
+        await self.client.close()
+        self.client = self._make()
 
     async def heal(self) -> None:
         """See that the same client serves as soon as the server does."""
         self.server.play(good)
-        for kind in ("plain", "stream"):
-            reply = await self.ask(kind, "openai/spare")
-            assert reply.text == "hello"
+        for kind in KINDS:
+            reply = await self.ask(kind, f"{self.model.partition('/')[0]}/spare")
+            assert reply.text in {"hello", "other"}
 
     async def quiet(self) -> None:
         """Wait until nothing of the client is in use."""
@@ -97,22 +115,28 @@ class Scene:
         assert self._log.count("watch.after_call") == self.calls
 
 
+def faults(outcome: ChatResponse | BifrostError) -> list[str | None]:
+    """Give what became of each attempt of a call."""
+    return [attempt.fault for attempt in outcome.attempts]
+
+
 @asynccontextmanager
 async def staged(
     *scripts: Script,
     transport: Any = None,
     server: HostileServer | None = None,
     url: str | None = None,
+    provider: str = "openai",
     timeout: float = TIMEOUT,
     keys: Sequence[str] = (KEY,),
     heals: bool = True,
     loud: bool = True,
     **config: Any,
 ) -> AsyncIterator[Scene]:
-    """Give a client whose OpenAI is at a server that plays `scripts` (or `server`, or at `url`), and see what it left.
+    """Give a client whose `provider` is at a server that plays `scripts` (or at `url`), and see what it left behind.
 
-    The server may have been started, and its address be known, before. `config` goes to `ProviderConfig`. The client waits for no backoff. `loud=False` leaves out the listening to logs,
-    for exchanges of very many events.
+    `server` may be given, and have been started, so that its address is known. `config` goes to `ProviderConfig`. The
+    client waits for no backoff. `loud=False` leaves out the listening to logs, for exchanges of very many events.
     """
     config = {"retry": RETRIES, **config}
     hooks: list[str] = []
@@ -121,27 +145,32 @@ async def staged(
         log = around.enter_context(listening()) if loud else None
         async with leak_check():
             with server or HostileServer(*scripts) as peer, HostileServer(good) as other:
+                second = "openai" if provider == "anthropic" else "anthropic"
                 account = StaticAccount(
                     keys={
-                        "openai": [
+                        provider: [
                             *(Key(name=f"key {n}", value=key) for n, key in enumerate(keys)),
                             Key(name="spare", value=SPARE, models=["spare"]),
                         ],
-                        "anthropic": [Key(name="other", value=KEY)],
+                        second: [Key(name="other", value=KEY)],
                     },
                     configs={
-                        "openai": ProviderConfig(base_url=f"{url or peer.url}/v1", **config),
-                        "anthropic": ProviderConfig(base_url=other.url),
+                        provider: ProviderConfig(base_url=f"{url or peer.url}/v1", **config),
+                        second: ProviderConfig(base_url=f"{other.url}/v1"),
                     },
                 )
-                client = Bifrost(account, plugins=[Recorder(hooks, "watch")], transport=transport, timeout=timeout)
-                async with client:
-                    scene = Scene(peer, other, client, hooks)
-                    scene.timeout = timeout
+
+                def make() -> Bifrost:
+                    return Bifrost(account, plugins=[Recorder(hooks, "watch")], transport=transport, timeout=timeout)
+
+                scene = Scene(peer, other, make, provider=provider, timeout=timeout, log=hooks)
+                try:
                     yield scene
                     if heals:
                         await scene.heal()
                     await scene.quiet()
+                finally:
+                    await scene.client.close()
                 scene.assert_paired()
                 await peer.all_closed()
                 await other.all_closed()

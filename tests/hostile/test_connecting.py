@@ -16,6 +16,7 @@ from bifrost import CallTimeoutError, ConnectError, ProviderConfig, Timeouts, Tr
 from bifrost.config import ConnectionConfig
 from tests.hostile.answers import CHAT, MODEL, OTHER, good, good_answer
 from tests.hostile.server import HostileServer, Peer
+from tests.hostile.stage import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from tests.plugins.recorder import Kind
 
 pytestmark = pytest.mark.anyio
-
-
-def faults(error_or_reply: Any) -> list[str | None]:
-    return [attempt.fault for attempt in error_or_reply.attempts]
 
 
 # --- no connection

@@ -10,6 +10,7 @@ from bifrost import BadRequestError, BifrostError, CallTimeoutError, MalformedRe
 from tests.engine.peers import SSE_HEAD
 from tests.hostile.answers import CHAT, MODEL, STREAM, good, good_answer, head
 from tests.hostile.server import Peer
+from tests.hostile.stage import faults
 from tests.hostile.test_heads import says
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ BODY = CHAT.partition(b"\r\n\r\n")[2]
 LENGTH = len(BODY)
 JSON = "content-type: application/json"
 CHUNKED = head(JSON, "transfer-encoding: chunked")
-
-
-def faults(error_or_reply: Any) -> list[str | None]:
-    return [attempt.fault for attempt in error_or_reply.attempts]
 
 
 async def test_fault_11_a_body_that_stalls(stage: Any) -> None:

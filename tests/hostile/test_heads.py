@@ -10,6 +10,7 @@ from bifrost import BifrostError, CallTimeoutError, MalformedResponseError, Prot
 from tests.hostile.answers import CHAT, good, good_answer, head
 from tests.hostile.memory import resident
 from tests.hostile.server import Peer
+from tests.hostile.stage import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ LENGTHS = {
 async def test_fault_16_lengths_that_contradict(stage: Any, kind: Kind, what: str) -> None:
     async with stage(says(LENGTHS[what], then=Peer.close)) as scene:
         error = await scene.fails(TransportError, kind)
-        assert [attempt.fault for attempt in error.attempts] == ["transient"] * 3
+        assert faults(error) == ["transient"] * 3
 
 
 async def test_fault_16_chunks_win_over_a_length_and_the_connection_is_dropped(stage: Any) -> None:
@@ -177,5 +178,5 @@ async def test_fault_19_header_fields_without_end(stage: Any, kind: Kind) -> Non
     async with stage(endless, good) as scene:
         before = resident()
         reply = await scene.ask(kind)
-        assert [attempt.fault for attempt in reply.attempts] == ["transient", None]
+        assert faults(reply) == ["transient", None]
         assert resident() - before < 16 * MIB

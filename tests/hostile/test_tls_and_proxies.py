@@ -14,6 +14,7 @@ from tests.canary import CANARY
 from tests.engine.peers import Authority
 from tests.hostile.answers import OTHER, good, head
 from tests.hostile.server import HostileServer, Peer
+from tests.hostile.stage import faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,9 +58,9 @@ async def test_fault_25_tls_that_cannot_be_trusted(
     # It never becomes good, so nothing can heal.
     async with stage(server=HostileServer(good, tls=context), heals=False) as scene:
         error = await scene.fails(ConfigError, kind)
-        assert [attempt.fault for attempt in error.attempts] == ["config"]
+        assert faults(error) == ["config"]
         reply = await scene.ask(kind, fallbacks=[OTHER])
-        assert [attempt.fault for attempt in reply.attempts] == ["config", None]
+        assert faults(reply) == ["config", None]
         assert scene.server.requests == 0
 
 
@@ -73,7 +74,7 @@ async def test_fault_25_a_server_without_tls(stage: Any, kind: Kind) -> None:
     server.start()
     async with stage(server=server, url=f"https://127.0.0.1:{server.port}", heals=False) as scene:
         error = await scene.fails(ConfigError, kind)
-        assert [attempt.fault for attempt in error.attempts] == ["config"]
+        assert faults(error) == ["config"]
 
 
 async def test_fault_25_a_handshake_that_stalls_or_breaks(stage: Any, kind: Kind) -> None:
@@ -88,10 +89,10 @@ async def test_fault_25_a_handshake_that_stalls_or_breaks(stage: Any, kind: Kind
     ) as scene:
         error = await scene.fails(CallTimeoutError, kind)
         assert error.phase == "connect"
-        assert [attempt.fault for attempt in error.attempts] == ["never_sent"] * 3
+        assert faults(error) == ["never_sent"] * 3
         server.play(breaks)
         broken = await scene.fails(ConnectError, kind)
-        assert [attempt.fault for attempt in broken.attempts] == ["never_sent"] * 3
+        assert faults(broken) == ["never_sent"] * 3
 
 
 async def test_fault_25_tls_that_holds_and_then_breaks_in_the_answer(
@@ -106,7 +107,7 @@ async def test_fault_25_tls_that_holds_and_then_breaks_in_the_answer(
 
     async with stage(server=HostileServer(cut, tls=authority.context())) as scene:
         error = await scene.fails(TransportError, kind)
-        assert [attempt.fault for attempt in error.attempts] == ["transient"] * 3
+        assert faults(error) == ["transient"] * 3
 
 
 # --- a proxy of the environment
@@ -144,7 +145,7 @@ REFUSALS: dict[str, tuple[Any, type[BifrostError], list[str]]] = {
 async def test_fault_26_a_proxy_that_makes_no_tunnel(
     stage: Any, kind: Kind, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script, expected, faults = REFUSALS[what]
+    script, expected, told = REFUSALS[what]
     proxy = HostileServer(script)
     proxy.start()
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{proxy.port}")
@@ -152,7 +153,7 @@ async def test_fault_26_a_proxy_that_makes_no_tunnel(
         server=proxy, url="https://provider.example", heals=False, timeouts=Timeouts(connect=0.2)
     ) as scene:
         error = await scene.fails(expected, kind)
-        assert [attempt.fault for attempt in error.attempts] == faults
+        assert faults(error) == told
         assert getattr(error, "phase", "connect") == "connect"
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert reply.provider == "anthropic"
@@ -166,4 +167,4 @@ async def test_fault_26_a_proxy_that_is_not_there(stage: Any, kind: Kind, monkey
         scene.counts = False
         error = await scene.fails(ConnectError, kind)
         assert "proxy" in error.message
-        assert [attempt.fault for attempt in error.attempts] == ["never_sent"] * 3
+        assert faults(error) == ["never_sent"] * 3
