@@ -12,6 +12,7 @@ from bifrost.engine.clock import Clock
 from bifrost.engine.core import DRAIN, Engine
 from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
 from bifrost.schema.options import ChatArguments, ChatOptions, chat_request, embedding_request, models_request
 from bifrost.schema.output_type import OutputType, OutputTypes
@@ -185,6 +186,8 @@ class Bifrost:
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
         request = chat_request(_model(model), messages, system=system, options=options)
+        if options:
+            check_own_json(request)
         wanted, request = self._wanted(output, request)
         _check_reasks(max_reasks, wanted)
         response: ChatResponse = await self._engine.run("chat", request, call, output=wanted, max_reasks=max_reasks)
@@ -238,6 +241,8 @@ class Bifrost:
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
         request = chat_request(_model(model), messages, system=system, options=options)
+        if options:
+            check_own_json(request)
         wanted, request = self._wanted(output, request)
         return self._engine.stream("chat", request, call, output=wanted)
 
@@ -261,6 +266,7 @@ class Bifrost:
         A fallback must be a model whose vectors can be compared with the first one's. Raises `BifrostError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        check_extra(extra)
         request = embedding_request(
             _model(model),
             input,

@@ -1,0 +1,39 @@
+"""The caller's own JSON in a request (schemas, definitions, `extra`), checked before anything is done with it.
+
+What JSON cannot say would otherwise be sent as something else: NaN as null, bytes as base64, numbers as text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bifrost.schema.tools import Tool
+from bifrost.wire.json import check_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from bifrost.schema.chat import ChatRequest
+
+
+def check_own_json(request: ChatRequest) -> None:
+    """Check a chat's schemas, tool definitions and `extra`. Raises `InvalidRequestError` naming the place."""
+    for number, tool in enumerate(request.tools or ()):
+        where = f"tools[{number}]"
+        if not isinstance(tool, Tool):
+            check_json(tool.definition, where=where)
+            continue
+        if tool.parameters is not None:
+            check_json(tool.parameters, where=f"{where}.parameters")
+        if tool.format is not None:
+            check_json(tool.format, where=f"{where}.format")
+    if request.response_format is not None and request.response_format.schema is not None:
+        check_json(request.response_format.schema, where="response_format.schema")
+    check_extra(request.extra)
+
+
+def check_extra(extra: Mapping[str, Any] | None) -> None:
+    """Check what a caller says in a provider's own words."""
+    if extra is not None:
+        check_json(extra, where="extra")
