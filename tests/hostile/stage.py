@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import pytest
 
-from bifrost import Bifrost, BifrostError, InvalidRequestError, Key, ProviderConfig, RetryConfig, StaticAccount
+from bifrost import Bifrost, BifrostError, InvalidRequestError, Key, Plugin, ProviderConfig, RetryConfig, StaticAccount
 from bifrost.testing import leak_check, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
 from tests.engine.rig import is_quiet, until
@@ -35,6 +35,12 @@ TIMEOUT = 20.0
 RETRIES = RetryConfig(max_retries=2)
 KEY = CANARY
 SPARE = "sk-spare-0123456789"
+
+
+class Watch(Recorder):
+    """Notes the hooks of calls, and keeps no chunks."""
+
+    on_chunk = Plugin.on_chunk
 
 
 class Scene:
@@ -164,7 +170,7 @@ async def staged(
                 )
 
                 def make() -> Bifrost:
-                    return Bifrost(account, plugins=[Recorder(hooks, "watch")], transport=transport, timeout=timeout)
+                    return Bifrost(account, plugins=[Watch(hooks, "watch")], transport=transport, timeout=timeout)
 
                 scene = Scene(peer, other, make, provider=provider, timeout=timeout, log=hooks)
                 try:

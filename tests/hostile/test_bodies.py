@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bifrost import (
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
+few = settings(
+    max_examples=12,
+    suppress_health_check=[HealthCheck.too_slow],
+    # Shrinking would run a client and a server thousands of times; the parsers' own tests shrink.
+    phases=[Phase.explicit, Phase.generate],
+)
 
 
 def document(body: bytes, *fields: str, kind: str = "application/json") -> bytes:
@@ -129,7 +135,7 @@ def changed(draw: st.DrawFn) -> bytes:
     return json.dumps(answer).encode()
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@few
 @given(bodies=st.lists(changed(), min_size=10, max_size=10))
 async def test_fault_57_an_answer_that_was_changed_anywhere(stage: Any, bodies: list[bytes]) -> None:
     async with stage(good) as scene:
@@ -434,7 +440,7 @@ _WRAPS: dict[str, Callable[[Any], Any]] = {
 _spoilt = st.tuples(st.sampled_from(sorted(UNSAYABLE)), st.lists(st.sampled_from(sorted(_WRAPS)), max_size=4))
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@few
 @given(cases=st.lists(_spoilt, min_size=8, max_size=8))
 async def test_fault_68_a_request_that_json_cannot_say(stage: Any, cases: list[tuple[str, list[str]]]) -> None:
     async with stage(good) as scene:
