@@ -11,10 +11,10 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from bifrost import Bifrost, BifrostError, Key, ProviderConfig, RetryConfig, StaticAccount  # noqa: E402
-from bifrost.testing import no_waits  # noqa: E402
-from tests.hostile.answers import MODEL, good  # noqa: E402
-from tests.hostile.server import HostileServer  # noqa: E402
+from bifrost import Bifrost, BifrostError, Key, ProviderConfig, RetryConfig, StaticAccount
+from bifrost.testing import no_waits
+from tests.hostile.answers import MODEL, good
+from tests.hostile.server import HostileServer
 
 
 async def main() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import select
 import socket
-import ssl
 import struct
 import threading
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from tests.engine.rig import until
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable
     from types import TracebackType
 

@@ -101,6 +101,13 @@ class Scene:
             await self.ask(kind, **options)
         return caught.value
 
+    async def outcome(self, kind: Kind = "plain", **options: Any) -> ChatResponse | BifrostError:
+        """Make a call that may fail; its answer or its error."""
+        try:
+            return await self.ask(kind, **options)
+        except BifrostError as error:
+            return error
+
     async def renew(self) -> None:
         """Go on with a client that remembers nothing."""
         await self.quiet()

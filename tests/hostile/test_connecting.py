@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from bifrost import CallTimeoutError, ConnectError, ProviderConfig, Timeouts, TransportError
+from bifrost import CallTimeoutError, ConnectError, Timeouts, TransportError
 from bifrost.config import ConnectionConfig
 from tests.hostile.answers import CHAT, MODEL, OTHER, good, good_answer
 from tests.hostile.server import HostileServer, Peer
@@ -138,21 +138,20 @@ async def test_fault_03_a_name_that_is_looked_up_slowly(stage: Any, kind: Kind, 
 
 async def test_fault_04_a_name_that_moves(stage: Any, resolver: Resolver) -> None:
     resolver.address = "127.0.0.1"
-    with HostileServer(good) as server:
-        with HostileServer(good, host="127.0.0.2", port=server.port) as moved:
-            async with stage(
-                server=server,
-                url=named(server),
-                allow_insecure_http=True,
-                connections=ConnectionConfig(age=0.2),
-            ) as scene:
-                scene.counts = False
-                await scene.ask()
-                resolver.address = "127.0.0.2"
-                with anyio.fail_after(10):
-                    while not moved.requests:
-                        await scene.ask()
-            await moved.all_closed()
+    with HostileServer(good) as server, HostileServer(good, host="127.0.0.2", port=server.port) as moved:
+        async with stage(
+            server=server,
+            url=named(server),
+            allow_insecure_http=True,
+            connections=ConnectionConfig(age=0.2),
+        ) as scene:
+            scene.counts = False
+            await scene.ask()
+            resolver.address = "127.0.0.2"
+            with anyio.fail_after(10):
+                while not moved.requests:
+                    await scene.ask()
+        await moved.all_closed()
 
 
 # --- a connection that breaks before the answer

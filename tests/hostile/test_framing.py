@@ -1,4 +1,4 @@
-"""Bodies on their way: that stall, are cut, end where they say they do not, or are followed by what nobody asked for."""
+"""Bodies on their way: that stall, are cut, end elsewhere than they say, or are followed by what nobody asked for."""
 
 from __future__ import annotations
 
@@ -141,5 +141,3 @@ async def test_fault_23_a_refusal_before_the_upload_is_over(stage: Any, kind: Ki
         assert isinstance(caught.value, BadRequestError)
         assert (caught.value.status, faults(caught.value)) == (413, ["caller"])
         assert "too long for us" in caught.value.message
-
-

@@ -83,7 +83,7 @@ async def test_fault_16_chunks_win_over_a_length_and_the_connection_is_dropped(s
 NO_HTTP = {
     "garbage": b"\x00\x01\x02\xff\xfe garbage\r\n\r\n",
     "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x28",
-    "HTTP/2": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80\x00\x04\x00\x01\x00\x00\x00\x05\x00\xff\xff\xff",
+    "HTTP/2": bytes.fromhex("000012040000000000 000300000080 000400010000 000500ffffff"),
     "a status that is none": b"HTTP/1.1 abc Hm\r\n\r\n",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
     "ICY": b"ICY 200 OK\r\n\r\n",

@@ -33,9 +33,9 @@ def old_tls(authority: Authority) -> ssl.SSLContext:
     """Give a context that speaks nothing newer than TLS 1.1."""
     context = authority.context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version = ssl.TLSVersion.TLSv1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     return context
 

@@ -12,7 +12,8 @@ NUMBERS: Any = {1: 2}
 
 
 def request(**options: Any) -> Any:
-    return chat_request("m", "hi", system=None, options=options)  # type: ignore[arg-type]
+    given: Any = options
+    return chat_request("m", "hi", system=None, options=given)
 
 
 def function(parameters: Any) -> dict[str, Any]:

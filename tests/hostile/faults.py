@@ -1,0 +1,475 @@
+"""The catalogue of faults: which tests play each, or who will.
+
+Numbers 110 to 114 belong to tools and to fetching, and are tested with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PENDING = 38
+"""How many faults have no test yet. It only goes down."""
+
+
+@attrs.frozen
+class Fault:
+    """A fault, and the tests that play it; or the room of the work that it waits for."""
+
+    told: str
+    tests: tuple[str, ...] = attrs.field(default=(), kw_only=True)
+    """As `file::function`, below `tests/`."""
+    room: str | None = attrs.field(default=None, kw_only=True)
+
+
+FAULTS: Mapping[int, Fault] = {
+    1: Fault(
+        "connection refused",
+        tests=("hostile/test_connecting.py::test_fault_01_a_refused_connection",),
+    ),
+    2: Fault(
+        "connection never accepted",
+        tests=("hostile/test_connecting.py::test_fault_02_a_black_hole",),
+    ),
+    3: Fault(
+        "name not found, or looked up slowly",
+        tests=(
+            "hostile/test_connecting.py::test_fault_03_a_name_that_nobody_knows",
+            "hostile/test_connecting.py::test_fault_03_a_name_that_is_looked_up_slowly",
+        ),
+    ),
+    4: Fault(
+        "name moves to another address",
+        tests=("hostile/test_connecting.py::test_fault_04_a_name_that_moves",),
+    ),
+    5: Fault(
+        "taken and closed",
+        tests=(
+            "hostile/test_connecting.py::test_fault_05_taken_and_closed",
+            "hostile/test_connecting.py::test_fault_05_read_and_closed",
+        ),
+    ),
+    6: Fault(
+        "taken and reset",
+        tests=("hostile/test_connecting.py::test_fault_06_taken_and_reset",),
+    ),
+    7: Fault(
+        "read and never answered",
+        tests=("hostile/test_connecting.py::test_fault_07_no_answer",),
+    ),
+    8: Fault(
+        "upload never read",
+        tests=(
+            "hostile/test_connecting.py::test_fault_08_an_upload_that_is_never_read",
+            "hostile/test_connecting.py::test_fault_08_a_caller_that_leaves_while_it_uploads",
+        ),
+    ),
+    9: Fault(
+        "head byte by byte for ever",
+        tests=("hostile/test_heads.py::test_fault_09_a_head_byte_by_byte_for_ever",),
+    ),
+    10: Fault(
+        "head stalls",
+        tests=("hostile/test_heads.py::test_fault_10_a_head_that_stalls",),
+    ),
+    11: Fault(
+        "body stalls",
+        tests=(
+            "hostile/test_framing.py::test_fault_11_a_body_that_stalls",
+            "hostile/test_framing.py::test_fault_11_a_stream_that_stalls_before_its_first_event",
+        ),
+    ),
+    12: Fault(
+        "body reset",
+        tests=("hostile/test_framing.py::test_fault_12_a_body_that_is_reset",),
+    ),
+    13: Fault(
+        "body shorter than its length",
+        tests=("hostile/test_framing.py::test_fault_13_a_body_shorter_than_its_length",),
+    ),
+    14: Fault(
+        "bytes behind the answer",
+        tests=("hostile/test_framing.py::test_fault_14_a_second_answer_behind_the_first",),
+    ),
+    15: Fault(
+        "broken chunks",
+        tests=("hostile/test_framing.py::test_fault_15_chunks_that_are_none",),
+    ),
+    16: Fault(
+        "lengths that contradict",
+        tests=(
+            "hostile/test_heads.py::test_fault_16_lengths_that_contradict",
+            "hostile/test_heads.py::test_fault_16_chunks_win_over_a_length_and_the_connection_is_dropped",
+        ),
+    ),
+    17: Fault(
+        "no HTTP",
+        tests=(
+            "hostile/test_heads.py::test_fault_17_no_http",
+            "hostile/test_heads.py::test_fault_17_hardly_http",
+        ),
+    ),
+    18: Fault(
+        "interim answers",
+        tests=(
+            "hostile/test_heads.py::test_fault_18_a_few_interim_answers",
+            "hostile/test_heads.py::test_fault_18_interim_answers_without_end",
+            "hostile/test_heads.py::test_fault_18_a_protocol_that_nobody_asked_for",
+        ),
+    ),
+    19: Fault(
+        "header fields too large, too many, malformed",
+        tests=(
+            "hostile/test_heads.py::test_fault_19_header_fields_that_are_too_large_or_none",
+            "hostile/test_heads.py::test_fault_19_header_fields_without_end",
+        ),
+    ),
+    20: Fault(
+        "kept connection closed at the next request",
+        tests=(
+            "hostile/test_connecting.py::test_fault_20_a_kept_connection_that_ends_at_the_next_request",
+            "engine/test_exchange.py::test_a_connection_that_was_closed_while_idle_is_not_used",
+        ),
+    ),
+    21: Fault(
+        "race with the closing of an idle connection",
+        tests=("hostile/test_connecting.py::test_fault_21_connections_that_are_closed_just_as_they_are_used",),
+    ),
+    22: Fault(
+        "answer that ends with its connection",
+        tests=(
+            "hostile/test_framing.py::test_fault_22_an_answer_that_ends_with_its_connection",
+            "hostile/test_framing.py::test_fault_22_a_stream_that_ends_with_its_connection",
+            "hostile/test_framing.py::test_fault_22_an_answer_without_length_that_is_cut",
+        ),
+    ),
+    23: Fault(
+        "refusal during the upload",
+        tests=("hostile/test_framing.py::test_fault_23_a_refusal_before_the_upload_is_over",),
+    ),
+    24: Fault("HTTP/2: GOAWAY, REFUSED_STREAM", room="transports"),
+    25: Fault(
+        "TLS that cannot be trusted",
+        tests=(
+            "hostile/test_tls_and_proxies.py::test_fault_25_tls_that_cannot_be_trusted",
+            "hostile/test_tls_and_proxies.py::test_fault_25_a_server_without_tls",
+            "hostile/test_tls_and_proxies.py::test_fault_25_a_handshake_that_stalls_or_breaks",
+            "hostile/test_tls_and_proxies.py::test_fault_25_tls_that_holds_and_then_breaks_in_the_answer",
+        ),
+    ),
+    26: Fault(
+        "proxy refuses, or is silent",
+        tests=(
+            "hostile/test_tls_and_proxies.py::test_fault_26_a_proxy_that_makes_no_tunnel",
+            "hostile/test_tls_and_proxies.py::test_fault_26_a_proxy_that_is_not_there",
+        ),
+    ),
+    27: Fault(
+        "no descriptor left",
+        tests=("hostile/test_connecting.py::test_fault_27_no_descriptor_is_left",),
+    ),
+    28: Fault(
+        "bad roads",
+        tests=(
+            "hostile/test_toxics.py::test_fault_28_a_bad_road_changes_no_answer",
+            "hostile/test_toxics.py::test_fault_28_a_road_that_ends_is_told",
+            "hostile/test_toxics.py::test_fault_28_a_stream_that_ends_anywhere_is_whole_or_told",
+        ),
+    ),
+    29: Fault(
+        "status 400",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    30: Fault(
+        "status 401",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    31: Fault(
+        "status 402",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    32: Fault(
+        "status 403",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    33: Fault(
+        "status 404",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    34: Fault(
+        "status 408",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    35: Fault(
+        "status 409",
+        tests=(
+            "hostile/test_statuses.py::test_fault_29_to_38_a_refusal",
+            "hostile/test_statuses.py::test_fault_35_a_conflict_that_is_the_callers",
+        ),
+    ),
+    36: Fault(
+        "status 413",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    37: Fault(
+        "status 425",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    38: Fault(
+        "status 429",
+        tests=("hostile/test_statuses.py::test_fault_29_to_38_a_refusal",),
+    ),
+    39: Fault(
+        "status 500",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    40: Fault(
+        "status 502, a web page",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    41: Fault(
+        "status 503, empty",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    42: Fault(
+        "status 504",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    43: Fault(
+        "status 520",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    44: Fault(
+        "status 529",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    45: Fault(
+        "status 999",
+        tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
+    ),
+    46: Fault("every form of Retry-After", room="resilience"),
+    47: Fault("wall clock wrong or jumping", room="resilience"),
+    48: Fault("x-should-retry against the status", room="resilience"),
+    49: Fault("429 that is a quota", room="resilience"),
+    50: Fault("401 that repeats the key", room="resilience"),
+    51: Fault(
+        "huge, binary or broken body of an error",
+        tests=(
+            "hostile/test_statuses.py::test_fault_51_a_large_body_of_an_error",
+            "hostile/test_statuses.py::test_fault_51_a_body_of_an_error_that_stalls",
+        ),
+    ),
+    52: Fault(
+        "redirects",
+        tests=("hostile/test_statuses.py::test_fault_52_a_redirect",),
+    ),
+    53: Fault(
+        "204, 205, 206, 304",
+        tests=("hostile/test_statuses.py::test_fault_53_a_status_that_answers_no_post",),
+    ),
+    54: Fault("short wait after a long one", room="resilience"),
+    55: Fault("all keys parked, dead or removed", room="resilience"),
+    56: Fault(
+        "body without any shape",
+        tests=("hostile/test_bodies.py::test_fault_56_an_answer_without_any_shape",),
+    ),
+    57: Fault(
+        "answer changed anywhere",
+        tests=(
+            "hostile/test_bodies.py::test_fault_57_an_answer_that_was_changed_anywhere",
+            "providers/anthropic/test_mutated.py::test_a_changed_answer_is_read_or_refused",
+        ),
+    ),
+    58: Fault(
+        "unknown fields, deeply nested",
+        tests=("hostile/test_bodies.py::test_fault_58_fields_that_nobody_knows",),
+    ),
+    59: Fault(
+        "numbers that are none",
+        tests=("hostile/test_bodies.py::test_fault_59_numbers_that_are_none",),
+    ),
+    60: Fault(
+        "equal keys",
+        tests=("hostile/test_bodies.py::test_fault_60_of_equal_keys_the_last_wins",),
+    ),
+    61: Fault(
+        "halves of surrogate pairs",
+        tests=(
+            "hostile/test_bodies.py::test_fault_61_half_a_character",
+            "hostile/test_bodies.py::test_fault_61_a_character_split_over_two_events",
+        ),
+    ),
+    62: Fault(
+        "encodings",
+        tests=("hostile/test_bodies.py::test_fault_62_encodings",),
+    ),
+    63: Fault(
+        "cut JSON, or something behind it",
+        tests=("hostile/test_bodies.py::test_fault_63_cut_json_or_something_behind_it",),
+    ),
+    64: Fault(
+        "body too large, or endless",
+        tests=(
+            "hostile/test_bodies.py::test_fault_64_a_body_that_is_too_large",
+            "hostile/test_bodies.py::test_fault_64_a_body_within_the_limit",
+        ),
+    ),
+    65: Fault(
+        "packed bodies: bombs, lies, cut, unknown",
+        tests=(
+            "hostile/test_bodies.py::test_fault_65_a_bomb",
+            "hostile/test_bodies.py::test_fault_65_packed_answers_that_cannot_be_unpacked",
+            "hostile/test_bodies.py::test_fault_65_packed_answers",
+            "hostile/test_bodies.py::test_fault_65_a_bomb_in_an_error",
+        ),
+    ),
+    66: Fault(
+        "arguments of tools",
+        tests=("hostile/test_bodies.py::test_fault_66_arguments_of_a_tool",),
+    ),
+    67: Fault(
+        "error in a good answer",
+        tests=("hostile/test_bodies.py::test_fault_67_an_error_in_a_good_answer",),
+    ),
+    68: Fault(
+        "request that JSON cannot say",
+        tests=(
+            "hostile/test_bodies.py::test_fault_68_a_request_that_json_cannot_say",
+            "hostile/test_bodies.py::test_fault_68_text_that_is_none",
+            "hostile/test_bodies.py::test_fault_68_numbers_that_json_cannot_say",
+            "wire/test_json.py::test_a_callers_value_that_is_not_json_is_refused_with_its_place",
+        ),
+    ),
+    69: Fault(
+        "line ends and splits of a stream",
+        tests=(
+            "hostile/test_streams.py::test_fault_69_any_line_ends_in_any_pieces",
+            "wire/test_sse.py::test_any_split_of_any_stream_gives_the_events_of_the_standard",
+        ),
+    ),
+    70: Fault(
+        "all that the standard of event streams allows",
+        tests=("hostile/test_streams.py::test_fault_70_all_that_the_standard_allows",),
+    ),
+    71: Fault(
+        "characters cut at every byte",
+        tests=(
+            "hostile/test_streams.py::test_fault_71_characters_cut_at_every_byte",
+            "hostile/test_streams.py::test_fault_71_any_text_cut_at_every_byte",
+        ),
+    ),
+    72: Fault(
+        "last event without its line end",
+        tests=(
+            "hostile/test_streams.py::test_fault_72_a_last_event_without_its_line_end",
+            "hostile/test_streams.py::test_fault_72_a_last_event_that_is_cut",
+        ),
+    ),
+    73: Fault(
+        "break before the first word",
+        tests=("hostile/test_streams.py::test_fault_73_a_break_before_the_first_word",),
+    ),
+    74: Fault(
+        "break after the first word",
+        tests=("hostile/test_streams.py::test_fault_74_a_break_after_the_first_word",),
+    ),
+    75: Fault(
+        "final marker: none, then silence, then data",
+        tests=(
+            "hostile/test_streams.py::test_fault_75_no_final_marker",
+            "hostile/test_streams.py::test_fault_75_a_final_marker_and_then_silence",
+            "hostile/test_streams.py::test_fault_75_data_after_the_final_marker",
+        ),
+    ),
+    76: Fault(
+        "one event that is no JSON",
+        tests=("hostile/test_streams.py::test_fault_76_one_event_that_is_no_json",),
+    ),
+    77: Fault(
+        "signs of life for ever",
+        tests=("hostile/test_streams.py::test_fault_77_signs_of_life_for_ever",),
+    ),
+    78: Fault(
+        "event or words without end",
+        tests=(
+            "hostile/test_streams.py::test_fault_78_an_event_without_end",
+            "hostile/test_streams.py::test_fault_78_an_event_of_32_mb",
+            "hostile/test_streams.py::test_fault_78_words_without_end",
+        ),
+    ),
+    79: Fault(
+        "JSON or a web page in place of a stream",
+        tests=(
+            "hostile/test_streams.py::test_fault_79_json_where_a_stream_was_asked_for",
+            "hostile/test_streams.py::test_fault_79_no_stream_where_one_was_asked_for",
+        ),
+    ),
+    80: Fault(
+        "slow reader of very many events",
+        tests=("hostile/test_streams.py::test_fault_80_a_slow_reader_of_very_many_events",),
+    ),
+    81: Fault(
+        "reader that leaves",
+        tests=("hostile/test_streams.py::test_fault_81_a_reader_that_leaves",),
+    ),
+    82: Fault(
+        "reader that never reads on",
+        tests=(
+            "hostile/test_streams.py::test_fault_82_a_reader_that_never_reads_on",
+            "engine/test_stream.py::test_a_stream_that_nobody_reads_is_ended_in_time",
+        ),
+    ),
+    83: Fault(
+        "two readers, or one that reads twice",
+        tests=(
+            "hostile/test_streams.py::test_fault_83_two_readers_of_one_stream",
+            "hostile/test_streams.py::test_fault_83_a_stream_read_twice",
+        ),
+    ),
+    84: Fault(
+        "usage last, twice or never",
+        tests=("hostile/test_streams.py::test_fault_84_usage",),
+    ),
+    85: Fault(
+        "pieces of tool calls in any order",
+        tests=(
+            "hostile/test_streams.py::test_fault_85_pieces_of_tool_calls_in_any_order",
+            "hostile/test_streams.py::test_fault_85_calls_out_of_order_are_put_together",
+            "providers/openai/test_stream.py::test_calls_are_kept_apart_whatever_a_server_forgets",
+        ),
+    ),
+    86: Fault("cancelled at every await point", room="life cycle and secrets"),
+    87: Fault("cancelled while queued, taken or answered", room="life cycle and secrets"),
+    88: Fault("storm of cancellations", room="life cycle and secrets"),
+    89: Fault("queue full", room="life cycle and secrets"),
+    90: Fault("closing with work under way", room="life cycle and secrets"),
+    91: Fault("provider changed under load", room="life cycle and secrets"),
+    92: Fault("worker or codec raises", room="life cycle and secrets"),
+    93: Fault("interrupted by a signal", room="life cycle and secrets"),
+    94: Fault("other loops and threads", room="life cycle and secrets"),
+    95: Fault("fork", room="life cycle and secrets"),
+    96: Fault("many threads through the sync facade", room="life cycle and secrets"),
+    97: Fault("plugin or account that blocks the loop", room="life cycle and secrets"),
+    98: Fault("circuit breaker and its probe", room="resilience"),
+    99: Fault("black hole beside a healthy provider", room="resilience"),
+    100: Fault("storm of faults", room="resilience"),
+    101: Fault("outage and recovery", room="resilience"),
+    102: Fault("all providers down", room="resilience"),
+    103: Fault("monotonic clock that jumps", room="life cycle and secrets"),
+    104: Fault("hooks that raise, hang, answer wrongly", room="life cycle and secrets"),
+    105: Fault("account that raises, hangs, answers wrongly", room="life cycle and secrets"),
+    106: Fault("key that cannot be sent", room="life cycle and secrets"),
+    107: Fault("header fields of the user", room="life cycle and secrets"),
+    108: Fault("base URLs", room="life cycle and secrets"),
+    109: Fault("names of models in addresses", room="life cycle and secrets"),
+    115: Fault("secrets shown", room="life cycle and secrets"),
+    116: Fault("key repeated in another form", room="life cycle and secrets"),
+    117: Fault("variables of the environment", room="life cycle and secrets"),
+    118: Fault("log injection", room="life cycle and secrets"),
+    119: Fault("too many metric labels", room="life cycle and secrets"),
+    120: Fault("hash flooding", room="life cycle and secrets"),
+}
