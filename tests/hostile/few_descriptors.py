@@ -12,12 +12,17 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from bifrost import Bifrost, BifrostError, Key, ProviderConfig, RetryConfig, StaticAccount
-from bifrost.testing import no_waits
+from bifrost.testing import leak_check, no_waits
 from tests.hostile.answers import MODEL, good
 from tests.hostile.server import HostileServer
 
 
 async def main() -> None:
+    async with leak_check():
+        await use_up()
+
+
+async def use_up() -> None:
     with HostileServer(good) as server, no_waits():
         account = StaticAccount(
             keys={"openai": [Key(name="k", value="sk-few-0123456789")]},
@@ -41,13 +46,13 @@ async def main() -> None:
                 for _ in range(200):
                     group.start_soon(call)
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
-            print(dict(came))  # noqa: T201 - the test that runs this reads it
+            print(dict(came))  # noqa: T201 - told where the test fails
             assert came.total() == 200
             assert came.total() > came["fine"]
             for _ in range(20):
                 reply = await client.chat(MODEL, "hi", timeout=20)
                 assert reply.text == "hello"
-    print("recovered")  # noqa: T201
+    print("recovered")  # noqa: T201 - the test reads it
 
 
 anyio.run(main, backend=sys.argv[1])

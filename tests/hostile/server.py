@@ -137,15 +137,16 @@ class Peer:
         """Say whether the client says something more within this time."""
         return bool(self._unread) or bool(select.select([self._plain], [], [], seconds)[0])
 
-    # --- what the server does
-
     def shake_hands(self, context: ssl.SSLContext) -> None:
+        """Go on in TLS, as the server."""
         try:
             self._sock = context.wrap_socket(self._plain, server_side=True, suppress_ragged_eofs=True)
         except (OSError, ValueError):
             raise GoneError from None
         # The wrapped socket has taken the descriptor over.
         self._plain = self._sock
+
+    # --- what the server does
 
     def has_more(self) -> bool:
         """Wait until the client begins another request; false if it leaves."""
@@ -208,7 +209,8 @@ class HostileServer:
         self._scripts = scripts
         self._played = 0
         self._silent = 0
-        self._tls = tls
+        self.tls = tls
+        """What new connections are wrapped in."""
         self._accepts = accepts
         self._started = False
         self._lock = threading.Lock()
@@ -224,7 +226,7 @@ class HostileServer:
     @property
     def url(self) -> str:
         """Its address, without path."""
-        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def attempts(self) -> int:
@@ -330,8 +332,8 @@ class HostileServer:
 
     def _serve(self, peer: Peer) -> None:
         try:
-            if self._tls is not None:
-                peer.shake_hands(self._tls)
+            if self.tls is not None:
+                peer.shake_hands(self.tls)
             self._perform(peer)
             while peer.open and peer.has_more():
                 self._perform(peer)

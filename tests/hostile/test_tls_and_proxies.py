@@ -55,13 +55,14 @@ async def test_fault_25_tls_that_cannot_be_trusted(
             context = old_tls(authority)
         case _:
             context = authority.context()
-    # It never becomes good, so nothing can heal.
-    async with stage(server=HostileServer(good, tls=context), heals=False) as scene:
+    # An authority that is not trusted stays so for this client.
+    async with stage(server=HostileServer(good, tls=context), heals=what != "self-signed") as scene:
         error = await scene.fails(ConfigError, kind)
         assert faults(error) == ["config"]
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert faults(reply) == ["config", None]
         assert scene.server.requests == 0
+        scene.server.tls = authority.context()
 
 
 async def test_fault_25_a_server_without_tls(stage: Any, kind: Kind) -> None:
@@ -141,10 +142,24 @@ REFUSALS: dict[str, tuple[Any, type[BifrostError], list[str]]] = {
 }
 
 
+def tunnel_to(context: ssl.SSLContext) -> Any:
+    """Make a tunnel, and be what is at its end."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(status="200 Connection established"))
+        peer.shake_hands(context)
+        while True:
+            good(peer)
+
+    return script
+
+
 @pytest.mark.parametrize("what", REFUSALS)
 async def test_fault_26_a_proxy_that_makes_no_tunnel(
-    stage: Any, kind: Kind, what: str, monkeypatch: pytest.MonkeyPatch
+    stage: Any, kind: Kind, what: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
     script, expected, told = REFUSALS[what]
     proxy = HostileServer(script)
     proxy.start()
@@ -157,6 +172,12 @@ async def test_fault_26_a_proxy_that_makes_no_tunnel(
         assert getattr(error, "phase", "connect") == "connect"
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert reply.provider == "anthropic"
+        proxy.play(tunnel_to(authority.context("provider.example")))
+        for _ in range(2):
+            assert (await scene.ask(kind)).text == "hello"
+            await scene.quiet()
+        # The request for the tunnel, which both calls went through.
+        scene.attempts += 1
 
 
 async def test_fault_26_a_proxy_that_is_not_there(stage: Any, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
