@@ -28,30 +28,31 @@ async def use_up() -> None:
             keys={"openai": [Key(name="k", value="sk-few-0123456789")]},
             configs={"openai": ProviderConfig(base_url=f"{server.url}/v1", retry=RetryConfig(max_retries=1))},
         )
-        client = Bifrost(account, timeout=2)
-        async with client:
-            came: Counter[str] = Counter()
+        came: Counter[str] = Counter()
 
-            async def call() -> None:
-                try:
-                    await client.chat(MODEL, "hi")
-                except BifrostError as error:
-                    came[type(error).__name__] += 1
-                else:
-                    came["fine"] += 1
+        async def call(client: Bifrost) -> None:
+            try:
+                await client.chat(MODEL, "hi")
+            except BifrostError as error:
+                came[type(error).__name__] += 1
+            else:
+                came["fine"] += 1
 
-            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+        async with Bifrost(account, timeout=5) as client:
             async with anyio.create_task_group() as group:
                 for _ in range(200):
-                    group.start_soon(call)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+                    group.start_soon(call, client)
             print(dict(came))  # noqa: T201 - told where the test fails
             assert came.total() == 200
-            assert came.total() > came["fine"]
+            assert came["fine"] < 200
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+            # A provider that could not be reached so often may be left alone for a while; that is an error of ours too.
+            await call(client)
+        async with Bifrost(account) as client:
             for _ in range(20):
-                reply = await client.chat(MODEL, "hi", timeout=20)
-                assert reply.text == "hello"
+                assert (await client.chat(MODEL, "hi")).text == "hello"
     print("recovered")  # noqa: T201 - the test reads it
 
 

@@ -36,6 +36,7 @@ async def test_fault_01_a_refused_connection(stage: Any, kind: Kind) -> None:
         error = await scene.fails(ConnectError, kind)
         assert "refused" in error.message
         assert faults(error) == ["never_sent"] * 3
+        await scene.renew()
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert (reply.text, reply.provider) == ("other", "anthropic")
         assert faults(reply) == ["never_sent"] * 3 + [None]
@@ -50,6 +51,7 @@ async def test_fault_02_a_black_hole(stage: Any, kind: Kind) -> None:
         error = await scene.fails(CallTimeoutError, kind)
         assert error.phase == "connect"
         assert faults(error) == ["never_sent"] * 3
+        await scene.renew()
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert reply.provider == "anthropic"
         for filler in fillers:
@@ -187,6 +189,7 @@ async def test_fault_06_taken_and_reset(stage: Any, kind: Kind, script: Any) -> 
         error = await scene.fails(TransportError, kind)
         assert set(faults(error)) <= {"transient", "never_sent"}
         assert len(error.attempts) == 3
+        await scene.renew()
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert reply.provider == "anthropic"
 

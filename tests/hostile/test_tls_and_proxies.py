@@ -91,6 +91,7 @@ async def test_fault_25_a_handshake_that_stalls_or_breaks(stage: Any, kind: Kind
         error = await scene.fails(CallTimeoutError, kind)
         assert error.phase == "connect"
         assert faults(error) == ["never_sent"] * 3
+        await scene.renew()
         server.play(breaks)
         broken = await scene.fails(ConnectError, kind)
         assert faults(broken) == ["never_sent"] * 3
@@ -170,6 +171,7 @@ async def test_fault_26_a_proxy_that_makes_no_tunnel(
         error = await scene.fails(expected, kind)
         assert faults(error) == told
         assert getattr(error, "phase", "connect") == "connect"
+        await scene.renew()
         reply = await scene.ask(kind, fallbacks=[OTHER])
         assert reply.provider == "anthropic"
         proxy.play(tunnel_to(authority.context("provider.example")))
