@@ -41,6 +41,22 @@ _CLAUDE_STREAM = [
     sse("message_stop"),
 ]
 
+BEGUN = {
+    "openai": event("begun "),
+    "anthropic": chunk(
+        b"".join(
+            [*_CLAUDE_STREAM[:2], sse("content_block_delta", index=0, delta={"type": "text_delta", "text": "begun "})]
+        )
+    ),
+}
+"""How a stream goes that gets as far as its first word."""
+ROLE = {"openai": event(""), "anthropic": chunk(_CLAUDE_STREAM[0])}
+"""What comes before the first word."""
+OVERLOADED = {
+    "openai": chunk(b'data: {"error": {"message": "too much", "type": "overloaded_error"}}\n\n'),
+    "anthropic": chunk(sse("error", error={"type": "overloaded_error", "message": "too much"})),
+}
+
 CHAT = answer()
 STREAM = SSE_HEAD + event("hel") + event("lo") + event(finish="stop") + DONE + END
 

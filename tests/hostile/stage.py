@@ -109,7 +109,7 @@ class Scene:
             return error
 
     async def renew(self) -> None:
-        """Go on with a client that remembers nothing: no key that was refused, no provider that was not to be reached."""
+        """Go on with a client that remembers no key that was refused and no provider that could not be reached."""
         await self.quiet()
         await self.client.close()
         self.client = self._make()

@@ -26,7 +26,19 @@ from bifrost import (
 from bifrost.config import Limits
 from tests.engine.peers import DONE, END, SSE_HEAD, chunk, event
 from tests.engine.rig import until
-from tests.hostile.answers import CHAT, MODEL, STREAM, good, head, raw_stream, streamed, unframed
+from tests.hostile.answers import (
+    BEGUN,
+    CHAT,
+    MODEL,
+    OVERLOADED,
+    ROLE,
+    STREAM,
+    good,
+    head,
+    raw_stream,
+    streamed,
+    unframed,
+)
 from tests.hostile.memory import resident
 from tests.hostile.server import Peer
 from tests.hostile.stage import faults
@@ -66,7 +78,6 @@ async def interrupted(scene: Scene, **options: Any) -> StreamInterruptedError:
     """A stream breaks after its first content: there is one attempt, and what came is kept."""
     error = await scene.fails(StreamInterruptedError, "stream", **options)
     assert len(error.attempts) == 1
-    assert error.usage is None
     return error
 
 
@@ -175,47 +186,52 @@ async def test_fault_72_a_last_event_that_is_cut(stage: Any) -> None:
 
 # --- before the first content, and after it
 
-OVERLOADED = data(b'{"error": {"message": "too much", "type": "overloaded_error"}}')
 QUICK = Timeouts(first_token=0.25, idle_bytes=0.25)
 
-BREAKS: dict[str, tuple[bytes, Callable[[Peer], None], str, type[Exception]]] = {
+BREAKS: dict[str, tuple[bytes | None, Callable[[Peer], None], str, type[Exception]]] = {
     "stall": (b"", Peer.stall, "transient", CallTimeoutError),
     "reset": (b"", Peer.reset, "transient", TransportError),
     "end": (END, Peer.stall, "transient", TransportError),
     "closed": (b"", Peer.close, "transient", TransportError),
-    "error event": (OVERLOADED, Peer.stall, "overloaded", OverloadedError),
+    "error event": (None, Peer.stall, "overloaded", OverloadedError),
     "no json": (data(b"{broken"), Peer.stall, "malformed", MalformedResponseError),
 }
+"""What is sent last (`None`: the provider's own event for an error), and done then; what the attempt is, and why."""
 
 
-@pytest.mark.parametrize("preamble", [b"", b": hi\n\n", unframed(event(""))], ids=["nothing", "a comment", "a role"])
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("preamble", ["nothing", "a comment", "a role"])
 @pytest.mark.parametrize("what", BREAKS)
-async def test_fault_73_a_break_before_the_first_word(stage: Any, what: str, preamble: bytes) -> None:
+async def test_fault_73_a_break_before_the_first_word(stage: Any, provider: str, what: str, preamble: str) -> None:
     tail, then, fault, _ = BREAKS[what]
-    bad = says(SSE_HEAD + (chunk(preamble) if preamble else b"") + tail, then=then)
-    async with stage(bad, good, timeouts=QUICK) as scene:
+    before = {"nothing": b"", "a comment": chunk(b": hi\n\n"), "a role": ROLE[provider]}[preamble]
+    bad = says(SSE_HEAD + before + (OVERLOADED[provider] if tail is None else tail), then=then)
+    async with stage(bad, good, provider=provider, timeouts=QUICK) as scene:
         texts: list[str] = []
         scene.calls += 1
-        async with scene.client.stream_chat(MODEL, "hi") as stream:
+        async with scene.client.stream_chat(scene.model, "hi") as stream:
             await read_into(texts, stream)
             reply = await stream.final()
-        assert texts == ["hel", "lo"]
+        assert texts == (["hel", "lo"] if provider == "openai" else ["other"])
         assert faults(reply) == [fault, None]
         scene.attempts += 2
         scene.server.play(bad)
-        reply = await scene.ask("stream", fallbacks=[scene.fallback])
-        assert reply.text == "other"
-        assert faults(reply) == [fault] * (2 if fault == "malformed" else 3) + [None]
+        reply = await scene.ask("stream", fallbacks=[scene.fallback], max_retries=1)
+        assert reply.text == ("other" if provider == "openai" else "hello")
+        assert faults(reply) == [fault, fault, None]
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("what", BREAKS)
-async def test_fault_74_a_break_after_the_first_word(stage: Any, what: str) -> None:
+async def test_fault_74_a_break_after_the_first_word(stage: Any, provider: str, what: str) -> None:
     tail, then, _, cause = BREAKS[what]
-    async with stage(says(SSE_HEAD + event("hel") + tail, then=then), timeouts=QUICK) as scene:
+    begun = SSE_HEAD + BEGUN[provider] + (OVERLOADED[provider] if tail is None else tail)
+    async with stage(says(begun, then=then), provider=provider, timeouts=QUICK) as scene:
         error = await interrupted(scene, fallbacks=[scene.fallback])
-        assert error.partial.text == "hel"
-        assert error.received_events == 1
+        assert error.partial.text == "begun "
+        assert error.received_events >= 1
         assert isinstance(error.__cause__, cause)
+        assert (error.usage is not None) is (provider == "anthropic"), "its usage comes first"
         assert scene.other.requests == 0
 
 
