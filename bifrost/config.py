@@ -167,6 +167,8 @@ class Timeouts:
     """The longest time of a stream without an event."""
     consumer_idle: float = attrs.field(default=300.0, validator=_positive)
     """How long an open stream may be left unread before it is ended."""
+    error_body: float = attrs.field(default=5.0, validator=_positive)
+    """How long the body of a failure is waited for; its status has said what matters."""
 
 
 @attrs.frozen(kw_only=True)

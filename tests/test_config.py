@@ -53,6 +53,7 @@ def test_the_defaults_are_what_the_design_says() -> None:
         "idle_bytes": 60,
         "idle_events": 300,
         "consumer_idle": 300,
+        "error_body": 5,
     }
     provider = ProviderConfig()
     assert (provider.concurrency, provider.queue, provider.on_full, provider.queue_timeout) == (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from bifrost.engine.stream import Lease, ReadyChunks
 from bifrost.errors import (
@@ -113,17 +116,17 @@ def _is_stream(answer: Answer) -> bool:
 
 async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
     """Read a body within its limit. Of a failure the beginning is enough; the rest is not waited for."""
-    limits = exchange.upstream.config.limits
+    limits, timeouts = exchange.upstream.config.limits, exchange.upstream.config.timeouts
     coding = exchange.content_encoding
     if answer.status >= 300:
         errors = ErrorBodyReader(coding, limit=limits.error_body)
         whole = False
-        while not errors.full:
-            data = await answer.reader.read()
-            if not data:
-                whole = True
-                break
-            errors.feed(data)
+        # However the rest breaks off: it would only hide which failure it is.
+        with anyio.move_on_after(timeouts.error_body), suppress(TransportError, CallTimeoutError):
+            while not errors.full and not whole:
+                data = await answer.reader.read()
+                errors.feed(data)
+                whole = not data
         return errors.finish(), whole
     if coding is not None:
         body = BodyReader(coding, limit=limits.body)

@@ -80,6 +80,7 @@ FAULTS: Mapping[int, Fault] = {
         "body stalls",
         tests=(
             "hostile/test_framing.py::test_fault_11_a_body_that_stalls",
+            "hostile/test_framing.py::test_fault_11_a_body_byte_by_byte_for_ever",
             "hostile/test_framing.py::test_fault_11_a_stream_that_stalls_before_its_first_event",
         ),
     ),
@@ -260,7 +261,8 @@ FAULTS: Mapping[int, Fault] = {
         "huge, binary or broken body of an error",
         tests=(
             "hostile/test_statuses.py::test_fault_51_a_large_body_of_an_error",
-            "hostile/test_statuses.py::test_fault_51_a_body_of_an_error_that_stalls",
+            "hostile/test_statuses.py::test_fault_51_a_body_of_an_error_that_is_cut",
+            "hostile/test_statuses.py::test_fault_51_a_body_of_an_error_that_does_not_end",
         ),
     ),
     52: Fault(
@@ -315,6 +317,7 @@ FAULTS: Mapping[int, Fault] = {
         "body too large, or endless",
         tests=(
             "hostile/test_bodies.py::test_fault_64_a_body_that_is_too_large",
+            "hostile/test_bodies.py::test_fault_64_a_body_without_end_and_the_limit_that_is_there_by_default",
             "hostile/test_bodies.py::test_fault_64_a_body_within_the_limit",
         ),
     ),

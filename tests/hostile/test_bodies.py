@@ -278,6 +278,22 @@ async def test_fault_64_a_body_that_is_too_large(stage: Any, framing: str) -> No
         assert resident() - before < 2 * 4 * MIB + 16 * MIB
 
 
+async def test_fault_64_a_body_without_end_and_the_limit_that_is_there_by_default(stage: Any) -> None:
+    piece = b" " * MIB
+
+    def floods(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head("content-type: application/json", version="1.0"))
+        while True:
+            peer.send(piece)
+
+    async with stage(floods, loud=False) as scene:
+        before = resident()
+        error = await scene.fails(ResponseTooLargeError)
+        assert "67,108,864" in error.message
+        assert resident() - before < 2 * 64 * MIB
+
+
 async def test_fault_64_a_body_within_the_limit(stage: Any) -> None:
     body = GOOD + b" " * (3 * MIB)
     async with stage(document(body), limits=SMALL) as scene:

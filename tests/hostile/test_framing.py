@@ -31,6 +31,18 @@ async def test_fault_11_a_body_that_stalls(stage: Any) -> None:
         assert (error.phase, faults(error)) == ("body", ["transient"])
 
 
+async def test_fault_11_a_body_byte_by_byte_for_ever(stage: Any) -> None:
+    def drips(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head(JSON, version="1.0"))
+        while True:
+            peer.drip(b" ", every=0.01)
+
+    async with stage(drips) as scene:
+        error = await scene.fails(CallTimeoutError, timeout=0.4)
+        assert (error.phase, faults(error)) == ("body", ["transient"])
+
+
 async def test_fault_11_a_stream_that_stalls_before_its_first_event(stage: Any) -> None:
     async with stage(says(SSE_HEAD)) as scene:
         error = await scene.fails(CallTimeoutError, "stream", timeout=0.3)

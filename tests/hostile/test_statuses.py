@@ -21,6 +21,7 @@ from bifrost import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    Timeouts,
 )
 from tests.canary import CANARY
 from tests.hostile.answers import CHAT, good, head
@@ -30,6 +31,8 @@ from tests.hostile.stage import KEY, faults
 from tests.plugins.recorder import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.plugins.recorder import Kind
 
 pytestmark = pytest.mark.anyio
@@ -171,16 +174,40 @@ async def test_fault_51_a_large_body_of_an_error(stage: Any, kind: Kind, what: s
         assert resident() - before < 16 * MIB
 
 
-async def test_fault_51_a_body_of_an_error_that_stalls(stage: Any, kind: Kind) -> None:
-    def stalls(peer: Peer) -> None:
+ENDS: dict[str, Callable[[Peer], None]] = {"closed": Peer.close, "reset": Peer.reset}
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_fault_51_a_body_of_an_error_that_is_cut(stage: Any, kind: Kind, status: int, how: str) -> None:
+    def cuts(peer: Peer) -> None:
         peer.read_request()
-        peer.send(head("content-length: 1000", status="400 Bad Request"), b'{"error": {"message": "bad')
+        peer.send(head("content-length: 1000", status=f"{status} Trouble"), b"not so, and the reason is ")
+        peer.pause(0.01)
+        ENDS[how](peer)
+
+    async with stage(cuts) as scene:
+        # The status has said what it is.
+        row = ROWS[status]
+        error = await scene.fails(row.error, kind)
+        assert set(faults(error)) == {row.fault}
+        assert error.status == status
+
+
+@pytest.mark.parametrize("drips", [False, True], ids=["stalls", "drips"])
+async def test_fault_51_a_body_of_an_error_that_does_not_end(stage: Any, kind: Kind, drips: bool) -> None:
+    def never_ends(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(head("content-length: 1000000", status="400 Bad Request"), b'{"error": {"message": "bad')
+        while drips:
+            peer.drip(b"x", every=0.01)
         peer.stall()
 
-    async with stage(stalls) as scene:
-        error = await scene.fails(BifrostError, kind, timeout=0.4)
-        assert error.status == 400
-        assert len(error.attempts) == 1
+    async with stage(never_ends, timeouts=Timeouts(error_body=0.2)) as scene:
+        error = await scene.fails(BadRequestError, kind)
+        assert faults(error) == ["caller"]
+        assert error.body is not None
+        assert error.body.startswith(b'{"error"')
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
