@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import gc
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from tests.hostile.stage import staged
 from tests.plugins.recorder import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.plugins.recorder import Kind
 
-TRANSPORTS: dict[str, Callable[[], Any]] = {"default": lambda: None}
-"""What can stand under the engine's seam: makes what is given as `transport=`."""
+_BARE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Made once: loading the certificates of authorities for each connection takes long."""
 
 
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def transport(request: pytest.FixtureRequest) -> Callable[[], Any]:
+def _of_httpx() -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(verify=_BARE, limits=httpx.Limits(max_connections=1), trust_env=False)
+
+
+TRANSPORTS: Mapping[str, Any] = {"default": None, "httpx": _of_httpx}
+"""What is given as `transport=`."""
+
+EVERYWHERE = ("default",)
+"""Those that all faults are played over. The others carry those of modules with `OVER_EACH_TRANSPORT`."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "transport" in metafunc.fixturenames:
+        names = TRANSPORTS if getattr(metafunc.module, "OVER_EACH_TRANSPORT", False) else EVERYWHERE
+        metafunc.parametrize("transport", names, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def transport(request: pytest.FixtureRequest) -> Any:
     return TRANSPORTS[request.param]
 
 
 @pytest.fixture(scope="module")
-def stage(transport: Callable[[], Any]) -> Callable[..., Any]:
+def stage(transport: Any) -> Callable[..., Any]:
     """Give `staged` over one of the transports."""
-    return partial(staged, transport=transport())
+    return partial(staged, transport=transport)
 
 
 @pytest.fixture(params=KINDS)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+OVER_EACH_TRANSPORT = True
+
 
 # --- no connection
 

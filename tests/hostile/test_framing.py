@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+OVER_EACH_TRANSPORT = True
+
 BODY = CHAT.partition(b"\r\n\r\n")[2]
 LENGTH = len(BODY)
 JSON = "content-type: application/json"

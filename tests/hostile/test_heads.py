@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+OVER_EACH_TRANSPORT = True
+
 MIB = 1024 * 1024
 
 

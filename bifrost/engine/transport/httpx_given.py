@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 
-from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of, is_ambiguous
+from bifrost.engine.transport.body import Body, Upload, answer_of, bound_interim, briefly, fields_of, is_ambiguous
 from bifrost.engine.transport.failures import translate
 from bifrost.engine.transport.sockets import is_readable, is_silent, shut
 from bifrost.errors import BifrostError
@@ -146,6 +146,11 @@ class HttpxConnection:
         """Remember the raw stream: it is closed by us, since httpcore leaks it when cancelled in a TLS handshake."""
         self._network = network
 
+    def awaits_head(self) -> None:
+        """Bound what may come before an answer's head."""
+        for held in getattr(getattr(self._transport, "_pool", None), "connections", ()):
+            bound_interim(held, place=str(self._origin))
+
     def translate(self, error: Exception, *, phase: str) -> BifrostError:
         """Make our error of one that httpx or the user's transport raised."""
         return translate(error, place=str(self._origin), sent=self.sent, phase=phase)
@@ -164,6 +169,8 @@ class _Trace:
         if name.endswith("send_request_headers.started"):
             # The request for a tunnel is the proxy's, not the provider's.
             self._connection.sent = info["request"].method != b"CONNECT"
+        elif name == "http11.receive_response_headers.started":
+            self._connection.awaits_head()
         elif name in ("connection.connect_tcp.started", "socks.connect_tcp.started"):
             self._started = anyio.current_time()
         elif name.endswith(("connect_tcp.complete", "start_tls.complete")):
