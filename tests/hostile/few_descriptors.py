@@ -40,7 +40,7 @@ async def use_up() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-        async with Bifrost(account, timeout=5) as client:
+        async with Bifrost(account, timeout=2) as client:
             async with anyio.create_task_group() as group:
                 for _ in range(200):
                     group.start_soon(call, client)

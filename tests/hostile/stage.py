@@ -108,6 +108,11 @@ class Scene:
         except BifrostError as error:
             return error
 
+    async def warm(self, kind: Kind = "plain") -> None:
+        """Make a good call, so that the next one, which has little time, finds a connection."""
+        await self.ask(kind)
+        await self.quiet()
+
     async def renew(self) -> None:
         """Go on with a client that remembers no key that was refused and no provider that could not be reached."""
         await self.quiet()

@@ -202,8 +202,9 @@ def mute(peer: Peer) -> None:
 
 
 async def test_fault_07_no_answer(stage: Any, kind: Kind) -> None:
-    async with stage(mute) as scene:
-        error = await scene.fails(CallTimeoutError, kind, timeout=0.3)
+    async with stage(good, mute) as scene:
+        await scene.warm(kind)
+        error = await scene.fails(CallTimeoutError, kind, timeout=0.5)
         assert (error.phase, len(error.attempts)) == ("headers", 1)
 
 

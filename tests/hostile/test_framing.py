@@ -28,8 +28,9 @@ CHUNKED = head(JSON, "transfer-encoding: chunked")
 
 
 async def test_fault_11_a_body_that_stalls(stage: Any) -> None:
-    async with stage(says(CHAT[:-10])) as scene:
-        error = await scene.fails(CallTimeoutError, timeout=0.3)
+    async with stage(good, says(CHAT[:-10])) as scene:
+        await scene.warm()
+        error = await scene.fails(CallTimeoutError, timeout=0.5)
         assert (error.phase, faults(error)) == ("body", ["transient"])
 
 
@@ -40,14 +41,16 @@ async def test_fault_11_a_body_byte_by_byte_for_ever(stage: Any) -> None:
         while True:
             peer.drip(b" ", every=0.01)
 
-    async with stage(drips) as scene:
-        error = await scene.fails(CallTimeoutError, timeout=0.4)
+    async with stage(good, drips) as scene:
+        await scene.warm()
+        error = await scene.fails(CallTimeoutError, timeout=0.5)
         assert (error.phase, faults(error)) == ("body", ["transient"])
 
 
 async def test_fault_11_a_stream_that_stalls_before_its_first_event(stage: Any) -> None:
-    async with stage(says(SSE_HEAD)) as scene:
-        error = await scene.fails(CallTimeoutError, "stream", timeout=0.3)
+    async with stage(good, says(SSE_HEAD)) as scene:
+        await scene.warm("stream")
+        error = await scene.fails(CallTimeoutError, "stream", timeout=0.5)
         assert error.phase in ("body", "first_token")
         assert len(error.attempts) == 1
 

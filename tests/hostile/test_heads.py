@@ -42,14 +42,16 @@ async def test_fault_09_a_head_byte_by_byte_for_ever(stage: Any, kind: Kind) -> 
         while True:
             peer.drip(b"x", every=0.02)
 
-    async with stage(drips) as scene:
-        error = await scene.fails(CallTimeoutError, kind, timeout=0.4)
+    async with stage(good, drips) as scene:
+        await scene.warm(kind)
+        error = await scene.fails(CallTimeoutError, kind, timeout=0.5)
         assert (error.phase, len(error.attempts)) == ("headers", 1)
 
 
 async def test_fault_10_a_head_that_stalls(stage: Any, kind: Kind) -> None:
-    async with stage(says(b"HTTP/1.1 200 OK\r\ncontent-ty")) as scene:
-        error = await scene.fails(CallTimeoutError, kind, timeout=0.3)
+    async with stage(good, says(b"HTTP/1.1 200 OK\r\ncontent-ty")) as scene:
+        await scene.warm(kind)
+        error = await scene.fails(CallTimeoutError, kind, timeout=0.5)
         assert (error.phase, len(error.attempts)) == ("headers", 1)
 
 

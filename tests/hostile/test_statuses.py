@@ -203,7 +203,7 @@ async def test_fault_51_a_body_of_an_error_that_does_not_end(stage: Any, kind: K
             peer.drip(b"x", every=0.01)
         peer.stall()
 
-    async with stage(never_ends, timeouts=Timeouts(error_body=0.2)) as scene:
+    async with stage(never_ends, timeouts=Timeouts(error_body=0.5)) as scene:
         error = await scene.fails(BadRequestError, kind)
         assert faults(error) == ["caller"]
         assert error.body is not None

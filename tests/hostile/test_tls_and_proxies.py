@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bifrost import BifrostError, CallTimeoutError, ConfigError, ConnectError, TransportError
-from bifrost.config import Timeouts
+from bifrost.config import RetryConfig, Timeouts
 from tests.canary import CANARY
 from tests.engine.peers import Authority
 from tests.hostile.answers import OTHER, good, head
@@ -86,7 +86,7 @@ async def test_fault_25_a_handshake_that_stalls_or_breaks(stage: Any, kind: Kind
     server = HostileServer(Peer.stall)
     server.start()
     async with stage(
-        server=server, url=f"https://127.0.0.1:{server.port}", heals=False, timeouts=Timeouts(connect=0.1)
+        server=server, url=f"https://127.0.0.1:{server.port}", heals=False, timeouts=Timeouts(connect=0.3)
     ) as scene:
         error = await scene.fails(CallTimeoutError, kind)
         assert error.phase == "connect"
@@ -139,7 +139,7 @@ REFUSALS: dict[str, tuple[Any, type[BifrostError], list[str]]] = {
     "502": (refuses_with("502 Bad Gateway"), ConnectError, ["never_sent"] * 3),
     "closed": (Peer.close, TransportError, ["never_sent"] * 3),
     "reset": (Peer.reset, TransportError, ["never_sent"] * 3),
-    "silent": (stalls, CallTimeoutError, ["never_sent"] * 3),
+    "silent": (stalls, CallTimeoutError, ["never_sent"] * 2),
 }
 
 
@@ -165,9 +165,8 @@ async def test_fault_26_a_proxy_that_makes_no_tunnel(
     proxy = HostileServer(script)
     proxy.start()
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{proxy.port}")
-    async with stage(
-        server=proxy, url="https://provider.example", heals=False, timeouts=Timeouts(connect=0.2)
-    ) as scene:
+    silent = {"timeouts": Timeouts(connect=0.5), "retry": RetryConfig(max_retries=1)} if what == "silent" else {}
+    async with stage(server=proxy, url="https://provider.example", heals=False, **silent) as scene:
         error = await scene.fails(expected, kind)
         assert faults(error) == told
         assert getattr(error, "phase", "connect") == "connect"
