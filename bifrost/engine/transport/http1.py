@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import anyio
 import httpcore
 
-from bifrost.engine.transport.body import Body, Upload, answer_of, briefly, fields_of, target_of
+from bifrost.engine.transport.body import (
+    Body,
+    Upload,
+    answer_of,
+    bound_interim,
+    briefly,
+    fields_of,
+    is_ambiguous,
+    target_of,
+)
 from bifrost.engine.transport.failures import translate
 from bifrost.engine.transport.network import Wire
 from bifrost.errors import BifrostError
@@ -50,7 +59,7 @@ class Http1Connection:
         self._wire = wire or Wire()
         self._engine: httpcore.AsyncHTTP11Connection | None = None
         self._spoilt = False
-        """Bytes that nobody asked for came behind an answer; the next request would take them for its own."""
+        """Bytes may stand behind an answer that nobody asked for; the next request would take them for its own."""
         self._authority = road.origin.authority.encode("ascii")
         self._targets: dict[str, httpcore.URL] = {}
         self._body: Body | None = None
@@ -107,7 +116,9 @@ class Http1Connection:
             failure = self.translate(error, phase="headers")
         else:
             self._body = Body(response.stream, self.translate, _PARSER)
-            return answer_of(response.status, response.headers, self._body, place=self._place)
+            answer = answer_of(response.status, response.headers, self._body, place=self._place)
+            self._spoilt = is_ambiguous(answer.headers)
+            return answer
         raise failure
 
     def _outgoing(self, request: HttpRequest) -> httpcore.Request:
@@ -148,7 +159,7 @@ class Http1Connection:
         body, self._body = self._body, None
         self.reused = True
         if body is not None:
-            self._spoilt = body.has_sequel()
+            self._spoilt = self._spoilt or body.has_sequel()
             await body.close()
 
     def cut(self) -> None:
@@ -172,6 +183,7 @@ class Http1Connection:
         origin = self._road.origin
         place = httpcore.Origin(origin.scheme.encode("ascii"), origin.host.encode("ascii"), origin.port)
         self._engine = httpcore.AsyncHTTP11Connection(place, self._wire.stream)
+        bound_interim(self._engine, place=self._place)
         return self._engine
 
 

@@ -28,17 +28,13 @@ _NEVER_WAITS = 16 * 1024
 class Wire:
     """The network of one connection."""
 
-    def __init__(self, *, on_head: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.sent = False
         """A request's head has (perhaps) gone out, since this was last set to `False`."""
         self.laid = False
         """The road is laid: what is written from now on is requests."""
         self.joins_head = False
         """The next write is a head and is followed by another: both go out as one."""
-        self.connect_limit: float | None = None
-        """How long a proxy is waited for: its words come before a request's head has gone out."""
-        self.on_head = on_head
-        """Called when a request's head goes out."""
         self.tls: ssl.SSLObject | None = None
         """The innermost TLS, once there is one."""
         self._stream: Stream | None = None
@@ -108,8 +104,6 @@ class Stream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Give the next bytes, empty at the end."""
-        if not self._wire.sent:
-            timeout = self._wire.connect_limit
         try:
             if timeout is None:
                 return await self.inner.receive(max_bytes)

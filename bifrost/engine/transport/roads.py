@@ -8,6 +8,7 @@ import anyio
 import attrs
 import httpcore
 
+from bifrost.engine.transport.body import bound_interim
 from bifrost.engine.transport.failures import never_sent
 from bifrost.engine.transport.socks import ask_socks
 from bifrost.errors import ConnectError
@@ -82,6 +83,7 @@ async def _ask_for_tunnel(stream: Stream, proxy: Proxy, road: Road) -> None:
     place = httpcore.Origin(proxy.scheme.encode("ascii"), proxy.host.encode("ascii"), proxy.port)
     url = httpcore.URL(scheme=place.scheme, host=place.host, port=place.port, target=target)
     connection = httpcore.AsyncHTTP11Connection(place, stream)
+    bound_interim(connection, place=str(road))
     answer = await connection.handle_async_request(httpcore.Request("CONNECT", url, headers=headers))
     if 200 <= answer.status < 300:
         return
