@@ -5,8 +5,11 @@ from __future__ import annotations
 from bifrost.account import Account, EnvAccount, Key, Secret, StaticAccount
 from bifrost.client import Bifrost, __version__
 from bifrost.config import (
+    BreakerConfig,
+    BudgetConfig,
     CallOptions,
     ConnectionConfig,
+    KeyPoolConfig,
     Limits,
     NetworkConfig,
     ProviderConfig,
@@ -96,7 +99,7 @@ from bifrost.schema.structured import ParsedResponse
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
 from bifrost.schema.usage import Usage
 from bifrost.sync import SyncBifrost
-from bifrost.trail import Attempt
+from bifrost.trail import Attempt, RateLimit
 
 __all__ = [
     "DROP",
@@ -111,6 +114,8 @@ __all__ = [
     "Balance",
     "Bifrost",
     "BifrostError",
+    "BreakerConfig",
+    "BudgetConfig",
     "BudgetExceededError",
     "CacheMark",
     "CallCancelledError",
@@ -143,6 +148,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidRequestError",
     "Key",
+    "KeyPoolConfig",
     "LimitError",
     "Limits",
     "MalformedResponseError",
@@ -172,6 +178,7 @@ __all__ = [
     "ProviderTool",
     "QueueFullError",
     "QuotaExceededError",
+    "RateLimit",
     "RateLimitError",
     "Reasoning",
     "ReasoningPart",

@@ -163,6 +163,7 @@ class Bifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChatResponse:
         """Ask a model and wait for its whole answer.
@@ -179,12 +180,13 @@ class Bifrost:
             fallbacks: `provider/model` names to try when the first cannot serve.
             extra_headers: Sent with this call's requests.
             key: Use the key of this name or id only.
+            session: Any text; calls of the same session use the same key as long as it is ready.
             **options: See `ChatOptions`.
 
         Raises `BifrostError`: see the tree in `bifrost.errors`. `attempts` on it tells what was tried. An answer that
         does not fit `output` raises `OutputValidationError`.
         """
-        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         request = chat_request(_model(model), messages, system=system, options=options)
         if options:
             check_own_json(request)
@@ -227,6 +229,7 @@ class Bifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChunkStream:
         """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_reasks`.
@@ -239,7 +242,7 @@ class Bifrost:
         With `output=` the stream has a `partial_stream` as well, and the final answer `parsed`.
         Raises `BifrostError` on entering the block; `StreamInterruptedError` while reading.
         """
-        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         request = chat_request(_model(model), messages, system=system, options=options)
         if options:
             check_own_json(request)
@@ -260,12 +263,13 @@ class Bifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
     ) -> EmbeddingResponse:
         """Turn texts into vectors, in the order of the texts.
 
         A fallback must be a model whose vectors can be compared with the first one's. Raises `BifrostError`.
         """
-        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         check_extra(extra)
         request = embedding_request(
             _model(model),
@@ -328,6 +332,7 @@ class Bifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> Explanation:
         """Tell what `chat` (with `stream`: `stream_chat`) would do with these arguments, and send nothing.
@@ -341,7 +346,7 @@ class Bifrost:
 
         Raises what a call would raise before it comes to a candidate: `InvalidRequestError`, `UnknownProviderError`.
         """
-        call = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         request = chat_request(_model(model), messages, system=system, options=options)
         wanted, request = self._wanted(output, request)
         return await self._engine.explain(request, call, is_stream=stream, output=wanted)
@@ -356,10 +361,11 @@ class Bifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
     ) -> Self:
         """Give a client with other defaults that shares everything else: pools, plugins, life."""
         copy = object.__new__(type(self))
-        copy._options = self._call(timeout, max_retries, fallbacks, extra_headers, key)
+        copy._options = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         copy._engine = self._engine
         copy._outputs = self._outputs
         return copy
@@ -485,10 +491,13 @@ class Bifrost:
         fallbacks: Sequence[str] | None,
         extra_headers: Mapping[str, str] | None,
         key: str | None,
+        *,
+        session: str | None = None,
     ) -> CallOptions:
         """Give the options of a call: its own, and for the rest this client's."""
         options = self._options
-        if timeout is None and max_retries is None and fallbacks is None and extra_headers is None and key is None:
+        given = (timeout, max_retries, fallbacks, extra_headers, key, session)
+        if given == _NOTHING:
             return options
         if extra_headers is not None:
             check_headers(extra_headers, where="extra_headers")
@@ -498,7 +507,12 @@ class Bifrost:
             fallbacks=options.fallbacks if fallbacks is None else _names(fallbacks),
             extra_headers={**options.extra_headers, **(extra_headers or {})},
             key=options.key if key is None else key,
+            session=options.session if session is None else session,
         )
+
+
+_NOTHING = (None,) * 6
+"""A call without options of its own."""
 
 
 def _names(fallbacks: Sequence[str]) -> tuple[str, ...]:

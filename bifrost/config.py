@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 OnFull: TypeAlias = Literal["wait", "drop"]
 RetrySent: TypeAlias = Literal["until_first_token", "never"]
 
+KeyChoice: TypeAlias = Literal["weighted", "least_busy", "round_robin", "two_choices"]
+"""How one of several ready keys is chosen."""
+
 _RESERVED_HEADERS = frozenset(
     [
         "host",
@@ -85,6 +88,13 @@ def _share(instance: object, attribute: attrs.Attribute[Any], value: Any) -> Non
 def _named(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Give a setting's name as its user writes it: options of a call are arguments, the others fields of a class."""
     return attribute.name if isinstance(instance, CallOptions) else f"{type(instance).__name__}.{attribute.name}"
+
+
+def _policy(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not callable(getattr(value, "choose", None)):
+        raise ConfigError(
+            f"{_named(instance, attribute)} must have a `choose`, as `bifrost.routing.balance.Balance` says"
+        )
 
 
 def check_headers(headers: Mapping[str, str], *, where: str) -> None:
@@ -192,6 +202,72 @@ class RetryConfig:
 
 
 @attrs.frozen(kw_only=True)
+class BudgetConfig:
+    """What a provider's retries may cost: tokens, of which retries that fail use up more than come back.
+
+    A retry that succeeds gets back what it cost. So retries are free as long as they help, and end when they do not.
+    """
+
+    capacity: float = attrs.field(default=200.0, validator=_positive)
+    """The most tokens, and those at the beginning."""
+    retry: float = attrs.field(default=5.0, validator=_not_negative)
+    """What a retry costs. 0: retries are not limited."""
+    timeout: float = attrs.field(default=10.0, validator=_not_negative)
+    """What a retry after a timeout costs."""
+    success: float = attrs.field(default=1.0, validator=_not_negative)
+    """What a call that succeeds at its first attempt brings."""
+    per_second: float = attrs.field(default=1.0, validator=_not_negative)
+    """What comes with time."""
+
+
+@attrs.frozen(kw_only=True)
+class BreakerConfig:
+    """When a provider that keeps failing is left alone, and for how long."""
+
+    enabled: bool = True
+    per_model: bool = False
+    """Judge each of the provider's models by itself."""
+    window: float = attrs.field(default=30.0, validator=_positive)
+    """How far back failures count."""
+    calls: int = attrs.field(default=20, validator=_positive)
+    """So many answers must be in the window before their share of failures says anything."""
+    failures: float = attrs.field(default=0.5, validator=_share)
+    """The share of failures that opens the breaker."""
+    unreachable: int = attrs.field(default=5, validator=_positive)
+    """So many attempts in a row that could not even be sent open it too."""
+    open: float = attrs.field(default=5.0, validator=_positive)
+    """How long it stays open the first time; twice as long each time that a probe fails. Give or take 20 %."""
+    longest_open: float = attrs.field(default=60.0, validator=_positive)
+    """The longest it stays open. A probe that takes longer than this makes room for another."""
+    successes: int = attrs.field(default=2, validator=_positive)
+    """So many probes must succeed to close it."""
+
+
+@attrs.frozen(kw_only=True)
+class KeyPoolConfig:
+    """How a provider's keys are chosen, and what becomes of one that is refused."""
+
+    choose: KeyChoice = attrs.field(
+        default="weighted",
+        validator=_one_of("weighted", "least_busy", "round_robin", "two_choices"),
+    )
+    """Which of the ready keys a call gets: by weight and chance, the one with the fewest exchanges under way for its
+    weight, by turns, or the less busy one of two drawn by weight."""
+    policy: Any = attrs.field(default=None, validator=_policy, metadata={"in_files": False})
+    """A `Balance` of your own, in place of `choose`; one object for each provider, since it may remember."""
+    per_model: bool = False
+    """Let a rate limit rest the key for that model alone, where a provider limits each model by itself."""
+    park_base: float = attrs.field(default=1.0, validator=_positive)
+    """A key that is rate-limited without a word on how long rests for up to this, and twice as long each time after."""
+    park_cap: float = attrs.field(default=60.0, validator=_positive)
+    """The longest such rest."""
+    revive: float = attrs.field(default=600.0, validator=_positive)
+    """After this long a refused key is tried once more; at once when the account gives it a new value."""
+    longest_wait: float = attrs.field(default=30.0, validator=_not_negative)
+    """When every key rests and there is no fallback, a call waits for the first of them if it is within this."""
+
+
+@attrs.frozen(kw_only=True)
 class Limits:
     """Sizes of what a provider may send."""
 
@@ -216,6 +292,8 @@ class CallOptions:
     extra_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     key: str | None = None
     """Use the key with this name or id and no other."""
+    session: str | None = None
+    """Calls of the same session use the same key as long as it is ready: what providers cache is kept by key."""
 
     def __attrs_post_init__(self) -> None:
         check_headers(self.extra_headers, where="extra_headers")
@@ -327,6 +405,10 @@ class ProviderConfig:
     """Another address than the provider's own."""
     allow_insecure_http: bool = False
     extra_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    idempotency_header: str | None = None
+    """The header by which a gateway of yours recognises a request that comes again, `Idempotency-Key` say. All attempts
+    of a call at this provider have the same text in it, and no others. Not given: what the vendor documents, if it
+    does."""
     concurrency: int = attrs.field(default=256, validator=_positive)
     """The most exchanges at once."""
     queue: int = attrs.field(default=10_000, validator=_not_negative)
@@ -340,11 +422,16 @@ class ProviderConfig:
     """How long a worker without a job is kept."""
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=_of(Timeouts))
     retry: RetryConfig = attrs.field(factory=RetryConfig, validator=_of(RetryConfig))
+    budget: BudgetConfig = attrs.field(factory=BudgetConfig, validator=_of(BudgetConfig))
+    breaker: BreakerConfig = attrs.field(factory=BreakerConfig, validator=_of(BreakerConfig))
+    key_pool: KeyPoolConfig = attrs.field(factory=KeyPoolConfig, validator=_of(KeyPoolConfig))
     limits: Limits = attrs.field(factory=Limits, validator=_of(Limits))
     connections: ConnectionConfig = attrs.field(factory=ConnectionConfig, validator=_of(ConnectionConfig))
     network: NetworkConfig = attrs.field(factory=NetworkConfig, validator=_of(NetworkConfig))
 
     def __attrs_post_init__(self) -> None:
         check_headers(self.extra_headers, where="ProviderConfig.extra_headers")
+        if self.idempotency_header is not None:
+            check_headers({self.idempotency_header: ""}, where="ProviderConfig.idempotency_header")
         if self.base_url is not None:
             check_base_url(self.base_url, where="ProviderConfig.base_url", allow_insecure_http=self.allow_insecure_http)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from bifrost.trail import Attempt, shown
+from bifrost.trail import Attempt, RateLimit, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,6 +86,8 @@ class BifrostError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         """How long the provider asked to wait, in seconds."""
+        self.rate_limit: RateLimit | None = None
+        """What the provider told of its allowances, if an answer came."""
         self.body = body
         """The beginning of the provider's answer, at most 64 KiB, with secrets taken out."""
         self.attempts: Sequence[Attempt] = ()

@@ -150,6 +150,7 @@ class SyncBifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChatResponse:
         """Ask a model and wait for its whole answer. As `Bifrost.chat`."""
@@ -166,6 +167,7 @@ class SyncBifrost:
             fallbacks=fallbacks,
             extra_headers=extra_headers,
             key=key,
+            session=session,
             **options,
         )
 
@@ -203,6 +205,7 @@ class SyncBifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> SyncChunkStream:
         """Ask a model and take its answer as it comes.
@@ -224,6 +227,7 @@ class SyncBifrost:
             fallbacks=fallbacks,
             extra_headers=extra_headers,
             key=key,
+            session=session,
             **options,
         )
         if isinstance(stream, ParsedStream):
@@ -244,6 +248,7 @@ class SyncBifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
     ) -> EmbeddingResponse:
         """Turn texts into vectors, in the order of the texts. As `Bifrost.embed`."""
         return self._portal.run(
@@ -259,6 +264,7 @@ class SyncBifrost:
             fallbacks=fallbacks,
             extra_headers=extra_headers,
             key=key,
+            session=session,
         )
 
     def list_models(
@@ -307,6 +313,7 @@ class SyncBifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> Explanation:
         """Tell what `chat` (with `stream`: `stream_chat`) would do, and send nothing. As `Bifrost.explain`."""
@@ -322,6 +329,7 @@ class SyncBifrost:
             fallbacks=fallbacks,
             extra_headers=extra_headers,
             key=key,
+            session=session,
             **options,
         )
 
@@ -335,6 +343,7 @@ class SyncBifrost:
         fallbacks: Sequence[str] | None = None,
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
+        session: str | None = None,
     ) -> Self:
         """Give a client with other defaults that shares everything else: thread, pools, plugins, life."""
         client = self._client.with_options(
@@ -343,6 +352,7 @@ class SyncBifrost:
             fallbacks=fallbacks,
             extra_headers=extra_headers,
             key=key,
+            session=session,
         )
         return self._around(client, self._portal)
 

@@ -68,6 +68,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rep
     """From sending to the head of the answer."""
     total: float | None = None
     """From submitting the job to its outcome; for a stream, to its end."""
+    note: str | None = None
+    """What followed for the provider or its key, if anything did: "key main parked for 20.0 s"."""
 
     @property
     def ok(self) -> bool:
@@ -78,7 +80,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rep
         outcome = "ok" if self.ok else f"{self.fault}{f' {self.status}' if self.status else ''}"
         spent = "" if self.total is None else f" in {self.total * 1000:.1f} ms"
         waited = f" after waiting {self.wait:.2f} s" if self.wait else ""
-        return shown(f"{self.provider}/{self.model} [{self.key or 'no key'}] {outcome}{spent}{waited}", 500)
+        noted = f" ({self.note})" if self.note else ""
+        return shown(f"{self.provider}/{self.model} [{self.key or 'no key'}] {outcome}{spent}{waited}{noted}", 500)
 
 
 class Trail(list[Attempt]):
@@ -96,13 +99,20 @@ def attempts_html(attempts: Iterable[Attempt]) -> str:
     return table(_COLUMNS, map(_cells, attempts))
 
 
-_COLUMNS = ("asked", "key", "outcome", "waited", "queued", "connect", "first byte", "total", "error")
+_COLUMNS = ("asked", "key", "outcome", "waited", "queued", "connect", "first byte", "total", "error", "note")
 
 
 def _cells(attempt: Attempt) -> tuple[str | None, ...]:
     outcome = f"{attempt.status or ''} {attempt.fault or 'ok'}".strip()
     spent = (attempt.wait or None, attempt.queue, attempt.connect, attempt.first_byte, attempt.total)
-    return (f"{attempt.provider}/{attempt.model}", attempt.key, outcome, *map(_milliseconds, spent), attempt.error)
+    return (
+        f"{attempt.provider}/{attempt.model}",
+        attempt.key,
+        outcome,
+        *map(_milliseconds, spent),
+        attempt.error,
+        attempt.note,
+    )
 
 
 def _milliseconds(seconds: float | None) -> str | None:

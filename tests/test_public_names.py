@@ -12,16 +12,17 @@ from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
 
 NAMES = """
     __version__ Account AgentInterruptedError AssistantMessage Attempt AudioOutput AudioPart AuthenticationError
-    BadRequestError Balance Bifrost BifrostError BudgetExceededError CacheMark CallCancelledError CallContext
-    CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk ChunkStream CircuitOpenError
-    Citation ClientClosedError ConfigError ConnectError ConnectionConfig ContextLengthError CredentialsExhaustedError
-    DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount Explanation FilePart ForkedClientError ImagePart
-    InternalError InvalidKeyError InvalidRequestError Key LimitError Limits MalformedResponseError Message
-    MissingKeyError ModelGroup ModelInfo ModelsResponse NetworkConfig NotFoundError OpaquePart OutputType
-    OutputValidationError OverloadedError ParsedResponse ParsedStream PermissionDeniedError Plugin PluginError
-    Prediction ProtocolError ProviderConfig ProviderError ProviderInfo ProviderStats ProviderTable ProviderTool
-    QueueFullError QuotaExceededError RateLimitError Reasoning ReasoningPart RefusalPart ResponseFormat
-    ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError StaticAccount Stats StreamInterruptedError
+    BadRequestError Balance Bifrost BifrostError BreakerConfig BudgetConfig BudgetExceededError CacheMark
+    CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk
+    ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
+    ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount
+    Explanation FilePart ForkedClientError ImagePart InternalError InvalidKeyError InvalidRequestError Key
+    KeyPoolConfig LimitError Limits MalformedResponseError Message MissingKeyError ModelGroup ModelInfo ModelsResponse
+    NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse
+    ParsedStream PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError
+    ProviderInfo ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError
+    Reasoning ReasoningPart RefusalPart ResponseFormat ResponseTooLargeError RetryConfig Secret ServerError
+    ShuttingDownError StaticAccount Stats StreamInterruptedError
     StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError
     UnsupportedError Usage UsageError WebSearch WrongLoopError
 """
@@ -36,12 +37,13 @@ TESTING = """
 SIGNATURES = {
     "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, clock",
     "chat": "model, messages, *, output, max_reasks, system, timeout, max_retries, fallbacks, extra_headers, key, "
-    "**options",
-    "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, **options",
+    "session, **options",
+    "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, "
+    "session, **options",
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
-    "extra_headers, key",
+    "extra_headers, key, session",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",
-    "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key",
+    "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key, session",
     "add_plugin": "plugin, *, before",
     "remove_plugin": "name",
     "reorder_plugins": "names",
@@ -53,7 +55,7 @@ SIGNATURES = {
     "stats": "",
     "providers": "",
     "explain": "model, messages, *, output, stream, system, timeout, max_retries, fallbacks, extra_headers, key, "
-    "**options",
+    "session, **options",
     "open": "",
     "warm_up": "*providers, *, connections",
     "close": "*, drain",

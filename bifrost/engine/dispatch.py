@@ -27,7 +27,7 @@ from bifrost.errors import (
 )
 from bifrost.plugins.base import Progress
 from bifrost.providers.base import Target
-from bifrost.routing.retry import GiveUp, Retry, attempt_deadline, decide, is_free, may_fall_back
+from bifrost.routing.retry import GiveUp, Retry, attempt_deadline, decide, is_free, may_fall_back, rule_of
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, chunks_of
 from bifrost.schema.structured import (
@@ -41,6 +41,7 @@ from bifrost.schema.structured import (
     reask,
 )
 from bifrost.trail import Attempt, shown
+from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import Phase
     from bifrost.plugins.base import Chain, Outcome
+    from bifrost.routing.health import Admission, Health, HeldBack
+    from bifrost.routing.key_health import KeyHealth
+    from bifrost.routing.keys import Choice, KeyRing
     from bifrost.routing.plan import Candidate
     from bifrost.schema.chunks import Chunk
     from bifrost.schema.output_type import OutputType
@@ -125,6 +129,28 @@ class Call:
         self.submitted = 0.0
 
 
+class Tries:
+    """The attempts of a call at one candidate: what has failed so far, and what the next one is to be."""
+
+    __slots__ = ("fallback_behind", "faults", "health", "keys", "model", "paid", "refused", "spent", "wait")
+
+    def __init__(self, model: str, keys: KeyRing, health: Health, *, fallback_behind: bool) -> None:
+        self.model = model
+        self.keys = keys
+        self.health = health
+        self.fallback_behind = fallback_behind
+        self.faults: list[str] = []
+        """The class of each failure."""
+        self.spent: set[str] = set()
+        """The names of keys that were tried since the last wait."""
+        self.refused: set[str] = set()
+        """The names of keys that are of no more use to this call."""
+        self.wait = 0.0
+        """How long to wait before the next attempt."""
+        self.paid = 0.0
+        """What the next attempt has cost of the retry budget."""
+
+
 class Dispatcher:
     """Takes calls to their answers."""
 
@@ -163,12 +189,15 @@ class Dispatcher:
             candidates = await self._upstreams.plan(context, extra=getattr(call.request, "extra", None))
             for index, candidate in enumerate(candidates):
                 context.fallback_index = index
+                tried = len(context.trail)
                 behind = len(candidates) - 1 - index
                 outcome = await self._candidate(call, candidate, behind)
                 if not isinstance(outcome, BifrostError) or not behind or not self._goes_on(call, candidate, outcome):
                     break
                 call.failures.append(outcome)
                 self._upstreams.count_fallback(candidate.provider)
+                if len(context.trail) == tried:
+                    context.warnings.append(f"{candidate} was passed over: {outcome.message}")
         except BifrostError as error:
             outcome = error
         if isinstance(outcome, ChunkStream):
@@ -302,11 +331,11 @@ class Dispatcher:
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
         upstream.counters.asked += 1
-        spent: frozenset[str] = frozenset()
-        faults: list[str] = []
-        wait = 0.0
+        tries = Tries(candidate.model, keys, upstream.health, fallback_behind=behind > 0)
+        # Of this request alone: a re-ask, or a fallback, is another.
+        headers = upstream.headers_of(options, f"{context.id}-{len(context.trail)}")
         while True:
-            choice = keys.choose(candidate.model, random=self._clock.random, pin=options.key, excluded=spent)
+            choice, admission = await self._let_in(call, tries)
             exchange = Exchange(
                 upstream=upstream,
                 codec=codec,
@@ -318,45 +347,106 @@ class Dispatcher:
                     settings=None if choice.key is None else choice.key.settings,
                 ),
                 key=choice.key,
-                extra_headers=options.extra_headers,
+                extra_headers=headers,
                 deadline=context.deadline,
                 clock=self._clock,
-                fresh=bool(faults) and faults[-1] == "stale",
+                admission=admission,
+                fresh=bool(tries.faults) and tries.faults[-1] == "stale",
             )
-            outcome = await self._attempt(call, exchange, wait)
-            if not isinstance(outcome, BifrostError):
-                return outcome
-            faults.append(outcome.fault)
-            call.free += is_free(faults)
-            spent |= {choice.name}
-            now = self._now()
-            decision = decide(
-                outcome,
-                faults=faults,
-                attempts_of_call=len(context.trail) - call.free,
-                config=retry,
-                remaining=context.deadline - now,
-                share=call.share - now,
-                other_key=keys.has_other(candidate.model, pin=options.key, excluded=spent),
-                fallback_behind=behind > 0,
-                random=self._clock.random,
-            )
-            if not isinstance(decision, Retry):
-                _note_why(outcome, decision, retry)
+            outcome = await self._attempt(call, exchange, tries.wait)
+            if not isinstance(outcome, BifrostError) or not self._again(call, tries, choice, outcome, retry):
                 return outcome
             upstream.counters.retries += 1
-            if not decision.other_key:
-                spent -= {choice.name}
-            wait = decision.delay
-            if wait > 0:
-                context.phase = "backoff"
-                await self._clock.sleep(wait)
+
+    async def _let_in(self, call: Call, tries: Tries) -> tuple[Choice, Admission]:
+        """Wait before a retry, choose a key, and be let in by what is known of the provider's health."""
+        try:
+            if tries.wait > 0:
+                call.context.phase = "backoff"
+                await self._clock.sleep(tries.wait)
+            options = call.context.options
+            while True:
+                call.submitted = now = self._now()
+                choice = tries.keys.choose(
+                    tries.model,
+                    random=self._clock.random,
+                    now=now,
+                    pin=options.key,
+                    session=options.session,
+                    excluded=tries.spent,
+                )
+                if choice.ready_at is None:
+                    break
+                if await self._turn_came(call, tries, choice):
+                    call.submitted = now = self._now()
+                    break
+            return choice, tries.health.admit(
+                choice, tries.model, now=now, is_retry=bool(tries.faults), paid=tries.paid
+            )
+        except BaseException:
+            tries.health.budget.refund(tries.paid, now=self._now())
+            raise
+
+    async def _turn_came(self, call: Call, tries: Tries, choice: Choice) -> bool:
+        """Wait for this call's turn with a parked key, as nobody has a ready one. False: look again, things changed."""
+        key, now = cast("KeyHealth", choice.health), call.submitted
+        until = key.until
+        wait = tries.keys.waits(choice, now=now, left=call.share - now, fallback_behind=tries.fallback_behind)
+        call.context.phase = "backoff"
+        key.waiting += 1
+        try:
+            await self._clock.sleep(wait)
+        finally:
+            key.waiting -= 1
+        tries.wait += wait
+        # Whoever was let through first may have been limited again, or found the key dead.
+        return key.until == until
+
+    def _again(self, call: Call, tries: Tries, choice: Choice, error: BifrostError, retry: RetryConfig) -> bool:
+        """Say whether a failed attempt is followed by another at this candidate, and prepare for it."""
+        context, health, now = call.context, tries.health, self._now()
+        tries.faults.append(error.fault)
+        call.free += is_free(tries.faults)
+        tries.spent.add(choice.name)
+        rule = rule_of(error)
+        if rule.kills_key:
+            tries.refused.add(choice.name)
+        pin = context.options.key
+        held_back = health.holds_back(error, tries.model, now=now)
+        decision = decide(
+            error,
+            faults=tries.faults,
+            attempts_of_call=len(context.trail) - call.free,
+            config=retry,
+            remaining=context.deadline - now,
+            share=call.share - now,
+            other_key=tries.keys.has_other(tries.model, pin=pin, excluded=tries.spent, now=now),
+            ready_in=tries.keys.ready_in(tries.model, pin=pin, excluded=tries.refused, now=now),
+            fallback_behind=tries.fallback_behind,
+            random=self._clock.random,
+            held_back=held_back,
+        )
+        if not isinstance(decision, Retry):
+            _note_why(error, decision, retry)
+            if held_back is not None and error.retryable and context.trail:
+                last = context.trail[-1]
+                told = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
+                context.trail[-1] = msgspec.structs.replace(last, note=told)
+            return False
+        if rule.other_key and not decision.other_key:
+            # Every key has been tried: after the wait each may be the one that is ready.
+            tries.spent = set(tries.refused)
+        elif not decision.other_key:
+            tries.spent.discard(choice.name)
+        tries.wait = decision.delay
+        tries.paid = 0.0 if decision.is_free else health.pay(error, now=now)
+        return True
 
     async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
         """Do one exchange through the provider's pool. Gives the answer, or the error that stands for it."""
         context, stream = call.context, call.stream
         call.exchange = exchange
-        call.wait, call.submitted = wait, self._now()
+        call.wait = wait
         context.phase = "queue"
         try:
             answer = await self._submit(call, exchange)
@@ -379,9 +469,15 @@ class Dispatcher:
             raise
         context.warnings += exchange.warnings
         if stream is not None:
+            exchange.admission.succeeded(self._now())
             return self._begin(call, stream)
         self._record(call, None)
-        return msgspec.structs.replace(answer, provider=exchange.target.provider, request_id=exchange.request_id)
+        return msgspec.structs.replace(
+            answer,
+            provider=exchange.target.provider,
+            request_id=exchange.request_id,
+            rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
+        )
 
     async def _submit(self, call: Call, exchange: Exchange) -> Any:
         """Queue the attempt at its provider. If that is changed meanwhile, it moves to what takes its place."""
@@ -394,10 +490,14 @@ class Dispatcher:
                 exchange.move(upstream, upstream.codec(call.context.endpoint))
 
     def _record(self, call: Call, error: BifrostError | None) -> None:
-        """Write the attempt on the trail. What was never sent because it could not be said is no attempt."""
+        """End the attempt and write it on the trail. What was never sent because it could not be said is no attempt."""
         exchange, job = call.exchange, call.job
         call.exchange = call.job = None
-        if exchange is None or job is None or (error is not None and error.fault == "local"):
+        if exchange is None or job is None:
+            return
+        now = self._now()
+        note = exchange.admission.close(error, now=now)
+        if error is not None and error.fault == "local":
             return
         if error is None:
             exchange.upstream.counters.ok += 1
@@ -416,7 +516,8 @@ class Dispatcher:
                 queue=None if job.taken_at is None else job.taken_at - call.submitted,
                 connect=exchange.connect,
                 first_byte=exchange.first_byte,
-                total=self._now() - call.submitted,
+                total=now - call.submitted,
+                note=note,
             )
         )
 
@@ -428,8 +529,14 @@ class Dispatcher:
         async def settle(outcome: Outcome) -> Outcome:
             if isinstance(outcome, ChatResponse):
                 exchange = call.exchange
-                own = request_id if exchange is None else exchange.request_id
-                outcome = msgspec.structs.replace(outcome, request_id=own)
+                if exchange is None:
+                    outcome = msgspec.structs.replace(outcome, request_id=request_id)
+                else:
+                    outcome = msgspec.structs.replace(
+                        outcome,
+                        request_id=exchange.request_id,
+                        rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
+                    )
             self._record(call, outcome if isinstance(outcome, BifrostError) else None)
             if isinstance(outcome, CallCancelledError) or self._now() >= call.context.deadline:
                 return await self._settle_late(call, outcome)
@@ -536,6 +643,9 @@ class Dispatcher:
         )
         if exchange is not None:
             error = exchange.sign(error)
+            if what is None or phase == "queue":
+                # The call's time or our own queue was at fault: nothing is known of the provider.
+                exchange.admission.cancel(self._now())
         self._record(call, error)
         return error
 
@@ -560,6 +670,11 @@ class Dispatcher:
         noticed = [*outcome.warnings, *(text for text in warnings if text not in outcome.warnings)]
         return msgspec.structs.replace(outcome, attempts=trail, warnings=noticed)
 
+
+_HELD_BACK: Mapping[HeldBack, str] = {
+    "breaker": "not tried again, the breaker is open",
+    "budget": "not tried again, the retry budget is used up",
+}
 
 _DOING: Mapping[Phase, str] = {
     "hook": "a plugin's hook or the account was asked",
@@ -587,6 +702,12 @@ def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostErr
 def _note_why(error: BifrostError, decision: object, config: RetryConfig) -> None:
     """Write on an error that could have been retried why it was not."""
     match decision:
+        case GiveUp(cause="breaker"):
+            error.add_note("not tried again: it has failed so often that it is left alone for a while")
+        case GiveUp(cause="budget"):
+            error.add_note(
+                "not tried again: too many retries at this provider have failed, its retry budget is used up"
+            )
         case GiveUp(cause="wait"):
             error.add_note(f"not tried again: the wait that is asked for is above longest_wait={config.longest_wait:g}")
         case GiveUp(cause="deadline"):

@@ -10,6 +10,7 @@ from bifrost.errors import BifrostError, UnsupportedError
 from bifrost.routing.classify import error_of
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
+from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
     from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder, Target
+    from bifrost.routing.health import Admission
 
 _NONE_YET = Headers()
 
@@ -28,6 +30,7 @@ class Exchange:
     """One attempt: what to send where, and what was learned on the way (read by the caller's task for the trail)."""
 
     __slots__ = (
+        "admission",
         "clock",
         "codec",
         "connect",
@@ -57,6 +60,7 @@ class Exchange:
         extra_headers: Mapping[str, str],
         deadline: float,
         clock: Clock,
+        admission: Admission,
         fresh: bool = False,
     ) -> None:
         self.upstream = upstream
@@ -67,6 +71,8 @@ class Exchange:
         self.extra_headers = extra_headers
         self.deadline = deadline
         self.clock = clock
+        self.admission = admission
+        """Its place with the provider's health, to which it is reported."""
         self.fresh = fresh
         """Use a new connection, not a kept one."""
         self.connection: Connection | None = None
@@ -134,6 +140,7 @@ class Exchange:
         error.model = error.model or self.target.model
         error.status = error.status if error.status is not None else self.status
         error.request_id = error.request_id or self.request_id
+        error.rate_limit = error.rate_limit or rate_limit(self.headers, now=self.clock.wall())
         if self.key is not None:
             error.key = error.key or self.key.name
             error.message = redact(error.message, self.key.value)

@@ -77,8 +77,10 @@ async def _candidate(
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         ring = await upstreams.keys(candidate.provider, context)
         told = msgspec.structs.replace(told, left_out=ring.left_out(candidate.model))
-        choices = ring.outlook(candidate.model, pin=context.options.key)
-        told = msgspec.structs.replace(told, keys=[_key(choice, share) for choice, share in choices])
+        options = context.options
+        choices = ring.outlook(candidate.model, pin=options.key, session=options.session, now=upstream.now())
+        now = upstream.now()
+        told = msgspec.structs.replace(told, keys=[_key(choice, share, now) for choice, share in choices])
         likeliest = max(choices, key=lambda pair: pair[1])[0]
         built = codec.build(request, _target(upstream, context, likeliest))
         upstream.complete(built.request, likeliest.key, context.options.extra_headers)
@@ -109,6 +111,7 @@ def _with_state(
         waiting=upstream.pool.waiting,
         concurrency=config.concurrency,
         is_full=load.is_full,
+        breaker=upstream.health.breaker(told.model).state(upstream.now()) if config.breaker.enabled else None,
         time=attempt_deadline(0.0, context.options.timeout, behind),
         timeouts=timeouts,
         retry={name: value for name, value in retry.items() if type(value) in (int, float, str)},
@@ -137,8 +140,9 @@ def _target(upstream: Upstream, context: CallContext, choice: Choice) -> Target:
     )
 
 
-def _key(choice: Choice, share: float) -> PlannedKey:
-    return PlannedKey(name=choice.name, share=share, model=choice.model)
+def _key(choice: Choice, share: float, now: float) -> PlannedKey:
+    state = None if choice.health is None else choice.health.snapshot(now).state
+    return PlannedKey(name=choice.name, share=share, model=choice.model, state=state)
 
 
 async def describe(upstreams: Upstreams) -> ProviderTable:

@@ -57,7 +57,12 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
     upstream.complete(request, exchange.key, exchange.extra_headers)
     now = job.taken_at or upstream.now()
     if now >= exchange.deadline:
-        raise CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
+        late = CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
+        late.fault = "limit"
+        raise late
+    admission = exchange.admission
+    if admission.ticket is not admission.breaker.ticket and (withdrawn := admission.withdrawn(now)) is not None:
+        raise withdrawn
     connections = upstream.connections
     kept = await connections.take(upstream.origin, now, fresh=exchange.fresh)
     try:

@@ -6,25 +6,31 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import attrs
+import msgspec
 
 from bifrost.config import check_base_url
 from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
 from bifrost.engine.transport import Origin, PerProvider
 from bifrost.errors import ConfigError, UnsupportedError
-from bifrost.reports.stats import ConnectionStats, ProviderStats
+from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
+from bifrost.routing.health import Health
 from bifrost.wire.auth import sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bifrost.account import Key
-    from bifrost.config import ProviderConfig
+    from bifrost.config import CallOptions, ProviderConfig
     from bifrost.engine.clock import Clock
     from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Codec, Endpoint, Provider
+    from bifrost.routing.balance import Load
+    from bifrost.routing.breaker import BreakerSnapshot
+    from bifrost.routing.key_health import KeySnapshot
+    from bifrost.routing.keys import KeyRing
     from bifrost.wire.http import HttpRequest
 
 
@@ -94,7 +100,16 @@ class Upstream:
         self.leases: set[OpenStream] = set()
         """The open streams."""
         self.counters = counters
+        self._idempotency_header = config.idempotency_header or row.idempotency_header
+        self.health = Health(row.name, config, now=host.now(), random=clock.random)
         self.pool = Pool(row.name, config, host, self.connections)
+
+    def load(self, *, is_stream: bool) -> Load:
+        """Give what there is to do here, and whether a call would be let in at all."""
+        load = self.pool.load(is_stream=is_stream)
+        if self.health.is_left_alone(self.now()):
+            return msgspec.structs.replace(load, usable=False)
+        return load
 
     def adopts(self, row: Provider, config: ProviderConfig) -> bool:
         """Take on other settings, if they are of those that can change under running calls; say whether it did."""
@@ -119,6 +134,12 @@ class Upstream:
             )
         return codec
 
+    def headers_of(self, options: CallOptions, call: str) -> Mapping[str, str]:
+        """Give the headers that a call wants, and the one by which its attempts are known to be of the same call."""
+        if self._idempotency_header is None:
+            return options.extra_headers
+        return {**options.extra_headers, self._idempotency_header: call}
+
     def complete(self, request: HttpRequest, key: Key | None, extra_headers: Mapping[str, str]) -> None:
         """Make a codec's request ready to send, in place: full path, our headers, the caller's, the credential."""
         if not request.path.startswith("/"):
@@ -132,7 +153,7 @@ class Upstream:
         sign(headers, self.row.auth, None if key is None else key.value)
         request.headers = headers
 
-    def stats(self, retired: Sequence[Upstream] = ()) -> ProviderStats:
+    def stats(self, retired: Sequence[Upstream] = (), *, keys: KeyRing | None = None) -> ProviderStats:
         """Tell what goes on here, and what has. From any thread. `retired`: whose place it took, not at their end."""
         counters, both = self.counters, (self, *retired)
         pools = [upstream.pool for upstream in both]
@@ -160,6 +181,9 @@ class Upstream:
             retries=counters.retries,
             reasks=counters.reasks,
             fallbacks=counters.fallbacks,
+            keys=None if keys is None else [_key_stats(key, self.now()) for key in keys.snapshot(self.now())],
+            breakers=_breaker_stats(self.health.breakers(self.now())) if self.config.breaker.enabled else None,
+            budget=BudgetStats(left=self.health.budget.tokens(self.now()), capacity=self.config.budget.capacity),
         )
 
     def leave_counts(self) -> None:
@@ -167,3 +191,27 @@ class Upstream:
         self.counters.restarts += self.pool.worker_restarts
         self.counters.opened += self.connections.opened
         self.counters.reused += self.connections.reused
+
+
+def _key_stats(key: KeySnapshot, now: float) -> KeyStats:
+    return KeyStats(
+        name=key.name if key.model is None else f"{key.name} for {key.model}",
+        state=key.state,
+        wait=None if key.until is None else max(0.0, key.until - now),
+        reason=key.reason,
+        in_flight=key.in_flight,
+    )
+
+
+def _breaker_stats(breakers: Mapping[str, BreakerSnapshot]) -> list[BreakerStats]:
+    return [
+        BreakerStats(
+            model=model,
+            state=seen.state,
+            wait=seen.retry_after or None,
+            calls=seen.calls,
+            failures=seen.failures,
+            openings=seen.openings,
+        )
+        for model, seen in breakers.items()
+    ]

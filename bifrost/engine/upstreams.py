@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Provider
     from bifrost.reports.stats import ProviderStats
+    from bifrost.routing.health import Health
     from bifrost.routing.plan import Likely, Loads, ModelGroups
 
 
@@ -52,7 +53,7 @@ class Upstreams:
         self._user_agent = user_agent
         self._planner: Planner | None = None
         self._upstreams: dict[str, Upstream] = {}
-        self._rings: dict[str, tuple[Sequence[Key], KeyRing]] = {}
+        self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
         self._retries: dict[tuple[str, int], RetryConfig] = {}
         self._counters: dict[str, Counters] = {}
         self._closing: BifrostError | None = None
@@ -106,7 +107,7 @@ class Upstreams:
 
         def load_of(name: str) -> Load:
             upstream = self._upstreams.get(name)
-            return IDLE if upstream is None else upstream.pool.load(is_stream=context.is_stream)
+            return IDLE if upstream is None else upstream.load(is_stream=context.is_stream)
 
         return load_of
 
@@ -152,11 +153,15 @@ class Upstreams:
         """Give a provider's keys, as the account has them for this call."""
         answer = await self._ask("keys", name, context)
         known = self._rings.get(name)
-        if known is not None and known[0] is answer:
-            return known[1]
+        upstream = self._upstreams.get(name)
+        health = None if upstream is None else upstream.health
+        if known is not None and known[0] is answer and known[1] is health:
+            return known[2]
         keys = check_keys(answer, provider=name, account=self._account.account)
-        ring = KeyRing(await self._row(name), keys)
-        self._rings[name] = (keys, ring)
+        row = await self._row(name)
+        # Before a provider is in use its keys are looked at only for the models that they list.
+        ring = KeyRing(row, keys) if health is None else KeyRing(row, keys, states=health.keys, balance=health.balance)
+        self._rings[name] = (keys, health, ring)
         return ring
 
     def retry_of(self, name: str, options: CallOptions) -> RetryConfig:
@@ -181,8 +186,9 @@ class Upstreams:
     def stats(self) -> dict[str, ProviderStats]:
         """Tell what goes on at each provider in use, and what has. From any thread."""
         retired = list(self._retired)
+        rings = {name: ring for name, (_, health, ring) in list(self._rings.items()) if health is not None}
         return {
-            name: upstream.stats([other for other in retired if other.name == name])
+            name: upstream.stats([other for other in retired if other.name == name], keys=rings.get(name))
             for name, upstream in list(self._upstreams.items())
         }
 

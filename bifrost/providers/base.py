@@ -127,6 +127,11 @@ class Provider:
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Sent with every request (an API version, say)."""
     request_id_headers: tuple[str, ...] = ("x-request-id", "request-id")
+    idempotency_header: str | None = None
+    """The header by which the vendor recognises a request that comes again; set only where its documentation says so.
+
+    None of the shipped providers' does today.
+    """
     structured: tuple[StructuredMode, ...] = ("native", "tool", "prompt")
     """The ways in which an answer of a type can be asked for, the best first."""
     docs: str = ""

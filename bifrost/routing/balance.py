@@ -56,7 +56,8 @@ class Weighted(Generic[T]):
 
     def choose(self, random: Random) -> T:
         """Choose one."""
-        return _choose(self._items, self._cumulative, random)
+        items = self._items
+        return items[0] if len(items) == 1 else _choose(items, self._cumulative, random)
 
     def choose_except(self, random: Random, *, excluded: Callable[[T], bool]) -> T | None:
         """Choose one of those for which `excluded` is false; `None` if that leaves nothing."""
@@ -88,6 +89,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     usable: bool = True
     """It may be asked at all: nothing that is known of its health speaks against it."""
 
+    @property
+    def share(self) -> float:
+        """How much of what it serves at once it has to do."""
+        return self.busy / self.capacity
+
 
 IDLE = Load()
 
@@ -112,7 +118,7 @@ class Balance(Protocol):
         ...
 
 
-BalanceName: TypeAlias = Literal["weighted", "least_busy", "round_robin"]
+BalanceName: TypeAlias = Literal["weighted", "least_busy", "round_robin", "two_choices"]
 """A policy that is known by its name."""
 
 
@@ -165,6 +171,8 @@ class RoundRobin:
         left = _in_play(candidates, snapshot)
         if not left:
             return None
+        if len(self._due) > _NAMES_KEPT:
+            self._due.clear()
         largest = max(weight for _, weight in left)
         turns = [(candidate, weight / largest) for candidate, weight in left]
         for candidate, share in turns:
@@ -178,12 +186,50 @@ class RoundRobin:
         return _shares(_in_play(candidates, snapshot))
 
 
+class TwoChoices:
+    """The less busy one of two that are drawn by weight: hardly worse than the least busy of all, and no herd."""
+
+    def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
+        """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
+        left = _in_play(candidates, snapshot)
+        if not left:
+            return None
+        first = _choose(*_prepare(left), random)
+        others = [pair for pair in left if pair[0] is not first]
+        if not others:
+            return first
+        second = _choose(*_prepare(others), random)
+        return second if _share_of(second, snapshot) < _share_of(first, snapshot) else first
+
+    def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
+        """Give how likely each candidate is to be chosen: by every pair that may be drawn."""
+        left = _in_play(candidates, snapshot)
+        chances = dict.fromkeys((candidate.name for candidate, _ in left), 0.0)
+        for first, chance in zip(left, Weighted(left).shares(), strict=True) if left else ():
+            others = [pair for pair in left if pair is not first]
+            if not others:
+                chances[first[0].name] += chance
+            for second, then in zip(others, Weighted(others).shares(), strict=True) if others else ():
+                is_busier = _share_of(second[0], snapshot) >= _share_of(first[0], snapshot)
+                chances[(first if is_busier else second)[0].name] += chance * then
+        return chances
+
+
 BALANCES: Mapping[BalanceName, Callable[[], Balance]] = {
     "weighted": WeightedRandom,
     "least_busy": LeastBusy,
     "round_robin": RoundRobin,
+    "two_choices": TwoChoices,
 }
 """The policies by name; each is made anew for each list, since some remember."""
+
+
+_NAMES_KEPT = 1000
+"""Names may be new with every call, as keys' can; what is remembered of them is bounded."""
+
+
+def _share_of(candidate: Named, snapshot: Snapshot) -> float:
+    return snapshot.loads.get(candidate.name, IDLE).share
 
 
 def _in_play(candidates: Weighted[NamedT], snapshot: Snapshot) -> list[tuple[NamedT, float]]:
@@ -206,7 +252,7 @@ def _shares(left: Sequence[tuple[NamedT, float]]) -> dict[str, float]:
 
 
 def _burden(load: Load, weight: float) -> float:
-    return load.busy / load.capacity / weight
+    return load.share / weight
 
 
 def _prepare(pairs: Sequence[tuple[T, float]]) -> tuple[list[T], list[float]]:

@@ -1,4 +1,4 @@
-"""Which key a call uses at a provider, and what the provider calls the model. Pure: chance is passed in."""
+"""Which key a call uses at a provider, and what the provider calls the model. Pure: time and chance are passed in."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ from sys import float_info
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bifrost.account import Key, how_to_set
-from bifrost.errors import CredentialsExhaustedError, MissingKeyError
-from bifrost.routing.balance import NOTHING_KNOWN, Balance, Snapshot, Weighted, WeightedRandom
+from bifrost.config import KeyPoolConfig
+from bifrost.errors import CredentialsExhaustedError, MissingKeyError, RateLimitError
+from bifrost.routing.balance import (
+    BALANCES,
+    NOTHING_KNOWN,
+    Balance,
+    Foreseeable,
+    Load,
+    Snapshot,
+    Weighted,
+    WeightedRandom,
+)
+from bifrost.routing.key_health import KeyHealth, KeySnapshot, KeyStates
+from bifrost.routing.retry import SMALLEST_ATTEMPT
+from bifrost.routing.session import choose_for_session
 from bifrost.wire.auth import NoAuth
 
 if TYPE_CHECKING:
@@ -19,14 +32,16 @@ if TYPE_CHECKING:
 _MODELS_KEPT = 500
 """Model names come from callers, so what is worked out for each of them is bounded."""
 
-_BY_WEIGHT = WeightedRandom()
-
 
 class Choice(NamedTuple):
     """A key, and the provider's own name of the model under it. No key: the provider needs none."""
 
     key: Key | None
     model: str
+    health: KeyHealth | None = None
+    """The key's state."""
+    ready_at: float | None = None
+    """When this call may use it, if every key is parked: it is the first to be ready."""
 
     @property
     def name(self) -> str:
@@ -41,40 +56,66 @@ class KeyRing:
     model stands for a question to the provider itself, where the lists have no say.
     """
 
-    def __init__(self, provider: Provider, keys: Sequence[Key], *, balance: Balance = _BY_WEIGHT) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        keys: Sequence[Key],
+        *,
+        states: KeyStates | None = None,
+        balance: Balance | None = None,
+    ) -> None:
         self.provider = provider
         self.keys = keys
-        self._balance = balance
+        self._states = states or KeyStates(KeyPoolConfig())
+        self._balance = balance or balance_of(self._states.config)
+        self._is_weighted = type(self._balance) is WeightedRandom
         self._by_model: dict[str, Weighted[Choice]] = {}
         self._weights: dict[str, float | None] = {}
 
-    def choose(self, model: str, *, random: Random, pin: str | None = None, excluded: Collection[str] = ()) -> Choice:
+    def choose(
+        self,
+        model: str,
+        *,
+        random: Random,
+        now: float = 0.0,
+        pin: str | None = None,
+        session: str | None = None,
+        excluded: Collection[str] = (),
+    ) -> Choice:
         """Choose a key for a model, leaving out those whose names are in `excluded`.
 
-        `pin` asks for the key with that name or id and no other. Raises `MissingKeyError` if no key may serve the
-        model, `CredentialsExhaustedError` if all of those are left out.
+        Parked and dead keys are left out, too, but for one that is parked on a guess of ours and would be the last. If
+        all that are left are parked, the choice is the first that is ready, and says when (`ready_at`).
+
+        `pin` asks for the key with that name or id and no other, `session` for the key of that session. Raises
+        `MissingKeyError` if no key may serve the model, `CredentialsExhaustedError` if all are dead or left out.
         """
         choices = self._by_model.get(model) or self._sort(model)
         if pin is not None:
-            choice = self._pinned(choices, pin, model)
-            chosen = None if choice.name in excluded else choice
-        else:
-            chosen = self._balance.choose(choices, Snapshot(excluded) if excluded else NOTHING_KNOWN, random)
-        if chosen is None:
-            names = ", ".join(choice.name for choice in choices.items)
-            raise CredentialsExhaustedError(
-                f"every key of {self.provider.name} that may serve {model} is out of use for this call: {names}",
-                provider=self.provider.name,
-                model=model,
-            )
-        return chosen
+            choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
+        troubled = self._states.troubled
+        if not troubled and not excluded and session is None and self._is_weighted:
+            return choices.choose(random)
+        out = _not_usable(choices, now).union(excluded) if troubled else excluded
+        chosen = self._select(choices, out, session, random)
+        return chosen or self._first_ready(choices, model, now=now, excluded=excluded)
 
-    def outlook(self, model: str, *, pin: str | None = None) -> list[tuple[Choice, float]]:
+    def outlook(
+        self, model: str, *, pin: str | None = None, session: str | None = None, now: float = 0.0
+    ) -> list[tuple[Choice, float]]:
         """Give the keys that may serve a model, each with its share of the calls. Raises `MissingKeyError`."""
         choices = self._by_model.get(model) or self._sort(model)
         if pin is not None:
             return [(self._pinned(choices, pin, model), 1.0)]
-        return list(zip(choices.items, choices.shares(), strict=True))
+        snapshot = Snapshot(_not_usable(choices, now), _loads(choices))
+        if session is not None:
+            own = choose_for_session(choices, snapshot, session)
+            shares = {} if own is None else {own.name: 1.0}
+        elif isinstance(self._balance, Foreseeable):
+            shares = self._balance.shares(choices, snapshot)
+        else:
+            shares = dict(zip((choice.name for choice in choices.items), choices.shares(), strict=True))
+        return [(choice, shares.get(choice.name, 0.0)) for choice in choices.items]
 
     def left_out(self, model: str) -> dict[str, str]:
         """Give the names of the keys that may not serve a model, and why."""
@@ -84,12 +125,57 @@ class KeyRing:
             if not _serves(key, model)
         }
 
-    def has_other(self, model: str, *, excluded: Collection[str], pin: str | None = None) -> bool:
-        """Say whether a key is left for a model beside those whose names are in `excluded`."""
+    def waits(self, choice: Choice, *, now: float, left: float, fallback_behind: bool) -> float:
+        """Give how long a call waits for its turn with a parked key. `left` is the time that it has.
+
+        Raises `RateLimitError` if it goes to its fallback instead, or the wait is too long.
+        """
+        wait = max(0.0, (choice.ready_at or now) - now)
+        config = self._states.config
+        if not fallback_behind and wait <= config.longest_wait and wait + SMALLEST_ATTEMPT <= left:
+            return wait
+        raise RateLimitError(
+            f"every key of {self.provider.name} for this model rests, {choice.name} is ready in {wait:.1f} s; "
+            "wait, give the account more keys, or give `fallbacks`",
+            provider=self.provider.name,
+            model=choice.model,
+            key=choice.name,
+            retry_after=wait,
+        )
+
+    def has_other(self, model: str, *, excluded: Collection[str], pin: str | None = None, now: float = 0.0) -> bool:
+        """Say whether a key is ready for a model beside those whose names are in `excluded`."""
         if pin is not None:
             return False
         choices = self._by_model.get(model) or self._sort(model)
-        return any(choice.key is not None and choice.name not in excluded for choice in choices.items)
+        return any(
+            choice.health is not None and choice.name not in excluded and choice.health.usable(now)
+            for choice in choices.items
+        )
+
+    def ready_in(
+        self, model: str, *, excluded: Collection[str], pin: str | None = None, now: float = 0.0
+    ) -> float | None:
+        """Give when the first key for a model is ready, in seconds; `None` if all are dead or left out."""
+        choices = self._by_model.get(model) or self._sort(model)
+        items = choices.items if pin is None else [self._pinned(choices, pin, model)]
+        waits = [
+            0.0 if choice.health.usable(now) else choice.health.until - now
+            for choice in items
+            if choice.health is not None
+            and choice.name not in excluded
+            and (choice.health.state == "parked" or choice.health.usable(now))
+        ]
+        return min(waits, default=None)
+
+    def snapshot(self, now: float) -> list[KeySnapshot]:
+        """Give how the keys stand."""
+        used = [choice.health for choices in self._by_model.values() for choice in choices.items]
+        states = dict.fromkeys(health for health in used if health is not None)
+        names = {health.name for health in states}
+        idle = [self._states.of(key) for key in self.keys if key.name not in names]
+        order = {key.name: place for place, key in enumerate(self.keys)}
+        return [health.snapshot(now) for health in sorted((*states, *idle), key=lambda health: order[health.name])]
 
     def weight_of(self, model: str) -> float | None:
         """Give the weight of the keys that speak of a model in particular, or `None` if none does."""
@@ -104,8 +190,45 @@ class KeyRing:
         listed = [name for key in self.keys for name in (*(key.models or ()), *key.aliases)]
         return [name for name in listed if not name.endswith("*")]
 
+    def _select(
+        self, choices: Weighted[Choice], out: Collection[str], session: str | None, random: Random
+    ) -> Choice | None:
+        snapshot = NOTHING_KNOWN if not out and self._is_weighted else Snapshot(out, _loads(choices))
+        if session is not None:
+            return choose_for_session(choices, snapshot, session)
+        return self._balance.choose(choices, snapshot, random)
+
+    def _first_ready(self, choices: Weighted[Choice], model: str, *, now: float, excluded: Collection[str]) -> Choice:
+        """Choose among keys of which none is usable: all are parked, or dead."""
+        left = [choice for choice in choices.items if choice.name not in excluded]
+        alive = [(choice, choice.health) for choice in left if choice.health and choice.health.state == "parked"]
+        guessed = [pair for pair in alive if pair[1].rests_on_a_guess(now)]
+        if guessed:
+            # Our own guess never takes the last usable key out.
+            return min(guessed, key=lambda pair: pair[1].until)[0]
+        if alive:
+            choice, health = min(alive, key=lambda pair: pair[1].turn())
+            return choice._replace(ready_at=health.turn())
+        raise self._exhausted(choices, model)
+
+    def _exhausted(self, choices: Weighted[Choice], model: str) -> CredentialsExhaustedError:
+        told = [
+            f"{choice.name} ({choice.health.reason})" if choice.health and choice.health.reason else choice.name
+            for choice in choices.items
+        ]
+        return CredentialsExhaustedError(
+            f"{self.provider.name} has no usable key for {model} left: {', '.join(told)}; "
+            "give the account another key, or a new value",
+            provider=self.provider.name,
+            model=model,
+        )
+
     def _sort(self, model: str) -> Weighted[Choice]:
-        serving = [(Choice(key, _wire_model(key, model)), key.weight) for key in self.keys if _serves(key, model)]
+        serving = [
+            (Choice(key, _wire_model(key, model), self._states.of(key, model)), key.weight)
+            for key in self.keys
+            if _serves(key, model)
+        ]
         if not serving and not self.keys and isinstance(self.provider.auth, NoAuth):
             serving = [(Choice(None, model), 1.0)]
         if not serving:
@@ -139,6 +262,20 @@ class KeyRing:
 
     def _key_names(self) -> str:
         return ", ".join(key.name for key in self.keys) or "none"
+
+
+def balance_of(config: KeyPoolConfig) -> Balance:
+    """Make the policy that a provider's settings ask for. One for each provider: it may remember."""
+    policy: Balance = config.policy or BALANCES[config.choose]()
+    return policy
+
+
+def _not_usable(choices: Weighted[Choice], now: float) -> set[str]:
+    return {choice.name for choice in choices.items if choice.health is not None and not choice.health.usable(now)}
+
+
+def _loads(choices: Weighted[Choice]) -> dict[str, Load]:
+    return {choice.name: Load(busy=choice.health.in_flight) for choice in choices.items if choice.health is not None}
 
 
 def _bound(kept: dict[str, Any]) -> None:

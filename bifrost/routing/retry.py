@@ -35,8 +35,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """The first of them at each candidate is no attempt: what follows opens a connection of its own, at once."""
     breaker: Literal["neutral", "failure", "success"] = "neutral"
     """What the failure says of the provider's health."""
-    cost: int = 0
-    """What the try that follows takes from the provider's retry budget."""
 
     @property
     def kills_key(self) -> bool:
@@ -47,19 +45,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 RULES: Mapping[str, Rule] = {
     "cancelled": Rule(),
     "local": Rule(),
-    "transient": Rule(same_key=True, fallback=True, breaker="failure", cost=5),
-    "never_sent": Rule(same_key=True, fallback=True, breaker="failure", cost=5),
+    "transient": Rule(same_key=True, fallback=True, breaker="failure"),
+    "never_sent": Rule(same_key=True, fallback=True, breaker="failure"),
     "stale": Rule(same_key=True, fallback=True, free=True),
     "config": Rule(fallback=True),
-    "throttled": Rule(same_key=True, other_key=True, fallback=True, cost=5),
-    "overloaded": Rule(same_key=True, fallback=True, breaker="failure", cost=5),
-    "conflict": Rule(same_key=True, fallback=True, cost=5),
+    "throttled": Rule(same_key=True, other_key=True, fallback=True),
+    "overloaded": Rule(same_key=True, fallback=True, breaker="failure"),
+    "conflict": Rule(same_key=True, fallback=True),
     "quota": Rule(other_key=True, fallback=True),
     "credential": Rule(other_key=True, fallback=True),
     "access": Rule(other_key=True, fallback=True),
     "gone": Rule(fallback=True),
     "caller": Rule(breaker="success"),
-    "malformed": Rule(same_key=True, fallback=True, once=True, breaker="failure", cost=5),
+    "malformed": Rule(same_key=True, fallback=True, once=True, breaker="failure"),
     "unfit": Rule(fallback=True, breaker="success"),
     "limit": Rule(fallback=True),
     "interrupted": Rule(),
@@ -73,14 +71,17 @@ class Retry(msgspec.Struct, frozen=True):
 
     delay: float
     other_key: bool
+    is_free: bool = False
+    """It costs nothing of the provider's retry budget: it repeats nothing, or the connection alone was at fault."""
 
 
 class NextCandidate(msgspec.Struct, frozen=True):
     """Go on to the next fallback."""
 
 
-Cause: TypeAlias = Literal["final", "attempts", "wait", "deadline"]
-"""Why nothing follows: the failure allows nothing, all attempts are used up, the wait is too long, no time is left."""
+Cause: TypeAlias = Literal["final", "attempts", "breaker", "budget", "wait", "deadline"]
+"""Why nothing follows: the failure allows nothing, all attempts are used up, the provider is left alone or its retry
+budget used up, the wait is too long, no time is left."""
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -105,6 +106,8 @@ def decide(
     fallback_behind: bool,
     random: Random,
     share: float | None = None,
+    held_back: Literal["breaker", "budget"] | None = None,
+    ready_in: float | None = None,
 ) -> Decision:
     """Say what follows a failed attempt.
 
@@ -112,7 +115,9 @@ def decide(
     the attempts of the whole call, this one included, free ones left out (`is_free`). `remaining` is the time to the
     call's deadline and `share` the time to the end of this candidate's part of it (`attempt_deadline`; `None`: the
     same), in seconds. `other_key` says that a key is ready which this call has not tried here, `fallback_behind` that a
-    candidate is left.
+    candidate is left. `held_back` says what of the provider's health speaks against a retry; a fallback has its own.
+    `ready_in` is when the first of the keys that may still serve is ready, in seconds: another may
+    be ready sooner than this one, and this one may have been told to wait longer before.
 
     `retryable` and `fallback` set on the error itself, by a header or a plugin, override the table.
     """
@@ -125,6 +130,8 @@ def decide(
         config=config,
         left=remaining if share is None else min(share, remaining),
         other_key=other_key,
+        held_back=held_back,
+        ready_in=ready_in,
         random=random,
     )
     if isinstance(outcome, Retry):
@@ -170,6 +177,8 @@ def _retry(
     config: RetryConfig,
     left: float,
     other_key: bool,
+    held_back: Literal["breaker", "budget"] | None,
+    ready_in: float | None,
     random: Random,
 ) -> Retry | Cause:
     rule, said = _rule(error.fault), vars(error).get("retryable")
@@ -186,14 +195,20 @@ def _retry(
     if left < SMALLEST_ATTEMPT:
         return "deadline"
     if is_free(faults):
-        return Retry(0.0, other_key=False)
+        return Retry(0.0, other_key=False, is_free=True)
     free = {fault for fault in faults if _rule(fault).free}
     retries = len(faults) - len(free) - 1
     if attempts_left <= 0 or (retries >= config.max_retries and not rotates):
         return "attempts"
+    # Another key in place of a refused one is no repetition, and needs no budget.
+    if held_back is not None and not (rotates and held_back == "budget"):
+        return held_back
     if other_key and rule.other_key:
-        return Retry(0.0, other_key=True)
-    return _after_wait(error.retry_after, retries, config=config, left=left, random=random)
+        return Retry(0.0, other_key=True, is_free=rotates)
+    asked = error.retry_after
+    if asked is not None and rule.other_key and ready_in is not None:
+        asked = ready_in
+    return _after_wait(asked, retries, config=config, left=left, random=random)
 
 
 def _may_have_run(error: BifrostError) -> bool:
@@ -219,6 +234,11 @@ def _allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
     if error.fault == "caller" and "fallback" not in vars(error):
         return config.fallback_on_caller_error
     return error.fallback
+
+
+def rule_of(error: BifrostError) -> Rule:
+    """Give the row of the failure table that an error stands for."""
+    return _rule(error.fault)
 
 
 def _rule(fault: str) -> Rule:

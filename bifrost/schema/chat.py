@@ -12,7 +12,7 @@ from bifrost.schema.content import TextPart, ToolCall
 from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
 from bifrost.schema.usage import Usage
-from bifrost.trail import Attempt, attempts_html
+from bifrost.trail import Attempt, RateLimit, attempts_html
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause", "error", "unknown"]
 """Why an answer ended, OpenAI's words first. `pause`: the provider wants the conversation sent again to go on."""
@@ -171,6 +171,8 @@ class ChatResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     warnings: list[str] = []
     """What was mapped, left out or noticed on the way."""
     cost: Decimal | None = None
+    rate_limit: RateLimit | None = None
+    """What the provider told of its allowances with this answer."""
     parsed: Any = None
     raw: bytes = b""
     """The provider's bytes, as far as they are one document (a stream has none)."""

@@ -9,7 +9,7 @@ import msgspec
 
 from bifrost.html import block, note, table
 from bifrost.schema.usage import Usage
-from bifrost.trail import Attempt
+from bifrost.trail import Attempt, RateLimit
 
 Encoding: TypeAlias = Literal["float", "base64"]
 ENCODINGS: Final[tuple[Encoding, ...]] = get_args(Encoding)
@@ -50,6 +50,8 @@ class EmbeddingResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     attempts: list[Attempt] = []
     warnings: list[str] = []
     cost: Decimal | None = None
+    rate_limit: RateLimit | None = None
+    """What the provider told of its allowances with this answer."""
     raw: bytes = b""
 
     @property

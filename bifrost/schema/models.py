@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bifrost.html import block, note, table
-from bifrost.trail import Attempt
+from bifrost.trail import Attempt, RateLimit
 
 
 class ModelsRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,6 +39,8 @@ class ModelsResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     request_id: str | None = None
     attempts: list[Attempt] = []
     warnings: list[str] = []
+    rate_limit: RateLimit | None = None
+    """What the provider told of its allowances with this answer."""
     raw: bytes = b""
 
     def __repr__(self) -> str:

@@ -81,6 +81,7 @@ class ChatArguments(ChatOptions, total=False):
     fallbacks: Sequence[str] | None
     extra_headers: Mapping[str, str] | None
     key: str | None
+    session: str | None
 
 
 CHAT_OPTIONS: Final = frozenset(ChatOptions.__annotations__)

@@ -83,5 +83,5 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     """The providers by name. Not given: those whose keys stand in the environment."""
 
 
-NOT_THE_CLIENTS = ("key",)
+NOT_THE_CLIENTS = ("key", "session")
 """The fields of `CallOptions` that are a call's alone."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 
 class Headers:
@@ -32,6 +32,10 @@ class Headers:
     def all(self, name: str) -> list[str]:
         """Give every value of a field in order."""
         return list((self._table or self._sorted()).get(name.lower(), ()))
+
+    def names(self) -> Collection[str]:
+        """Give the fields' names, in lower case."""
+        return (self._table or self._sorted()).keys()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter([(field.decode("latin-1").lower(), value.decode("latin-1")) for field, value in self._fields])

@@ -51,6 +51,8 @@ def rate_limit(headers: Headers, *, now: float) -> RateLimit | None:
     such as `1h6m0.5s`, as seconds, or as seconds or milliseconds since 1970) and `anthropic-ratelimit-*` (the reset in
     RFC 3339). Points in time are judged as `retry_after` judges dates.
     """
+    if _NAMES.isdisjoint(headers.names()):
+        return None
     told: dict[str, dict[str, Any]] = {}
     for name, value in headers:
         field = _FIELDS.get(name)
@@ -80,6 +82,7 @@ def _fields() -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 _FIELDS: Mapping[str, tuple[str, str]] = dict(_fields())
+_NAMES = frozenset(_FIELDS)
 
 
 # --- waits

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WITH_TESTS_OF_THEIR_OWN = {
     "looking-inside": "test_looking_inside.py",
     "model-groups": "test_model_groups.py",
+    "reliability": "test_reliability_page.py",
     "testing": "test_testing_page.py",
 }
 """Their code needs more around it than a page can say."""

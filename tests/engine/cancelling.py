@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from bifrost import CallCancelledError, ProviderConfig
+from bifrost import BreakerConfig, BudgetConfig, CallCancelledError, ProviderConfig
 from bifrost.engine.clock import Clock
 from bifrost.testing import MockTransport, VirtualLoop, leak_check
 from tests.engine.peers import MODEL
@@ -137,7 +137,7 @@ def _script_good(mock: MockTransport) -> None:
 
 def _script_long(mock: MockTransport) -> None:
     openai = mock.on(provider="openai", key="first")
-    openai.fail(429, retry_after=1)
+    openai.fail(429)
     other = mock.on(provider="openai", key="second")
     other.fail(503).then.cut(after_bytes=5)
     mock.on(provider="anthropic").stream(["go", "od"]).always()
@@ -153,6 +153,16 @@ CALLS = {
 }
 
 
+# Each call meets the provider as the first did.
+CONFIG = ProviderConfig(
+    concurrency=1,
+    queue=1,
+    on_full="drop",
+    breaker=BreakerConfig(enabled=False),
+    budget=BudgetConfig(retry=0, timeout=0),
+)
+
+
 async def _sleep(_seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
 
@@ -165,7 +175,7 @@ async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None
     plugins = [Recorder(log, "a", waits=True), Recorder(log, "b"), Recorder(log, "c", waits=True)]
     account = mock.account_with(
         {"openai": ["first", "second"], "anthropic": ["third"]},
-        configs={name: ProviderConfig(concurrency=1, queue=1, on_full="drop") for name in ("openai", "anthropic")},
+        configs=dict.fromkeys(("openai", "anthropic"), CONFIG),
     )
     broken_off = 0
     async with leak_check():

@@ -11,6 +11,7 @@ from bifrost import (
     BadRequestError,
     BifrostError,
     CallTimeoutError,
+    ConfigError,
     ConnectError,
     ContextLengthError,
     CredentialsExhaustedError,
@@ -274,6 +275,37 @@ async def test_what_no_provider_may_be_asked_twice_is_raised_at_once(
         with pytest.raises(BifrostError):
             await ask(client, kind)
     assert len(mock.calls) == 1
+
+
+# --- a request that comes again is known to be the same
+
+
+async def test_attempts_of_a_call_have_the_same_key_for_a_gateway_that_wants_one(
+    mock: MockTransport, sleeps: Sleeps, kind: Kind
+) -> None:
+    mock.fail(503).then.reset().then.reply("hello").then.reply("hello")
+    config = ProviderConfig(idempotency_header="Idempotency-Key")
+    async with client_of(mock, sleeps, config=config) as client:
+        await ask(client, kind)
+        await ask(client, kind, extra_headers={"x-team": "search"})
+    first, second, third, other = (call.http.headers["idempotency-key"] for call in mock.calls)
+    assert first == second == third != other
+    assert mock.calls[-1].http.headers["x-team"] == "search"
+
+
+async def test_a_fallback_and_other_providers_have_none(mock: MockTransport, sleeps: Sleeps) -> None:
+    mock.on(provider="openai").fail(503).always()
+    mock.on(provider="anthropic").reply("hello")
+    config = ProviderConfig(idempotency_header="Idempotency-Key", retry=RetryConfig(max_retries=0))
+    async with client_of(mock, sleeps, config=config) as client:
+        await client.chat(MODEL, "hi", fallbacks=[OTHER])
+    assert ["idempotency-key" in call.http.headers for call in mock.calls] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x y", ""])
+def test_a_header_for_it_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="idempotency_header"):
+        ProviderConfig(idempotency_header=name)
 
 
 # --- fallbacks
@@ -785,7 +817,7 @@ async def test_a_model_that_no_key_may_serve_is_told(mock: MockTransport, sleeps
 async def test_keys_that_are_all_out_of_use_say_so(mock: MockTransport, sleeps: Sleeps) -> None:
     # One key that may not be used again is the refusal itself; this error is for a choice without anything to choose.
     ring = KeyRing(CATALOG["openai"], mock.account_with({"openai": ["one"]}).keys("openai", None))
-    with pytest.raises(CredentialsExhaustedError, match="out of use for this call: one"):
+    with pytest.raises(CredentialsExhaustedError, match="has no usable key for m left: one"):
         ring.choose("m", random=lambda: 0.5, excluded={"one"})
 
 

@@ -100,7 +100,8 @@ async def test_a_type_is_asked_for_as_a_call_asks(mock: MockTransport, model: st
 
 @pytest.mark.anyio
 async def test_candidates_stand_in_the_order_of_the_call_with_their_chances(mock: MockTransport) -> None:
-    mock.fail(500).always()
+    # No sign of ill health, however often it is seen.
+    mock.fail(404).always()
     groups = {"fast": ModelGroup([GPT, ("groq/llama", 0.25)])}
     clock = Clock(random=Random(3).random)
     async with mock.client(models=groups, clock=clock) as client:

@@ -17,6 +17,7 @@ from bifrost.routing.balance import (
     Load,
     RoundRobin,
     Snapshot,
+    TwoChoices,
     Weighted,
     WeightedRandom,
 )
@@ -222,6 +223,54 @@ def test_turns_pass_over_what_is_excluded_and_do_not_make_up_for_it_all_at_once(
     assert {policy.choose(things, Snapshot({"a"}), lambda: 0.0) for _ in range(50)} == {B}
     after = [policy.choose(things, NOTHING_KNOWN, lambda: 0.0) for _ in range(10)]
     assert Counter(after) == {A: 5, B: 5}
+
+
+def test_of_two_that_are_drawn_the_less_busy_is_chosen() -> None:
+    things, policy, random = Weighted([(A, 1.0), (B, 1.0), (C, 1.0)]), TwoChoices(), Random(9).random
+
+    assert {policy.choose(things, loads(a=(5, 10), b=(1, 10), c=(9, 10)), random) for _ in range(50)} == {A, B}
+    assert {policy.choose(Weighted([(A, 1.0)]), loads(a=(5, 10)), random) for _ in range(5)} == {A}
+    assert policy.choose(Weighted([(A, 3.0), (B, 1.0)]), NOTHING_KNOWN, lambda: 0.5) is A
+
+
+def test_among_equals_two_choices_go_by_weight() -> None:
+    things, random = Weighted([(A, 1.0), (B, 3.0)]), Random(10).random
+
+    counts = Counter(TwoChoices().choose(things, NOTHING_KNOWN, random) for _ in range(DRAWS))
+
+    assert chi_squared(counts, {A: 0.25, B: 0.75}) < CRITICAL[1]
+
+
+def test_two_choices_keep_a_load_even() -> None:
+    things = Weighted((Thing(f"t{number}"), 1.0) for number in range(10))
+    busy = Counter[str]()
+    random = Random(11).random
+    for _ in range(1000):
+        chosen = TwoChoices().choose(things, loads(**{name: (held, 1) for name, held in busy.items()}), random)
+        assert chosen is not None
+        busy[chosen.name] += 1
+
+    assert max(busy.values()) - min(busy.values()) <= 6
+
+
+def test_two_choices_are_as_likely_as_they_say() -> None:
+    things, random = Weighted([(A, 1.0), (B, 3.0), (C, 2.0)]), Random(12).random
+    snapshot = loads(a=(1, 10), b=(5, 10), c=(2, 10))
+
+    shares = TwoChoices().shares(things, snapshot)
+    counts = Counter(TwoChoices().choose(things, snapshot, random) for _ in range(DRAWS))
+    assert chi_squared(counts, {thing: share for thing in (A, B, C) if (share := shares[thing.name])}) < CRITICAL[1]
+    assert shares["b"] == 0.0
+    assert TwoChoices().shares(Weighted([(A, 1.0)]), snapshot) == {"a": 1.0}
+    assert TwoChoices().shares(things, Snapshot({"a", "b", "c"})) == {}
+
+
+def test_what_turns_remember_is_bounded() -> None:
+    policy = RoundRobin()
+    for number in range(5_000):
+        policy.choose(Weighted([(Thing(f"t{number}"), 1.0)]), NOTHING_KNOWN, lambda: 0.0)
+
+    assert len(policy._due) <= 1001
 
 
 @pytest.mark.parametrize("make", BALANCES.values(), ids=BALANCES)

@@ -85,7 +85,7 @@ def follows(error: BifrostError) -> str:
             fallback_behind=behind,
             random=lambda: 0.5,
         )
-        if decision == Retry(0.0, other_key=True):
+        if isinstance(decision, Retry) and decision.other_key:
             found.append("other")
         elif isinstance(decision, NextCandidate):
             found.append("fallback")

@@ -8,10 +8,12 @@ import attrs
 import pytest
 
 from bifrost.account import Key
-from bifrost.errors import CredentialsExhaustedError, MissingKeyError
+from bifrost.config import KeyPoolConfig
+from bifrost.errors import ConfigError, CredentialsExhaustedError, MissingKeyError
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.balance import Snapshot, Weighted
-from bifrost.routing.keys import Choice, KeyRing
+from bifrost.routing.balance import LeastBusy, RoundRobin, Snapshot, TwoChoices, Weighted, WeightedRandom
+from bifrost.routing.key_health import KeyHealth, KeyStates
+from bifrost.routing.keys import Choice, KeyRing, balance_of
 from bifrost.wire.auth import NoAuth
 
 OPENAI = CATALOG["openai"]
@@ -121,11 +123,11 @@ def test_excluded_keys_are_left_out() -> None:
     assert chosen(keys, "gpt-4o", excluded={"a", "b"}) == {"spare"}
 
 
-@pytest.mark.parametrize("pin", [None, "b"])
-def test_when_all_are_excluded_the_error_names_them(pin: str | None) -> None:
+@pytest.mark.parametrize(("pin", "names"), [(None, "a, b"), ("b", "b")])
+def test_when_all_are_excluded_the_error_names_them(pin: str | None, names: str) -> None:
     keys = ring(key("a"), key("b"), key("c", models=["o1"]))
 
-    with pytest.raises(CredentialsExhaustedError, match="gpt-4o is out of use for this call: a, b") as caught:
+    with pytest.raises(CredentialsExhaustedError, match=f"no usable key for gpt-4o left: {names}; give") as caught:
         keys.choose("gpt-4o", random=lambda: 0.0, excluded={"a", "b"}, pin=pin)
     assert (caught.value.provider, caught.value.model) == ("openai", "gpt-4o")
 
@@ -188,8 +190,8 @@ def test_what_is_kept_of_model_names_is_bounded() -> None:
     for number in range(2_000):
         assert keys.choose(f"model-{number}", random=lambda: 0.0).name == "a"
         assert keys.weight_of(f"model-{number}") == 1.0
-    kept = [table for table in vars(keys).values() if isinstance(table, dict)]
-    assert [len(table) <= 500 for table in kept] == [True, True]
+    assert 0 < len(keys._by_model) <= 500
+    assert 0 < len(keys._weights) <= 500
 
 
 def test_a_policy_of_ones_own_chooses() -> None:
@@ -202,3 +204,222 @@ def test_a_policy_of_ones_own_chooses() -> None:
 
     assert chosen(keys, "gpt-4o") == {"c"}
     assert chosen(keys, "gpt-4o", excluded={"c"}) == {"b"}
+
+
+# --- keys that are parked or dead
+
+
+class Pool:
+    """A ring with the states of its keys."""
+
+    def __init__(self, *keys: Key, **config: Any) -> None:
+        self.states = KeyStates(KeyPoolConfig(**config))
+        self.keys = {key.name: key for key in keys}
+        self.ring = KeyRing(OPENAI, keys, states=self.states)
+
+    def health(self, name: str) -> KeyHealth:
+        return self.states.of(self.keys[name])
+
+    def park(self, name: str, wait: float | None, *, chance: float = 1.0) -> None:
+        health = self.health(name)
+        use = health.begin()
+        health.throttled(use, wait=wait, now=0.0, random=lambda: chance)
+        health.in_flight -= 1
+
+    def kill(self, name: str, reason: str = "credential") -> None:
+        health = self.health(name)
+        use = health.begin()
+        health.refused(use, reason, now=0.0)
+        health.in_flight -= 1
+
+    def choose(self, *, now: float = 0.0, **given: Any) -> Choice:
+        return self.ring.choose("gpt-4o", random=lambda: 0.0, now=now, **given)
+
+    def chosen(self, **given: Any) -> set[str]:
+        return chosen(self.ring, "gpt-4o", **given)
+
+
+def test_parked_and_dead_keys_are_left_out() -> None:
+    pool = Pool(key("a"), key("b"), key("c"))
+    pool.park("a", 20.0)
+    pool.kill("b")
+
+    assert pool.chosen(now=0.0) == {"c"}
+    assert pool.chosen(now=20.0) == {"a", "c"}
+    assert pool.chosen(now=600.0) == {"a", "b", "c"}
+
+
+def test_an_excluded_key_stays_excluded_when_others_are_parked() -> None:
+    pool = Pool(key("a"), key("b"), key("c"))
+    pool.park("a", 20.0)
+
+    assert pool.chosen(excluded={"b"}) == {"c"}
+
+
+def test_when_all_are_parked_the_first_that_is_ready_is_told() -> None:
+    pool = Pool(key("a"), key("b"), key("c"))
+    pool.park("a", 20.0)
+    pool.park("b", 12.0)
+    pool.kill("c")
+
+    choice = pool.choose(now=2.0)
+    assert (choice.name, choice.ready_at) == ("b", 12.0)
+    pool.health("b").waiting = 127
+    choice = pool.choose(now=2.0)
+    assert (choice.name, choice.ready_at) == ("b", 19.0)
+    pool.health("b").waiting = 1000
+    choice = pool.choose(now=2.0)
+    assert (choice.name, choice.ready_at) == ("a", 20.0)
+
+
+def test_a_guess_of_ours_never_takes_the_last_usable_key_out() -> None:
+    single = Pool(key("a"))
+    single.park("a", None)
+    assert (single.choose().name, single.choose().ready_at) == ("a", None)
+
+    pool = Pool(key("a"), key("b"), key("c"), key("d"), park_base=60.0)
+    pool.park("a", None, chance=0.9)
+    pool.park("b", None, chance=0.8)
+    pool.park("c", 1.0)
+    assert pool.chosen() == {"d"}
+    pool.kill("d")
+    assert (pool.choose().name, pool.choose().ready_at) == ("b", None)
+    assert pool.choose(excluded={"b"}).name == "a"
+    assert pool.choose(excluded={"a", "b"}).ready_at == 1.0
+
+
+def test_when_all_are_dead_the_error_names_them_and_why() -> None:
+    pool = Pool(key("a"), key("b"))
+    pool.kill("a")
+    pool.kill("b", "quota")
+
+    with pytest.raises(
+        CredentialsExhaustedError, match=r"left: a \(credential\), b \(quota\); give the account"
+    ) as caught:
+        pool.choose(now=599.0)
+    assert "sk-" not in str(caught.value)
+    assert pool.choose(now=600.0).name in ("a", "b")
+
+
+def test_while_a_dead_key_is_probed_it_serves_nobody_else() -> None:
+    pool = Pool(key("a"))
+    pool.kill("a")
+    pool.health("a").begin()
+
+    with pytest.raises(CredentialsExhaustedError):
+        pool.choose(now=600.0)
+
+
+def test_a_pinned_key_is_waited_for_and_no_other_taken() -> None:
+    pool = Pool(key("a"), key("b"))
+    pool.park("b", 20.0)
+    assert (pool.choose(pin="b").name, pool.choose(pin="b").ready_at) == ("b", 20.0)
+
+    pool.kill("a")
+    with pytest.raises(CredentialsExhaustedError, match=r"left: a \(credential\);"):
+        pool.choose(pin="a")
+
+
+def test_another_key_is_one_that_is_ready() -> None:
+    pool = Pool(key("a"), key("b"))
+    pool.park("b", 20.0)
+
+    assert not pool.ring.has_other("gpt-4o", excluded={"a"}, now=19.0)
+    assert pool.ring.has_other("gpt-4o", excluded={"a"}, now=20.0)
+
+
+def test_when_the_first_key_is_ready_is_told() -> None:
+    pool = Pool(key("a"), key("b"), key("c"), key("d", models=["o1"]))
+    assert pool.ring.ready_in("gpt-4o", excluded=()) == 0.0
+    pool.park("a", 20.0)
+    pool.park("b", 12.0)
+    pool.kill("c")
+
+    assert pool.ring.ready_in("gpt-4o", excluded=(), now=2.0) == 10.0
+    assert pool.ring.ready_in("gpt-4o", excluded={"b"}, now=2.0) == 18.0
+    assert pool.ring.ready_in("gpt-4o", excluded=(), now=2.0, pin="a") == 18.0
+    assert pool.ring.ready_in("gpt-4o", excluded={"a", "b"}, now=2.0) is None
+    assert pool.ring.ready_in("gpt-4o", excluded={"a", "b"}, now=600.0) == 0.0
+
+
+def test_rings_share_the_states_of_keys_that_are_the_same() -> None:
+    pool = Pool(key("a"), key("b"))
+    pool.kill("a")
+
+    again = KeyRing(OPENAI, [key("a"), key("b")], states=pool.states)
+    changed = KeyRing(OPENAI, [Key(name="a", value="sk-new"), key("b")], states=pool.states)
+    assert chosen(again, "gpt-4o") == {"b"}
+    assert chosen(changed, "gpt-4o") == {"a", "b"}
+
+
+def test_how_the_keys_stand_can_be_seen() -> None:
+    pool = Pool(key("a"), key("b"), key("c"))
+    pool.park("a", 20.0)
+    pool.kill("b", "quota")
+    pool.health("c").begin()
+
+    seen = [(each.name, each.state, each.until, each.reason, each.in_flight) for each in pool.ring.snapshot(1.0)]
+    assert seen == [
+        ("a", "parked", 20.0, "throttled", 0),
+        ("b", "dead", 600.0, "quota", 0),
+        ("c", "ready", None, None, 1),
+    ]
+    assert "sk-" not in repr(pool.ring.snapshot(1.0))
+
+
+def test_a_limit_may_be_for_one_model_alone() -> None:
+    pool = Pool(key("a"), key("b", models=["o1"]), per_model=True)
+    limited = pool.choose().health
+    assert limited is not None
+    limited.throttled(limited.begin(), wait=20.0, now=0.0, random=lambda: 0.0)
+
+    assert pool.choose().ready_at == 20.0
+    assert chosen(pool.ring, "o1") == {"a", "b"}
+    seen = [(each.name, each.model, each.state) for each in pool.ring.snapshot(0.0)]
+    assert seen == [("a", "gpt-4o", "parked"), ("a", "o1", "ready"), ("b", "o1", "ready")]
+
+
+# --- sessions and policies
+
+
+def test_the_calls_of_a_session_share_a_key_while_it_is_ready() -> None:
+    pool = Pool(key("a"), key("b"), key("c"))
+    (name,) = pool.chosen(session="anna")
+    pool.park(name, 20.0)
+
+    (other,) = pool.chosen(session="anna", now=0.0)
+    assert other != name
+    assert pool.chosen(session="anna", now=20.0) == {name}
+    assert {*map(pool.chosen(session="anna").__contains__, "abc")} == {True, False}
+    assert {next(iter(pool.chosen(session=f"user {number}"))) for number in range(40)} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        ("weighted", WeightedRandom),
+        ("round_robin", RoundRobin),
+        ("least_busy", LeastBusy),
+        ("two_choices", TwoChoices),
+    ],
+)
+def test_how_keys_are_chosen_is_a_setting(name: Any, policy: type) -> None:
+    assert type(balance_of(KeyPoolConfig(choose=name))) is policy
+
+
+def test_a_policy_sees_what_is_under_way() -> None:
+    pool = Pool(key("a"), key("b"), choose="least_busy")
+    pool.health("a").begin()
+
+    assert pool.chosen() == {"b"}
+
+
+def test_a_policy_of_ones_own_is_a_setting() -> None:
+    class Last:
+        def choose(self, candidates: Weighted[Any], snapshot: Snapshot, random: Any) -> Any:
+            return candidates.items[-1]
+
+    policy = Last()
+    assert balance_of(KeyPoolConfig(policy=policy)) is policy
+    with pytest.raises(ConfigError, match="policy must have a `choose`"):
+        KeyPoolConfig(policy=lambda candidates: candidates[0])

@@ -233,7 +233,7 @@ def test_a_member_without_configuration_is_told_on_every_call() -> None:
         ({"fast": ModelGroup(["slow"]), "slow": ModelGroup(["openai/a"])}, "groups do not nest"),
         (
             {"fast": group_with("fastest")},
-            "balance is one of 'weighted', 'least_busy', 'round_robin', or an object .* not 'fastest'",
+            "balance is one of 'weighted', 'least_busy', 'round_robin', 'two_choices', or an object .* not 'fastest'",
         ),
         ({"fast": group_with(len)}, "not this builtin_function"),
         ({"fast": group_with(ModelGroup)}, "not this type"),

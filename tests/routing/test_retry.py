@@ -37,6 +37,10 @@ from bifrost.routing.retry import (
 )
 
 NEXT = NextCandidate()
+EXCHANGED = Retry(0.0, other_key=True, is_free=True)
+"""Another key in place of one that the provider refuses."""
+AT_ONCE = Retry(0.0, other_key=False, is_free=True)
+"""A new connection in place of one that was found closed."""
 
 
 def failure(fault: str, **said: Any) -> BifrostError:
@@ -64,6 +68,12 @@ def after(error: BifrostError | str, **given: Any) -> Decision:
         "random": lambda: 0.5,
     }
     return decide(error, **(known | given))
+
+
+def is_paid(fault: str) -> bool:
+    """Say whether the first try after a failure is paid for from the budget, if there is any."""
+    decision = after(fault, other_key=True)
+    return isinstance(decision, Retry) and not decision.is_free
 
 
 # --- the table
@@ -100,7 +110,8 @@ def test_the_failure_table(fault: str, same: str, other: str, fallback: str, bre
     rule = RULES[fault]
 
     assert (rule.same_key, rule.other_key, rule.fallback) == (same == "yes", other == "yes", fallback == "yes")
-    assert (rule.breaker, rule.cost) == (breaker, int(cost))
+    assert rule.breaker == breaker
+    assert is_paid(fault) == (cost == "5")
 
 
 def test_the_failure_table_has_no_other_rows() -> None:
@@ -128,13 +139,13 @@ def test_each_row_is_followed(row: list[str]) -> None:
     fault, same, other, fallback = row[:4]
     error = failure(fault, fallback=fallback == "yes")
 
-    delay = 0.0 if fault == "stale" else 0.25
-    assert after(error) == (Retry(delay, other_key=False) if same == "yes" else GiveUp("final"))
+    again = AT_ONCE if fault == "stale" else Retry(0.25, other_key=False)
+    assert after(error) == (again if same == "yes" else GiveUp("final"))
     assert isinstance(after(error, other_key=True), Retry) == ("yes" in (same, other))
     if other == "yes":
-        assert after(error, other_key=True) == Retry(0.0, other_key=True)
+        assert after(error, other_key=True) == Retry(0.0, other_key=True, is_free=same == "no")
     if same == "yes" and other == "no":
-        assert after(error, other_key=True) == Retry(delay, other_key=False)
+        assert after(error, other_key=True) == again
     behind = after(error, config={"max_retries": 0}, fallback_behind=True, faults=[fault, fault], attempts_of_call=2)
     assert behind == (NEXT if fallback == "yes" else GiveUp("final"))
 
@@ -189,9 +200,9 @@ def test_a_throttled_key_is_not_exchanged_without_retries() -> None:
 
 @pytest.mark.parametrize("fault", ["credential", "quota", "access"])
 def test_a_dead_key_is_exchanged_even_without_retries(fault: str) -> None:
-    assert after(fault, config={"max_retries": 0}, other_key=True) == Retry(0.0, other_key=True)
+    assert after(fault, config={"max_retries": 0}, other_key=True) == EXCHANGED
     dead = [fault] * 4
-    assert after(fault, faults=dead, attempts_of_call=4, other_key=True) == Retry(0.0, other_key=True)
+    assert after(fault, faults=dead, attempts_of_call=4, other_key=True) == EXCHANGED
     assert after(fault, faults=[*dead, fault, fault], attempts_of_call=6, other_key=True) == GiveUp("attempts")
     assert after(fault, config={"max_retries": 9}) == GiveUp("final")
 
@@ -238,9 +249,9 @@ def test_the_first_closed_connection_costs_nothing() -> None:
     given: dict[str, Any] = {"faults": ["stale"], "attempts_of_call": 0}
 
     assert is_free(["stale"])
-    assert after("stale", **given) == Retry(0.0, other_key=False)
-    assert after("stale", **given, config={"max_retries": 0, "attempts_total": 1}) == Retry(0.0, other_key=False)
-    assert after("stale", **given, other_key=True) == Retry(0.0, other_key=False)
+    assert after("stale", **given) == AT_ONCE
+    assert after("stale", **given, config={"max_retries": 0, "attempts_total": 1}) == AT_ONCE
+    assert after("stale", **given, other_key=True) == AT_ONCE
 
 
 def test_a_second_closed_connection_is_like_any_failure() -> None:
@@ -259,6 +270,36 @@ def test_a_free_attempt_leaves_all_retries() -> None:
     assert after("transient", faults=[*faults, "transient"], attempts_of_call=3) == GiveUp("attempts")
 
 
+def test_without_budget_there_is_no_retry_but_a_fallback() -> None:
+    assert after("transient", held_back="budget") == GiveUp("budget")
+    assert after("transient", held_back="budget", fallback_behind=True) == NEXT
+    assert after("throttled", held_back="budget", other_key=True) == GiveUp("budget")
+    assert after("transient", held_back="budget", config={"max_retries": 0}) == GiveUp("attempts")
+
+
+def test_of_several_limited_keys_the_first_that_is_ready_is_waited_for() -> None:
+    limited = failure("throttled", retry_after=40.0)
+
+    assert after(limited, ready_in=5.0, random=lambda: 0.0) == Retry(5.0, other_key=False)
+    assert after(limited, ready_in=50.0, random=lambda: 0.0) == Retry(50.0, other_key=False)
+    assert after(limited, ready_in=90.0) == GiveUp("wait")
+    assert after(limited, ready_in=0.0) == Retry(0.25, other_key=False)
+    assert after(failure("throttled", retry_after=200.0), ready_in=5.0, random=lambda: 0.0) == Retry(5.0, False)
+    assert after(failure("transient", retry_after=40.0), ready_in=0.0, random=lambda: 0.0) == Retry(40.0, False)
+
+
+def test_a_provider_that_is_left_alone_gets_no_further_attempt() -> None:
+    assert after("transient", held_back="breaker") == GiveUp("breaker")
+    assert after("credential", held_back="breaker", other_key=True) == GiveUp("breaker")
+    assert after("transient", held_back="breaker", fallback_behind=True) == NEXT
+
+
+def test_what_repeats_nothing_needs_no_budget() -> None:
+    assert after("stale", held_back="budget") == AT_ONCE
+    assert after("credential", held_back="budget", other_key=True) == EXCHANGED
+    assert after("stale", held_back="budget", faults=["stale", "stale"], attempts_of_call=2) == GiveUp("budget")
+
+
 # --- what overrides the table
 
 
@@ -274,8 +315,8 @@ def test_what_an_error_says_itself_overrides_the_table() -> None:
 
 
 def test_a_dead_key_is_exchanged_whatever_is_said_of_retries() -> None:
-    assert after(failure("credential", retryable=False), other_key=True) == Retry(0.0, other_key=True)
-    assert after(failure("credential", retryable=True), other_key=True) == Retry(0.0, other_key=True)
+    assert after(failure("credential", retryable=False), other_key=True) == EXCHANGED
+    assert after(failure("credential", retryable=True), other_key=True) == EXCHANGED
     assert after(failure("credential", retryable=True)) == Retry(0.25, other_key=False)
 
 
@@ -381,7 +422,7 @@ def test_nothing_starts_in_the_last_tenth_of_a_second() -> None:
         assert after("throttled", remaining=0.09, **chance) == GiveUp("deadline")
     assert after("stale", remaining=0.09) == GiveUp("deadline")
     assert after("credential", remaining=0.09, other_key=True) == GiveUp("deadline")
-    assert after("credential", remaining=0.1, other_key=True) == Retry(0.0, other_key=True)
+    assert after("credential", remaining=0.1, other_key=True) == EXCHANGED
 
 
 def test_a_failure_that_allows_nothing_is_final_even_at_the_end() -> None:

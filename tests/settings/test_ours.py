@@ -7,7 +7,16 @@ import attrs
 import pytest
 
 from bifrost import Key, ProviderConfig, Secret
-from bifrost.config import CallOptions, Limits, NetworkConfig, RetryConfig, Timeouts
+from bifrost.config import (
+    BreakerConfig,
+    BudgetConfig,
+    CallOptions,
+    KeyPoolConfig,
+    Limits,
+    NetworkConfig,
+    RetryConfig,
+    Timeouts,
+)
 from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
@@ -45,7 +54,7 @@ def test_a_provider_has_the_fields_of_its_config_and_none_twice() -> None:
 
 
 def test_the_head_has_the_options_of_a_client() -> None:
-    assert set(fields_of(CallOptions)) - {"key"} == {"timeout", "max_retries", "fallbacks", "extra_headers"}
+    assert set(fields_of(CallOptions)) - {"key", "session"} == {"timeout", "max_retries", "fallbacks", "extra_headers"}
     assert not set(fields_of(CallOptions)) & set(fields_of(File))
 
 
@@ -263,6 +272,14 @@ def test_every_knob_can_be_set() -> None:
         [providers.openai.retry]
         max_retries = 0
         fallback_on_caller_error = true
+        [providers.openai.budget]
+        capacity = 50
+        [providers.openai.breaker]
+        enabled = false
+        calls = 8
+        [providers.openai.key_pool]
+        choose = "two_choices"
+        longest_wait = 0
         [providers.openai.limits]
         body = 1024
         [providers.openai.connections]
@@ -276,8 +293,16 @@ def test_every_knob_can_be_set() -> None:
     assert (config.queue_timeout, config.stream_share) == (2.0, 0.5)
     assert config.timeouts == Timeouts(connect=1)
     assert config.retry == RetryConfig(max_retries=0, fallback_on_caller_error=True)
+    assert config.budget == BudgetConfig(capacity=50)
+    assert config.breaker == BreakerConfig(enabled=False, calls=8)
+    assert config.key_pool == KeyPoolConfig(choose="two_choices", longest_wait=0)
     assert config.limits == Limits(body=1024)
     assert config.connections.idle == 5
+
+
+def test_a_policy_of_ones_own_is_for_code_alone() -> None:
+    (told,) = problems("""providers.openai = { keys = "env.K1", key_pool = { policy = "mine" } }""")
+    assert told.startswith("providers.openai.key_pool.policy: there is no such setting")
 
 
 def test_every_wrong_setting_is_told_at_its_place() -> None:
@@ -498,8 +523,8 @@ def test_what_is_wrong_in_a_groups_table_is_told_at_its_place() -> None:
     ) == [
         "models.a.weigth: there is no such setting; there are: members, balance",
         (
-            "models.a.balance: expected 'weighted' or 'least_busy' or 'round_robin' (the default is 'weighted'), "
-            "found text"
+            "models.a.balance: expected 'weighted' or 'least_busy' or 'round_robin' or 'two_choices' "
+            "(the default is 'weighted'), found text"
         ),
         "models.b: members is missing; it must be a list",
         "models.c.members: expected a list, found text",

@@ -117,6 +117,7 @@ async def in_our_words(client: Bifrost) -> None:
         max_retries=0,
         extra_headers={"X-Team": "blue"},
         key="main",
+        session="anna",
         temperature=None,
     )
 
@@ -171,6 +172,7 @@ def clients() -> None:
         timeout=60,
     )
     assert_type(client.with_options(timeout=5, fallbacks=["openai/gpt-4o"]), Bifrost)
+    assert_type(client.with_options(session="anna"), Bifrost)
     assert_type(client.plugins, tuple[Plugin, ...])
 
 

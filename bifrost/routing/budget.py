@@ -1,0 +1,61 @@
+"""How many retries a provider's failures are worth. Pure: the time is passed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bifrost.config import BudgetConfig
+
+
+class RetryBudget:
+    """The tokens that a provider's retries are paid with: one bucket per provider, never waited for.
+
+    A retry that succeeds gets its tokens back, so a provider that fails now and then is retried freely, and one that
+    is down uses its bucket up and is then asked once by each call.
+    """
+
+    __slots__ = ("_at", "_config", "_tokens", "is_full")
+
+    def __init__(self, config: BudgetConfig, *, now: float) -> None:
+        self._config = config
+        self._tokens = config.capacity
+        self._at = now
+        self.is_full = True
+        """Nothing was taken that has not come back, as of the last look."""
+
+    def tokens(self, now: float) -> float:
+        """Give what is in the bucket: never below 0, never above the capacity."""
+        gained = max(0.0, now - self._at) * self._config.per_second
+        self._at = max(self._at, now)
+        return self._add(gained)
+
+    def cost(self, *, timed_out: bool) -> float:
+        """Give what the retry after a failure costs: a timeout has taken more than its time, so it costs more."""
+        return self._config.timeout if timed_out else self._config.retry
+
+    def affords(self, cost: float, *, now: float) -> bool:
+        """Say whether a retry of this cost may be made."""
+        return cost <= self.tokens(now)
+
+    def withdraw(self, cost: float, *, now: float) -> bool:
+        """Pay for a retry; false, and nothing is taken, if there is not enough."""
+        if not self.affords(cost, now=now):
+            return False
+        self._add(-cost)
+        return True
+
+    def refund(self, cost: float, *, now: float) -> None:
+        """Give back what a retry cost: it succeeded, or was not made after all."""
+        self.tokens(now)
+        self._add(cost)
+
+    def reward(self) -> None:
+        """Take note of a call that succeeded at once."""
+        self._add(self._config.success)
+
+    def _add(self, tokens: float) -> float:
+        capacity = self._config.capacity
+        self._tokens = min(capacity, self._tokens + tokens)
+        self.is_full = self._tokens == capacity
+        return self._tokens

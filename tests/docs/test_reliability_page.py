@@ -1,0 +1,60 @@
+"""The knobs on the page about reliability are those of the code, with the code's defaults."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from bifrost import BreakerConfig, BudgetConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts
+from bifrost.testing import MockTransport
+
+_PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+_ELSEWHERE = {"fallback_on_caller_error", "retry_sent"}
+"""Settings that are no numbers to turn, told in words where they belong."""
+
+
+def table(name: str) -> dict[str, Any]:
+    """Give the rows of the table of a class: each field with its default."""
+    rows = _PAGE.partition(f"| `{name}` | default | |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {field.strip("`"): ast.literal_eval(default) for field, default, _ in cells}
+
+
+@pytest.mark.anyio
+async def test_the_code_for_a_session_and_for_allowances_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    session, allowances = re.findall(r"```python\n((?:reply|left) = .*?)```", _PAGE, re.DOTALL)
+    mock = MockTransport()
+    headers = {"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "2s"}
+    mock.reply("hello", headers=headers)
+    body = textwrap.indent(session + allowances, "    ")
+    async with mock.client() as client:
+        known: dict[str, Any] = {"client": client, "messages": "hi", "conversation_id": "c1"}
+        exec(f"async def page():\n{body}", known)  # noqa: S102 - our own page
+        await known["page"]()
+    assert capsys.readouterr().out == "7 tokens left, full again in 2.0 s\n"
+
+
+@pytest.mark.parametrize("config", [Timeouts, RetryConfig, BudgetConfig, BreakerConfig, KeyPoolConfig])
+def test_every_knob_is_told_with_its_default(config: Any) -> None:
+    told = table(config.__name__)
+
+    made = {field.name: getattr(config(), field.name) for field in attrs.fields(config)}
+    assert told == {name: default for name, default in made.items() if name not in _ELSEWHERE}
+
+
+def test_what_is_told_elsewhere_is_told_somewhere() -> None:
+    page = _PAGE + (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert all(name in page for name in _ELSEWHERE)
+
+
+def test_the_settings_that_stand_together_can_be_made() -> None:
+    (code,) = re.findall(r"```python\n(ProviderConfig\(.*?)```", _PAGE, re.DOTALL)
+    classes = (BreakerConfig, BudgetConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts)
+    made = eval(code, {each.__name__: each for each in classes})  # noqa: S307 - our own page
+    assert made.key_pool.longest_wait == 5

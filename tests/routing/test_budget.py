@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+
+from bifrost.config import BudgetConfig
+from bifrost.routing.budget import RetryBudget
+
+
+def test_a_retry_costs_and_gets_it_back_if_it_succeeds() -> None:
+    budget = RetryBudget(BudgetConfig(), now=0.0)
+
+    assert budget.withdraw(budget.cost(timed_out=False), now=0.0)
+    assert budget.withdraw(budget.cost(timed_out=True), now=0.0)
+    assert budget.tokens(0.0) == 185
+    budget.refund(10, now=0.0)
+    assert budget.tokens(0.0) == 195
+
+
+def test_too_few_tokens_are_not_taken() -> None:
+    budget = RetryBudget(BudgetConfig(capacity=12), now=0.0)
+
+    assert [budget.withdraw(5, now=0.0) for _ in range(3)] == [True, True, False]
+    assert not budget.affords(5, now=0.0)
+    assert budget.tokens(0.0) == 2
+
+
+def test_tokens_come_with_time_and_with_success() -> None:
+    budget = RetryBudget(BudgetConfig(capacity=10), now=100.0)
+    budget.withdraw(10, now=100.0)
+
+    budget.reward()
+    assert budget.tokens(100.0) == 1
+    assert budget.tokens(102.5) == 3.5
+    assert budget.affords(5, now=104.0)
+    assert budget.tokens(1e9) == 10
+
+
+def test_a_clock_that_stands_or_goes_back_brings_nothing() -> None:
+    budget = RetryBudget(BudgetConfig(), now=50.0)
+    budget.withdraw(100, now=50.0)
+
+    assert budget.tokens(10.0) == 100
+    assert budget.tokens(50.0) == 100
+    assert budget.tokens(51.0) == 101
+
+
+def test_retries_that_cost_nothing_are_not_limited() -> None:
+    budget = RetryBudget(BudgetConfig(retry=0, capacity=1), now=0.0)
+
+    assert all(budget.withdraw(budget.cost(timed_out=False), now=0.0) for _ in range(1000))
+
+
+# --- against a ledger
+
+
+class AgainstALedger(RuleBasedStateMachine):
+    """The budget, beside a list of everything that happened from which its content is worked out anew each time."""
+
+    withdrawn = Bundle("withdrawn")
+
+    @initialize(capacity=st.integers(1, 40), per_second=st.integers(0, 3), start=st.integers(0, 1000))
+    def begin(self, capacity: int, per_second: int, start: int) -> None:
+        self.now = float(start)
+        self.config = BudgetConfig(capacity=capacity, per_second=per_second)
+        self.budget = RetryBudget(self.config, now=self.now)
+        self.ledger: list[tuple[float, float]] = [(self.now, capacity)]
+
+    def expected(self) -> float:
+        held, at = 0.0, self.ledger[0][0]
+        for moment, change in [*self.ledger, (self.now, 0.0)]:
+            held = min(self.config.capacity, held + (moment - at) * self.config.per_second)
+            held = min(self.config.capacity, held + change)
+            at = moment
+        return held
+
+    @rule(seconds=st.integers(0, 20))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(timed_out=st.booleans(), target=withdrawn)
+    def withdraw(self, timed_out: bool) -> float:
+        cost = self.budget.cost(timed_out=timed_out)
+        there = self.expected()
+        taken = self.budget.withdraw(cost, now=self.now)
+        assert taken == (there >= cost)
+        if not taken:
+            return 0.0
+        self.ledger.append((self.now, -cost))
+        return cost
+
+    @rule(cost=consumes(withdrawn))
+    def refund(self, cost: float) -> None:
+        self.budget.refund(cost, now=self.now)
+        self.ledger.append((self.now, cost))
+
+    @rule()
+    def reward(self) -> None:
+        self.budget.tokens(self.now)
+        self.budget.reward()
+        self.ledger.append((self.now, self.config.success))
+
+    @invariant()
+    def holds_what_the_ledger_says(self) -> None:
+        assert 0 <= self.budget.tokens(self.now) <= self.config.capacity
+        assert self.budget.tokens(self.now) == pytest.approx(self.expected())
+
+
+AgainstALedger.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+TestAgainstALedger = AgainstALedger.TestCase
+
+
+# --- simulated
+
+
+class Simulation:
+    """Calls at an even rate, three attempts each, against a provider that fails as it is told."""
+
+    def __init__(self, *, rate: float, config: BudgetConfig | None = None, seed: int = 1) -> None:
+        self.rate = rate
+        self.random = Random(seed).random
+        self.budget = RetryBudget(config or BudgetConfig(), now=0.0)
+        self.now = 0.0
+        self.calls = self.served = 0
+        self.attempts: list[float] = []
+
+    def run(self, seconds: float, failing: float) -> None:
+        self.calls = self.served = 0
+        self.attempts = []
+        end = self.now + seconds
+        while self.now < end:
+            self.call(failing)
+            self.now += 1 / self.rate
+
+    def call(self, failing: float) -> None:
+        self.calls += 1
+        paid = 0.0
+        for attempt in range(3):
+            if attempt and not self.budget.withdraw(paid := self.budget.cost(timed_out=False), now=self.now):
+                return
+            self.attempts.append(self.now)
+            if self.random() >= failing:
+                self.served += 1
+                if attempt:
+                    self.budget.refund(paid, now=self.now)
+                else:
+                    self.budget.reward()
+                return
+
+    @property
+    def success(self) -> float:
+        return self.served / self.calls
+
+    @property
+    def load(self) -> float:
+        return len(self.attempts) / self.calls
+
+    @property
+    def worst_second(self) -> float:
+        """The attempts of the second with the most of them, for each call of it."""
+        seconds = [int(moment) for moment in self.attempts]
+        return max(seconds.count(second) for second in set(seconds)) / self.rate
+
+
+def test_while_retries_help_they_are_made() -> None:
+    """A third attempt would serve 97.3 % of all calls if nothing limited it."""
+    storm = Simulation(rate=100)
+    storm.run(120, failing=0.3)
+
+    assert storm.success >= 0.965
+    assert 1.3 < storm.load < 1.45
+
+
+def test_in_an_outage_they_end() -> None:
+    outage = Simulation(rate=100)
+    outage.run(60, failing=0.0)
+    outage.run(60, failing=1.0)
+
+    assert outage.load <= 1.02
+    assert outage.worst_second <= 1.5
+
+
+def test_without_a_budget_an_outage_triples_the_load() -> None:
+    outage = Simulation(rate=100, config=BudgetConfig(retry=0))
+    outage.run(60, failing=1.0)
+
+    assert outage.load == 3.0
+
+
+def test_when_every_second_attempt_fails_retries_are_rationed() -> None:
+    storm = Simulation(rate=100)
+    storm.run(120, failing=0.5)
+
+    assert 0.55 < storm.success < 0.70
+    assert 1.1 < storm.load < 1.35
+
+
+def test_callers_with_little_to_ask_are_not_starved() -> None:
+    few = Simulation(rate=2)
+    few.run(1800, failing=0.3)
+
+    assert few.success >= 0.965
+
+
+def test_after_an_outage_it_recovers() -> None:
+    outage = Simulation(rate=100)
+    outage.run(60, failing=1.0)
+    outage.run(15, failing=0.3)
+    outage.run(15, failing=0.3)
+
+    assert outage.success >= 0.95

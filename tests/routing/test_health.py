@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+
+from bifrost.account import Key
+from bifrost.config import BreakerConfig, BudgetConfig, ProviderConfig
+from bifrost.errors import (
+    AuthenticationError,
+    BifrostError,
+    CallCancelledError,
+    CallTimeoutError,
+    CircuitOpenError,
+    ConnectError,
+    CredentialsExhaustedError,
+    InvalidRequestError,
+    QueueFullError,
+    RateLimitError,
+    ServerError,
+)
+from bifrost.providers.catalog import CATALOG
+from bifrost.routing.health import Admission, Health
+from bifrost.routing.keys import Choice, KeyRing
+
+MODEL = "gpt-4o"
+
+
+class Rig:
+    """The health of a provider with two keys, and a clock that a test turns."""
+
+    def __init__(self, **config: Any) -> None:
+        self.now = 100.0
+        self.health = Health("openai", ProviderConfig(**config), now=self.now, random=lambda: 0.5)
+        keys = [Key(name=name, value=f"sk-{name}") for name in ("a", "b")]
+        self.ring = KeyRing(CATALOG["openai"], keys, states=self.health.keys, balance=self.health.balance)
+
+    def choose(self, pin: str | None = None) -> Choice:
+        return self.ring.choose(MODEL, random=lambda: 0.0, now=self.now, pin=pin)
+
+    def admit(self, pin: str = "a", *, model: str = MODEL, is_retry: bool = False, paid: float = 0.0) -> Admission:
+        return self.health.admit(self.choose(pin), model, now=self.now, is_retry=is_retry, paid=paid)
+
+    def fail(self, error: BifrostError, times: int = 1) -> str | None:
+        told = None
+        for _ in range(times):
+            told = self.admit().close(error, now=self.now)
+        return told
+
+    @property
+    def tokens(self) -> float:
+        return self.health.budget.tokens(self.now)
+
+    @property
+    def state(self) -> str:
+        return self.health.breakers(self.now)[""].state
+
+    @property
+    def failures(self) -> int:
+        return self.health.breakers(self.now)[""].failures
+
+    def keys(self) -> dict[str, str]:
+        return {key.name: key.state for key in self.ring.snapshot(self.now)}
+
+    def in_flight(self) -> list[int]:
+        return [key.in_flight for key in self.ring.snapshot(self.now)]
+
+
+def failed(kind: type[BifrostError], status: int | None = None, **said: Any) -> BifrostError:
+    return kind("it failed", status=status, **said)
+
+
+def never_sent() -> BifrostError:
+    error = ConnectError("refused")
+    error.fault = "never_sent"
+    return error
+
+
+def test_what_is_let_in_is_under_way_until_it_is_closed() -> None:
+    rig = Rig()
+    admission = rig.admit("b")
+    assert rig.in_flight() == [0, 1]
+
+    admission.succeeded(rig.now)
+    assert rig.in_flight() == [0, 1]
+    assert admission.close(None, now=rig.now) is None
+    assert rig.in_flight() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("error", "note", "key", "failures"),
+    [
+        (failed(RateLimitError, 429, retry_after=9.0), "key a parked for 9.0 s", "parked", 0),
+        (failed(AuthenticationError, 401), "key a taken out of use (credential)", "dead", 0),
+        (failed(ServerError, 503), None, "ready", 1),
+        (failed(ServerError, 408), None, "ready", 0),
+        (failed(ServerError, 425), None, "ready", 0),
+        (never_sent(), None, "ready", 1),
+        (failed(CallTimeoutError, phase="first_token"), None, "ready", 1),
+        (failed(InvalidRequestError), None, "ready", 0),
+        (failed(QueueFullError), None, "ready", 0),
+        (failed(CallCancelledError), None, "ready", 0),
+    ],
+    ids=lambda value: f"{type(value).__name__} {value.status}" if isinstance(value, BifrostError) else None,
+)
+def test_a_failure_is_told_to_whom_it_concerns(error: BifrostError, note: str | None, key: str, failures: int) -> None:
+    rig = Rig()
+
+    assert rig.fail(error) == note
+    assert rig.keys() == {"a": key, "b": "ready"}
+    assert rig.failures == failures
+
+
+def test_a_provider_that_fails_is_left_alone_and_says_for_how_long() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=2))
+    assert rig.fail(failed(ServerError, 503), times=2) == "breaker opened for 5.0 s"
+
+    with pytest.raises(CircuitOpenError, match=r"openai has failed so often .* 5\.0 s more") as caught:
+        rig.admit()
+    assert (caught.value.retry_after, caught.value.provider, caught.value.model) == (5.0, "openai", MODEL)
+    assert rig.in_flight() == [0, 0]
+    rig.now += 5
+    rig.admit()
+
+
+def test_each_model_may_have_a_breaker_of_its_own() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=1, per_model=True))
+    rig.fail(failed(ServerError, 503))
+
+    with pytest.raises(CircuitOpenError, match=f"openai/{MODEL} has failed"):
+        rig.admit()
+    rig.admit(model="o1")
+    assert {model: seen.state for model, seen in rig.health.breakers(rig.now).items()} == {
+        MODEL: "open",
+        "o1": "closed",
+    }
+    for number in range(1000):
+        rig.admit(model=f"m{number}")
+    assert len(rig.health.breakers(rig.now)) == 500
+
+
+def test_a_breaker_that_is_switched_off_lets_everything_in() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=1, enabled=False))
+    rig.fail(failed(ServerError, 503), times=50)
+
+    assert rig.health.holds_back(failed(ServerError, 503), MODEL, now=rig.now) is None
+
+
+def test_what_waited_in_a_queue_until_the_breaker_opened_is_withdrawn() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=2))
+    queued = rig.admit()
+    assert queued.withdrawn(rig.now) is None
+    rig.fail(failed(ServerError, 503), times=2)
+
+    error = queued.withdrawn(rig.now)
+    assert error is not None
+    assert error.retry_after == 5.0
+    rig.now += 5
+    assert queued.withdrawn(rig.now) is None
+    assert rig.admit().withdrawn(rig.now) is None
+
+
+def test_a_retry_is_paid_and_comes_back_if_it_succeeds_or_is_broken_off() -> None:
+    rig = Rig(budget=BudgetConfig(per_second=0))
+    error = failed(ServerError, 503)
+    for end in ("succeeded", "cancelled", "failed"):
+        admission = rig.admit(is_retry=True, paid=rig.health.pay(error, now=rig.now))
+        assert rig.tokens == 195
+        if end == "cancelled":
+            admission.cancel(rig.now)
+        admission.close(error if end == "failed" else None, now=rig.now)
+        assert rig.tokens == (195 if end == "failed" else 200)
+
+
+def test_what_was_reported_is_reported_once() -> None:
+    rig = Rig(budget=BudgetConfig(per_second=0, success=0))
+    rig.health.budget.withdraw(100, now=rig.now)
+    admission = rig.admit(is_retry=True, paid=5.0)
+
+    admission.succeeded(rig.now)
+    admission.cancel(rig.now)
+    admission.close(failed(ServerError, 503), now=rig.now)
+    assert rig.tokens == 105
+    assert rig.failures == 0
+
+
+def test_a_success_at_once_brings_a_token_and_one_after_a_free_retry_none() -> None:
+    rig = Rig(budget=BudgetConfig(per_second=0))
+    rig.health.budget.withdraw(100, now=rig.now)
+
+    rig.admit().close(None, now=rig.now)
+    assert rig.tokens == 101
+    rig.admit(is_retry=True).close(None, now=rig.now)
+    assert rig.tokens == 101
+
+
+def test_what_speaks_against_a_retry_is_told() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=3), budget=BudgetConfig(capacity=7, per_second=0))
+    error, timeout = failed(ServerError, 503), failed(CallTimeoutError, phase="first_token")
+
+    assert rig.health.holds_back(error, MODEL, now=rig.now) is None
+    assert rig.health.holds_back(timeout, MODEL, now=rig.now) == "budget"
+    assert rig.health.pay(timeout, now=rig.now) == 0.0
+    assert rig.health.pay(error, now=rig.now) == 5.0
+    assert rig.health.holds_back(error, MODEL, now=rig.now) == "budget"
+    rig.fail(error, times=3)
+    assert rig.health.holds_back(error, MODEL, now=rig.now) == "breaker"
+
+
+# --- everything together
+
+
+class Together(RuleBasedStateMachine):
+    """Attempts that come and go in any order: whatever they do, nothing is lost and nothing stays behind."""
+
+    attempts = Bundle("attempts")
+
+    @initialize()
+    def begin(self) -> None:
+        self.rig = Rig(breaker=BreakerConfig(calls=4, unreachable=3), budget=BudgetConfig(capacity=20))
+        self.open: list[tuple[Admission, str]] = []
+        self.paid = 0.0
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 5.0, 30.0, 600.0]))
+    def wait(self, seconds: float) -> None:
+        self.rig.now += seconds
+
+    @rule(target=attempts, pays=st.booleans())
+    def let_in(self, pays: bool) -> tuple[Admission, str] | None:
+        rig = self.rig
+        try:
+            choice = rig.choose()
+        except CredentialsExhaustedError:
+            assert set(rig.keys().values()) <= {"dead", "probing"}
+            return None
+        if choice.ready_at is not None:
+            assert choice.ready_at > rig.now
+            assert "ready" not in rig.keys().values()
+            return None
+        before = rig.tokens
+        paid = rig.health.pay(failed(ServerError, 503), now=rig.now) if pays else 0.0
+        assert paid in (0.0, 5.0)
+        assert rig.tokens == pytest.approx(before - paid)
+        try:
+            admission = rig.health.admit(choice, MODEL, now=rig.now, is_retry=pays, paid=paid)
+        except CircuitOpenError as error:
+            rest = error.retry_after or 0.0
+            rig.health.budget.refund(paid, now=rig.now)
+        else:
+            self.open.append((admission, choice.name))
+            return admission, choice.name
+        assert 0 < rest <= 60 * 1.2
+        return None
+
+    @rule(
+        attempt=consumes(attempts),
+        how=st.sampled_from(["ok", "stream", "cancel", "throttled", "asked", "dead", "down", "refused", "odd"]),
+    )
+    def end(self, attempt: tuple[Admission, str] | None, how: str) -> None:
+        if attempt is None:
+            return
+        admission, _ = attempt
+        now = self.rig.now
+        self.open.remove(attempt)
+        errors: dict[str, BifrostError] = {
+            "throttled": failed(RateLimitError, 429),
+            "asked": failed(RateLimitError, 429, retry_after=20.0),
+            "dead": failed(AuthenticationError, 401),
+            "down": failed(ServerError, 503),
+            "refused": never_sent(),
+            "odd": failed(InvalidRequestError),
+        }
+        if how == "cancel":
+            admission.cancel(now)
+        if how == "stream":
+            admission.succeeded(now)
+        note = admission.close(errors.get(how), now=now)
+        assert note is None or how in ("throttled", "asked", "dead", "down", "refused")
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        rig = self.rig
+        assert 0 <= rig.tokens <= 20
+        names = Counter(name for _, name in self.open)
+        assert rig.in_flight() == [names["a"], names["b"]]
+        probing = [key for key in rig.ring.snapshot(rig.now) if key.state == "probing"]
+        assert all(key.in_flight for key in probing)
+        seen = rig.health.breakers(rig.now)[""]
+        assert 0 <= seen.failures <= seen.calls
+        if seen.state == "half_open" and not self.open:
+            # Nobody is under way, so the place of the probe is free.
+            assert seen.retry_after == 0
+
+    def teardown(self) -> None:
+        """When all have ended, the provider can be used again after a while."""
+        if not hasattr(self, "rig"):
+            return
+        for admission, _ in self.open:
+            admission.cancel(self.rig.now)
+            admission.close(None, now=self.rig.now)
+        self.rig.now += 700
+        assert self.rig.choose().ready_at is None
+        self.rig.admit().close(None, now=self.rig.now)
+        self.rig.admit().close(None, now=self.rig.now)
+        assert self.rig.state == "closed"
+        assert self.rig.tokens == 20
+        assert self.rig.in_flight() == [0, 0]
+
+
+Together.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+TestTogether = Together.TestCase
