@@ -12,7 +12,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PENDING = 38
+PENDING = 26
 """How many faults have no test yet. It only goes down."""
 
 
@@ -152,7 +152,14 @@ FAULTS: Mapping[int, Fault] = {
         "refusal during the upload",
         tests=("hostile/test_framing.py::test_fault_23_a_refusal_before_the_upload_is_over",),
     ),
-    24: Fault("HTTP/2: GOAWAY, REFUSED_STREAM", room="transports"),
+    24: Fault(
+        "HTTP/2: GOAWAY, REFUSED_STREAM",
+        tests=(
+            "engine/transport/test_http2.py::test_a_refused_stream_was_never_sent",
+            "engine/transport/test_http2.py::test_a_call_whose_stream_is_refused_is_made_again",
+            "engine/transport/test_http2.py::test_a_farewell_lets_answers_come_to_their_end_and_gives_back_the_rest",
+        ),
+    ),
     25: Fault(
         "TLS that cannot be trusted",
         tests=(
@@ -252,10 +259,26 @@ FAULTS: Mapping[int, Fault] = {
         "status 999",
         tests=("hostile/test_statuses.py::test_fault_39_to_45_a_failure_of_the_provider",),
     ),
-    46: Fault("every form of Retry-After", room="resilience"),
-    47: Fault("wall clock wrong or jumping", room="resilience"),
-    48: Fault("x-should-retry against the status", room="resilience"),
-    49: Fault("429 that is a quota", room="resilience"),
+    46: Fault(
+        "every form of Retry-After",
+        tests=(
+            "engine/test_keys_in_trouble.py::test_every_form_of_a_wait_is_kept_to_the_second_or_ignored",
+            "engine/test_keys_in_trouble.py::test_a_wait_counts_for_five_minutes_at_most",
+            "engine/test_keys_in_trouble.py::test_a_wait_in_the_body_is_kept",
+        ),
+    ),
+    47: Fault(
+        "wall clock wrong or jumping",
+        tests=("engine/test_keys_in_trouble.py::test_a_wrong_wall_clock_changes_no_wait",),
+    ),
+    48: Fault(
+        "x-should-retry against the status",
+        tests=("engine/test_keys_in_trouble.py::test_what_a_provider_says_of_retries_is_obeyed",),
+    ),
+    49: Fault(
+        "429 that is a quota",
+        tests=("engine/test_keys_in_trouble.py::test_a_refused_key_is_out_of_use_for_all_calls",),
+    ),
     50: Fault("401 that repeats the key", room="resilience"),
     51: Fault(
         "huge, binary or broken body of an error",
@@ -273,8 +296,21 @@ FAULTS: Mapping[int, Fault] = {
         "204, 205, 206, 304",
         tests=("hostile/test_statuses.py::test_fault_53_a_status_that_answers_no_post",),
     ),
-    54: Fault("short wait after a long one", room="resilience"),
-    55: Fault("all keys parked, dead or removed", room="resilience"),
+    54: Fault(
+        "short wait after a long one",
+        tests=("engine/test_keys_in_trouble.py::test_a_shorter_wait_does_not_end_a_longer_one",),
+    ),
+    55: Fault(
+        "all keys parked, dead or removed",
+        tests=(
+            "engine/test_keys_in_trouble.py::test_when_every_key_rests_a_call_waits_for_the_first",
+            "engine/test_keys_in_trouble.py::test_with_a_fallback_nobody_waits_for_a_key",
+            "engine/test_keys_in_trouble.py::test_those_who_wait_for_a_key_are_let_go_one_after_the_other",
+            "engine/test_keys_in_trouble.py::test_without_waits_nobody_spins",
+            "engine/test_keys_in_trouble.py::test_when_all_are_dead_the_error_has_their_names_and_no_more",
+            "engine/test_keys_in_trouble.py::test_a_key_that_is_taken_away_is_used_by_no_later_call",
+        ),
+    ),
     56: Fault(
         "body without any shape",
         tests=("hostile/test_bodies.py::test_fault_56_an_answer_without_any_shape",),
@@ -450,18 +486,41 @@ FAULTS: Mapping[int, Fault] = {
     88: Fault("storm of cancellations", room="life cycle and secrets"),
     89: Fault("queue full", room="life cycle and secrets"),
     90: Fault("closing with work under way", room="life cycle and secrets"),
-    91: Fault("provider changed under load", room="life cycle and secrets"),
+    91: Fault(
+        "provider changed under load",
+        tests=("engine/test_live_changes.py::test_changes_under_load_lose_no_call_and_double_none",),
+    ),
     92: Fault("worker or codec raises", room="life cycle and secrets"),
     93: Fault("interrupted by a signal", room="life cycle and secrets"),
     94: Fault("other loops and threads", room="life cycle and secrets"),
     95: Fault("fork", room="life cycle and secrets"),
     96: Fault("many threads through the sync facade", room="life cycle and secrets"),
     97: Fault("plugin or account that blocks the loop", room="life cycle and secrets"),
-    98: Fault("circuit breaker and its probe", room="resilience"),
+    98: Fault(
+        "circuit breaker and its probe",
+        tests=(
+            "engine/test_breaker_calls.py::test_half_open_lets_one_of_a_thousand_through",
+            "engine/test_breaker_calls.py::test_a_probe_that_is_cancelled_gives_its_place_back",
+            "engine/test_breaker_calls.py::test_a_probe_that_hangs_makes_room_after_a_minute",
+            "engine/test_breaker_calls.py::test_a_late_success_does_not_close_it",
+        ),
+    ),
     99: Fault("black hole beside a healthy provider", room="resilience"),
-    100: Fault("storm of faults", room="resilience"),
-    101: Fault("outage and recovery", room="resilience"),
-    102: Fault("all providers down", room="resilience"),
+    100: Fault(
+        "storm of faults",
+        tests=("engine/test_breaker_calls.py::test_a_storm_of_failures_is_ridden_out",),
+    ),
+    101: Fault(
+        "outage and recovery",
+        tests=(
+            "engine/test_breaker_calls.py::test_an_outage_is_not_made_worse_by_retries",
+            "engine/test_breaker_calls.py::test_what_is_down_is_hardly_asked_and_used_again_when_it_is_back",
+        ),
+    ),
+    102: Fault(
+        "all providers down",
+        tests=("engine/test_breaker_calls.py::test_when_all_are_down_the_error_tells_every_attempt",),
+    ),
     103: Fault("monotonic clock that jumps", room="life cycle and secrets"),
     104: Fault("hooks that raise, hang, answer wrongly", room="life cycle and secrets"),
     105: Fault("account that raises, hangs, answers wrongly", room="life cycle and secrets"),
