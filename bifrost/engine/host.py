@@ -187,7 +187,7 @@ def _single(error: Exception) -> Exception:
 
 def running_loop() -> Any:
     """Give what identifies the running event loop: asyncio's loop, or trio's token."""
-    if _on_trio():
+    if on_trio():
         import trio
 
         return trio.lowlevel.current_trio_token()
@@ -252,7 +252,7 @@ class _TrioSignal:
 
 def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Let Ctrl-C pass a worker by on trio, where children of a system task must not be hit by it."""
-    if not _on_trio():
+    if not on_trio():
         return function
     import trio
 
@@ -260,7 +260,7 @@ def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., 
 
 
 def _spawn(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> Any:
-    if _on_trio():
+    if on_trio():
         import trio
 
         return trio.lowlevel.spawn_system_task(guarded(function), context=context)
@@ -273,10 +273,11 @@ def _adapt(context: Context) -> None:
     """Correct what a context from another event loop says of the one it runs on."""
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is not None:
-        context.run(sniffio.current_async_library_cvar.set, "trio" if _on_trio() else "asyncio")
+        context.run(sniffio.current_async_library_cvar.set, "trio" if on_trio() else "asyncio")
 
 
-def _on_trio() -> bool:
+def on_trio() -> bool:
+    """Say whether trio runs the present task."""
     trio: Any = sys.modules.get("trio")
     # Others import trio too, in versions that are too old for anyio and so run nothing of ours.
     asked = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)

@@ -122,9 +122,18 @@ async def _no_wait(_seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-def client_of(url: str, *, key: str = "sk-test", plugins: Any = (), timeout: float = 600.0, **config: Any) -> Bifrost:
+def client_of(
+    url: str,
+    *,
+    key: str = "sk-test",
+    plugins: Any = (),
+    timeout: float = 600.0,
+    transport: Any = None,
+    **config: Any,
+) -> Bifrost:
     """Give a client whose OpenAI is at `url`; it does not wait between attempts and has no retries by default."""
-    return Bifrost(account_of(url, key=key, **config), plugins=plugins, timeout=timeout, clock=Clock(sleep=_no_wait))
+    account = account_of(url, key=key, **config)
+    return Bifrost(account, plugins=plugins, timeout=timeout, transport=transport, clock=Clock(sleep=_no_wait))
 
 
 def running(client: Bifrost) -> Running:

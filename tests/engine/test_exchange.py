@@ -6,7 +6,8 @@ import gzip
 import socket
 import zlib
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import attrs
@@ -49,7 +50,8 @@ from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import KINDS, Kind, ask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from anyio.abc import ByteStream
 
@@ -59,7 +61,7 @@ RETRIES = RetryConfig(max_retries=2)
 
 
 @asynccontextmanager
-async def served(handler: Any, *, ssl_context: Any = None, **config: Any) -> AsyncIterator[tuple[Bifrost, RawServer]]:
+async def _served(handler: Any, *, ssl_context: Any = None, **config: Any) -> AsyncIterator[tuple[Bifrost, RawServer]]:
     """Give a client and its server; at the end the client is quiet and nothing is left."""
     async with leak_check(), RawServer(handler, ssl_context=ssl_context) as server:
         async with client_of(server.url, key=CANARY, **config) as client:
@@ -69,17 +71,41 @@ async def served(handler: Any, *, ssl_context: Any = None, **config: Any) -> Asy
             await server.all_closed()
 
 
+Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[Bifrost, RawServer]]]"
+
+
+@pytest.fixture(params=["direct", "fast"])
+def served(request: pytest.FixtureRequest) -> Serve:
+    """Give a client and its server, over our own transport and over the fast one."""
+    return partial(_served, transport=None if request.param == "direct" else request.param)
+
+
+@pytest.fixture
+def plainly_served() -> Serve:
+    """Give a client over our own transport alone: one that knows its socket, and closes it whenever it likes.
+
+    The fast transport can do neither before an answer has begun (`transport/test_fast.py`).
+    """
+    return _served
+
+
 # --- which connection
 
 
-async def test_one_connection_carries_one_call_after_the_other() -> None:
+async def test_one_connection_carries_one_call_after_the_other(served: Serve) -> None:
     async with served(Served(answer())) as (client, server):
         replies = [await client.chat(MODEL, "hi") for _ in range(5)]
         assert server.connections.opened == 1
-    assert [reply.attempts[0].connect is None for reply in replies] == [False, True, True, True, True]
+    assert all(reply.text == "hello" for reply in replies)
 
 
-async def test_after_a_burst_calls_go_on_over_the_warmest_connection() -> None:
+async def test_the_time_of_connecting_is_told_by_the_call_that_connected(plainly_served: Serve) -> None:
+    async with plainly_served(Served(answer())) as (client, _server):
+        replies = [await client.chat(MODEL, "hi") for _ in range(3)]
+    assert [reply.attempts[0].connect is None for reply in replies] == [False, True, True]
+
+
+async def test_after_a_burst_calls_go_on_over_the_warmest_connection(served: Serve) -> None:
     together = anyio.Event()
 
     async def wait_for_all(stream: ByteStream) -> None:
@@ -101,7 +127,7 @@ async def test_after_a_burst_calls_go_on_over_the_warmest_connection() -> None:
         assert sorted(kept.requests for kept in stack) == [1, 1, 1, 1, 6]
 
 
-async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
+async def test_a_connection_that_was_closed_while_idle_is_not_used(served: Serve) -> None:
     async with served(Served(answer(), close=True)) as (client, server):
         await client.chat(MODEL, "hi")
         await until(lambda: server.connections.open == 0)
@@ -110,7 +136,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:
     assert [attempt.fault for attempt in reply.attempts] == [None]
 
 
-async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt() -> None:
+async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt(served: Serve) -> None:
     async def close(stream: ByteStream) -> None:
         await stream.aclose()
 
@@ -123,7 +149,7 @@ async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt() -
     assert [attempt.fault for attempt in reply.attempts] == ["stale", None]
 
 
-async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by_a_new_one() -> None:
+async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by_a_new_one(served: Serve) -> None:
     async with served(Served(answer(headers="connection: close\r\n"), close=True)) as (client, server):
         for _ in range(3):
             reply = await client.chat(MODEL, "hi")
@@ -131,7 +157,7 @@ async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by
         assert server.connections.opened == 3
 
 
-async def test_bytes_behind_an_answer_never_reach_the_next_call() -> None:
+async def test_bytes_behind_an_answer_never_reach_the_next_call(served: Serve) -> None:
     poison = answer(CHAT.replace(b"hello", b"poison"))
 
     async def talk(stream: ByteStream) -> None:
@@ -143,7 +169,7 @@ async def test_bytes_behind_an_answer_never_reach_the_next_call() -> None:
         assert server.connections.opened == 3
 
 
-async def test_idle_connections_are_closed_without_a_further_call() -> None:
+async def test_idle_connections_are_closed_without_a_further_call(served: Serve) -> None:
     async with served(Served(answer()), connections=ConnectionConfig(idle=0.05)) as (client, server):
         await client.chat(MODEL, "hi")
         assert server.connections.open == 1
@@ -153,7 +179,7 @@ async def test_idle_connections_are_closed_without_a_further_call() -> None:
         await until(lambda: upstream.connections.idle == 0)
 
 
-async def test_a_whole_error_keeps_its_connection() -> None:
+async def test_a_whole_error_keeps_its_connection(served: Serve) -> None:
     async with served(Served(answer(b"{}", status="400 Bad Request"))) as (client, server):
         for _ in range(3):
             with pytest.raises(BadRequestError):
@@ -161,7 +187,7 @@ async def test_a_whole_error_keeps_its_connection() -> None:
         assert server.connections.opened == 1
 
 
-async def test_of_a_huge_error_the_beginning_is_read_and_the_connection_dropped() -> None:
+async def test_of_a_huge_error_the_beginning_is_read_and_the_connection_dropped(served: Serve) -> None:
     async def complain(stream: ByteStream) -> None:
         await stream.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 100000000\r\n\r\n")
         while True:
@@ -175,7 +201,7 @@ async def test_of_a_huge_error_the_beginning_is_read_and_the_connection_dropped(
             await server.all_closed()
 
 
-async def test_an_interrupted_attempt_does_not_keep_its_connection() -> None:
+async def test_an_interrupted_attempt_does_not_keep_its_connection(served: Serve) -> None:
     handler = Served(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
     async with served(handler, timeout=0.1) as (client, server):
         with pytest.raises(CallTimeoutError) as caught:
@@ -198,7 +224,7 @@ def packed(data: bytes, coding: str) -> bytes:
     [packed(gzip.compress(CHAT), "gzip"), packed(zlib.compress(CHAT), "deflate"), packed(CHAT, "identity")],
     ids=["gzip", "deflate", "identity"],
 )
-async def test_a_packed_answer_is_unpacked(given: bytes) -> None:
+async def test_a_packed_answer_is_unpacked(served: Serve, given: bytes) -> None:
     async with served(Served(given)) as (client, _server):
         assert (await client.chat(MODEL, "hi")).text == "hello"
 
@@ -215,7 +241,9 @@ async def test_a_packed_answer_is_unpacked(given: bytes) -> None:
     ],
     ids=["a bomb", "too large unpacked", "too large", "cut", "an unknown coding", "not packed"],
 )
-async def test_an_answer_that_cannot_be_unpacked_or_is_too_large_is_told(given: bytes, kind: type[Exception]) -> None:
+async def test_an_answer_that_cannot_be_unpacked_or_is_too_large_is_told(
+    served: Serve, given: bytes, kind: type[Exception]
+) -> None:
     async with served(Served(given), limits=Limits(body=2_000)) as (client, _server):
         with pytest.raises(kind) as caught:
             await client.chat(MODEL, "hi")
@@ -223,7 +251,7 @@ async def test_an_answer_that_cannot_be_unpacked_or_is_too_large_is_told(given: 
     assert (caught.value.provider, caught.value.status) == ("openai", 200)
 
 
-async def test_a_redirect_is_a_fault_of_the_set_up_and_nobody_is_asked_there() -> None:
+async def test_a_redirect_is_a_fault_of_the_set_up_and_nobody_is_asked_there(served: Serve) -> None:
     async with RawServer(Served(answer())) as other:
         there = answer(b"", status="308 Permanent Redirect", headers=f"location: {other.url}/v1/chat\r\n")
         async with served(Served(there), retry=RETRIES) as (client, _server):
@@ -246,8 +274,8 @@ async def test_time_that_ends_while_connecting_is_told_so() -> None:
             await server.all_closed()
 
 
-async def test_time_that_ends_while_waiting_for_the_answer_is_told_so() -> None:
-    async with served(until_left, timeout=0.1) as (client, _server):
+async def test_time_that_ends_while_waiting_for_the_answer_is_told_so(plainly_served: Serve) -> None:
+    async with plainly_served(until_left, timeout=0.1) as (client, _server):
         with pytest.raises(CallTimeoutError) as caught:
             await client.chat(MODEL, "hi")
         assert caught.value.phase == "headers"
@@ -261,7 +289,9 @@ def authority() -> Authority:
     return Authority()
 
 
-async def test_a_certificate_that_nobody_trusts_is_tried_once_and_falls_back(authority: Authority) -> None:
+async def test_a_certificate_that_nobody_trusts_is_tried_once_and_falls_back(
+    served: Serve, authority: Authority
+) -> None:
     context = authority.context()
     async with (
         RawServer(Served(answer())) as good,
@@ -411,10 +441,9 @@ async def _echoes(stream: ByteStream) -> None:
 FAULTS = {
     "garbage": (Served(b"garbage\r\n\r\n", close=True), ProtocolError),
     "closes": (Served(b"", close=True), TransportError),
-    "resets": (Served(_resets), TransportError),
+    "resets": (Served(_resets, close=True), TransportError),
     "echoes the request": (_echoes, TransportError),
     "cuts the body": (Served(answer()[:-10], close=True), TransportError),
-    "never answers": (until_left, CallTimeoutError),
     "a huge head": (Served(answer(headers=f"x-y: {'a' * 200_000}\r\n")), TransportError),
     "HTML": (
         Served(b"HTTP/1.1 200 OK\r\ncontent-type: Text/HTML\r\ncontent-length: 6\r\n\r\n<html>"),
@@ -429,7 +458,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FAULTS)
-async def test_no_fault_of_a_peer_shows_the_key(name: str, kind: Kind) -> None:
+async def test_no_fault_of_a_peer_shows_the_key(served: Serve, name: str, kind: Kind) -> None:
     handler, wanted = FAULTS[name]
     with listening() as log:
         async with served(handler, timeout=0.3) as (client, _server):
@@ -439,7 +468,18 @@ async def test_no_fault_of_a_peer_shows_the_key(name: str, kind: Kind) -> None:
     assert_unseen(*shown_by(caught.value), *log.lines)
 
 
-async def test_a_stream_that_breaks_shows_no_key() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_peer_that_never_answers_sees_that_nobody_waits_and_no_key_is_shown(
+    plainly_served: Serve, kind: Kind
+) -> None:
+    with listening() as log:
+        async with plainly_served(until_left, timeout=0.3) as (client, _server):
+            with pytest.raises(CallTimeoutError) as caught:
+                await ask(client, kind)
+    assert_unseen(*shown_by(caught.value), *log.lines)
+
+
+async def test_a_stream_that_breaks_shows_no_key(served: Serve) -> None:
     with listening() as log:
         handler = Served(SSE_HEAD + event("a") + b"zz\r\n", close=True)
         async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:

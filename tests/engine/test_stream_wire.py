@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import pytest
@@ -28,6 +29,7 @@ from tests.plugins.recorder import read_into
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
 
     from anyio.abc import ByteStream
 
@@ -37,7 +39,7 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def served(handler: Any, **config: Any) -> AsyncIterator[tuple[Bifrost, RawServer]]:
+async def _served(handler: Any, **config: Any) -> AsyncIterator[tuple[Bifrost, RawServer]]:
     """Give a client and its server; at the end the client is quiet and nothing is left."""
     async with leak_check(), RawServer(handler) as server:
         async with client_of(server.url, **config) as client:
@@ -49,6 +51,15 @@ async def served(handler: Any, **config: Any) -> AsyncIterator[tuple[Bifrost, Ra
             await server.all_closed()
 
 
+Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[Bifrost, RawServer]]]"
+
+
+@pytest.fixture(params=["direct", "fast"])
+def served(request: pytest.FixtureRequest) -> Serve:
+    """Give a client and its server, over our own transport and over the fast one."""
+    return partial(_served, transport=None if request.param == "direct" else request.param)
+
+
 async def rest(stream: ChunkStream) -> list[str]:
     return [text async for text in stream.text_stream]
 
@@ -56,7 +67,7 @@ async def rest(stream: ChunkStream) -> list[str]:
 # --- how it ends
 
 
-async def test_a_stream_read_to_its_end_keeps_its_connection() -> None:
+async def test_a_stream_read_to_its_end_keeps_its_connection(served: Serve) -> None:
     whole = SSE_HEAD + event("a") + event(finish="stop") + DONE + END
     async with served(Served(whole)) as (client, server):
         for _ in range(3):
@@ -66,7 +77,7 @@ async def test_a_stream_read_to_its_end_keeps_its_connection() -> None:
         assert server.connections.opened == 1
 
 
-async def test_a_stream_ends_with_its_final_marker_though_the_connection_hangs() -> None:
+async def test_a_stream_ends_with_its_final_marker_though_the_connection_hangs(served: Serve) -> None:
     handler = Served(SSE_HEAD + event("a") + event(finish="stop") + DONE)
     async with served(handler) as (client, server):
         with anyio.fail_after(5):
@@ -81,7 +92,7 @@ async def test_a_stream_ends_with_its_final_marker_though_the_connection_hangs()
 
 
 @pytest.mark.parametrize("apart", [False, True])
-async def test_what_follows_the_final_marker_is_ignored_and_spoils_the_connection(apart: bool) -> None:
+async def test_what_follows_the_final_marker_is_ignored_and_spoils_the_connection(served: Serve, apart: bool) -> None:
     junk = event("never seen") + chunk(b"data: {broken\n\n")
     before, after = SSE_HEAD + event("a") + event(finish="stop") + DONE, junk + END
 
@@ -97,7 +108,7 @@ async def test_what_follows_the_final_marker_is_ignored_and_spoils_the_connectio
         assert (await stream.final()).text == "a"
 
 
-async def test_an_end_without_marker_but_with_a_finish_reason_is_an_end_with_a_warning() -> None:
+async def test_an_end_without_marker_but_with_a_finish_reason_is_an_end_with_a_warning(served: Serve) -> None:
     async with served(Served(SSE_HEAD + event("a") + event(finish="stop") + END)) as (client, _server):
         async with client.stream_chat(MODEL, "hi") as stream:
             whole = await stream.final()
@@ -109,7 +120,7 @@ async def test_an_end_without_marker_but_with_a_finish_reason_is_an_end_with_a_w
     [event("b"), event("b") + END, event("b") + b"5\r\nda"],
     ids=["the connection is closed", "the body ends", "a chunk is cut"],
 )
-async def test_an_end_without_marker_and_finish_reason_is_a_cut(last: bytes) -> None:
+async def test_an_end_without_marker_and_finish_reason_is_a_cut(served: Serve, last: bytes) -> None:
     async with served(Served(SSE_HEAD + event("a") + last, close=True)) as (client, _server):
         async with client.stream_chat(MODEL, "hi") as stream:
             with pytest.raises(StreamInterruptedError) as caught:
@@ -120,7 +131,7 @@ async def test_an_end_without_marker_and_finish_reason_is_a_cut(last: bytes) -> 
         assert len(caught.value.attempts) == 1
 
 
-async def test_what_came_before_an_error_event_is_given_even_if_it_came_in_the_same_read() -> None:
+async def test_what_came_before_an_error_event_is_given_even_if_it_came_in_the_same_read(served: Serve) -> None:
     error = chunk(b'data: {"error": {"message": "too much", "type": "overloaded_error"}}\n\n')
     async with served(Served(SSE_HEAD + event("a") + event("b") + error + END)) as (client, _server):
         texts: list[str] = []
@@ -131,7 +142,7 @@ async def test_what_came_before_an_error_event_is_given_even_if_it_came_in_the_s
         assert isinstance(caught.value.__cause__, OverloadedError)
 
 
-async def test_a_failure_before_the_first_content_is_tried_again_unseen() -> None:
+async def test_a_failure_before_the_first_content_is_tried_again_unseen(served: Serve) -> None:
     error = chunk(b'data: {"error": {"message": "too much", "type": "overloaded_error"}}\n\n')
     good = SSE_HEAD + event("a") + event(finish="stop") + DONE + END
     from bifrost import RetryConfig
@@ -155,14 +166,14 @@ def unframed(*events: bytes) -> bytes:
     return b"".join(event.split(b"\r\n", 1)[1].removesuffix(b"\r\n") for event in events)
 
 
-async def test_a_packed_stream_is_unpacked_and_what_follows_its_marker_ignored() -> None:
+async def test_a_packed_stream_is_unpacked_and_what_follows_its_marker_ignored(served: Serve) -> None:
     plain = unframed(event("a"), event(finish="stop"), DONE, event("never seen" * 20_000))
     handler = Served(packed(gzip.compress(plain)) + END)
     async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
         assert (await stream.final()).text == "a"
 
 
-async def test_a_packed_stream_that_is_cut_is_no_end() -> None:
+async def test_a_packed_stream_that_is_cut_is_no_end(served: Serve) -> None:
     data = gzip.compress(unframed(event("a"), event("b" * 2000)))
     async with served(Served(packed(data[:-20]) + END)) as (client, _server):
         with pytest.raises((StreamInterruptedError, TransportError)):
@@ -170,7 +181,7 @@ async def test_a_packed_stream_that_is_cut_is_no_end() -> None:
                 await stream.final()
 
 
-async def test_a_stream_that_unpacks_to_more_than_allowed_is_ended() -> None:
+async def test_a_stream_that_unpacks_to_more_than_allowed_is_ended(served: Serve) -> None:
     data = gzip.compress(unframed(event("a")) + b": " + b"x" * 50_000_000)
     async with served(Served(packed(data)), limits=Limits(stream=1_000_000)) as (client, _server):
         with pytest.raises(StreamInterruptedError, match="1,000,000"):
@@ -185,7 +196,7 @@ LOOKS_WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + un
 """Ends with its connection: if that is cut, nothing in the bytes tells it from a whole answer."""
 
 
-async def test_a_stream_that_the_deadline_cuts_is_not_whole_though_its_bytes_look_so() -> None:
+async def test_a_stream_that_the_deadline_cuts_is_not_whole_though_its_bytes_look_so(served: Serve) -> None:
     async with served(Served(LOOKS_WHOLE), timeout=0.2) as (client, _server):
         async with client.stream_chat(MODEL, "hi") as stream:
             with pytest.raises(StreamInterruptedError) as caught:
@@ -193,7 +204,7 @@ async def test_a_stream_that_the_deadline_cuts_is_not_whole_though_its_bytes_loo
         assert isinstance(caught.value.__cause__, CallTimeoutError)
 
 
-async def test_a_stream_that_the_limit_on_events_cuts_is_not_whole_though_its_bytes_look_so() -> None:
+async def test_a_stream_that_the_limit_on_events_cuts_is_not_whole_though_its_bytes_look_so(served: Serve) -> None:
     limits = Timeouts(idle_events=0.1)
     async with served(Served(LOOKS_WHOLE), timeouts=limits) as (client, _), client.stream_chat(MODEL, "hi") as stream:
         with pytest.raises(StreamInterruptedError, match="idle_events"):
@@ -201,7 +212,9 @@ async def test_a_stream_that_the_limit_on_events_cuts_is_not_whole_though_its_by
 
 
 @pytest.mark.parametrize("away", [False, True])
-async def test_a_stream_that_the_clients_close_cuts_is_not_whole_though_its_bytes_look_so(away: bool) -> None:
+async def test_a_stream_that_the_clients_close_cuts_is_not_whole_though_its_bytes_look_so(
+    served: Serve, away: bool
+) -> None:
     handler = Served(LOOKS_WHOLE)
     async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
         await stream.__anext__()
@@ -225,7 +238,7 @@ async def test_a_stream_that_the_clients_close_cuts_is_not_whole_though_its_byte
         assert isinstance(errors[0].__cause__, ShuttingDownError)
 
 
-async def test_a_stream_that_nobody_reads_is_cut_and_not_whole_though_its_bytes_look_so() -> None:
+async def test_a_stream_that_nobody_reads_is_cut_and_not_whole_though_its_bytes_look_so(served: Serve) -> None:
     handler = Served(LOOKS_WHOLE)
     limits = Timeouts(consumer_idle=0.1)
     async with served(handler, timeouts=limits) as (client, _), client.stream_chat(MODEL, "hi") as stream:
@@ -252,7 +265,7 @@ async def _by_timeout(read: Callable[[], Coroutine[Any, Any, Any]]) -> None:
 
 
 @pytest.mark.parametrize("leave", [_by_scope, _by_timeout])
-async def test_the_peer_sees_at_once_that_a_reader_was_cancelled(leave: Any) -> None:
+async def test_the_peer_sees_at_once_that_a_reader_was_cancelled(served: Serve, leave: Any) -> None:
     handler = Served(SSE_HEAD + event("a"))
     async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
         await stream.__anext__()
@@ -263,7 +276,7 @@ async def test_the_peer_sees_at_once_that_a_reader_was_cancelled(leave: Any) -> 
             await stream.final()
 
 
-async def test_the_peer_sees_at_once_that_a_stream_was_left() -> None:
+async def test_the_peer_sees_at_once_that_a_stream_was_left(served: Serve) -> None:
     handler = Served(SSE_HEAD + event("a"))
     async with served(handler) as (client, _server):
         async with client.stream_chat(MODEL, "hi") as stream:
@@ -272,7 +285,7 @@ async def test_the_peer_sees_at_once_that_a_stream_was_left() -> None:
             await handler.left.wait()
 
 
-async def test_a_reader_that_is_cancelled_while_the_first_content_is_awaited_leaves_nothing() -> None:
+async def test_a_reader_that_is_cancelled_while_the_first_content_is_awaited_leaves_nothing(served: Serve) -> None:
     handler = Served(SSE_HEAD + event())
     async with served(handler) as (client, _server):
         with anyio.move_on_after(0.1) as scope:
@@ -283,7 +296,7 @@ async def test_a_reader_that_is_cancelled_while_the_first_content_is_awaited_lea
             await handler.left.wait()
 
 
-async def test_a_slow_reader_stops_the_peer_instead_of_filling_memory() -> None:
+async def test_a_slow_reader_stops_the_peer_instead_of_filling_memory(served: Serve) -> None:
     sent = 0
 
     async def flood(stream: ByteStream) -> None:
@@ -309,7 +322,7 @@ async def test_a_slow_reader_stops_the_peer_instead_of_filling_memory() -> None:
             await stream.__anext__()
 
 
-async def test_a_json_answer_where_a_stream_was_asked_for_is_one_all_the_same() -> None:
+async def test_a_json_answer_where_a_stream_was_asked_for_is_one_all_the_same(served: Serve) -> None:
     async with served(Served(answer())) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
         assert await rest(stream) == ["hello"]
         assert (await stream.final()).text == "hello"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def as_transport(transport: Any) -> Transport:
-    """Take what a user gives as `transport=`: a `Transport`, an httpx transport, or a function that makes one.
+    """Take what a user gives as `transport=`: a `Transport`, "fast", an httpx transport, or a function that makes one.
 
     An httpx transport is shared by all connections as it is; a function without arguments is called once per
     connection and gives an httpx transport of its own.
@@ -27,6 +27,8 @@ def as_transport(transport: Any) -> Transport:
         from bifrost.engine.transport.direct import DirectTransport
 
         return DirectTransport()
+    if transport == "fast":
+        return _fast()
     if isinstance(transport, httpx.AsyncBaseTransport):
         return _Shared(transport)
     if isinstance(transport, Transport):
@@ -34,9 +36,19 @@ def as_transport(transport: Any) -> Transport:
     if callable(transport):
         return _Made(cast("Callable[[], httpx.AsyncBaseTransport]", transport))
     raise ConfigError(
-        f"transport= takes an httpx.AsyncBaseTransport, a function that makes one, or a bifrost Transport, "
+        f'transport= takes "fast", an httpx.AsyncBaseTransport, a function that makes one, or a bifrost Transport, '
         f"not {type(transport).__name__}"
     )
+
+
+def _fast() -> Transport:
+    try:
+        from bifrost.engine.transport.fast import FastTransport
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyreqwest":
+            raise
+        raise ConfigError('transport="fast" needs pyreqwest; install bifrost-llm[fast]') from error
+    return FastTransport()
 
 
 @attrs.frozen(eq=False)

@@ -1,13 +1,14 @@
-"""Proxies for tests, of HTTP and of SOCKS, and a short way to send a request."""
+"""Proxies for tests, of HTTP and of SOCKS, and short ways to get a connection and to send a request."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 
-from bifrost.config import Timeouts
-from bifrost.engine.transport import Connection
+from bifrost.config import NetworkConfig, ProviderConfig, Timeouts
+from bifrost.engine.transport import Connection, Origin, PerProvider, as_transport
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import answer, read_request, until_left
 
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
 SMALL = answer(b"{}")
+
+OWN: dict[str, Any] = {"direct": None, "fast": "fast"}
+"""The transports of our own, by what is given as `transport=`."""
+
+by_both = pytest.mark.parametrize("carrier", OWN)
+
+
+def opened(origin: Origin, *, carrier: str = "direct", **network: Any) -> Connection:
+    """Give a connection of a provider with these network settings."""
+    transport = as_transport(OWN[carrier])
+    assert isinstance(transport, PerProvider)
+    return transport.for_provider(ProviderConfig(network=NetworkConfig(**network))).open(origin)
 
 
 def request(body: bytes = b"{}", *, method: str = "POST", **headers: str) -> HttpRequest:

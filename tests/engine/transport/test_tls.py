@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bifrost.config import NetworkConfig, ProviderConfig
-from bifrost.engine.transport import Connection, Origin
+from bifrost.engine.transport import Origin
 from bifrost.engine.transport.direct import DirectTransport
 from bifrost.errors import BifrostError, ConfigError
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import Authority, Served
-from tests.engine.transport.proxying import SMALL, sent
+from tests.engine.transport.proxying import SMALL, by_both, opened, sent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +24,6 @@ def authority() -> Authority:
     return Authority()
 
 
-def opened(url: str, **network: Any) -> Connection:
-    """Give a connection of a provider with these network settings."""
-    return DirectTransport().for_provider(ProviderConfig(network=NetworkConfig(**network))).open(Origin.of(url))
-
-
 def _as_text(authority: Authority, folder: Path) -> str:
     return authority.pem
 
@@ -37,19 +32,26 @@ def _as_file(authority: Authority, folder: Path) -> str:
     return authority.trust(folder / "ca.pem")
 
 
+@by_both
 @pytest.mark.parametrize("form", [_as_text, _as_file])
-async def test_an_authority_of_ones_own_is_trusted(form: Any, authority: Authority, tmp_path: Path) -> None:
+async def test_an_authority_of_ones_own_is_trusted(
+    carrier: str, form: Any, authority: Authority, tmp_path: Path
+) -> None:
     async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
-        connection = opened(server.url, ca=form(authority, tmp_path))
+        connection = opened(Origin.of(server.url), ca=form(authority, tmp_path), carrier=carrier)
         assert await sent(connection) == (200, b"{}")
         await connection.close()
 
 
 @pytest.mark.parametrize("form", ["text", "folder"])
-async def test_it_is_trusted_instead_of_the_usual_ones(form: str, authority: Authority, tmp_path: Path) -> None:
-    ca = Authority().pem if form == "text" else str(tmp_path)
+async def test_it_is_trusted_instead_of_the_usual_ones(
+    form: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", _as_file(authority, tmp_path))
+    (tmp_path / "none").mkdir()
+    ca = Authority().pem if form == "text" else str(tmp_path / "none")
     async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
-        connection = opened(server.url, ca=ca)
+        connection = opened(Origin.of(server.url), ca=ca)
         with pytest.raises(ConfigError, match=r"is not trusted.*name its authority in NetworkConfig\(ca=\.\.\.\)"):
             await sent(connection)
         await connection.close()
@@ -58,13 +60,14 @@ async def test_it_is_trusted_instead_of_the_usual_ones(form: str, authority: Aut
 async def test_a_context_of_ones_own_is_used_as_it_is(authority: Authority) -> None:
     context = ssl.create_default_context(cadata=authority.pem)
     async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
-        connection = opened(server.url, ssl_context=context)
+        connection = opened(Origin.of(server.url), ssl_context=context)
         assert await sent(connection) == (200, b"{}")
         await connection.close()
 
 
+@by_both
 @pytest.mark.parametrize("in_one", [True, False])
-async def test_a_client_certificate_is_shown(in_one: bool, authority: Authority, tmp_path: Path) -> None:
+async def test_a_client_certificate_is_shown(carrier: str, in_one: bool, authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.issue(tmp_path, "client.example")
     network: dict[str, Any] = {"client_certificate": certificate, "client_key": key}
     if in_one:
@@ -75,15 +78,16 @@ async def test_a_client_certificate_is_shown(in_one: bool, authority: Authority,
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=authority.pem)
     async with leak_check(), RawServer(Served(SMALL), ssl_context=context) as server:
-        connection = opened(server.url, ca=authority.pem, **network)
+        connection = opened(Origin.of(server.url), ca=authority.pem, **network, carrier=carrier)
         assert await sent(connection) == (200, b"{}")
         await connection.close()
-        without = opened(server.url, ca=authority.pem)
+        without = opened(Origin.of(server.url), ca=authority.pem, carrier=carrier)
         with pytest.raises(BifrostError):
             await sent(without)
         await without.close()
 
 
+@by_both
 @pytest.mark.parametrize(
     ("network", "said"),
     [
@@ -92,12 +96,13 @@ async def test_a_client_certificate_is_shown(in_one: bool, authority: Authority,
         ({"client_certificate": "/nowhere/a.pem"}, r"client_certificate cannot be loaded \(No such file"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(network: dict[str, str], said: str) -> None:
+def test_what_cannot_be_loaded_is_told(carrier: str, network: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        opened("https://127.0.0.1:1", **network)
+        opened(Origin("https", "127.0.0.1", 1), **network, carrier=carrier)
 
 
-def test_an_encrypted_key_is_refused_and_nobody_asked(tmp_path: Path, authority: Authority) -> None:
+@by_both
+def test_an_encrypted_key_is_refused_and_nobody_asked(carrier: str, tmp_path: Path, authority: Authority) -> None:
     from cryptography.hazmat.primitives import serialization
 
     certificate, key = authority.issue(tmp_path, "client.example")
@@ -107,7 +112,7 @@ def test_an_encrypted_key_is_refused_and_nobody_asked(tmp_path: Path, authority:
     )
     (tmp_path / "key.pem").write_bytes(locked)
     with pytest.raises(ConfigError, match="for an encrypted one give an ssl_context"):
-        opened("https://127.0.0.1:1", client_certificate=certificate, client_key=key)
+        opened(Origin("https", "127.0.0.1", 1), client_certificate=certificate, client_key=key, carrier=carrier)
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(authority: Authority) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bifrost.config import ProviderConfig, Timeouts
-from bifrost.engine.transport import Connection, Origin, as_transport
+from bifrost.engine.transport import Connection, Origin, Transport, as_transport
 from bifrost.engine.transport.body import Upload
 from bifrost.engine.transport.direct import DirectTransport
 from bifrost.errors import (
@@ -23,7 +23,7 @@ from bifrost.testing import RawServer, leak_check
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import SSE_HEAD, Authority, Served, answer, chunk, read_request, until_left
 from tests.engine.rig import until
-from tests.engine.transport.proxying import SMALL, request, sent
+from tests.engine.transport.proxying import OWN, SMALL, request, sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -63,18 +63,39 @@ def by_httpx() -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1, keepalive_expiry=None))
 
 
-@pytest.fixture(params=["direct", "httpx"])
+CARRIERS: dict[str, Any] = {**OWN, "httpx": by_httpx}
+
+
+@pytest.fixture(params=CARRIERS)
 def roads(request: pytest.FixtureRequest) -> Roads:
-    """Give what makes roads over our own transport, and over one of httpx."""
-    return partial(Road, transport=None if request.param == "direct" else by_httpx)
+    """Give what makes roads over our own transport, over one of httpx, and over the fast one."""
+    return partial(Road, transport=CARRIERS[request.param])
+
+
+@pytest.fixture(params=["direct", "httpx"])
+def plain_roads(request: pytest.FixtureRequest) -> Roads:
+    """Give roads whose connection has a socket of its own and writes its request itself.
+
+    Of the fast transport, whose client does both unseen, `test_fast.py` says what holds in place of the test.
+    """
+    return partial(Road, transport=CARRIERS[request.param])
+
+
+Make: TypeAlias = "Callable[[], Transport]"
+
+
+@pytest.fixture(params=OWN)
+def make(request: pytest.FixtureRequest) -> Make:
+    """Give what makes the transports of our own."""
+    return partial(as_transport, OWN[request.param])
 
 
 # --- a good exchange
 
 
-async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as_it_came(roads: Roads) -> None:
+async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as_it_came(plain_roads: Roads) -> None:
     served = Served(answer(b'{"a": 1}', status="201 Created", headers="x-request-id: r-1\r\n"))
-    road = roads(served)
+    road = plain_roads(served)
     async with road as connection:
         outgoing = request(b'{"q": 2}', **{"authorization": "Bearer k", "content-type": "application/json"})
         got = await connection.send(outgoing, timeouts=Timeouts(), read_timeout=None)
@@ -126,8 +147,8 @@ async def test_a_small_request_goes_out_as_one_piece(method: str) -> None:
     assert [piece.startswith(method.encode()) and piece.endswith(ends) for piece in pieces] == [True, True]
 
 
-async def test_a_connection_serves_one_exchange_after_the_other(roads: Roads) -> None:
-    road = roads(Served(SMALL))
+async def test_a_connection_serves_one_exchange_after_the_other(plain_roads: Roads) -> None:
+    road = plain_roads(Served(SMALL))
     async with road as connection:
         for number in range(3):
             assert connection.reused is bool(number)
@@ -145,9 +166,9 @@ async def test_interim_answers_are_passed_over(roads: Roads) -> None:
 
 
 async def test_an_answer_that_ends_with_the_connection_is_whole_and_the_connection_is_not_used_again(
-    roads: Roads,
+    plain_roads: Roads,
 ) -> None:
-    async with roads(Served(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as connection:
+    async with plain_roads(Served(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as connection:
         assert await sent(connection) == (200, b"all of it")
         await connection.finish()
         assert not connection.usable()
@@ -175,10 +196,10 @@ async def test_a_big_body_is_written_in_slices_so_that_the_write_limit_is_one_of
 # --- no connection
 
 
-async def test_a_refused_connection_is_told_so_and_nothing_was_sent() -> None:
+async def test_a_refused_connection_is_told_so_and_nothing_was_sent(make: Make) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        connection = DirectTransport().open(Origin("http", "127.0.0.1", closed.getsockname()[1]))
+        connection = make().open(Origin("http", "127.0.0.1", closed.getsockname()[1]))
         with pytest.raises(ConnectError, match="refused") as caught:
             await sent(connection)
     assert caught.value.fault == "never_sent"
@@ -186,15 +207,15 @@ async def test_a_refused_connection_is_told_so_and_nothing_was_sent() -> None:
     await connection.close()
 
 
-async def test_a_name_that_nobody_has_is_told_so() -> None:
-    connection = DirectTransport().open(Origin("http", "no-such-host.invalid", 80))
+async def test_a_name_that_nobody_has_is_told_so(make: Make) -> None:
+    connection = make().open(Origin("http", "no-such-host.invalid", 80))
     with pytest.raises(ConnectError, match=r"no connection to http://no-such-host.invalid:80: .") as caught:
         await sent(connection)
     assert caught.value.fault == "never_sent"
     await connection.close()
 
 
-async def test_a_connection_that_is_never_made_ends_with_the_connect_limit() -> None:
+async def test_a_connection_that_is_never_made_ends_with_the_connect_limit(make: Make) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -203,7 +224,7 @@ async def test_a_connection_that_is_never_made_ends_with_the_connect_limit() -> 
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(place)
-        connection = DirectTransport().open(Origin("http", "127.0.0.1", place[1]))
+        connection = make().open(Origin("http", "127.0.0.1", place[1]))
         with pytest.raises(CallTimeoutError) as caught:
             await sent(connection, connect=0.1)
         await connection.close()
@@ -212,9 +233,9 @@ async def test_a_connection_that_is_never_made_ends_with_the_connect_limit() -> 
     assert (caught.value.phase, caught.value.fault) == ("connect", "never_sent")
 
 
-async def test_a_tls_handshake_that_is_never_answered_ends_with_the_connect_limit() -> None:
+async def test_a_tls_handshake_that_is_never_answered_ends_with_the_connect_limit(make: Make) -> None:
     async with leak_check(), RawServer(until_left) as server:
-        connection = DirectTransport().open(Origin("https", "127.0.0.1", server.port))
+        connection = make().open(Origin("https", "127.0.0.1", server.port))
         with pytest.raises(CallTimeoutError) as caught:
             await sent(connection, connect=0.1)
         await connection.close()
@@ -271,9 +292,9 @@ async def test_a_broken_answer_is_a_transport_error_of_ours(roads: Roads, how: s
         assert len(str(caught.value)) < 200
 
 
-async def test_as_many_header_fields_as_allowed_are_no_trouble(roads: Roads) -> None:
+async def test_as_many_header_fields_as_allowed_are_no_trouble(plain_roads: Roads) -> None:
     fields = "".join(f"x-{n}: a\r\n" for n in range(198))
-    async with roads(Served(answer(b"{}", headers=fields))) as connection:
+    async with plain_roads(Served(answer(b"{}", headers=fields))) as connection:
         assert await sent(connection) == (200, b"{}")
 
 
@@ -299,14 +320,14 @@ async def test_a_head_that_never_comes_ends_with_the_read_limit(roads: Roads) ->
         assert connection.sent
 
 
-async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope(roads: Roads) -> None:
+async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope(plain_roads: Roads) -> None:
     async def drip(stream: ByteStream) -> None:
         await read_request(stream)
         while True:
             await stream.send(b"x")
             await anyio.sleep(0.01)
 
-    async with roads(drip) as connection:
+    async with plain_roads(drip) as connection:
         with anyio.move_on_after(1.2) as scope:
             await connection.send(request(), timeouts=Timeouts(), read_timeout=1.0)
         assert scope.cancelled_caught
@@ -357,15 +378,15 @@ async def test_a_cut_wakes_the_reader_at_once(roads: Roads) -> None:
 # --- whether a connection may be used again
 
 
-async def test_a_connection_that_the_peer_closed_while_idle_is_seen(roads: Roads) -> None:
-    async with roads(Served(SMALL, close=True)) as connection:
+async def test_a_connection_that_the_peer_closed_while_idle_is_seen(plain_roads: Roads) -> None:
+    async with plain_roads(Served(SMALL, close=True)) as connection:
         await sent(connection)
         await connection.finish()
         await until(lambda: not connection.usable())
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_bytes_behind_an_answer_spoil_the_connection(roads: Roads, late: bool) -> None:
+async def test_bytes_behind_an_answer_spoil_the_connection(plain_roads: Roads, late: bool) -> None:
     async def talk(stream: ByteStream) -> None:
         await read_request(stream)
         await stream.send(SMALL if late else SMALL + SMALL)
@@ -373,14 +394,14 @@ async def test_bytes_behind_an_answer_spoil_the_connection(roads: Roads, late: b
             await stream.send(SMALL)
         await until_left(stream)
 
-    async with roads(talk) as connection:
+    async with plain_roads(talk) as connection:
         await sent(connection)
         await connection.finish()
         await until(lambda: not connection.usable())
 
 
 async def test_bytes_behind_an_answer_are_seen_through_tls_too(
-    roads: Roads, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    plain_roads: Roads, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
     both = anyio.Event()
@@ -393,7 +414,7 @@ async def test_bytes_behind_an_answer_are_seen_through_tls_too(
         both.set()
         await until_left(stream)
 
-    async with roads(talk, ssl_context=authority.context()) as connection:
+    async with plain_roads(talk, ssl_context=authority.context()) as connection:
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         await both.wait()
         await got.reader.read()
@@ -472,24 +493,24 @@ async def test_a_certificate_that_does_not_hold_is_a_fault_of_the_set_up(
         assert not connection.sent
 
 
-async def test_a_peer_without_tls_is_a_fault_of_the_set_up() -> None:
+async def test_a_peer_without_tls_is_a_fault_of_the_set_up(make: Make) -> None:
     async def speak_http(stream: ByteStream) -> None:
         await stream.receive()
         await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with leak_check(), RawServer(speak_http) as server:
-        connection = DirectTransport().open(Origin("https", "127.0.0.1", server.port))
+        connection = make().open(Origin("https", "127.0.0.1", server.port))
         with pytest.raises(ConfigError, match="does not speak TLS"):
             await sent(connection)
         await connection.close()
 
 
 async def test_certificates_that_cannot_be_loaded_are_a_fault_of_the_set_up(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
-        DirectTransport().open(Origin("https", "127.0.0.1", 1))
+        make().open(Origin("https", "127.0.0.1", 1))
 
 
 # --- a user's transport
