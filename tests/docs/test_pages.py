@@ -36,8 +36,8 @@ WITH_TESTS_OF_THEIR_OWN = {
 
 PAGES = {page.stem: page for page in pages_with_code() if page.stem not in WITH_TESTS_OF_THEIR_OWN}
 
-ASYNCIO_ONLY = {"notebooks"}
-"""They use asyncio by name, where a notebook's loop is one."""
+ASYNCIO_ONLY = {"fast", "notebooks"}
+"""They use asyncio by name, where a notebook's loop is one, or are about what works on it alone."""
 
 ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})
 
