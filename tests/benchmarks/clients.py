@@ -227,8 +227,9 @@ class HttpxClient:
 class BifrostClient:
     """bifrost with its defaults, but for a pool as wide as the widest measurement; with or without plugins."""
 
-    def __init__(self, hooks: int = 0) -> None:
+    def __init__(self, hooks: int = 0, *, transport: str | None = None) -> None:
         self._hooks = hooks
+        self._transport = transport
 
     async def open(self, base_url: str, authority: str | None) -> None:
         bifrost = import_module("bifrost")
@@ -238,7 +239,7 @@ class BifrostClient:
             # A quarter of a pool's places is kept from streams and these are all plain, or all streams.
             configs={"openai": bifrost.ProviderConfig(base_url=base_url, concurrency=512)},
         )
-        self._client = bifrost.Bifrost(account, plugins=plugins)
+        self._client = bifrost.Bifrost(account, plugins=plugins, transport=self._transport)
         await self._client.open()
 
     async def call(self) -> Any:
@@ -418,6 +419,7 @@ CLIENTS: dict[str, Callable[[], Client]] = {
     "httpx": HttpxClient,
     "bifrost": BifrostClient,
     "bifrost-hooks": lambda: BifrostClient(3),
+    "bifrost-fast": lambda: BifrostClient(transport="fast"),
     "openai": OpenAI,
     "any-llm": AnyLlm,
     "litellm": LiteLlm,
