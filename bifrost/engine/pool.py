@@ -110,6 +110,10 @@ def _stream_places(config: ProviderConfig) -> int:
     return max(1, int(config.concurrency * config.stream_share))
 
 
+def _stream_entries(config: ProviderConfig) -> int:
+    return _stream_places(config) + int(config.queue * config.stream_share)
+
+
 class _Worker:
     __slots__ = ("scope",)
 
@@ -144,6 +148,8 @@ class Pool:
         # In the order of their callers, which is kept when they are sent on.
         self._system = Gate(_places(config))
         self._streams = Gate(_stream_places(config))
+        self._stream_entries = Gate(_stream_entries(config))
+        """Streams that wait for their share of the workers hold no more than that share of the queue either."""
         self._send: MemoryObjectSendStream[Job | None]
         self._receive: MemoryObjectReceiveStream[Job | None]
 
@@ -212,10 +218,10 @@ class Pool:
             raise self._refusal()
         if self.config.queue_timeout is not None and job.patience is None:
             return await self._submit_in_time(job, self.config.queue_timeout)
-        if not self._system.try_enter():
-            await self._wait_for_place()
-        if job.is_stream and not self._streams.try_enter():
-            await self._wait_for_stream()
+        if job.is_stream:
+            await self._enter_as_stream()
+        elif not self._system.try_enter():
+            await self._wait_for_place(self._system)
         self._enqueue(job)
         try:
             await job.done.wait()
@@ -231,6 +237,7 @@ class Pool:
         self.config = config
         self._system.resize(_places(config))
         self._streams.resize(_stream_places(config))
+        self._stream_entries.resize(_stream_entries(config))
         if self._group is None or self._closing is not None:
             return
         for _ in range(min(self._queued, config.concurrency - self.workers)):
@@ -263,8 +270,8 @@ class Pool:
         """Take no more jobs and answer those that no worker has taken; what is in flight goes on."""
         if self._closing is None:
             self._closing = error
-        self._system.turn_away()
-        self._streams.turn_away()
+        for gate in (self._stream_entries, self._system, self._streams):
+            gate.turn_away()
         for job in list(self._jobs):
             if job.worker is None and job.finish(error=self._refusal()):
                 self._withdraw(job)
@@ -293,22 +300,30 @@ class Pool:
             f"{self.provider}: no exchange was free within queue_timeout={seconds:g} s", provider=self.provider
         )
 
-    async def _wait_for_place(self) -> None:
+    async def _enter_as_stream(self) -> None:
+        entered: list[Gate] = []
+        try:
+            for gate in (self._stream_entries, self._system, self._streams):
+                if not gate.try_enter():
+                    # Who has a place in the queue may wait for a worker.
+                    wait = self._enter if gate is self._streams else self._wait_for_place
+                    await wait(gate)
+                entered.append(gate)
+        except BaseException:
+            for gate in entered:
+                gate.leave()
+            raise
+
+    async def _wait_for_place(self, gate: Gate) -> None:
         config = self.config
         if config.on_full == "drop":
+            whose = "" if gate is self._system else f" for streams (stream_share={config.stream_share:g})"
             raise QueueFullError(
-                f"{self.provider}: all {config.concurrency} workers are busy and the queue of {config.queue} is full; "
-                'send less at once, raise `queue`, or set on_full="wait"',
+                f"{self.provider}: all {config.concurrency} workers are busy and the queue of {config.queue} is full"
+                f'{whose}; send less at once, raise `queue`, or set on_full="wait"',
                 provider=self.provider,
             )
-        await self._enter(self._system)
-
-    async def _wait_for_stream(self) -> None:
-        try:
-            await self._enter(self._streams)
-        except BaseException:
-            self._system.leave()
-            raise
+        await self._enter(gate)
 
     async def _enter(self, gate: Gate) -> None:
         if not await gate.enter():
@@ -368,6 +383,7 @@ class Pool:
         self._jobs.pop(job, None)
         if job.is_stream:
             self._streams.leave()
+            self._stream_entries.leave()
         self._system.leave()
 
     def _start_worker(self) -> None:

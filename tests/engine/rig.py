@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bifrost import Bifrost
     from bifrost.engine.connections import Connections
+    from bifrost.engine.gate import Gate
 
 
 async def until(holds: Callable[[], object], *, seconds: float = 5.0) -> None:
@@ -109,7 +110,12 @@ class Rig:
 
 def held(pool: Pool) -> int:
     """Give how many places are taken or waited for."""
-    return pool._system.held + pool._streams.held + pool._system.waiting + pool._streams.waiting
+    return sum(gate.held + gate.waiting for gate in gates_of(pool))
+
+
+def gates_of(pool: Pool) -> tuple[Gate, ...]:
+    """Give all gates of a pool."""
+    return pool._system, pool._streams, pool._stream_entries
 
 
 @asynccontextmanager

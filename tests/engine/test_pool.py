@@ -9,7 +9,7 @@ import pytest
 
 from bifrost.engine.pool import Job
 from bifrost.errors import QueueFullError, ServerError, ShuttingDownError
-from tests.engine.rig import Rig, held, rig_of, until
+from tests.engine.rig import Rig, gates_of, held, rig_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -130,7 +130,7 @@ async def test_a_stream_that_leaves_while_waiting_for_its_share_holds_nothing() 
         await until(lambda: rig.running)
         with anyio.move_on_after(0.01):
             await rig.submit("second", is_stream=True)
-        assert held(rig.pool) == 2  # the first one, at both gates
+        assert held(rig.pool) == 3  # the first one, at all gates
         rig.gate.set()
 
 
@@ -141,7 +141,37 @@ async def test_a_stream_that_waits_too_long_for_its_share_is_refused() -> None:
         await until(lambda: rig.running)
         with pytest.raises(QueueFullError):
             await rig.submit("second", is_stream=True)
-        assert held(rig.pool) == 2
+        assert held(rig.pool) == 3
+        rig.gate.set()
+
+
+@pytest.mark.parametrize("queue", [0, 4])
+async def test_streams_that_wait_leave_plain_calls_their_share_of_the_queue(queue: int) -> None:
+    async with rig_of(concurrency=4, queue=queue, stream_share=0.5) as rig, anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(lambda name=f"stream {number}": rig.submit(name, is_stream=True))
+        await until(lambda: len(rig.running) == 2 and rig.pool._stream_entries.waiting == 18 - queue // 2)
+        plain = [f"plain {number}" for number in range(2 + queue // 2)]
+        for name in plain:
+            group.start_soon(rig.submit, name)
+        await until(lambda: len(rig.running) == 4 and rig.pool.queued == queue // 2)
+        assert rig.pool._system.waiting == 0
+        assert set(rig.running[2:]) <= set(plain)
+        rig.gate.set()
+
+
+async def test_a_stream_is_refused_where_only_plain_calls_may_still_wait() -> None:
+    config = {"concurrency": 2, "queue": 2, "stream_share": 0.5, "on_full": "drop"}
+    async with rig_of(**config) as rig, anyio.create_task_group() as group:
+        for number in range(2):
+            group.start_soon(lambda name=f"stream {number}": rig.submit(name, is_stream=True))
+        await until(lambda: rig.pool._streams.waiting == 1)
+        before = held(rig.pool)
+        with pytest.raises(QueueFullError, match=r"stream_share=0\.5"):
+            await rig.submit("third", is_stream=True)
+        assert held(rig.pool) == before
+        group.start_soon(rig.submit, "plain")
+        await until(lambda: "plain" in rig.running)
         rig.gate.set()
 
 
@@ -483,7 +513,7 @@ async def test_a_drain_answers_whoever_waits_for_a_place_though_none_is_freed(is
         group.start_soon(lambda: rig.submit("runs", is_stream=is_stream))
         await until(lambda: rig.running)
         group.start_soon(lambda: _refused(rig, errors, is_stream=is_stream))
-        await until(lambda: rig.pool._streams.waiting + rig.pool._system.waiting == 1)
+        await until(lambda: sum(gate.waiting for gate in gates_of(rig.pool)) == 1)
         rig.pool.refuse_queued(ShuttingDownError("closing"))
         await until(lambda: len(errors) == 1)
         assert rig.running == ["runs"]
