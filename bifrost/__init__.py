@@ -78,7 +78,7 @@ from bifrost.schema.chat import (
     StreamOptions,
     WebSearch,
 )
-from bifrost.schema.chunks import ChatAccumulator, Chunk
+from bifrost.schema.chunks import ChatAccumulator, Chunk, StreamReset
 from bifrost.schema.content import (
     AudioPart,
     CacheMark,
@@ -193,6 +193,7 @@ __all__ = [
     "Stats",
     "StreamInterruptedError",
     "StreamOptions",
+    "StreamReset",
     "SyncBifrost",
     "TextPart",
     "Timeouts",

@@ -14,7 +14,14 @@ from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
-from bifrost.schema.options import ChatArguments, ChatOptions, chat_request, embedding_request, models_request
+from bifrost.schema.options import (
+    ChatArguments,
+    ChatOptions,
+    StreamArguments,
+    chat_request,
+    embedding_request,
+    models_request,
+)
 from bifrost.schema.output_type import OutputType, OutputTypes
 from bifrost.schema.structured import lower
 
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bifrost.account import KeyEntries
-    from bifrost.config import ProviderConfig
+    from bifrost.config import OnInterrupt, ProviderConfig
     from bifrost.engine.stream import ChunkStream, ParsedStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
@@ -74,6 +81,8 @@ class Bifrost:
         max_retries: Further attempts per provider after the first; `None`: the provider's setting (2).
         fallbacks: `provider/model` names to try when the first cannot serve.
         extra_headers: Sent with every request.
+        on_interrupt: What follows when a stream breaks after its first content: `"raise"` the error, or `"restart"` the
+            stream as far as retries and fallbacks allow it (see `stream_chat`).
         clock: Time and chance, for tests.
 
     Raises `ConfigError` for settings that cannot work.
@@ -90,6 +99,7 @@ class Bifrost:
         max_retries: int | None = None,
         fallbacks: Sequence[str] = (),
         extra_headers: Mapping[str, str] | None = None,
+        on_interrupt: OnInterrupt = "raise",
         clock: Clock | None = None,
     ) -> None:
         self._options = CallOptions(
@@ -97,6 +107,7 @@ class Bifrost:
             max_retries=max_retries,
             fallbacks=_names(fallbacks),
             extra_headers=extra_headers or {},
+            on_interrupt=on_interrupt,
         )
         self._engine = Engine(
             default_account() if account is None else _account(account),
@@ -198,7 +209,7 @@ class Bifrost:
 
     @overload
     def stream_chat(
-        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
+        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[StreamArguments]
     ) -> ChunkStream: ...
     @overload
     def stream_chat(
@@ -207,7 +218,7 @@ class Bifrost:
         messages: AnyPrompt,
         *,
         output: type[T] | OutputType[T],
-        **options: Unpack[ChatArguments],
+        **options: Unpack[StreamArguments],
     ) -> ParsedStream[T]: ...
     @overload
     def stream_chat(
@@ -216,7 +227,7 @@ class Bifrost:
         messages: AnyPrompt,
         *,
         output: Any,
-        **options: Unpack[ChatArguments],
+        **options: Unpack[StreamArguments],
     ) -> ParsedStream[Any]: ...
     def stream_chat(
         self,
@@ -231,6 +242,7 @@ class Bifrost:
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
         session: str | None = None,
+        on_interrupt: OnInterrupt | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChunkStream:
         """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_reasks`.
@@ -241,9 +253,13 @@ class Bifrost:
                 reply = await stream.final()
 
         With `output=` the stream has a `partial_stream` as well, and the final answer `parsed`.
+        With `on_interrupt="restart"` a stream that breaks after its first content begins anew, here or at a fallback,
+        as often as retries allow: iterate it, and at each `StreamReset` throw away what came before.
         Raises `BifrostError` on entering the block; `StreamInterruptedError` while reading.
         """
-        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        call = self._call(
+            timeout, max_retries, fallbacks, extra_headers, key, session=session, on_interrupt=on_interrupt
+        )
         request = chat_request(_model(model), messages, system=system, options=options)
         if options:
             check_own_json(request)
@@ -363,10 +379,13 @@ class Bifrost:
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
         session: str | None = None,
+        on_interrupt: OnInterrupt | None = None,
     ) -> Self:
         """Give a client with other defaults that shares everything else: pools, plugins, life."""
         copy = object.__new__(type(self))
-        copy._options = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        copy._options = self._call(
+            timeout, max_retries, fallbacks, extra_headers, key, session=session, on_interrupt=on_interrupt
+        )
         copy._engine = self._engine
         copy._outputs = self._outputs
         return copy
@@ -494,10 +513,11 @@ class Bifrost:
         key: str | None,
         *,
         session: str | None = None,
+        on_interrupt: OnInterrupt | None = None,
     ) -> CallOptions:
         """Give the options of a call: its own, and for the rest this client's."""
         options = self._options
-        given = (timeout, max_retries, fallbacks, extra_headers, key, session)
+        given = (timeout, max_retries, fallbacks, extra_headers, key, session, on_interrupt)
         if given == _NOTHING:
             return options
         if extra_headers is not None:
@@ -509,10 +529,11 @@ class Bifrost:
             extra_headers={**options.extra_headers, **(extra_headers or {})},
             key=options.key if key is None else key,
             session=options.session if session is None else session,
+            on_interrupt=options.on_interrupt if on_interrupt is None else on_interrupt,
         )
 
 
-_NOTHING = (None,) * 6
+_NOTHING = (None,) * 7
 """A call without options of its own."""
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OnFull: TypeAlias = Literal["wait", "drop"]
 RetrySent: TypeAlias = Literal["until_first_token", "never"]
+OnInterrupt: TypeAlias = Literal["raise", "restart"]
 
 KeyChoice: TypeAlias = Literal["weighted", "least_busy", "round_robin", "two_choices"]
 """How one of several ready keys is chosen."""
@@ -294,8 +295,14 @@ class CallOptions:
     """Use the key with this name or id and no other."""
     session: str | None = None
     """Calls of the same session use the same key as long as it is ready: what providers cache is kept by key."""
+    on_interrupt: OnInterrupt = "raise"
+    """What follows when a stream breaks after its first content: the error, or as far as retries and fallbacks go a
+    `StreamReset` and the answer from its beginning."""
 
     def __attrs_post_init__(self) -> None:
+        # Made for nearly every call: a validator of its own would be another function.
+        if self.on_interrupt not in ("raise", "restart"):
+            raise ConfigError(f"on_interrupt must be 'raise' or 'restart', not {self.on_interrupt!r}")
         check_headers(self.extra_headers, where="extra_headers")
 
 
@@ -417,7 +424,7 @@ class ProviderConfig:
     queue_timeout: float | None = attrs.field(default=None, validator=validators.optional(_positive))
     """The longest wait for a free exchange; `None`: until the call's deadline."""
     stream_share: float = attrs.field(default=0.75, validator=_share)
-    """The share of `concurrency` that open streams may hold."""
+    """The share of `concurrency`, and of `queue`, that streams may hold."""
     worker_idle: float = attrs.field(default=60.0, validator=_positive)
     """How long a worker without a job is kept."""
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=_of(Timeouts))

@@ -312,7 +312,8 @@ class StreamInterruptedError(BifrostError):
     """A stream broke after its first content. Nothing is retried silently; `partial` holds what came.
 
     `partial` is the response accumulated so far (a `ChatResponse` for a chat), `received_events` the number of
-    events that had come, and `usage` the tokens the provider had reported by then. `__cause__` has the reason.
+    events that had come, and `usage` the tokens the provider had reported by then. `__cause__` has the reason, and
+    `provider_error` too if it is one that the provider gave.
     """
 
     fault = "interrupted"
@@ -334,6 +335,11 @@ class StreamInterruptedError(BifrostError):
     def usage(self) -> Any:
         """Give the usage reported before the interruption, or `None`."""
         return getattr(self.partial, "usage", None)
+
+    @property
+    def provider_error(self) -> ProviderError | None:
+        """Give the provider's own error, if that ended the stream; `None` for a cut, a timer or a limit of ours."""
+        return self.__cause__ if isinstance(self.__cause__, ProviderError) else None
 
 
 # --- our own limits

@@ -44,6 +44,8 @@ class Display:
 
     def add(self, text: str) -> None:
         """Show more text."""
+        if not text:
+            return
         if self._output is None:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -51,6 +53,12 @@ class Display:
         self._text += text
         if time.monotonic() - self._shown >= _PAUSE:
             self._rewrite()
+
+    def begin_again(self) -> None:
+        """Take the text back, in a notebook; elsewhere say that it does not count."""
+        self._text = ""
+        if self._output is None:
+            sys.stdout.write("\n(the stream broke; the answer begins anew)\n")
 
     def replace(self, whole: object) -> None:
         """Show the finished thing in place of the text, in a notebook."""

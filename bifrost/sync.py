@@ -28,6 +28,7 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.notebook import Display
+from bifrost.schema.chunks import StreamReset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from bifrost.account import Account, KeyEntries
-    from bifrost.config import ProviderConfig
+    from bifrost.config import OnInterrupt, ProviderConfig
     from bifrost.engine.clock import Clock
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from bifrost.schema.embeddings import EmbeddingResponse
     from bifrost.schema.models import ModelsResponse
     from bifrost.schema.openai_form import AnyPrompt
-    from bifrost.schema.options import ChatArguments, ChatOptions
+    from bifrost.schema.options import ChatArguments, ChatOptions, StreamArguments
     from bifrost.schema.output_type import OutputType
     from bifrost.schema.structured import ParsedResponse
 
@@ -90,6 +91,7 @@ class SyncBifrost:
         max_retries: int | None = None,
         fallbacks: Sequence[str] = (),
         extra_headers: Mapping[str, str] | None = None,
+        on_interrupt: OnInterrupt = "raise",
         clock: Clock | None = None,
     ) -> None:
         self._client = Bifrost(
@@ -101,6 +103,7 @@ class SyncBifrost:
             max_retries=max_retries,
             fallbacks=fallbacks,
             extra_headers=extra_headers,
+            on_interrupt=on_interrupt,
             clock=clock,
         )
         self._portal = _Portal(self._client)
@@ -173,7 +176,7 @@ class SyncBifrost:
 
     @overload
     def stream_chat(
-        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
+        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[StreamArguments]
     ) -> SyncChunkStream: ...
     @overload
     def stream_chat(
@@ -182,7 +185,7 @@ class SyncBifrost:
         messages: AnyPrompt,
         *,
         output: type[T] | OutputType[T],
-        **options: Unpack[ChatArguments],
+        **options: Unpack[StreamArguments],
     ) -> SyncParsedStream[T]: ...
     @overload
     def stream_chat(
@@ -191,7 +194,7 @@ class SyncBifrost:
         messages: AnyPrompt,
         *,
         output: Any,
-        **options: Unpack[ChatArguments],
+        **options: Unpack[StreamArguments],
     ) -> SyncParsedStream[Any]: ...
     def stream_chat(
         self,
@@ -206,6 +209,7 @@ class SyncBifrost:
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
         session: str | None = None,
+        on_interrupt: OnInterrupt | None = None,
         **options: Unpack[ChatOptions],
     ) -> SyncChunkStream:
         """Ask a model and take its answer as it comes.
@@ -228,6 +232,7 @@ class SyncBifrost:
             extra_headers=extra_headers,
             key=key,
             session=session,
+            on_interrupt=on_interrupt,
             **options,
         )
         if isinstance(stream, ParsedStream):
@@ -344,6 +349,7 @@ class SyncBifrost:
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
         session: str | None = None,
+        on_interrupt: OnInterrupt | None = None,
     ) -> Self:
         """Give a client with other defaults that shares everything else: thread, pools, plugins, life."""
         client = self._client.with_options(
@@ -353,6 +359,7 @@ class SyncBifrost:
             extra_headers=extra_headers,
             key=key,
             session=session,
+            on_interrupt=on_interrupt,
         )
         return self._around(client, self._portal)
 
@@ -455,6 +462,7 @@ class SyncChunkStream:
         self.close()
 
     def __iter__(self) -> Self:
+        self.check_unread()
         return self
 
     def __next__(self) -> Chunk:
@@ -466,7 +474,8 @@ class SyncChunkStream:
 
     @property
     def text_stream(self) -> SyncTextStream:
-        """The stream's text alone, as it comes."""
+        """The stream's text alone, as it comes. Raises `UsageError` for a stream that may restart."""
+        self._stream.check_text()
         return SyncTextStream(self)
 
     def final(self) -> ChatResponse:
@@ -484,8 +493,10 @@ class SyncChunkStream:
             with self:
                 return self.display()
         with Display() as display:
-            for text in self.text_stream:
-                display.add(text)
+            for chunk in self:
+                if isinstance(chunk, StreamReset):
+                    display.begin_again()
+                display.add(chunk.text)
             reply = self.final()
             display.replace(reply)
         return reply
@@ -494,6 +505,10 @@ class SyncChunkStream:
     def partial(self) -> ChatResponse:
         """The answer as far as it was read."""
         return self._stream.partial
+
+    def check_unread(self) -> None:
+        """Refuse to be read once more. Raises `UsageError`."""
+        self._stream.check_unread()
 
     def close(self) -> None:
         """Stop reading and let the connection go. Any number of times; a no-op after the end."""
@@ -540,11 +555,12 @@ class SyncPartialStream:
         self._partial = PartialOutput(output)
 
     def __iter__(self) -> Self:
+        self._stream.check_unread()
         return self
 
     def __next__(self) -> Any:
         while True:
-            value = self._partial.feed(next(self._stream).text)
+            value = self._partial.take(next(self._stream))
             if value is not None:
                 return value
 
@@ -558,6 +574,7 @@ class SyncTextStream:
         self._stream = stream
 
     def __iter__(self) -> Self:
+        self._stream.check_unread()
         return self
 
     def __next__(self) -> str:

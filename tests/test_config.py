@@ -17,6 +17,7 @@ NAN = float("nan")
         (CallOptions, {"timeout": "5"}, "timeout must be a number, not '5'"),
         (CallOptions, {"timeout": NAN}, "timeout must be greater than 0, not nan"),
         (CallOptions, {"max_retries": 1.5}, "max_retries must be a whole number, not 1.5"),
+        (CallOptions, {"on_interrupt": "again"}, "on_interrupt must be 'raise' or 'restart', not 'again'"),
         (CallOptions, {"max_retries": True}, "max_retries must be a whole number, not True"),
         (ProviderConfig, {"concurrency": 0}, "ProviderConfig.concurrency must be greater than 0, not 0"),
         (ProviderConfig, {"concurrency": 2.5}, "ProviderConfig.concurrency must be a whole number, not 2.5"),
@@ -45,7 +46,15 @@ def test_a_setting_that_cannot_work_is_told_by_the_name_its_user_wrote(
 
 
 def test_the_defaults_are_what_the_design_says() -> None:
-    assert CallOptions() == CallOptions(timeout=600, max_retries=None, fallbacks=(), extra_headers={}, key=None)
+    assert attrs.asdict(CallOptions()) == {
+        "timeout": 600,
+        "max_retries": None,
+        "fallbacks": (),
+        "extra_headers": {},
+        "key": None,
+        "session": None,
+        "on_interrupt": "raise",
+    }
     assert attrs.asdict(Timeouts()) == {
         "connect": 5,
         "write": 30,

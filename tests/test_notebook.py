@@ -36,7 +36,7 @@ from bifrost.reports.explanation import PlannedCandidate, PlannedPlugin
 from bifrost.reports.providers import KeyInfo
 from bifrost.schema.embeddings import Embedding, EmbeddingResponse
 from bifrost.sync import SyncBifrost
-from bifrost.testing import MockTransport
+from bifrost.testing import MockTransport, no_waits
 from bifrost.trail import Trail
 
 if TYPE_CHECKING:
@@ -302,6 +302,28 @@ def test_a_stream_that_breaks_leaves_what_came(mock: MockTransport, client: Sync
         client.stream_chat(GPT, "hi").display()
     assert "one &lt;two&gt;" in notebook.shown[-1]
     assert mock.connections.open == 0
+
+
+def broken_then_whole(mock: MockTransport) -> Any:
+    mock.stream(["lost ", "two"]).cut(after_events=1).then.stream(["whole"])
+    with SyncBifrost(mock.account, transport=mock) as client, no_waits():
+        return client.stream_chat(GPT, "hi", on_interrupt="restart").display()
+
+
+def test_a_stream_that_begins_anew_is_shown_anew(mock: MockTransport, notebook: Notebook) -> None:
+    reply = broken_then_whole(mock)
+    assert reply.text == "whole"
+    assert "lost" in notebook.shown[1]
+    assert notebook.shown[-1] is reply
+    assert all("lost" not in shown for shown in map(str, notebook.shown[2:]))
+
+
+def test_without_a_notebook_it_is_told_that_a_stream_begins_anew(
+    mock: MockTransport, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    broken_then_whole(mock)
+    assert capsys.readouterr().out == "lost \n(the stream broke; the answer begins anew)\nwhole\n"
 
 
 def test_text_that_comes_fast_is_not_rewritten_for_each_piece(notebook: Notebook) -> None:

@@ -23,8 +23,8 @@ NAMES = """
     ProviderInfo ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError
     Reasoning ReasoningPart RefusalPart ResponseFormat ResponseTooLargeError RetryConfig Secret ServerError
     ShuttingDownError StaticAccount Stats StreamInterruptedError
-    StreamOptions SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError UnknownProviderError
-    UnsupportedError Usage UsageError WebSearch WrongLoopError
+    StreamOptions StreamReset SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError
+    UnknownProviderError UnsupportedError Usage UsageError WebSearch WrongLoopError
 """
 
 TESTING = """
@@ -35,15 +35,16 @@ TESTING = """
 """The names of the test kit."""
 
 SIGNATURES = {
-    "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, clock",
+    "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, "
+    "on_interrupt, clock",
     "chat": "model, messages, *, output, max_reasks, system, timeout, max_retries, fallbacks, extra_headers, key, "
     "session, **options",
     "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, "
-    "session, **options",
+    "session, on_interrupt, **options",
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
     "extra_headers, key, session",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",
-    "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key, session",
+    "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key, session, on_interrupt",
     "add_plugin": "plugin, *, before",
     "remove_plugin": "name",
     "reorder_plugins": "names",
@@ -62,8 +63,8 @@ SIGNATURES = {
 }
 
 STREAM = {"close", "final", "partial", "text_stream"}
-ENGINES = {"attach", "begin", "commit", "drop_source"}
-"""What the engine uses of a stream."""
+ENGINES = {"attach", "begin", "check_text", "check_unread", "commit", "drop_source", "source_gone"}
+"""What the engine and `sync` use of a stream."""
 
 HOOKS = {"before_call", "after_call", "before", "after", "on_chunk", "open", "close"}
 

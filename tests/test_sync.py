@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import msgspec
 import pytest
 import trio
 from anyio.from_thread import start_blocking_portal
@@ -37,6 +38,7 @@ from bifrost import (
     ShuttingDownError,
     StaticAccount,
     StreamInterruptedError,
+    StreamReset,
     UsageError,
 )
 from bifrost.sync import SyncBifrost, SyncChunkStream, _Call, _LoopThread
@@ -50,6 +52,12 @@ pytest_plugins = ["pytester"]
 _ROOT = Path(__file__).parents[1]
 
 GPT = "openai/gpt-4o-mini"
+
+
+class Plan(msgspec.Struct):
+    days: list[str]
+
+
 LIMIT = 20
 """How long a thread or an event is waited for, in seconds: what comes later never comes."""
 
@@ -726,6 +734,39 @@ def test_a_broken_stream_says_so_each_time_with_what_came(mock: MockTransport) -
         for again in (stream.final, lambda: next(stream)):
             with pytest.raises(StreamInterruptedError):
                 again()
+
+
+def test_a_stream_that_breaks_begins_anew_if_that_is_asked_for(mock: MockTransport) -> None:
+    client = SyncBifrost(mock.account, transport=mock, on_interrupt="restart")
+    with client:
+        for asked in (client, client.with_options(on_interrupt="restart")):
+            mock.stream(["a", "b"]).cut(after_events=1).then.stream(["x", "y"])
+            with asked.stream_chat(GPT, "hi") as stream:
+                with pytest.raises(UsageError, match="StreamReset"):
+                    _ = stream.text_stream
+                resets = [chunk.partial.text for chunk in stream if isinstance(chunk, StreamReset)]
+                assert stream.final().text == "xy"
+            assert resets == ["a"]
+        mock.stream(["a", "b"]).cut(after_events=1)
+        with client.stream_chat(GPT, "hi", on_interrupt="raise") as stream, pytest.raises(StreamInterruptedError):
+            stream.final()
+
+
+def test_partial_values_begin_anew(mock: MockTransport) -> None:
+    mock.stream(['{"days": ["mon', 'day"']).cut(after_events=1).then.stream(['{"days": ["tues', 'day"]}'])
+    with client_of(mock) as client, client.stream_chat(GPT, "hi", output=Plan, on_interrupt="restart") as stream:
+        assert [value["days"] for value in stream.partial_stream] == [["mon"], ["tues"], ["tuesday"]]
+        assert stream.final().parsed == Plan(["tuesday"])
+
+
+def test_a_stream_is_read_once(mock: MockTransport) -> None:
+    mock.stream(["a", "b"])
+    with client_of(mock) as client, client.stream_chat(GPT, "hi") as stream:
+        assert list(stream.text_stream) == ["a", "b"]
+        for again in (stream, stream.text_stream):
+            with pytest.raises(UsageError, match="read to its end"):
+                iter(again)
+        assert stream.final().text == "ab"
 
 
 def test_a_stream_is_entered_once_and_before_it_is_read(mock: MockTransport) -> None:

@@ -132,9 +132,10 @@ class Engine:
             finally:
                 self._left()
 
+        restarts = options.on_interrupt == "restart"
         if output is not None:
-            return ParsedStream(opening, on_lost=self._lost, output=output)
-        return ChunkStream(opening, on_lost=self._lost)
+            return ParsedStream(opening, on_lost=self._lost, restarts=restarts, output=output)
+        return ChunkStream(opening, on_lost=self._lost, restarts=restarts)
 
     def _left(self) -> None:
         self._active -= 1

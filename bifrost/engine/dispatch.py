@@ -29,7 +29,7 @@ from bifrost.plugins.base import Progress
 from bifrost.providers.base import Target
 from bifrost.routing.retry import GiveUp, Retry, attempt_deadline, decide, is_free, may_fall_back, rule_of
 from bifrost.schema.chat import ChatResponse
-from bifrost.schema.chunks import ChatAccumulator, chunks_of
+from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
 from bifrost.schema.structured import (
     ChunkLift,
     choose_mode,
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.stream import Source
+    from bifrost.engine.stream import Restart, Source
     from bifrost.engine.upstreams import Upstreams
-    from bifrost.errors import Phase
+    from bifrost.errors import Phase, StreamInterruptedError
     from bifrost.plugins.base import Chain, Outcome
     from bifrost.routing.health import Admission, Health, HeldBack
     from bifrost.routing.key_health import KeyHealth
@@ -70,7 +70,10 @@ class Call:
     """One call on its way: the context that plugins see, and the state that is nobody else's business."""
 
     __slots__ = (
+        "asked",
         "call_hooks",
+        "candidate",
+        "candidates",
         "chain",
         "context",
         "error",
@@ -86,6 +89,7 @@ class Call:
         "share",
         "stream",
         "submitted",
+        "tries",
         "wait",
     )
 
@@ -117,7 +121,14 @@ class Call:
         self.error: BifrostError | None = None
         """What the `after*` hooks are being told, if it is an error: it says more than the clock they may run into."""
         self.failures: list[BifrostError] = []
-        """The last error of each candidate that was given up for the next one."""
+        """The last error of each candidate that was given up for the next one, and of each stream that began anew."""
+        self.candidates: Sequence[Candidate] = ()
+        # What a stream that breaks goes on from:
+        self.candidate: Candidate | None = None
+        """The candidate being tried, with the model that plugins left it."""
+        self.asked: Any = None
+        """The request as plugins left it."""
+        self.tries: Tries | None = None
         self.share = context.deadline
         """When the candidate being tried must be done."""
         self.free = 0
@@ -128,19 +139,40 @@ class Call:
         self.wait = 0.0
         self.submitted = 0.0
 
+    @property
+    def begun(self) -> float:
+        """When the attempt's exchange began: time in the queue is ours and not the provider's."""
+        job = self.job
+        return self.submitted if job is None or job.taken_at is None else job.taken_at
+
 
 class Tries:
     """The attempts of a call at one candidate: what has failed so far, and what the next one is to be."""
 
-    __slots__ = ("fallback_behind", "faults", "health", "keys", "model", "paid", "refused", "spent", "wait")
+    __slots__ = (
+        "choice",
+        "fallback_behind",
+        "faults",
+        "health",
+        "keys",
+        "model",
+        "paid",
+        "refused",
+        "retry",
+        "spent",
+        "wait",
+    )
 
-    def __init__(self, model: str, keys: KeyRing, health: Health, *, fallback_behind: bool) -> None:
+    def __init__(self, model: str, keys: KeyRing, retry: RetryConfig, health: Health, *, fallback_behind: bool) -> None:
         self.model = model
         self.keys = keys
+        self.retry = retry
         self.health = health
         self.fallback_behind = fallback_behind
         self.faults: list[str] = []
         """The class of each failure."""
+        self.choice: Choice | None = None
+        """What was tried last."""
         self.spent: set[str] = set()
         """The names of keys that were tried since the last wait."""
         self.refused: set[str] = set()
@@ -176,28 +208,31 @@ class Dispatcher:
             return self._stream_of(call, outcome)
         return outcome
 
-    async def _serve(self, call: Call) -> Outcome:
-        """Plan a call and try its candidates in turn, until one serves or no further one may be tried."""
+    async def _serve(self, call: Call, first: int = 0) -> Outcome:
+        """Plan a call, and try its candidates in turn until one serves or no further one may be tried.
+
+        One that was planned before goes on with the candidates from the `first` on.
+        """
         context = call.context
         outcome: Outcome = None
         try:
-            named = call.request.model
-            call.request = await call.chain.before_call(context, call.request, call.call_hooks)
-            if context.model == named:
-                # A plugin may name another model on the context, or in the request that it returns.
-                context.model = call.request.model
-            candidates = await self._upstreams.plan(context, extra=getattr(call.request, "extra", None))
-            for index, candidate in enumerate(candidates):
+            if not call.candidates:
+                named = call.request.model
+                call.request = await call.chain.before_call(context, call.request, call.call_hooks)
+                if context.model == named:
+                    # A plugin may name another model on the context, or in the request that it returns.
+                    context.model = call.request.model
+                call.candidates = await self._upstreams.plan(context, extra=getattr(call.request, "extra", None))
+            for index in range(first, len(call.candidates)):
                 context.fallback_index = index
                 tried = len(context.trail)
-                behind = len(candidates) - 1 - index
-                outcome = await self._candidate(call, candidate, behind)
-                if not isinstance(outcome, BifrostError) or not behind or not self._goes_on(call, candidate, outcome):
+                outcome = await self._candidate(call, call.candidates[index], len(call.candidates) - 1 - index)
+                if not isinstance(outcome, BifrostError) or not self._goes_on(call, outcome):
                     break
                 call.failures.append(outcome)
-                self._upstreams.count_fallback(candidate.provider)
+                self._upstreams.count_fallback(context.provider)
                 if len(context.trail) == tried:
-                    context.warnings.append(f"{candidate} was passed over: {outcome.message}")
+                    context.warnings.append(f"{call.candidates[index]} was passed over: {outcome.message}")
         except BifrostError as error:
             outcome = error
         if isinstance(outcome, ChunkStream):
@@ -205,11 +240,11 @@ class Dispatcher:
             return outcome
         return await self._settle(call, outcome)
 
-    def _goes_on(self, call: Call, candidate: Candidate, error: BifrostError) -> bool:
-        """Say whether the next candidate may be tried after this one's error."""
-        return may_fall_back(
+    def _goes_on(self, call: Call, error: BifrostError) -> bool:
+        """Say whether there is a next candidate, and it may be tried after this one's error."""
+        return call.context.fallback_index + 1 < len(call.candidates) and may_fall_back(
             error,
-            config=self._upstreams.retry_of(candidate.provider, call.context.options),
+            config=self._upstreams.retry_of(call.context.provider, call.context.options),
             attempts_of_call=len(call.context.trail) - call.free,
             remaining=call.context.deadline - self._now(),
         )
@@ -221,7 +256,7 @@ class Dispatcher:
         context = call.context
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
-        call.error = None
+        call.error = call.tries = None
         call.mode = "prompt"
         request = msgspec.structs.replace(call.request, model=candidate.model)
         try:
@@ -230,16 +265,24 @@ class Dispatcher:
                 # A plugin may name another model of the same provider.
                 context.model = request.model
                 candidate = msgspec.structs.replace(candidate, model=request.model)
+            call.candidate, call.asked = candidate, request
             if outcome is not None:
                 outcome = self._fitted(call, await self._answered_by_plugin(call, outcome))
-            elif behind:
-                outcome = await self._within_share(call, candidate, request, behind)
             else:
-                call.share = context.deadline
-                outcome = await self._asked(call)(call, candidate, request, behind)
+                outcome = await self._ask(call, candidate, request, behind)
         except BifrostError as error:
-            error.provider, error.model = error.provider or candidate.provider, error.model or candidate.model
-            outcome = error
+            outcome = _placed(error, candidate)
+        return await self._judged(call, outcome)
+
+    def _ask(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Coroutine[Any, Any, Outcome]:
+        """Ask a candidate within its share of the time."""
+        if behind:
+            return self._within_share(call, candidate, request, behind)
+        call.share = call.context.deadline
+        return self._asked(call)(call, candidate, request, behind)
+
+    async def _judged(self, call: Call, outcome: Outcome) -> Outcome:
+        """Leave a candidate with what it gave, unless that is a stream that has begun."""
         if isinstance(outcome, ChunkStream):
             return outcome
         outcome = await self._leave(call, outcome)
@@ -302,6 +345,7 @@ class Dispatcher:
             outcome = self._fitted(call, answer)
             if not isinstance(outcome, OutputValidationError):
                 return outcome
+            call.tries = None
             trail = call.context.trail
             trail[-1] = msgspec.structs.replace(trail[-1], fault=outcome.fault, error=shown(outcome.message, 500))
             if not left or not is_correctable(answer):
@@ -330,12 +374,22 @@ class Dispatcher:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
-        upstream.counters.asked += 1
-        tries = Tries(candidate.model, keys, upstream.health, fallback_behind=behind > 0)
-        # Of this request alone: a re-ask, or a fallback, is another.
+        tries = call.tries
+        if tries is None:
+            call.tries = tries = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=behind > 0)
+        if not tries.faults:
+            upstream.counters.asked += 1
+        # A stream that begins anew may do so long after its first attempt.
+        tries.keys, tries.retry, tries.health = keys, retry, upstream.health
+        # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
         headers = upstream.headers_of(options, f"{context.id}-{len(context.trail)}")
         while True:
+            if tries.faults:
+                upstream.counters.retries += 1
+                if call.stream is not None:
+                    await call.stream.source_gone()
             choice, admission = await self._let_in(call, tries)
+            tries.choice = choice
             exchange = Exchange(
                 upstream=upstream,
                 codec=codec,
@@ -354,9 +408,8 @@ class Dispatcher:
                 fresh=bool(tries.faults) and tries.faults[-1] == "stale",
             )
             outcome = await self._attempt(call, exchange, tries.wait)
-            if not isinstance(outcome, BifrostError) or not self._again(call, tries, choice, outcome, retry):
+            if not isinstance(outcome, BifrostError) or not self._again(call, tries, outcome):
                 return outcome
-            upstream.counters.retries += 1
 
     async def _let_in(self, call: Call, tries: Tries) -> tuple[Choice, Admission]:
         """Wait before a retry, choose a key, and be let in by what is known of the provider's health."""
@@ -402,22 +455,23 @@ class Dispatcher:
         # Whoever was let through first may have been limited again, or found the key dead.
         return key.until == until
 
-    def _again(self, call: Call, tries: Tries, choice: Choice, error: BifrostError, retry: RetryConfig) -> bool:
+    def _again(self, call: Call, tries: Tries, error: BifrostError) -> bool:
         """Say whether a failed attempt is followed by another at this candidate, and prepare for it."""
         context, health, now = call.context, tries.health, self._now()
+        name = "" if tries.choice is None else tries.choice.name
         tries.faults.append(error.fault)
         call.free += is_free(tries.faults)
-        tries.spent.add(choice.name)
+        tries.spent.add(name)
         rule = rule_of(error)
         if rule.kills_key:
-            tries.refused.add(choice.name)
+            tries.refused.add(name)
         pin = context.options.key
         held_back = health.holds_back(error, tries.model, now=now)
         decision = decide(
             error,
             faults=tries.faults,
             attempts_of_call=len(context.trail) - call.free,
-            config=retry,
+            config=tries.retry,
             remaining=context.deadline - now,
             share=call.share - now,
             other_key=tries.keys.has_other(tries.model, pin=pin, excluded=tries.spent, now=now),
@@ -427,7 +481,7 @@ class Dispatcher:
             held_back=held_back,
         )
         if not isinstance(decision, Retry):
-            _note_why(error, decision, retry)
+            _note_why(error, decision, tries.retry)
             if held_back is not None and error.retryable and context.trail:
                 last = context.trail[-1]
                 told = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
@@ -437,7 +491,7 @@ class Dispatcher:
             # Every key has been tried: after the wait each may be the one that is ready.
             tries.spent = set(tries.refused)
         elif not decision.other_key:
-            tries.spent.discard(choice.name)
+            tries.spent.discard(name)
         tries.wait = decision.delay
         tries.paid = 0.0 if decision.is_free else health.pay(error, now=now)
         return True
@@ -456,7 +510,7 @@ class Dispatcher:
                 grow = ChunkLift() if call.output is not None and call.mode == "tool" else None
                 stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=grow)
                 limits, timeouts = upstream.config.limits, upstream.config.timeouts
-                await stream.commit(first_token=call.submitted + timeouts.first_token, held=limits.preamble)
+                await stream.commit(first_token=call.begun + timeouts.first_token, held=limits.preamble)
         except BifrostError as error:
             if stream is not None:
                 stream.drop_source()
@@ -470,7 +524,8 @@ class Dispatcher:
         context.warnings += exchange.warnings
         if stream is not None:
             exchange.admission.succeeded(self._now())
-            return self._begin(call, stream)
+            restarts = context.options.on_interrupt == "restart"
+            return self._begin(call, stream, restart=partial(self._restart, call) if restarts else None)
         self._record(call, None)
         return msgspec.structs.replace(
             answer,
@@ -523,7 +578,9 @@ class Dispatcher:
 
     # --- streams
 
-    def _begin(self, call: Call, stream: ChunkStream, *, request_id: str | None = None) -> ChunkStream:
+    def _begin(
+        self, call: Call, stream: ChunkStream, *, request_id: str | None = None, restart: Restart | None = None
+    ) -> ChunkStream:
         """Commit a stream: from here on its caller pulls it, and its end settles the call."""
 
         async def settle(outcome: Outcome) -> Outcome:
@@ -548,8 +605,61 @@ class Dispatcher:
             on_chunk=call.chain.on_chunk(call.context, call.hooks),
             settle=settle,
             read=None if call.output is None else partial(self._fitted, call),
+            restart=restart,
         )
         return stream
+
+    def _restart(
+        self, call: Call, stream: ChunkStream, broken: StreamInterruptedError
+    ) -> Coroutine[Any, Any, Outcome] | None:
+        """Say how a stream goes on that broke after its first content; `None`: it does not.
+
+        A new beginning is a retry or a fallback like any other: the same failures allow it, after the same waits, and
+        it counts as an attempt. What it comes to is a `StreamReset` if the stream has begun, else the call's outcome.
+        """
+        cause, tries = broken.__cause__, call.tries
+        self._record(call, broken)
+        if tries is None or not isinstance(cause, BifrostError):
+            return None
+        now = self._now()
+        call.share = attempt_deadline(
+            now, call.context.deadline, len(call.candidates) - 1 - call.context.fallback_index
+        )
+        again = self._again(call, tries, cause)
+        if not again and not self._goes_on(call, cause):
+            return None
+        return self._in_time(call, self._go_on(call, stream, broken, again=again))
+
+    async def _go_on(self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, *, again: bool) -> Outcome:
+        """Try further for a stream that broke: its candidate again, or those behind it."""
+        call.stream, call.error = stream, None
+        call.failures.append(broken)
+        candidate, index = call.candidate, call.context.fallback_index
+        outcome: Outcome = broken
+        if again and candidate is not None:
+            try:
+                outcome = await self._ask(call, candidate, call.asked, len(call.candidates) - 1 - index)
+            except BifrostError as error:
+                outcome = _placed(error, candidate)
+        outcome = await self._judged(call, outcome)
+        if isinstance(outcome, BifrostError) and (outcome is broken or self._goes_on(call, outcome)):
+            self._upstreams.count_fallback(call.context.provider)
+            if outcome is not broken:
+                call.failures.append(outcome)
+            outcome = await self._serve(call, index + 1)
+        elif not isinstance(outcome, ChunkStream):
+            outcome = await self._settle(call, outcome)
+        if not isinstance(outcome, ChunkStream):
+            call.stream = None
+            return outcome
+        target = None if call.exchange is None else call.exchange.target
+        return StreamReset(
+            reason=broken.message,
+            attempt=len(call.context.trail) + 1,
+            provider=call.context.provider if target is None else target.provider,
+            model=(call.context.model if target is None else target.model) or "",
+            partial=broken.partial,
+        )
 
     def _stream_of(self, call: Call, response: ChatResponse) -> Outcome:
         """Begin the caller's stream with an answer that a plugin gave whole."""
@@ -692,11 +802,19 @@ _DOING: Mapping[Phase, str] = {
 def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostError:
     """Give the error to raise when nobody could serve: the primary's, with the others on it.
 
-    A call that its caller broke off, or a stream that was cut after its first content, keeps its own.
+    A call that its caller broke off, or a stream that was cut after its first content, keeps its own: of several such
+    the last, since its reader has seen that much.
     """
-    chosen = last if last.fault in ("cancelled", "interrupted") else failures[0]
+    told = [error for error in (*failures, last) if error.fault in ("cancelled", "interrupted")]
+    chosen = told[-1] if told else failures[0]
     chosen.errors = tuple(error for error in (*failures, last) if error is not chosen)
     return chosen
+
+
+def _placed(error: BifrostError, candidate: Candidate) -> BifrostError:
+    """Say of an error at which candidate it arose, as far as it does not say so itself."""
+    error.provider, error.model = error.provider or candidate.provider, error.model or candidate.model
+    return error
 
 
 def _note_why(error: BifrostError, decision: object, config: RetryConfig) -> None:

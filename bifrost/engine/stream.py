@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 import anyio
 
@@ -25,7 +25,7 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.providers.base import ReportedError
-from bifrost.schema.chunks import ChatAccumulator, Chunk
+from bifrost.schema.chunks import ChatAccumulator, Chunk, StreamReset
 from bifrost.wire.body import Inflater
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ _TAIL_LIMIT = 0.1
 """How long the end of a body is waited for after the final marker, in seconds: the price of keeping the connection."""
 
 
+Restart: TypeAlias = "Callable[[ChunkStream, StreamInterruptedError], Awaitable[Any] | None]"
+"""Says what follows when a stream breaks: `None` if nothing does, or what gives a `StreamReset` or the outcome."""
+
+
 class Source(Protocol):
     """Where a stream's chunks come from."""
 
@@ -60,12 +64,24 @@ class Source(Protocol):
         """Give the next chunks, `None` at the end. Raises `BifrostError`."""
         ...
 
+    def committed(self) -> None:
+        """Hear that the first content has come: from here on silence has limits of its own."""
+        ...
+
+    def seen(self) -> None:
+        """Hear that the reader took a chunk that had been given before: it is still there."""
+        ...
+
     def release(self) -> None:
         """Let everything behind it go. Synchronous, from any task, any number of times."""
         ...
 
     async def close(self) -> None:
         """Release it, in the task that read it."""
+        ...
+
+    async def gone(self) -> None:
+        """Wait until nothing of it is held any more; after `release`."""
         ...
 
 
@@ -82,10 +98,19 @@ class ReadyChunks:
         chunks, self._chunks = self._chunks, None
         return chunks
 
+    def committed(self) -> None:
+        """Nothing is waited for."""
+
+    def seen(self) -> None:
+        """Nobody is waited for."""
+
     def release(self) -> None:
         """Nothing is held."""
 
     async def close(self) -> None:
+        """Nothing is held."""
+
+    async def gone(self) -> None:
         """Nothing is held."""
 
 
@@ -114,6 +139,12 @@ class ForeignChunks:
                 raise PluginError(f"a plugin's stream failed: {type(error).__name__}") from error
         raise CallTimeoutError("the call's time ended inside a plugin's stream", phase="stream")
 
+    def committed(self) -> None:
+        """Do nothing: the call's deadline is the only limit."""
+
+    def seen(self) -> None:
+        """Do nothing: the call's deadline is the only limit."""
+
     def release(self) -> None:
         """Do nothing: a generator can only be ended by the task that reads it."""
 
@@ -124,19 +155,25 @@ class ForeignChunks:
             with suppress(Exception):  # a plugin's code, whose stream nobody reads any more
                 await ending()
 
+    async def gone(self) -> None:
+        """Hold nobody up: a plugin's stream has no place in a pool."""
+
 
 class Lease:
     """An open answer on loan to its caller. The worker waits in `watch`; every exit of the caller is `release`."""
 
     __slots__ = (
+        "_committed",
         "_decoder",
         "_exchange",
         "_failure",
         "_framer",
+        "_gone",
         "_inflater",
         "_kept",
         "_last_event",
         "_last_pull",
+        "_last_seen",
         "_now",
         "_reader",
         "_reading",
@@ -156,16 +193,17 @@ class Lease:
         coding = exchange.content_encoding
         self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
         self._released = anyio.Event()
+        self._gone = anyio.Event()
         self._reason: BifrostError | None = None
         """Why it was ended from this side. Looked at before and after each read: a cut can look like an end."""
         self._failure: BifrostError | None = None
         """What went wrong behind chunks that are given first."""
         self._reading = False
+        self._committed = False
         self.size = 0
         self._now = exchange.upstream.now
-        self._last_event = self._last_pull = self._now()
+        self._last_event = self._last_pull = self._last_seen = self._now()
         self.warnings: Sequence[str] = ()
-        kept.connection.limit_reads(exchange.upstream.config.timeouts.idle_bytes)
 
     # --- the caller's side
 
@@ -191,6 +229,16 @@ class Lease:
                 return chunks
         raise self._failure
 
+    def committed(self) -> None:
+        """Let the limits on silence hold. Before, a model may think as long as `first_token` allows it."""
+        self._committed = True
+        self._last_event = self._last_pull
+        self._kept.connection.limit_reads(self._exchange.upstream.config.timeouts.idle_bytes)
+
+    def seen(self) -> None:
+        """Note that there is a reader, though it does not need more bytes yet."""
+        self._last_seen = self._now()
+
     def release(self) -> None:
         """Give the answer back to its worker, which closes it (or keeps the connection, if it was read to its end)."""
         self._released.set()
@@ -198,6 +246,10 @@ class Lease:
     async def close(self) -> None:
         """Release it."""
         self._released.set()
+
+    async def gone(self) -> None:
+        """Wait until its worker has let go of the connection."""
+        await self._gone.wait()
 
     async def _read(self) -> bytes:
         if self._reason is not None:
@@ -214,7 +266,7 @@ class Lease:
             failure = error
         finally:
             self._reading = False
-            self._last_pull = self._now()
+            self._last_pull = self._last_seen = self._now()
         # If it was ended from this side, whatever came of the read came of that: an error, or what looks like an end.
         if self._reason is not None:
             raise self._reason
@@ -262,12 +314,18 @@ class Lease:
         leases = self._exchange.upstream.leases
         leases.add(self)
         try:
-            await self._wait()
-        except BaseException:
-            self._end_for(ShuttingDownError("the client was closed while the stream was open"))
-            raise
+            try:
+                await self._wait()
+            except BaseException:
+                self._end_for(ShuttingDownError("the client was closed while the stream was open"))
+                raise
+            finally:
+                leases.discard(self)
+            await self._let_go()
         finally:
-            leases.discard(self)
+            self._gone.set()
+
+    async def _let_go(self) -> None:
         connections = self._exchange.upstream.connections
         if await self._at_end():
             await connections.give_back(self._kept, self._now())
@@ -277,7 +335,7 @@ class Lease:
 
     def in_use(self, now: float, unread_limit: float) -> bool:
         """Say whether somebody is reading, or was a moment ago."""
-        return self._reading or now - self._last_pull < unread_limit
+        return self._reading or now - self._last_seen < unread_limit
 
     async def _wait(self) -> None:
         while not self._released.is_set():
@@ -303,18 +361,21 @@ class Lease:
         timeouts = self._exchange.upstream.config.timeouts
         if now >= self._exchange.deadline:
             return CallTimeoutError("the call's time ended while its stream was open", phase="stream")
-        if self._reading and now >= self._last_event + timeouts.idle_events:
+        if self._committed and self._reading and now >= self._last_event + timeouts.idle_events:
             return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
-        if not self._reading and now >= self._last_pull + timeouts.consumer_idle:
-            return CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
+        if not self._reading and now >= self._last_seen + timeouts.consumer_idle:
+            unread = CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
+            # Nobody waits for another one either.
+            unread.retryable = unread.fallback = False
+            return unread
         return None
 
     def _next_look(self, now: float) -> float:
         """Say when a timer can fire at the earliest, whether the reader stays where it is, leaves or comes back."""
         timeouts = self._exchange.upstream.config.timeouts
-        away, last_pull = (0.0, now) if self._reading else (now - self._last_pull, self._last_pull)
-        last_event = self._last_event + away
-        return min(self._exchange.deadline, last_event + timeouts.idle_events, last_pull + timeouts.consumer_idle)
+        away, last_seen = (0.0, now) if self._reading else (now - self._last_pull, self._last_seen)
+        last_event = self._last_event + away if self._committed else now
+        return min(self._exchange.deadline, last_event + timeouts.idle_events, last_seen + timeouts.consumer_idle)
 
     async def _at_end(self) -> bool:
         """Say whether the body ended with its final marker. If its end has not come yet, it is waited for briefly."""
@@ -334,20 +395,30 @@ class ChunkStream:
             reply = await stream.final()
 
     A failure before the first content is retried and falls back unseen. After it, `StreamInterruptedError` is raised
-    with what came so far in `partial`. One task at a time may read; leaving the block closes the answer.
+    with what came so far in `partial`; asked for with `on_interrupt="restart"`, the stream gives a `StreamReset` and
+    begins anew. One task at a time may read, and once; leaving the block closes the answer.
     """
 
     def __init__(
-        self, opening: Callable[[ChunkStream], Awaitable[None]], *, on_lost: Callable[[Source, Any, Any], None]
+        self,
+        opening: Callable[[ChunkStream], Awaitable[None]],
+        *,
+        on_lost: Callable[[Source, Any, Any], None],
+        restarts: bool = False,
     ) -> None:
         self._opening: Callable[[ChunkStream], Awaitable[None]] | None = opening
         self._on_lost = on_lost
+        self._restarts = restarts
         self._source: Source | None = None
+        self._dropped: Source | None = None
         self._buffer: deque[Chunk] = deque()
         self._lift: Callable[[Chunk], Chunk] | None = None
         self._pass: Callable[[Chunk], Chunk | None] | None = None
         self._read: Callable[[ChatResponse], Any] | None = None
         self._settle: Callable[[Any], Awaitable[Any]] | None = None
+        self._restart: Restart | None = None
+        self._restarting: anyio.CancelScope | None = None
+        """Where the reader waits for a new beginning."""
         self._accumulator = ChatAccumulator()
         self._received = 0
         self._final: ChatResponse | None = None
@@ -356,7 +427,7 @@ class ChunkStream:
         self._busy = False
         self._committed = False
 
-    # --- opening (used by dispatch)
+    # --- opening, and opening again (used by dispatch)
 
     def attach(
         self, source: Source, *, provider: str, model: str, lift: Callable[[Chunk], Chunk] | None = None
@@ -378,14 +449,16 @@ class ChunkStream:
         """
         with anyio.CancelScope(deadline=first_token) as scope:
             while True:
-                chunks = None if self._source is None else await self._source.next()
-                if chunks is None:
+                source = self._source
+                chunks = None if source is None else await source.next()
+                if source is None or chunks is None:
                     return
                 chunks = self._lifted(chunks)
                 self._buffer += chunks
                 if any(chunk.has_content for chunk in chunks):
+                    source.committed()
                     return
-                if self._source is not None and self._source.size > held:
+                if source.size > held:
                     raise MalformedResponseError(f"more than {held:,} bytes of the stream came without any content")
         if scope.cancelled_caught:
             raise CallTimeoutError("no token came within first_token", phase="first_token")
@@ -396,21 +469,30 @@ class ChunkStream:
         on_chunk: Callable[[Chunk], Chunk | None] | None,
         settle: Callable[[Any], Awaitable[Any]],
         read: Callable[[ChatResponse], Any] | None = None,
+        restart: Restart | None = None,
     ) -> None:
         """Make the stream ready for its caller. `settle` gets its outcome once: the response, or the error.
 
         `read` gives what a whole answer is as the type that is wanted: a response, or the error that it does not fit.
+        `restart` is asked what follows a break; if something does, it settles in `settle`'s place when that fails.
         """
         self._committed = True
         self._read = read
         self._pass = on_chunk
         self._settle = settle
+        self._restart = restart
 
     def drop_source(self) -> None:
-        """Let go of a source that failed before the stream was committed."""
+        """Let go of a source that failed."""
         if self._source is not None:
             self._source.release()
-            self._source = None
+            self._dropped, self._source = self._source, None
+
+    async def source_gone(self) -> None:
+        """Wait until a dropped source's place is free: the next attempt may need it."""
+        dropped, self._dropped = self._dropped, None
+        if dropped is not None:
+            await dropped.gone()
 
     # --- use
 
@@ -427,12 +509,16 @@ class ChunkStream:
         await self.close()
 
     def __aiter__(self) -> ChunkStream:
+        self.check_unread()
         return self
 
     async def __anext__(self) -> Chunk:
         """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
+        pulled = False
         while True:
             if self._buffer:
+                if not pulled and self._source is not None:
+                    self._source.seen()
                 chunk = self._buffer.popleft()
                 self._received += 1
                 if self._pass is not None:
@@ -445,17 +531,28 @@ class ChunkStream:
             if self._ended:
                 self._raise_again()
                 raise StopAsyncIteration
-            await self._advance()
+            reset, pulled = await self._advance(), True
+            if reset is not None:
+                await self._hooked(reset)
+                self._raise_again()
+                return reset
 
     @property
     def text_stream(self) -> TextStream:
-        """The stream's text alone, as it comes."""
+        """The stream's text alone, as it comes.
+
+        Raises `UsageError` for a stream that may restart: text cannot say that the text before it does not count.
+        """
+        self.check_text()
         return TextStream(self)
 
     async def final(self) -> ChatResponse:
         """Read what is left and give the whole answer, the same that a plain call gives."""
-        async for _ in self:
-            pass
+        while self._final is None:
+            try:
+                await self.__anext__()
+            except StopAsyncIteration:
+                break
         if self._final is None:
             raise UsageError("the stream ended without an answer")
         return self._final
@@ -467,11 +564,14 @@ class ChunkStream:
 
     async def close(self) -> None:
         """Stop reading and let the connection go. Any number of times; a no-op after the end."""
-        if self._ended or self._settle is None:
+        if self._ended or (self._settle is None and self._restarting is None):
             return
         self._buffer.clear()
         # Also for another task that is reading: for it, this is no end of the answer.
         self._failure = UsageError("the stream was closed before its end; there is no whole answer")
+        if self._restarting is not None:
+            self._restarting.cancel()
+            return
         await self._finish(self._accumulator.response(warnings=["closed_early"]))
 
     # --- inside
@@ -479,22 +579,16 @@ class ChunkStream:
     def _lifted(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
         return chunks if self._lift is None else [self._lift(chunk) for chunk in chunks]
 
-    async def _advance(self) -> None:
-        if self._settle is None:
-            raise UsageError("open the stream with `async with` before reading it")
+    async def _advance(self) -> StreamReset | None:
+        """Read on: into the buffer, to the end, or over a break to a new beginning, whose reset is given."""
         if self._busy:
             raise UsageError("another task is reading this stream; give each task a stream of its own")
+        if self._settle is None:
+            raise UsageError("open the stream with `async with` before reading it")
         self._busy = True
         try:
-            chunks = None if self._source is None else await self._source.next()
-            if chunks is None:
-                await self._finish(None)
-            else:
-                self._buffer += self._lifted(chunks)
-            return
-        except BifrostError as error:
-            # The frames below hold the provider's bytes, in which it may have repeated the key.
-            failure = error.with_traceback(None)
+            failure = await self._pull()
+            return None if failure is None else await self._break(failure)
         except BaseException:
             self._failure = UsageError("the task that was reading this stream was cancelled, which ended the stream")
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _HOOKS_LIMIT):
@@ -502,7 +596,45 @@ class ChunkStream:
             raise
         finally:
             self._busy = False
-        await self._interrupt(failure)
+
+    async def _pull(self) -> BifrostError | None:
+        """Take the next chunks, or end the stream. Gives what broke it."""
+        try:
+            chunks = None if self._source is None else await self._source.next()
+        except BifrostError as error:
+            # The frames below hold the provider's bytes, in which it may have repeated the key.
+            return error.with_traceback(None)
+        if chunks is None:
+            await self._finish(None)
+        else:
+            self._buffer += self._lifted(chunks)
+        return None
+
+    async def _break(self, failure: BifrostError) -> StreamReset | None:
+        """Begin anew after a break, if that is wanted and possible; otherwise end."""
+        broken = self._interruption(failure)
+        again = None if self._restart is None else self._restart(self, broken)
+        if again is None:
+            await self._finish(broken)
+            return None
+        # Who begins anew also settles, until the stream has begun.
+        self._settle = None
+        self.drop_source()
+        before = self._accumulator, self._received
+        outcome: Any = None
+        try:
+            with anyio.CancelScope() as self._restarting:
+                outcome = await again
+            closed = self._restarting.cancel_called
+        finally:
+            self._restarting = None
+        if isinstance(outcome, StreamReset):
+            if not closed:
+                return outcome
+            outcome = self._accumulator.response(warnings=["closed_early"])
+        self._accumulator, self._received = before
+        await self._finish(outcome or CallCancelledError("the stream was closed"))
+        return None
 
     async def _hooked(self, chunk: Chunk) -> Chunk | None:
         try:
@@ -510,11 +642,11 @@ class ChunkStream:
         except BifrostError as error:
             failure = error
         self._buffer.clear()
-        await self._interrupt(failure)
+        await self._finish(self._interruption(failure))
         self._raise_again()
         return None
 
-    async def _interrupt(self, error: BifrostError) -> None:
+    def _interruption(self, error: BifrostError) -> StreamInterruptedError:
         partial = self._accumulator.response()
         broken = StreamInterruptedError(
             f"the stream broke after {self._received} events: {error.message}",
@@ -529,7 +661,7 @@ class ChunkStream:
             request_id=error.request_id,
         )
         broken.__cause__ = error
-        await self._finish(broken)
+        return broken
 
     async def _finish(self, outcome: Any) -> None:
         """End the stream once: let the source go, tell the hooks, keep what they made of it."""
@@ -541,7 +673,8 @@ class ChunkStream:
             outcome = self._accumulator.response(warnings=warnings)
             if self._read is not None:
                 outcome = self._read(outcome)
-        source, settle, self._settle = self._source, self._settle, None
+        source, settle = self._source, self._settle
+        self._settle = self._restart = None
         if source is not None:
             source.release()
         try:
@@ -556,6 +689,19 @@ class ChunkStream:
             self._failure = outcome
         else:
             self._final = outcome
+
+    def check_text(self) -> None:
+        """Refuse to be read as text alone where that would not do. Raises `UsageError`."""
+        if self._restarts:
+            raise UsageError(
+                'a stream with on_interrupt="restart" may begin anew, which text alone cannot tell: read its chunks '
+                'and heed StreamReset, or ask for it with on_interrupt="raise"'
+            )
+
+    def check_unread(self) -> None:
+        """Refuse to be read once more. Raises `UsageError`."""
+        if self._ended and self._failure is None:
+            raise UsageError("this stream has been read to its end; `await stream.final()` gives the whole answer")
 
     def _raise_again(self) -> None:
         if self._failure is not None:
@@ -580,6 +726,7 @@ class TextStream:
         self._stream = stream
 
     def __aiter__(self) -> TextStream:
+        self._stream.check_unread()
         return self
 
     async def __anext__(self) -> str:
@@ -606,16 +753,18 @@ class ParsedStream(ChunkStream, Generic[T]):
         opening: Callable[[ChunkStream], Awaitable[None]],
         *,
         on_lost: Callable[[Source, Any, Any], None],
+        restarts: bool = False,
         output: OutputType[T],
     ) -> None:
-        super().__init__(opening, on_lost=on_lost)
+        super().__init__(opening, on_lost=on_lost, restarts=restarts)
         self._output = output
 
     @property
     def partial_stream(self) -> PartialStream:
         """The answer's JSON as far as it has come, each time that there is more: dicts, lists, text, numbers.
 
-        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged.
+        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged. Only
+        a stream that restarts begins anew, with a value that owes nothing to those before.
         """
         return PartialStream(self, self._output)
 
@@ -639,11 +788,12 @@ class PartialStream:
         self._partial = PartialOutput(output)
 
     def __aiter__(self) -> PartialStream:
+        self._stream.check_unread()
         return self
 
     async def __anext__(self) -> Any:
         while True:
-            value = self._partial.feed((await self._stream.__anext__()).text)
+            value = self._partial.take(await self._stream.__anext__())
             if value is not None:
                 return value
 
@@ -654,15 +804,21 @@ class PartialOutput:
     __slots__ = ("_begun", "_output", "_reader")
 
     def __init__(self, output: OutputType[Any]) -> None:
+        self._output = output
+        self._begin()
+
+    def _begin(self) -> None:
         # Imported on first use: most streams are read as text.
         from bifrost.wire.partial_json import PartialJson
 
-        self._output = output
         self._reader = PartialJson()
         self._begun = False
 
-    def feed(self, text: str) -> Any:
-        """Take a piece of text. Gives the value as far as it has come, `None` if there is nothing new."""
+    def take(self, chunk: Chunk) -> Any:
+        """Take a chunk. Gives the value as far as it has come, `None` if there is nothing new."""
+        if isinstance(chunk, StreamReset):
+            self._begin()
+        text = chunk.text
         if not self._begun:
             # A model that was asked in words may say some before it begins.
             text = text[text.find("{") :] if "{" in text else ""

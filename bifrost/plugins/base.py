@@ -16,7 +16,7 @@ import msgspec
 
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError
 from bifrost.schema.chat import ChatResponse
-from bifrost.schema.chunks import Chunk
+from bifrost.schema.chunks import Chunk, StreamReset
 from bifrost.schema.embeddings import EmbeddingResponse
 from bifrost.schema.models import ModelsResponse
 
@@ -85,7 +85,8 @@ class Plugin:
     def on_chunk(self, call: CallContext, chunk: Chunk) -> Chunk | Drop | None:
         """See each chunk of a stream pass. Return another one, `DROP`, or `None` to leave it. Never `async`.
 
-        Only a plugin that has entered the call sees its stream, and none after its `after` hook has run.
+        Only a plugin that has entered the call sees its stream, and none after its `after` hook has run. A
+        `StreamReset` takes back the chunks before it; it passes whatever is returned.
         """
 
     def open(self) -> Any:
@@ -251,6 +252,8 @@ class Chain:
                     raise
                 except Exception as error:  # noqa: BLE001 - foreign code
                     self._failed(hook, call, error)
+                    continue
+                if isinstance(chunk, StreamReset):
                     continue
                 if isinstance(result, Drop):
                     return None

@@ -137,10 +137,34 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         return any(choice.finish_reason is not None or not choice.delta.empty for choice in self.choices)
 
 
+class StreamReset(Chunk, frozen=True, kw_only=True, omit_defaults=True, gc=True):
+    """Takes back everything that a stream has given so far: it broke, and from here on the answer begins anew.
+
+    Only a stream that was asked for with `on_interrupt="restart"` has such chunks. They add nothing themselves:
+
+        async for chunk in stream:
+            if isinstance(chunk, StreamReset):
+                page.clear()
+            page.write(chunk.text)
+    """
+
+    reason: str = ""
+    """What broke the stream."""
+    attempt: int = 0
+    """Which attempt answers from here on, counted from 1: its place in the answer's `attempts`."""
+    provider: str = ""
+    """Who answers from here on; the model is in `model`."""
+    partial: ChatResponse
+    """The answer that was taken back, as far as it had come."""
+
+
 class ChatAccumulator:
     """Add chunks, get the answer that a plain call would have given. Usable on its own, for recorded chunks too."""
 
     def __init__(self, *, provider: str = "", model: str = "") -> None:
+        self._begin(provider, model)
+
+    def _begin(self, provider: str, model: str) -> None:
         self._provider = provider
         self._head = Chunk(model=model)
         self._choices: dict[int, _Growing] = {}
@@ -149,7 +173,10 @@ class ChatAccumulator:
         self._fingerprint: str | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """Take the next chunk."""
+        """Take the next chunk. A `StreamReset` takes back those before it."""
+        if isinstance(chunk, StreamReset):
+            self._begin(chunk.provider, chunk.model)
+            return
         if chunk.id and not self._head.id:
             self._head = chunk if chunk.model else msgspec.structs.replace(chunk, model=self._head.model)
         if chunk.usage is not None:
@@ -274,7 +301,8 @@ class _Growing:
                 content=self.content_logprobs or None,
                 refusal=self.refusal_logprobs or None,
             )
-        parts = [part for block in self.ordered() if (part := block.finished()) is not None]
+        taken = {block.id for block in self.blocks.values() if block.id}
+        parts = [part for block in self.ordered() if (part := block.finished(taken)) is not None]
         return Choice(
             index=index,
             message=AssistantMessage(parts=parts),
@@ -337,7 +365,8 @@ class _Block:
             expires_at=audio.expires_at or self.audio.expires_at,
         )
 
-    def finished(self) -> Part | None:
+    def finished(self, taken: set[str]) -> Part | None:
+        """Give the part as far as it has come. `taken` has the ids of the answer's tool calls."""
         text = "".join(self.fragments)
         signature = "".join(self.signature) or None
         match self.kind:
@@ -356,13 +385,20 @@ class _Block:
             case _:
                 return ToolCall(
                     # Some OpenAI-compatible providers give none, and the tool's result must name the call.
-                    id=self.id or f"call_{self.number}",
+                    id=self.id or _new_id(self.number, taken),
                     name=self.name or "",
                     arguments=text,
                     kind=self.call_kind,
                     signature=signature,
                     provider=self.provider,
                 )
+
+
+def _new_id(number: int | None, taken: set[str]) -> str:
+    name = f"call_{number}"
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _joined(pieces: list[str]) -> str | None:

@@ -84,6 +84,12 @@ class ChatArguments(ChatOptions, total=False):
     session: str | None
 
 
+class StreamArguments(ChatArguments, total=False):
+    """`ChatArguments`, and what only a stream can be told."""
+
+    on_interrupt: Literal["raise", "restart"] | None
+
+
 CHAT_OPTIONS: Final = frozenset(ChatOptions.__annotations__)
 
 _OURS: Final[Mapping[str, tuple[str, type[msgspec.Struct]]]] = {
@@ -107,6 +113,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "stream": "call stream_chat(...) for a stream",
     "functions": "that is the old form, give tools",
     "function_call": "that is the old form, give tool_choice",
+    "on_interrupt": "it is of stream_chat(...) alone",
     "extra_body": 'give extra={"provider": {...}}',
 }
 """What those who come from OpenAI's SDK may look for."""

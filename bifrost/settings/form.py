@@ -71,7 +71,8 @@ class GroupTable(msgspec.Struct, frozen=True, kw_only=True):
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A client's options, model groups and providers.
 
-    Beside these fields stand those of `CallOptions`: timeout, max_retries, fallbacks, extra_headers.
+    Beside these fields stand those of `CallOptions`: timeout, max_retries, fallbacks, extra_headers,
+    on_interrupt.
     """
 
     schema: str | None = msgspec.field(default=None, name="$schema")

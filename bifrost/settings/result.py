@@ -44,6 +44,7 @@ class Settings:
             "max_retries": options.max_retries,
             "fallbacks": options.fallbacks,
             "extra_headers": options.extra_headers,
+            "on_interrupt": options.on_interrupt,
         }
 
 

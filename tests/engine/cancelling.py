@@ -131,6 +131,12 @@ async def _long_stream(client: Bifrost) -> None:
         assert (await stream.final()).text == "good"
 
 
+async def _stream_anew(client: Bifrost) -> None:
+    async with client.stream_chat(MODEL, "hi", fallbacks=[OTHER], on_interrupt="restart", max_retries=1) as stream:
+        await stream.__anext__()
+        assert (await stream.final()).text == "good"
+
+
 def _script_good(mock: MockTransport) -> None:
     mock.stream(["go", "od"]).always()
 
@@ -144,12 +150,18 @@ def _script_long(mock: MockTransport) -> None:
     mock.reply("good").always()
 
 
+def _script_anew(mock: MockTransport) -> None:
+    mock.on(provider="openai").stream(["ba", "d"]).cut(after_events=1).always()
+    mock.on(provider="anthropic").fail(503).then.stream(["go", "od"]).always()
+
+
 CALLS = {
     "plain": (_plain, _script_good),
     "stream": (_stream, _script_good),
     "stream that is left": (_left_stream, _script_good),
     "retries and a fallback": (_long_way, _script_long),
     "stream with retries and a fallback": (_long_stream, _script_long),
+    "stream that begins anew": (_stream_anew, _script_anew),
 }
 
 

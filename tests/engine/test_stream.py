@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,13 +12,16 @@ import pytest
 
 from bifrost import (
     CallTimeoutError,
+    MalformedResponseError,
     Plugin,
     PluginError,
     ProviderConfig,
     ResponseTooLargeError,
+    ServerError,
     ShuttingDownError,
     StreamInterruptedError,
     Timeouts,
+    TransportError,
     UsageError,
 )
 from bifrost.config import Limits
@@ -90,6 +94,12 @@ async def first(stream: ChunkStream) -> str:
 
 async def rest(stream: ChunkStream) -> list[str]:
     return [text async for text in stream.text_stream]
+
+
+def size_of(stream: ChunkStream) -> int:
+    """Give how many bytes of a stream have been read from its connection."""
+    assert stream._source is not None
+    return stream._source.size
 
 
 # --- reading
@@ -167,6 +177,28 @@ async def test_a_stream_that_is_never_entered_costs_nothing(mock: MockTransport,
     stream_of(make())
     gc.collect()
     assert mock.calls == []
+
+
+async def test_a_stream_is_read_once(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"])
+    async with stream_of(make()) as stream:
+        assert await first(stream) == "a"
+        assert await rest(stream) == ["b"], "who breaks off may go on"
+        for again in (stream, stream.text_stream):
+            with pytest.raises(UsageError, match="read to its end"):
+                aiter(again)
+        assert (await stream.final()).text == "ab"
+
+
+async def test_a_broken_stream_that_is_read_again_tells_what_broke_it(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"]).cut(after_events=1)
+    async with stream_of(make()) as stream:
+        errors: list[StreamInterruptedError] = []
+        for _ in range(2):
+            with pytest.raises(StreamInterruptedError) as caught:
+                await rest(stream)
+            errors.append(caught.value)
+    assert errors[0] is errors[1]
 
 
 # --- leaving
@@ -292,6 +324,79 @@ async def test_a_stream_dropped_after_its_client_was_closed_is_no_trouble(mock: 
     gc.collect()
 
 
+async def _by_break(stream: ChunkStream) -> None:
+    async with stream:
+        async for _ in stream.text_stream:
+            break
+
+
+async def _by_error(stream: ChunkStream) -> None:
+    with suppress(LookupError):
+        async with stream:
+            await first(stream)
+            raise LookupError
+
+
+async def _by_cancel(stream: ChunkStream) -> None:
+    with anyio.CancelScope() as scope:
+        async with stream:
+            await first(stream)
+            scope.cancel()
+            await first(stream)
+
+
+async def _by_drop(stream: ChunkStream) -> None:
+    await stream.__aenter__()
+    await first(stream)
+
+
+@pytest.mark.parametrize("leave", [_by_break, _by_error, _by_cancel, _by_drop])
+@pytest.mark.parametrize("said", ["stalls", "hangs on after its end", "goes on for ever"])
+async def test_a_worker_is_free_at_once_when_its_stream_is_left(
+    mock: MockTransport, make: Any, log: list[str], leave: Any, said: str
+) -> None:
+    word = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\n'
+    kind = {"content-type": "text/event-stream"}
+    match said:
+        case "stalls":
+            mock.stream(["a", "b"]).stall(after_events=1)
+        case "goes on for ever":
+            mock.raw(200, word * 500, kind).drip(0.2)
+        case _:
+            mock.raw(200, word + b"data: [DONE]\n\n", kind).stall(after_events=2)
+    client = make(concurrency=1)
+    await leave(stream_of(client))
+    left = anyio.current_time()
+    await until(lambda: is_quiet(client) and log.count("a.after_call") == 1)
+    assert anyio.current_time() - left <= 0.25
+    mock.forget()
+    mock.reply("next")
+    assert (await client.chat(MODEL, "hi")).text == "next"
+
+
+async def test_a_thousand_slow_readers_read_nothing_ahead(mock: MockTransport, make: Any) -> None:
+    mock.stream(["word "] * 50).always()
+    client = make(concurrency=2000, timeouts=Timeouts(consumer_idle=100))
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(stream_of(client)) for _ in range(1000)]
+        (upstream,) = client._engine._running.upstreams._upstreams.values()
+        assert len(upstream.leases) == 1000
+        sizes = {stream: size_of(stream) for stream in streams}
+        for _ in range(3):
+            await anyio.sleep(60)
+            for stream in streams[:500]:
+                await stream.__anext__()
+        for stream in streams[500:]:
+            assert size_of(stream) == sizes[stream], "what nobody asks for is not read"
+        assert len(upstream.leases) == 500, "those that nobody reads were ended"
+        for stream in streams[:500]:
+            assert size_of(stream) <= 4 * sizes[stream]
+            assert len(stream._buffer) <= 2
+        for stream in streams[500:]:
+            with pytest.raises(StreamInterruptedError, match="consumer_idle=100"):
+                await stream.final()
+
+
 # --- what ends a stream from this side
 
 
@@ -346,6 +451,39 @@ async def test_silence_is_ended_by_the_limit_on_bytes(mock: MockTransport, make:
         assert anyio.current_time() - started == pytest.approx(60)
 
 
+async def test_a_model_may_think_longer_than_a_stream_may_be_silent(mock: MockTransport, make: Any) -> None:
+    role = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'
+    word = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}\n\n'
+    mock.raw(200, role + word + b"data: [DONE]\n\n", {"content-type": "text/event-stream"}).drip(40)
+    limits = Timeouts(first_token=100, idle_bytes=20, idle_events=30)
+    started = anyio.current_time()
+    async with stream_of(make(timeouts=limits)) as stream:
+        assert anyio.current_time() - started == pytest.approx(80)
+        with pytest.raises(StreamInterruptedError, match="sent nothing for too long"):
+            await stream.final()
+        assert anyio.current_time() - started == pytest.approx(100)
+
+
+async def test_signs_of_life_are_no_first_token(mock: MockTransport, make: Any) -> None:
+    mock.raw(200, b": alive\n\n" * 500, {"content-type": "text/event-stream"}).drip(1).then.reply("second try")
+    async with stream_of(make(timeouts=Timeouts(first_token=50, idle_events=20, idle_bytes=5))) as stream:
+        whole = await stream.final()
+    assert [attempt.fault for attempt in whole.attempts] == ["transient", None]
+    assert whole.attempts[0].total == pytest.approx(50)
+
+
+async def test_time_in_the_queue_is_not_the_first_tokens(mock: MockTransport, make: Any) -> None:
+    mock.reply("a").delay(100).then.stream(["b"]).drip(10)
+    client = make(concurrency=1, timeouts=Timeouts(first_token=60))
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.chat, MODEL, "hi")
+        await anyio.wait_all_tasks_blocked()
+        async with stream_of(client) as stream:
+            (attempt,) = (await stream.final()).attempts
+            assert attempt.fault is None
+            assert attempt.queue == pytest.approx(100, abs=1)
+
+
 @pytest.mark.parametrize("consumer_idle", [30, 1000])
 async def test_a_stream_that_nobody_reads_is_ended_in_time(consumer_idle: int, mock: MockTransport, make: Any) -> None:
     mock.stream(["a", "b", "c", "d"]).drip(1).then.reply("next")
@@ -358,6 +496,19 @@ async def test_a_stream_that_nobody_reads_is_ended_in_time(consumer_idle: int, m
         assert anyio.current_time() - started == pytest.approx(consumer_idle)
         with pytest.raises(StreamInterruptedError, match=f"consumer_idle={consumer_idle}"):
             await stream.final()
+
+
+async def test_a_reader_that_takes_its_time_with_what_has_come_is_there(mock: MockTransport, make: Any) -> None:
+    word = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+    end = b'data: {"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    # All in one piece: no byte is needed for a long time.
+    mock.raw(200, (word * 9)[:-1].replace(b"\n\n", b"\r\r") + b"\r" + end, {"content-type": "text/event-stream"})
+    client = make(timeouts=Timeouts(consumer_idle=100))
+    async with stream_of(client) as stream:
+        for _ in range(9):
+            await anyio.sleep(60)
+            assert await first(stream) == "a"
+        assert (await stream.final()).text == "a" * 9
 
 
 @pytest.mark.parametrize("away", [False, True])
@@ -430,6 +581,41 @@ async def test_a_stream_that_grows_too_large_is_ended(mock: MockTransport, make:
     assert caught.value.provider == "openai"
 
 
+@pytest.mark.parametrize(
+    "spoils", [b"{", b'"\xff\xfe"', b'{"choices": 5}', b'{"error": {"message": "no", "code": 500}}']
+)
+async def test_an_event_that_cannot_be_read_ends_a_stream_with_what_came(
+    mock: MockTransport, make: Any, log: list[str], spoils: bytes
+) -> None:
+    word = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "a"}}], "usage": {"prompt_tokens": 7}}\n\n'
+    mock.raw(200, word + b"data: " + spoils + b"\n\n" + word, {"content-type": "text/event-stream"})
+    async with stream_of(make()) as stream:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await stream.final()
+    error = caught.value
+    assert (error.partial.text, error.received_events) == ("a", 1)
+    assert error.usage.input_tokens == 7
+    assert isinstance(error.provider_error, ServerError if b"error" in spoils else MalformedResponseError)
+    assert log.count("a.after") == log.count("a.after_call") == 1
+    assert len(mock.calls) == 1
+
+
+async def test_a_cut_is_no_error_of_the_providers(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"]).cut(after_events=1)
+    async with stream_of(make()) as stream:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await stream.final()
+    assert caught.value.provider_error is None
+    assert isinstance(caught.value.__cause__, TransportError)
+
+
+async def test_a_web_page_where_a_stream_was_asked_for_is_malformed(mock: MockTransport, make: Any) -> None:
+    mock.html().then.html()
+    with pytest.raises(MalformedResponseError) as caught:
+        await stream_of(make()).__aenter__()
+    assert [attempt.fault for attempt in caught.value.attempts] == ["malformed", "malformed"]
+
+
 async def test_a_preamble_that_grows_too_large_is_no_stream(mock: MockTransport, make: Any) -> None:
     empty = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'
     mock.raw(200, empty * 100, {"content-type": "text/event-stream"}).then.reply("second try")
@@ -496,3 +682,26 @@ async def test_a_plugins_stream_that_fails_is_its_plugins_error() -> None:
     with pytest.raises(PluginError, match="LookupError"):
         await chunks.next()
     await chunks.close()
+
+
+# --- beside plain calls
+
+
+async def test_streams_do_not_keep_plain_calls_waiting(mock: MockTransport, make: Any) -> None:
+    mock.on(stream=True).stream(["a", "b"]).stall(after_events=1).always()
+    mock.on(stream=False).reply("at once").delay(1).always()
+    client = make(concurrency=4, queue=8)
+    async with anyio.create_task_group() as group:
+
+        async def hold() -> None:
+            async with stream_of(client) as stream:
+                await stream.final()
+
+        for _ in range(50):
+            group.start_soon(hold)
+        await until(lambda: len(mock.calls) == 3)
+        started = anyio.current_time()
+        for _ in range(5):
+            assert (await client.chat(MODEL, "hi")).text == "at once"
+        assert anyio.current_time() - started == pytest.approx(5, abs=0.5)
+        group.cancel_scope.cancel()

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from bifrost.schema.chat import ChatResponse, Choice, FinishReason, Logprobs, TokenLogprob
-from bifrost.schema.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, ToolCallDelta, chunks_of
+from bifrost.schema.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, StreamReset, ToolCallDelta, chunks_of
 from bifrost.schema.content import (
     AudioPart,
     Citation,
@@ -90,6 +91,11 @@ def test_a_tool_call_without_an_id_gets_one_that_a_result_can_name() -> None:
     assert [part.id for part in found if isinstance(part, ToolCall)] == ["call_0", "call_1"]
 
 
+def test_an_id_that_is_given_to_a_tool_call_is_no_other_calls() -> None:
+    found = parts(Delta(tool_calls=[call(0, name="f")]), Delta(tool_calls=[call(1, id="call_0", name="g")]))
+    assert [(part.id, part.name) for part in found if isinstance(part, ToolCall)] == [("call_0_", "f"), ("call_0", "g")]
+
+
 def test_a_custom_call_stays_custom() -> None:
     found = parts(Delta(tool_calls=[ToolCallDelta(index=0, id="c", name="f", kind="custom", arguments="x")]))
     assert found == [ToolCall(id="c", name="f", kind="custom", arguments="x")]
@@ -151,6 +157,17 @@ def test_the_last_usage_counts() -> None:
         grown.add(Chunk(usage=Usage(input_tokens=count)))
     assert grown.usage == Usage(input_tokens=2)
     assert grown.response().usage == Usage(input_tokens=2)
+
+
+def test_a_reset_takes_back_what_came_before_it() -> None:
+    grown = ChatAccumulator(provider="p", model="asked")
+    for delta in (Delta(content="gone", reasoning="gone too"), Delta(tool_calls=[call(0, "{", id="c", name="f")])):
+        grown.add(msgspec.structs.replace(chunk(delta), usage=Usage(input_tokens=1), service_tier="fast"))
+    reset = StreamReset(reason="cut", attempt=2, provider="q", model="other", partial=grown.response())
+    grown.add(reset)
+    assert grown.response() == ChatAccumulator(provider="q", model="other").response()
+    assert reset.partial.text == "gone"
+    assert not reset.has_content
 
 
 def test_log_probabilities_are_gathered() -> None:

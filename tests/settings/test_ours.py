@@ -54,7 +54,8 @@ def test_a_provider_has_the_fields_of_its_config_and_none_twice() -> None:
 
 
 def test_the_head_has_the_options_of_a_client() -> None:
-    assert set(fields_of(CallOptions)) - {"key", "session"} == {"timeout", "max_retries", "fallbacks", "extra_headers"}
+    options = {"timeout", "max_retries", "fallbacks", "extra_headers", "on_interrupt"}
+    assert set(fields_of(CallOptions)) - {"key", "session"} == options
     assert not set(fields_of(CallOptions)) & set(fields_of(File))
 
 

@@ -38,6 +38,7 @@ from bifrost import (
     ParsedStream,
     Plugin,
     ProviderConfig,
+    ProviderError,
     ProviderInfo,
     ProviderStats,
     ProviderTable,
@@ -48,6 +49,7 @@ from bifrost import (
     StaticAccount,
     Stats,
     StreamInterruptedError,
+    StreamReset,
     SyncBifrost,
     Timeouts,
     Tool,
@@ -133,6 +135,20 @@ async def a_stream(client: Bifrost) -> None:
         assert_type(stream.partial, ChatResponse)
 
 
+async def a_stream_that_may_begin_anew(client: Bifrost) -> None:
+    async with client.stream_chat("openai/gpt-4o-mini", "Tell me a story", on_interrupt="restart") as stream:
+        async for chunk in stream:
+            assert_type(chunk, Chunk)
+            if isinstance(chunk, StreamReset):
+                assert_type(chunk.partial, ChatResponse)
+                assert_type(chunk.attempt, int)
+                assert_type(chunk.reason, str)
+    assert_type(client.with_options(on_interrupt="restart"), Bifrost)
+    Bifrost(on_interrupt="restart")
+    client.stream_chat("openai/gpt-4o-mini", "hi", on_interrupt="again")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await client.chat("openai/gpt-4o-mini", "hi", on_interrupt="restart")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
 async def other_operations(client: Bifrost) -> None:
     vectors = await client.embed("openai/text-embedding-3-small", ["a", "b"], dimensions=256)
     assert_type(vectors, EmbeddingResponse)
@@ -151,6 +167,7 @@ async def errors(client: Bifrost) -> float | None:
         return 0.0 if error.phase == "queue" else None
     except StreamInterruptedError as error:
         assert_type(error.received_events, int)
+        assert_type(error.provider_error, ProviderError | None)
     except BifrostError as error:
         for attempt in error.attempts:
             assert_type(attempt, Attempt)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Provider
     from bifrost.settings.reading import Reading
 
-_OURS = ("timeout", "max_retries", "fallbacks", "extra_headers", "models")
+_OURS = ("timeout", "max_retries", "fallbacks", "extra_headers", "on_interrupt", "models")
 _READ = ("$schema", "version", "client", "providers")
 
 
