@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
 from bifrost.providers.anthropic import CHAT
@@ -176,8 +178,52 @@ def test_tool_calls_are_numbered_among_themselves_and_keep_their_place() -> None
     ]
 
 
+@st.composite
+def blocks_in_any_order(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[ToolCall]]:
+    """Give tool calls whose blocks are numbered with gaps, mixed and may share an id; and the calls, in order."""
+    numbers = draw(st.lists(st.integers(0, 60), min_size=1, max_size=4, unique=True))
+    queues: dict[int, list[dict[str, Any]]] = {}
+    whole: dict[int, ToolCall] = {}
+    for number in numbers:
+        call_id, texts = draw(st.sampled_from(["t1", "t2"])), draw(st.lists(st.text("{}:1,", max_size=3), max_size=4))
+        begin = start(number, type="tool_use", id=call_id, name=f"f{number}", input={})
+        inputs = [delta(number, "input_json_delta", partial_json=text) for text in texts]
+        queues[number] = [begin, *inputs, stop(number)]
+        whole[number] = ToolCall(id=call_id, name=f"f{number}", arguments="".join(texts) or "{}")
+    events: list[dict[str, Any]] = []
+    begun: list[int] = []
+    while queues:
+        number = draw(st.sampled_from(sorted(queues)))
+        if number not in begun:
+            begun.append(number)
+        events.append(queues[number].pop(0))
+        if not queues[number]:
+            del queues[number]
+    return events, [whole[number] for number in begun]
+
+
+@given(blocks_in_any_order())
+def test_calls_are_put_together_in_whatever_order_their_pieces_come(case: Any) -> None:
+    events, expected = case
+    assert answer_of(*events).tool_calls == expected
+
+
+@given(st.permutations([start(0, type="tool_use", id="t1", name="f", input={}), stop(0)] * 2))
+def test_blocks_out_of_turn_give_calls_or_are_told(events: list[dict[str, Any]]) -> None:
+    inputs = [delta(0, "input_json_delta", partial_json="{}")]
+    for place in range(len(events) + 1):
+        open_before = [data["type"] for data in events[:place]][-1:] == ["content_block_start"]
+        if open_before:
+            found = answer_of(*events[:place], *inputs, *events[place:]).tool_calls
+            assert found
+            assert all(call.id == "t1" and call.name == "f" for call in found)
+        else:
+            with pytest.raises(MalformedResponseError, match="block 0"):
+                answer_of(*events[:place], *inputs, *events[place:])
+
+
 @pytest.mark.parametrize(
-    ("given", "pieces", "arguments"),
+    ("whole", "pieces", "arguments"),
     [
         ({}, [], "{}"),
         ({}, [""], "{}"),
@@ -186,9 +232,9 @@ def test_tool_calls_are_numbered_among_themselves_and_keep_their_place() -> None
         ({}, ['{"a": "cut'], '{"a": "cut'),
     ],
 )
-def test_a_calls_arguments(given: dict[str, Any], pieces: list[str], arguments: str) -> None:
+def test_a_calls_arguments(whole: dict[str, Any], pieces: list[str], arguments: str) -> None:
     response = answer_of(
-        start(0, type="tool_use", id="t1", name="f", input=given),
+        start(0, type="tool_use", id="t1", name="f", input=whole),
         *[delta(0, "input_json_delta", partial_json=piece) for piece in pieces],
         stop(0),
     )

@@ -271,6 +271,61 @@ def test_calls_are_kept_apart_whatever_a_server_forgets(
     assert calls(*deltas) == expected
 
 
+@st.composite
+def pieces_in_any_order(draw: st.DrawFn) -> tuple[list[list[dict[str, Any]]], list[tuple[str, str, str]]]:
+    """Give parallel calls as events with their pieces mixed, numbered with gaps; and the calls, in order of begin."""
+    numbers = draw(st.lists(st.integers(0, 60), min_size=1, max_size=5, unique=True))
+    queues: dict[int, list[dict[str, Any]]] = {}
+    whole: dict[int, tuple[str, str, str]] = {}
+    for number in numbers:
+        name, texts = draw(st.sampled_from("fg")), draw(st.lists(st.text("{}:1,", max_size=3), max_size=4))
+        begin = {"index": number, "id": f"call_{60 - number}", "function": {"name": name, "arguments": ""}}
+        queues[number] = [begin, *({"index": number, "function": {"arguments": text}} for text in texts)]
+        whole[number] = (f"call_{60 - number}", name, "".join(texts))
+    events: list[list[dict[str, Any]]] = [[]]
+    begun: list[int] = []
+    while queues:
+        number = draw(st.sampled_from(sorted(queues)))
+        if number not in begun:
+            begun.append(number)
+        events[-1].append(queues[number].pop(0))
+        if not queues[number]:
+            del queues[number]
+        if draw(st.booleans()):
+            events.append([])
+    return events, [whole[number] for number in begun]
+
+
+@given(pieces_in_any_order())
+def test_calls_are_put_together_in_whatever_order_their_pieces_come(case: Any) -> None:
+    events, expected = case
+    assert calls(*events) == expected
+
+
+@st.composite
+def careless_piece(draw: st.DrawFn) -> dict[str, Any]:
+    function: dict[str, Any] = {}
+    piece: dict[str, Any] = {"function": function}
+    for into, name, choices in (
+        (piece, "index", (0, 1, 7, -1, None, "1", 10**6)),
+        (piece, "id", ("call_0", "call_1", "", None)),
+        (function, "name", ("f", "g", "", None)),
+        (function, "arguments", ("{", '"a": 1', "", None)),
+    ):
+        if draw(st.booleans()):
+            into[name] = draw(st.sampled_from(choices))
+    return piece
+
+
+@given(st.lists(careless_piece(), max_size=10))
+def test_no_piece_of_a_call_is_lost_or_doubled_and_no_two_calls_are_called_the_same(pieces: Any) -> None:
+    found = calls(*([piece] for piece in pieces))
+    told = "".join(piece["function"].get("arguments") or "" for piece in pieces)
+    assert sorted("".join(arguments for _, _, arguments in found)) == sorted(told)
+    assert len({call_id for call_id, _, _ in found}) == len(found)
+    assert all(call_id for call_id, _, _ in found)
+
+
 def test_the_old_function_call_is_a_tool_call() -> None:
     found = answer(
         piece({"function_call": {"name": "f", "arguments": ""}}),
