@@ -52,6 +52,7 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
         server.on(provider="openai").fail(503).times(2)
     ),
     "except RateLimitError as error:": lambda server: server.fail(429, retry_after=70).times(2),
+    'print(text, end="", flush=True)\n    reply = await': lambda server: server.stream(["Once ", "upon ", "a time."]),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     # Without a key they get no recorded answer.
     **dict.fromkeys(
