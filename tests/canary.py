@@ -1,20 +1,35 @@
-"""A key that must be seen nowhere, and a look into everything that an error could show."""
+"""A key that must be seen nowhere, and every look there is at a thing: what prints, copies, dumps or walks it."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
 import logging
+import pickle
+import pprint
+import reprlib
 import traceback
+import types
 from base64 import b64encode
+from collections import deque
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import attrs
+import msgspec
 
-CANARY = "sk-proj-canary+7f3a/91Zk"
-FORMS = (CANARY, quote(CANARY, safe=""), b64encode(CANARY.encode()).decode(), CANARY[-8:])
-"""The key as it is, as it stands in an address, as base64, and its end."""
+from bifrost import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CANARY = "sk-CANARY-7f3a+91/Zk"
+FORMS = (CANARY, quote(CANARY, safe=""), b64encode(CANARY.encode()).decode(), CANARY[:11], CANARY[-8:])
+"""The key as it is, as it stands in an address, as base64, and its beginning and end."""
 
 
 class Log(logging.Handler):
@@ -30,16 +45,21 @@ class Log(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Log]:
-    """Listen to every logger there is."""
+    """Listen to every logger there is, those that were set to say less included."""
     log, root = Log(), logging.getLogger()
-    level = root.level
+    named = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    levels = [(each, each.level) for each in (root, *named) if each.level]
     root.addHandler(log)
+    for each, _ in levels:
+        each.setLevel(logging.DEBUG)
     root.setLevel(logging.DEBUG)
     try:
         yield log
     finally:
         root.removeHandler(log)
-        root.setLevel(level)
+        root.setLevel(logging.NOTSET)
+        for each, level in levels:
+            each.setLevel(level)
 
 
 def shown_by(error: BaseException) -> Iterator[str]:
@@ -65,3 +85,122 @@ def assert_unseen(*texts: str) -> None:
         for form in FORMS:
             place = text.find(form)
             assert place < 0, f"a secret is seen: ...{text[max(0, place - 200) : place + 60]}..."
+
+
+# --- every look at a thing
+
+
+def _logged(thing: object) -> str:
+    record = logging.makeLogRecord({"msg": "%s %r %s", "args": (thing, thing, [thing])})
+    return record.getMessage() + repr(vars(record))
+
+
+def _tried(show: Callable[[Any], object]) -> Callable[[Any], str]:
+    """Show a thing by a way that may be closed, and if it is, all that the refusal tells."""
+
+    def attempt(thing: object) -> str:
+        try:
+            return repr(show(thing))
+        except Exception as error:  # noqa: BLE001 - looked at whatever it is
+            return "".join(shown_by(error))
+
+    return attempt
+
+
+def _copied(make: Callable[[Any], Any]) -> Callable[[Any], object]:
+    return lambda thing: (made := make(thing), str(made), getattr(made, "__dict__", None))
+
+
+LOOKS: Mapping[str, Callable[[Any], str]] = {
+    "str": str,
+    "repr": repr,
+    "format": lambda thing: f"{thing} {thing!r} {thing!s:>40} {'%s' % (thing,)} {'{!r}'.format(thing)}",  # noqa: UP031, UP032
+    "pprint": pprint.pformat,
+    "reprlib": reprlib.repr,
+    "logging": _logged,
+    "notebook": _tried(lambda thing: thing._repr_html_()),
+    "vars": _tried(vars),
+    "dir": _tried(lambda thing: [getattr(thing, name, None) for name in dir(thing) if not name.startswith("_")]),
+    "attrs.asdict": _tried(attrs.asdict),
+    "msgspec.structs.asdict": _tried(msgspec.structs.asdict),
+    "msgspec.to_builtins": _tried(msgspec.to_builtins),
+    "msgspec.json": _tried(msgspec.json.encode),
+    "msgspec.msgpack": _tried(msgspec.msgpack.encode),
+    "json": _tried(functools.partial(json.dumps, default=repr)),
+}
+COPIES: Mapping[str, Callable[[Any], str]] = {
+    "pickle": _tried(pickle.dumps),
+    "pickle 0": _tried(lambda thing: pickle.dumps(thing, 0)),
+    "copy": _tried(_copied(copy.copy)),
+    "deepcopy": _tried(_copied(copy.deepcopy)),
+}
+
+
+def assert_shows_nothing(*things: object, copies: bool = True) -> None:
+    """However one looks at these things, the key is not seen. What lives (a client) is not copied."""
+    for thing in things:
+        for look in (*LOOKS.values(), *(COPIES.values() if copies else ())):
+            assert_unseen(look(thing))
+        if isinstance(thing, BaseException):
+            assert_unseen(*shown_by(thing), *shown_by(_grouped(thing)))
+        assert_unseen(*walked(thing))
+
+
+def _grouped(error: BaseException) -> BaseException:
+    return BaseExceptionGroup("several", [error, BaseExceptionGroup("inside", [error])])
+
+
+_WALKED = ("bifrost", "httpx", "httpcore", "h11", "builtins", "collections", "functools", "types", "mappingproxy")
+"""Whose objects a walk goes into: ours, what carries them, and containers; not the event loop and the test itself."""
+
+
+def walked(root: object) -> Iterator[str]:
+    """Give every text that a debugger comes to from here by opening attributes, slots, items, closures and frames.
+
+    Only the inside of a `Secret` stays closed.
+    """
+    seen: set[int] = set()
+    waiting: list[tuple[object, str]] = [(root, type(root).__name__)]
+    kept: list[object] = []  # An id is told apart only from those of objects that are alive.
+    while waiting:
+        each, way = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        kept.append(each)
+        if isinstance(each, str):
+            yield str.__str__(each) + f" at {way}"
+        elif isinstance(each, (bytes, bytearray)):
+            yield each.decode("latin-1") + f" at {way}"
+        elif not isinstance(each, (Secret, types.ModuleType, type, int, float)):
+            waiting += [(inside, f"{way}.{name}") for name, inside in _inside(each)]
+
+
+def _inside(thing: object) -> Iterator[tuple[str, object]]:
+    if type(thing).__module__.partition(".")[0] not in _WALKED:
+        return
+    match thing:
+        case Mapping():
+            yield from (("keys()", key) for key in list(thing))
+            yield from ((f"[{key!r}]", thing[key]) for key in list(thing))
+        case list() | tuple() | deque() | AbstractSet():
+            yield from ((f"[{place}]", item) for place, item in enumerate(list(thing)))
+        case types.MethodType():
+            yield from (("__self__", thing.__self__), ("__func__", thing.__func__))
+        case types.FunctionType():
+            yield from (("closure", cell.cell_contents) for cell in thing.__closure__ or () if cell != types.CellType())
+            yield from (("defaults", thing.__defaults__), ("kwdefaults", thing.__kwdefaults__))
+        case functools.partial():
+            yield from (("func", thing.func), ("args", thing.args), ("keywords", thing.keywords))
+        case types.CoroutineType() if thing.cr_frame is not None:
+            yield from thing.cr_frame.f_locals.items()
+        case BaseException():
+            yield from (("args", thing.args), ("cause", thing.__cause__), ("context", thing.__context__))
+        case _:
+            pass
+    yield from list(getattr(thing, "__dict__", {}).items())
+    for kind in type(thing).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
+            yield name, getattr(thing, private, None)

@@ -146,6 +146,7 @@ class Exchange:
             error.message = redact(error.message, self.key.value)
             for said in ("code", "type", "param", "request_id"):
                 setattr(error, said, redact(getattr(error, said) or "", self.key.value) or None)
+            self.request_id = redact(self.request_id or "", self.key.value) or None
         return error
 
     def redact(self, body: bytes) -> bytes:

@@ -13,7 +13,7 @@ import msgspec
 from bifrost.errors import InvalidKeyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,8192}")
 
@@ -131,6 +131,11 @@ def basic_auth(secret: Secret) -> bytes:
     return b"Basic " + b64encode(_text(secret).encode())
 
 
+def password_of(secret: Secret) -> Secret:
+    """Give the password of `user:password`."""
+    return Secret(_text(secret).partition(":")[2])
+
+
 def user_and_password(secret: Secret) -> tuple[bytes, bytes]:
     """Give the two parts of `user:password`."""
     user, _, password = _text(secret).partition(":")
@@ -148,6 +153,11 @@ def sign(headers: dict[str, str], auth: Auth, secret: Secret | None) -> None:
     if not _SENDABLE.fullmatch(_text(secret)):
         raise InvalidKeyError(f"the key's value cannot stand in the {auth.header} header; set it anew")
     headers[auth.header] = _Credential(auth.prefix, secret)
+
+
+def credentials_of(headers: Mapping[str, str]) -> list[Secret]:
+    """Give the secrets that were put on a request's headers."""
+    return [value._secret for value in headers.values() if isinstance(value, _Credential)]
 
 
 def redact(text: str, secret: Secret | None) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import anyio
 import httpx
 
+from bifrost.engine.transport.logs import SENDING
 from bifrost.engine.transport.seam import Answer, Reader
 from bifrost.errors import BifrostError, ProtocolError
 from bifrost.wire.http import Headers
@@ -16,6 +17,7 @@ from bifrost.wire.http import Headers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from bifrost.engine.transport.logs import Sending
     from bifrost.wire.http import HttpRequest
 
 CLOSE_LIMIT = 0.3
@@ -124,10 +126,11 @@ class Upload(httpx.AsyncByteStream):
 class Body:
     """Reads an answer's body, and can be ended from either side without leaving a generator half-read."""
 
-    __slots__ = ("_ended", "_iterator", "_parser", "_stream", "_translate")
+    __slots__ = ("_ended", "_iterator", "_parser", "_sending", "_stream", "_translate")
 
-    def __init__(self, stream: Any, translate: Translate, parser: Callable[[Any], Any]) -> None:
+    def __init__(self, stream: Any, translate: Translate, parser: Callable[[Any], Any], sending: Sending) -> None:
         self._stream = stream
+        self._sending = sending
         self._translate = translate
         self._parser = parser
         self._iterator: Any = None
@@ -139,6 +142,7 @@ class Body:
             return b""
         if self._iterator is None:
             self._iterator = self._stream.__aiter__()
+        before = SENDING.set(self._sending)
         try:
             while True:
                 data = cast("bytes", await self._iterator.__anext__())
@@ -149,6 +153,8 @@ class Body:
             return b""
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
             failure = self._translate(error, phase="body")
+        finally:
+            SENDING.reset(before)
         self._ended = True
         raise failure
 

@@ -10,6 +10,7 @@ import attrs
 
 from bifrost.config import ProviderConfig
 from bifrost.engine.transport.http1 import Http1Connection
+from bifrost.engine.transport.logs import guard_loggers
 from bifrost.engine.transport.proxies import Proxy, proxy_of
 from bifrost.engine.transport.roads import Road
 from bifrost.engine.transport.tls import context_of
@@ -44,6 +45,9 @@ class DirectTransport:
     _common: _Common = attrs.field(factory=_Common)
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
     _sockets: dict[Origin, list[Http2Socket]] = attrs.field(factory=dict["Origin", "list[Http2Socket]"], init=False)
+
+    def __attrs_post_init__(self) -> None:
+        guard_loggers()
 
     def for_provider(self, config: ProviderConfig) -> Transport:
         """Give the transport for one provider."""

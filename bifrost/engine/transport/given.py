@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 import httpx
 
+from bifrost.engine.transport.logs import guard_loggers
 from bifrost.engine.transport.seam import Transport
 from bifrost.errors import ConfigError
 
@@ -29,6 +30,7 @@ def as_transport(transport: Any) -> Transport:
         return DirectTransport()
     if transport == "fast":
         return _fast()
+    guard_loggers()
     if isinstance(transport, httpx.AsyncBaseTransport):
         return _Shared(transport)
     if isinstance(transport, Transport):

@@ -20,6 +20,7 @@ from bifrost.engine.transport.body import (
     target_of,
 )
 from bifrost.engine.transport.failures import translate
+from bifrost.engine.transport.logs import SENDING
 from bifrost.engine.transport.network import Wire
 from bifrost.errors import BifrostError
 from bifrost.wire.auth import basic_auth
@@ -106,19 +107,28 @@ class Http1Connection:
         """
         self._wire.sent = False
         self.connect_time = None
-        engine = self._engine or await self._connected(timeouts.connect)
         self._timeouts = {"write": timeouts.write, "read": read_timeout}
+        outgoing: httpcore.Request | None = None
         failure: BifrostError
-        self._wire.joins_head = True
+        sending = (request.headers, self._road.secrets)
+        before = SENDING.set(sending)
         try:
-            response = await engine.handle_async_request(self._outgoing(request))
+            engine = self._engine or await self._connected(timeouts.connect)
+            self._wire.joins_head = True
+            outgoing = self._outgoing(request)
+            response = await engine.handle_async_request(outgoing)
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
             failure = self.translate(error, phase="headers")
         else:
-            self._body = Body(response.stream, self.translate, _PARSER)
+            self._body = Body(response.stream, self.translate, _PARSER, sending)
             answer = answer_of(response.status, response.headers, self._body, place=self._place)
             self._spoilt = is_ambiguous(answer.headers)
             return answer
+        finally:
+            SENDING.reset(before)
+            if outgoing is not None:
+                # httpcore keeps the request as long as its answer is read, which may be minutes; the key went out.
+                outgoing.headers = []
         raise failure
 
     def _outgoing(self, request: HttpRequest) -> httpcore.Request:

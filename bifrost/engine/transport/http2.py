@@ -17,6 +17,7 @@ from bifrost.engine.transport.body import CLOSE_LIMIT, SLICE, answer_of, briefly
 from bifrost.engine.transport.failures import never_sent, translate
 from bifrost.engine.transport.goaway import Goaway, GoawayFilter
 from bifrost.engine.transport.http1 import Http1Connection
+from bifrost.engine.transport.logs import SENDING
 from bifrost.engine.transport.network import Wire
 from bifrost.errors import BifrostError, ConfigError, TransportError
 
@@ -497,6 +498,7 @@ class Http2Connection:
             return await self._plain.send(request, timeouts=timeouts, read_timeout=read_timeout)
         self._stream = stream = Stream2()
         failure: BifrostError
+        before = SENDING.set((request.headers, self._road.secrets))
         try:
             await self._socket.start(self._fields(request), request.body, stream, limit=timeouts.write)
             await self._socket.wait(stream, lambda: stream.status is not None, read_timeout)
@@ -505,6 +507,8 @@ class Http2Connection:
         else:
             self._read_limit = read_timeout
             return answer_of(stream.status or 0, stream.fields, self, place=self._place)
+        finally:
+            SENDING.reset(before)
         raise failure
 
     def _fields(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:

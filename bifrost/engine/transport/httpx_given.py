@@ -10,6 +10,7 @@ import httpx
 
 from bifrost.engine.transport.body import Body, Upload, answer_of, bound_interim, briefly, fields_of, is_ambiguous
 from bifrost.engine.transport.failures import translate
+from bifrost.engine.transport.logs import SENDING
 from bifrost.engine.transport.sockets import is_readable, is_silent, shut
 from bifrost.errors import BifrostError
 
@@ -74,15 +75,19 @@ class HttpxConnection:
         if self._traced:
             self._extensions["trace"] = _Trace(self)
         failure: BifrostError
+        sending = (request.headers, ())
+        before = SENDING.set(sending)
         try:
             response = await self._transport.handle_async_request(self._outgoing(request))
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
             failure = self.translate(error, phase="headers")
         else:
-            self._body = Body(response.stream, self.translate, _PARSER)
+            self._body = Body(response.stream, self.translate, _PARSER, sending)
             answer = answer_of(response.status_code, response.headers.raw, self._body, place=str(self._origin))
             self._spoilt = is_ambiguous(answer.headers)
             return answer
+        finally:
+            SENDING.reset(before)
         raise failure
 
     def _outgoing(self, request: HttpRequest) -> httpx.Request:

@@ -12,7 +12,7 @@ from bifrost.engine.transport.body import bound_interim
 from bifrost.engine.transport.failures import never_sent
 from bifrost.engine.transport.socks import ask_socks
 from bifrost.errors import ConnectError
-from bifrost.wire.auth import basic_auth
+from bifrost.wire.auth import Secret, basic_auth, password_of
 
 if TYPE_CHECKING:
     import ssl
@@ -36,6 +36,13 @@ class Road:
 
     def __str__(self) -> str:
         return str(self.origin) if self.proxy is None else f"{self.origin} (through {self.proxy})"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What nobody may see of the way there."""
+        if self.proxy is None or self.proxy.auth is None:
+            return ()
+        return (self.proxy.auth, password_of(self.proxy.auth))
 
     @property
     def forwards(self) -> bool:
