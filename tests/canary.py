@@ -84,7 +84,7 @@ def assert_unseen(*texts: str) -> None:
     for text in texts:
         for form in FORMS:
             place = text.find(form)
-            assert place < 0, f"a secret is seen: ...{text[max(0, place - 200) : place + 60]}..."
+            assert place < 0, f"a secret is seen: ...{text[max(0, place - 200) : place + 300]}..."
 
 
 # --- every look at a thing
@@ -177,8 +177,9 @@ def walked(root: object) -> Iterator[str]:
 
 
 def _inside(thing: object) -> Iterator[tuple[str, object]]:
-    if type(thing).__module__.partition(".")[0] not in _WALKED:
-        return
+    module = type(thing).__module__
+    if module.partition(".")[0] not in _WALKED or module.startswith("bifrost.testing"):
+        return  # The test kit plays the provider, who was sent the key.
     match thing:
         case Mapping():
             yield from (("keys()", key) for key in list(thing))

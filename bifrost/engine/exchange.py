@@ -13,7 +13,7 @@ from bifrost.wire.http import Headers
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bifrost.account import Key
     from bifrost.engine.clock import Clock
@@ -135,7 +135,10 @@ class Exchange:
         return self.failure(reported.status or 200, body)
 
     def sign(self, error: BifrostError) -> BifrostError:
-        """Write on an error where it happened, as far as it does not say so itself; take the key out of its words."""
+        """Write on an error where it happened, as far as it does not say so itself; take the key out of its words.
+
+        What it came of is treated alike, and loses its frames: they hold the provider's bytes, which may repeat it.
+        """
         error.provider = error.provider or self.target.provider
         error.model = error.model or self.target.model
         error.status = error.status if error.status is not None else self.status
@@ -147,8 +150,24 @@ class Exchange:
             for said in ("code", "type", "param", "request_id"):
                 setattr(error, said, redact(getattr(error, said) or "", self.key.value) or None)
             self.request_id = redact(self.request_id or "", self.key.value) or None
+        for behind in _behind(error):
+            behind.__traceback__ = None
+            if self.key is not None:
+                behind.args = tuple(redact(each, self.key.value) if isinstance(each, str) else each for each in behind.args)
         return error
 
     def redact(self, body: bytes) -> bytes:
         """Take the key out of a body that goes into an error: a provider may echo it."""
         return redact_bytes(body, None if self.key is None else self.key.value)
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """Give what an error came of, and what that came of."""
+    seen = {id(error)}
+    waiting = [error.__cause__, error.__context__]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [each.__cause__, each.__context__]

@@ -10,6 +10,7 @@ import anyio
 
 from bifrost import BifrostError, Key, Plugin, StaticAccount
 from tests.canary import CANARY, assert_shows_nothing, assert_unseen, listening
+from tests.engine.rig import is_quiet, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -67,7 +68,12 @@ class Watch:
         return found
 
     async def client(self, client: Bifrost) -> None:
-        """Look at a client and all that it tells of itself."""
+        """Look at a client that is at rest, and all that it tells of itself."""
+        await until(lambda: is_quiet(client))
+        await self.busy_client(client)
+
+    async def busy_client(self, client: Bifrost) -> None:
+        """Look at a client in the middle of calls."""
         assert_shows_nothing(client, copies=False)
         account = client._engine.account
         self.look(account, client.stats(), await client.providers(), client._options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,16 +16,13 @@ from bifrost.settings import Settings, load
 from bifrost.settings.form import File, KeyEntry, ProviderEntry
 from bifrost.settings.original.form import KeyTable, Network, ProviderTable
 from bifrost.settings.shape import fields_of
+from tests.canary import CANARY, shown_by
 from tests.settings.files import read_json
-
-CANARY = "sk-CANARY-0123456789"
-
 
 def everything_shown_of(error: BaseException) -> str:
     """Give all that a tool can print of an error, but for the frame of the test, which knows the secret."""
     error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return "".join(told.format()) + repr(error) + repr(vars(error))
+    return "".join(shown_by(error))
 
 
 def outcome(file: Path, environ: dict[str, str]) -> Settings | ConfigError:
