@@ -153,7 +153,9 @@ class Exchange:
         for behind in _behind(error):
             behind.__traceback__ = None
             if self.key is not None:
-                behind.args = tuple(redact(each, self.key.value) if isinstance(each, str) else each for each in behind.args)
+                behind.args = tuple(
+                    redact(each, self.key.value) if isinstance(each, str) else each for each in behind.args
+                )
         return error
 
     def redact(self, body: bytes) -> bytes:

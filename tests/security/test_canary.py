@@ -410,7 +410,9 @@ async def test_a_codec_that_fails(watch: Watch, server: LoopbackProvider, part: 
     else:
         broken = attrs.evolve(row, name="broken", codecs={"chat": attrs.evolve(row.codecs["chat"], **{part: fail})})
     (server.fail(400) if part == "parse_error" else server.reply("hello")).always()
-    async with Bifrost(account_of({"broken": server.config("openai")}, rows=(broken,)), plugins=[watch.plugin]) as client:
+    async with Bifrost(
+        account_of({"broken": server.config("openai")}, rows=(broken,)), plugins=[watch.plugin]
+    ) as client:
         assert isinstance(await watch.error_of(ask(client, "plain", "broken/model")), InternalError)
 
 
