@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -13,6 +15,7 @@ from bifrost.engine.counters import Counters
 from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
 from bifrost.errors import BifrostError, PluginError, ShuttingDownError
+from bifrost.plugins.base import BLOCKING
 from bifrost.routing.balance import IDLE, Load
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from bifrost.reports.stats import ProviderStats
     from bifrost.routing.health import Health
     from bifrost.routing.plan import Likely, Loads, ModelGroups
+
+_log = logging.getLogger("bifrost.account")
 
 
 class Upstreams:
@@ -54,6 +59,8 @@ class Upstreams:
         self._planner: Planner | None = None
         self._upstreams: dict[str, Upstream] = {}
         self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
+        self._blocking: set[str] = set()
+        """Methods of the account that were warned of."""
         self._retries: dict[tuple[str, int], RetryConfig] = {}
         self._counters: dict[str, Counters] = {}
         self._closing: BifrostError | None = None
@@ -303,11 +310,25 @@ class Upstreams:
     async def _ask(self, method: str, *args: Any) -> Any:
         """Call a method of the account, plain or async. What it raises becomes an error of ours, its text left out."""
         try:
+            began = perf_counter()
             answer = getattr(self._account, method)(*args)
+            if (took := perf_counter() - began) > BLOCKING:
+                self._warn(method, took)
             return await answer if hasattr(answer, "__await__") else answer
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
             failure = account_failed(error, account=self._account.account, method=method)
         raise failure
+
+    def _warn(self, method: str, seconds: float) -> None:
+        """Tell, once for each method, that the account kept the event loop."""
+        if method not in self._blocking:
+            self._blocking.add(method)
+            _log.warning(
+                "%s.%s blocked the event loop for %.2f s: no call got on meanwhile; make it async, or keep its answer",
+                type(self._account.account).__name__,
+                method,
+                seconds,
+            )
 
 
 def _check_names(context: CallContext) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from inspect import iscoroutinefunction
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 
 import anyio
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from bifrost.context import CallContext, Operation
 
 _log = logging.getLogger("bifrost.plugins")
+
+BLOCKING = 0.2
+"""How long foreign code may keep the event loop before it is warned of, in seconds. Two looks at the clock for each
+plain step of it are all that this costs; what an `async` hook does inside is told by asyncio's debug mode."""
 
 _CLOSE_LIMIT = 5.0
 """How long a plugin without a `timeout` of its own may take to close, in seconds."""
@@ -105,13 +110,27 @@ class Progress(msgspec.Struct):
 class _Hook:
     """One overridden hook of one plugin."""
 
-    __slots__ = ("function", "index", "name", "plugin")
+    __slots__ = ("blocked", "function", "index", "name", "plugin")
 
     def __init__(self, index: int, plugin: Plugin, name: str) -> None:
         self.index = index
         self.plugin = plugin
         self.name = name
         self.function: Callable[..., Any] = getattr(plugin, name)
+        self.blocked = False
+        """It was warned of."""
+
+    def warn(self, seconds: float) -> None:
+        """Tell, once, that it kept the event loop."""
+        if not self.blocked:
+            self.blocked = True
+            _log.warning(
+                "plugin %s blocked the event loop for %.2f s in %s: no call got on meanwhile; make it async, or let a "
+                "thread do it",
+                ascii(_name(self.plugin)),
+                seconds,
+                self.name,
+            )
 
 
 class Chain:
@@ -246,6 +265,7 @@ class Chain:
 
         def passed(chunk: Chunk) -> Chunk | None:
             for hook in hooks:
+                began = perf_counter()
                 try:
                     result = hook.function(call, chunk)
                 except BifrostError:
@@ -253,6 +273,8 @@ class Chain:
                 except Exception as error:  # noqa: BLE001 - foreign code
                     self._failed(hook, call, error)
                     continue
+                if (took := perf_counter() - began) > BLOCKING:
+                    hook.warn(took)
                 if isinstance(chunk, StreamReset):
                     continue
                 if isinstance(result, Drop):
@@ -313,7 +335,10 @@ class Chain:
     async def _run(self, hook: _Hook, call: CallContext, value: Any, *, keep_on_error: bool = False) -> Any:
         try:
             if hook.plugin.timeout is None:
+                began = perf_counter()
                 result = hook.function(call, value)
+                if (took := perf_counter() - began) > BLOCKING:
+                    hook.warn(took)
                 return await result if hasattr(result, "__await__") else result
             return await _timed(hook, hook.plugin.timeout, call, value)
         except BifrostError:
@@ -396,7 +421,10 @@ def _told(hook: _Hook, error: Exception) -> str:
 
 async def _timed(hook: _Hook, timeout: float | None, *arguments: Any) -> Any:
     with anyio.CancelScope(deadline=math.inf if timeout is None else anyio.current_time() + timeout) as scope:
+        began = perf_counter()
         result = hook.function(*arguments)
+        if (took := perf_counter() - began) > BLOCKING:
+            hook.warn(took)
         return await result if hasattr(result, "__await__") else result
     if scope.cancelled_caught:
         raise _TooSlowError(f"it took longer than {timeout:g} s")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bifrost import (
     Bifrost,
@@ -12,6 +15,7 @@ from bifrost import (
     CallContext,
     ConfigError,
     Key,
+    LimitError,
     MissingKeyError,
     PermissionDeniedError,
     ProviderConfig,
@@ -229,3 +233,99 @@ async def test_one_callers_error_is_not_anothers(kind: Kind) -> None:
         group.start_soon(call)
         group.start_soon(call)
     assert len({id(error) for error in errors}) == 2
+
+
+async def test_an_account_that_blocks_the_event_loop_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    mock = MockTransport()
+    mock.reply("hello").always()
+    known = mock.account
+
+    class Slow:
+        def providers(self) -> Any:
+            return known.providers()
+
+        def keys(self, provider: str, call: Any) -> Any:
+            time.sleep(0.25)
+            return known.keys(provider, call)
+
+        def config(self, provider: str) -> Any:
+            return known.config(provider)
+
+    async with mock.client(Slow()) as client:
+        for _ in range(2):
+            await client.chat(MODEL, "hi")
+    [told] = [record.getMessage() for record in caplog.records if "blocked the event loop" in record.getMessage()]
+    assert told.startswith("Slow.keys blocked the event loop for 0.")
+
+
+# --- anything that an account may give
+
+
+ODD_NUMBERS = st.sampled_from([0, -1, -0.0, 1e300, 1e-320, float("inf"), float("nan"), True, None, "1", 5, 0.5])
+ODD_NAMES = st.sampled_from(["a", "b", "", " ", "\n", "ü", "a" * 300, None, 7])
+ODD_LISTS = st.none() | st.lists(
+    st.sampled_from(["*", "gpt-4o-mini", "gpt-*", "", "**", "x", "GPT-4O-MINI"]), max_size=3
+)
+
+
+@st.composite
+def odd_key(draw: st.DrawFn) -> Any:
+    """Give a key as an account might make it; `None` where the class refuses to, with an error of ours."""
+    fields: dict[str, Any] = {
+        "name": draw(ODD_NAMES),
+        "value": draw(st.sampled_from(["sk-1", "sk-2", "", "a b", "ü", "x" * 9000, 5])),
+        "weight": draw(ODD_NUMBERS),
+        "models": draw(ODD_LISTS),
+        "enabled": draw(st.booleans()),
+    }
+    for name in draw(st.sets(st.sampled_from(["weight", "models", "enabled"]))):
+        del fields[name]
+    if draw(st.booleans()):
+        fields |= {
+            "name": draw(st.sampled_from(["a", "b", "c"])),
+            "value": "sk-good",
+            "weight": draw(st.sampled_from([0, 1e300, 1e-320, 2])),
+        }
+    try:
+        return Key(**fields)
+    except ConfigError:
+        return None
+
+
+@given(
+    keys=st.lists(odd_key(), max_size=4) | st.sampled_from([None, (), "sk-1", [None], [5], {"a": 1}]),
+    calls=st.integers(1, 3),
+)
+def test_whatever_keys_an_account_gives_a_call_is_served_or_told(keys: Any, calls: int) -> None:
+    given_keys = [key for key in keys if key is not None] if isinstance(keys, list) and keys != [None] else keys
+    mock = MockTransport()
+    mock.reply("hello").always()
+
+    async def run() -> None:
+        async with Bifrost(Directory(keys=given_keys), transport=mock) as client:
+            for _ in range(calls):
+                with anyio.fail_after(10):
+                    try:
+                        assert (await client.chat(MODEL, "hi")).text == "hello"
+                    except BifrostError as error:
+                        assert isinstance(error, ConfigError | LimitError)
+                        assert error.__context__ is None or isinstance(error.__context__, BifrostError)
+
+    anyio.run(run)
+
+
+@given(weights=st.lists(st.sampled_from([0, 1e-320, 1e-9, 1, 2.5, 1e300, 1e308]), min_size=1, max_size=5))
+def test_any_weights_that_are_numbers_choose_a_key(weights: list[float]) -> None:
+    """Their sum may be 0 or pass what a float can hold."""
+    mock = MockTransport()
+    mock.reply("hello").always()
+    keys = [Key(name=f"k{index}", value=fake_key(f"k{index}"), weight=weight) for index, weight in enumerate(weights)]
+
+    async def run() -> None:
+        async with Bifrost(Directory(keys=keys), transport=mock) as client:
+            for _ in range(5):
+                reply = await client.chat(MODEL, "hi")
+                used = weights[int(str(reply.attempts[0].key)[1:])]
+                assert used > 0 or not any(weights), "a key of weight 0 is for when there is no other"
+
+    anyio.run(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -329,6 +330,86 @@ def test_ctrl_c_during_a_hundred_calls_ends_the_program_at_once(backend: str) ->
         backend,
     )
     assert_silent(done, "interrupted")
+
+
+def test_sigterm_during_a_hundred_calls_ends_the_program_at_once(backend: str) -> None:
+    done = run(
+        """
+        hanging = MockTransport()
+        hanging.hang().always()
+
+        async def main():
+            async with hanging.client() as client, anyio.create_task_group() as group:
+                for _ in range(100):
+                    group.start_soon(client.chat, MODEL, "hi")
+                while len(hanging.calls) < 100:
+                    await anyio.sleep(0.001)
+                os.kill(os.getpid(), signal.SIGTERM)
+                await anyio.sleep(60)
+
+        anyio.run(main, backend=sys.argv[1])
+        """,
+        backend,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "", "")
+
+
+def test_a_program_that_leaves_in_order_on_sigterm_does_so(backend: str) -> None:
+    """As servers do: the signal is taken as the end of the scope, and every call is answered on the way out."""
+    done = run(
+        """
+        hanging = MockTransport()
+        hanging.hang().always()
+        errors = []
+
+        async def call(client):
+            try:
+                await client.chat(MODEL, "hi")
+            except BifrostError as error:
+                errors.append(type(error).__name__)
+
+        async def main():
+            with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+                async with hanging.client() as client, anyio.create_task_group() as group:
+                    for _ in range(100):
+                        group.start_soon(call, client)
+                    while len(hanging.calls) < 100:
+                        await anyio.sleep(0.001)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    async for _ in signals:
+                        break
+                    await client.close(drain=0.1)
+            print(sorted(set(errors)), len(errors))
+
+        anyio.run(main, backend=sys.argv[1])
+        """,
+        backend,
+    )
+    assert_silent(done, "['ShuttingDownError'] 100")
+
+
+def test_a_sync_client_that_is_not_closed_ends_with_sigterm_and_with_exit() -> None:
+    program = """
+        hanging = MockTransport()
+        hanging.hang().always()
+        client = SyncBifrost(hanging.account, transport=hanging)
+
+        def call():
+            try:
+                client.chat(MODEL, "hi")
+            except BifrostError:
+                pass
+
+        for _ in range(8):
+            threading.Thread(target=call, daemon=True).start()
+        while len(hanging.calls) < 8:
+            time.sleep(0.001)
+        """
+    ends = {"os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)": -signal.SIGTERM, "sys.exit(3)": 3}
+    for end, code in ends.items():
+        done = run(f"{textwrap.dedent(program)}\n{end}\n")
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
 
 
 def test_ctrl_c_that_hits_a_worker_is_no_defect(backend: str) -> None:

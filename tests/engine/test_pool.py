@@ -365,6 +365,27 @@ async def test_what_a_job_raises_reaches_its_caller_unchanged() -> None:
         assert rig.pool.workers == 1
 
 
+@pytest.mark.parametrize("kind", [MemoryError, RecursionError, SystemError, AssertionError, LookupError])
+async def test_whatever_a_job_raises_the_pool_keeps_its_size(kind: type[Exception]) -> None:
+    async with rig_of(concurrency=3) as rig, anyio.create_task_group() as group:
+
+        async def fail(job: Job) -> None:
+            await anyio.lowlevel.checkpoint()
+            raise kind("bad luck")
+
+        async def call() -> None:
+            with pytest.raises(kind):
+                await rig.pool.submit(rig.job("fails", fail))
+
+        for _ in range(9):
+            group.start_soon(call)
+        for number in range(3):
+            group.start_soon(rig.submit, number)
+        await until(lambda: len(rig.running) == 3)
+        assert rig.pool.workers == 3
+        rig.gate.set()
+
+
 async def test_a_worker_whose_own_machinery_fails_begins_anew() -> None:
     class Broken(Job):
         def finish(self, result: Any = None, error: BaseException | None = None) -> bool:

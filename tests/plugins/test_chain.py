@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -1183,3 +1184,36 @@ async def test_nothing_keeps_a_client_from_closing(close: Callable[[], Any], cap
             pass
     assert log[-3:] == ["c.close", "b.close", "a.close"]
     assert len(caplog.records) == 1
+
+
+# --- what blocks
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("hook", ["before_call", "before", "on_chunk", "after", "after_call"])
+async def test_a_hook_that_blocks_the_event_loop_is_told_once(
+    hook: str, timeout: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def block(*_: Any) -> None:
+        time.sleep(0.25)
+
+    mock = MockTransport()
+    mock.stream(["a"]).always()
+    log: list[str] = []
+    async with mock.client(plugins=[Recorder(log, "slow\n", timeout=timeout, does={hook: block})]) as client:
+        for _ in range(2):
+            await ask(client, "stream")
+    [told] = [record.getMessage() for record in caplog.records if "blocked the event loop" in record.getMessage()]
+    assert told.startswith("plugin 'slow\\n' blocked the event loop for 0.")
+    assert f" s in {hook}: " in told
+
+
+async def test_a_hook_that_waits_blocks_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def wait(*_: Any) -> None:
+        await anyio.sleep(0.25)
+
+    mock = MockTransport()
+    mock.reply("hello")
+    async with mock.client(plugins=[Recorder([], before=wait)]) as client:
+        await ask(client, "plain")
+    assert not [record for record in caplog.records if "blocked" in record.getMessage()]

@@ -19,6 +19,7 @@ from bifrost.settings.shape import fields_of
 from tests.canary import CANARY, shown_by
 from tests.settings.files import read_json
 
+
 def everything_shown_of(error: BaseException) -> str:
     """Give all that a tool can print of an error, but for the frame of the test, which knows the secret."""
     error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
