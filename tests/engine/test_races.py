@@ -1,4 +1,4 @@
-"""Callers that leave while queued, as a worker takes them, or as their answer is delivered; whatever order tasks run in.
+"""Callers that leave while queued, as a worker takes them, or as their answer is delivered, in many orders of tasks.
 
 The order is trio's, decided by a seed: a run that fails is run again with the number in its name.
 """

@@ -6,10 +6,11 @@ and the next call of the same client is served.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import msgspec
+import anyio.lowlevel
 import pytest
 
 from bifrost import AssistantMessage, BifrostError, ChatResponse, Choice, TextPart
@@ -110,12 +111,9 @@ def _mutates(call: CallContext, value: Any) -> None:
         setattr(call, name, getattr(call, name))
     call.values["mine"] = value
     call.warnings.append("noted")
-    for name in ("model", "message", "id"):
+    for name in ("model", "id", "messages"):
         with pytest.raises(AttributeError):
-            if isinstance(value, msgspec.Struct):
-                setattr(value, name, "other")
-            else:
-                raise AttributeError
+            setattr(value, name, "other")
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -140,28 +138,19 @@ async def _go_wrong(deed: Callable[[Bifrost], Any], hook: str, place: int, kind:
         return deed(client) if armed and call.endpoint == "chat" else None
 
     plugins = [
-        Recorder(log, "abc"[index], on_error=on_error, does={hook: act} if index == place else {})
-        for index in range(3)
+        Recorder(log, "abc"[index], on_error=on_error, does={hook: act} if index == place else {}) for index in range(3)
     ]
     async with mock.client(plugins=plugins, timeout=10) as client:
         with anyio.fail_after(60):
-            try:
-                reply = await ask(client, kind)
-            except BifrostError:
-                pass
-            except BaseException as error:
-                # What ends a task passes through, as it must.
-                assert isinstance(error, anyio.get_cancelled_exc_class()), repr(error)
-            else:
-                assert reply.text in ("hello", "own")
+            # What ends a task passes through, as it must; anything else is an error of ours.
+            with suppress(BifrostError, anyio.get_cancelled_exc_class()):
+                assert (await ask(client, kind)).text in ("hello", "own")
             await until(lambda: is_quiet(client))
             if deed is not _enters_the_client_again:
                 assert_paired([note for note in log if not note.endswith((".open", ".close"))])
             for pair in ("before", "before_call"):
                 after = pair.replace("before", "after")
-                assert sum(note.endswith(f".{pair}") for note in log) == sum(
-                    note.endswith(f".{after}") for note in log
-                )
+                assert sum(note.endswith(f".{pair}") for note in log) == sum(note.endswith(f".{after}") for note in log)
             armed = False
             assert (await ask(client, kind)).text == "hello"
             await until(lambda: is_quiet(client))

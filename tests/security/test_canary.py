@@ -271,9 +271,11 @@ async def test_a_refused_connection(watch: Watch, kind: Kind) -> None:
 
 
 async def test_a_certificate_that_is_not_trusted(watch: Watch, kind: Kind) -> None:
-    async with RawServer(Served(answer()), ssl_context=Authority().context()) as server:
-        async with raw_client(watch, server.url) as client:
-            assert isinstance(await watch.error_of(ask(client, kind)), ConfigError)
+    async with (
+        RawServer(Served(answer()), ssl_context=Authority().context()) as server,
+        raw_client(watch, server.url) as client,
+    ):
+        assert isinstance(await watch.error_of(ask(client, kind)), ConfigError)
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway", "garbage"])
@@ -513,8 +515,10 @@ def test_the_looks_themselves_see_a_key(caplog: pytest.LogCaptureFixture) -> Non
         def __init__(self, value: object) -> None:
             self.value = value
 
-    closure: Any = (lambda value: lambda: value)(CANARY)
-    for thing in (CANARY, [CANARY], {CANARY: 1}, Open(CANARY), Slotted(CANARY), closure, ValueError(CANARY)):
+    def enclose(value: object) -> Any:
+        return lambda: value
+
+    for thing in (CANARY, [CANARY], {CANARY: 1}, Open(CANARY), Slotted(CANARY), enclose(CANARY), ValueError(CANARY)):
         with pytest.raises(AssertionError, match="a secret is seen"):
             assert_shows_nothing(thing)
     with listening() as log:

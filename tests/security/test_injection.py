@@ -154,8 +154,7 @@ def test_a_deployments_name_is_one_step_of_the_path(model: str) -> None:
     request = chat_request("azure/x", "hi", system=None, options={})
     try:
         path = AZURE.codecs["chat"].build(request, target).request.path
-    except (InvalidRequestError, UnicodeEncodeError) as error:
-        assert isinstance(error, InvalidRequestError)
+    except InvalidRequestError:
         return
     place, _, query = path.partition("?")
     assert query == "api-version=2024-10-21"
@@ -171,7 +170,7 @@ def test_a_deployments_name_is_one_step_of_the_path(model: str) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["@evil.example/", ":1@evil.example/", "https://evil.example/", ".evil.example/", ""])
 async def test_a_codecs_path_cannot_leave_the_providers_address(path: str) -> None:
-    """What carries the key is the path of an origin that was fixed before; a path that does not begin with / is none."""
+    """A key goes to an origin that was fixed before; what does not begin with / is no path there."""
     row = CATALOG["openai"]
     codec = row.codecs["chat"]
 

@@ -6,8 +6,8 @@ import ast
 import json
 import logging
 import ssl
-import tracemalloc
 import tomllib
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
