@@ -444,7 +444,8 @@ _NO_KEYS: Sequence[Key] = ()
 
 def _check_key(key: Key) -> None:
     where = f"key {key.name!r}"
-    if not isinstance(key.name, str) or not key.name or not key.name.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+    name: Any = key.name  # callers give anything
+    if not isinstance(name, str) or not name or not name.isprintable():
         raise ConfigError(f"{where}: a key's name must be printable text; logs and errors show it")
     check_weight(key.weight, where=where)
     for field, entries in (("models", key.models or ()), ("deny", key.deny)):

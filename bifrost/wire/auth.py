@@ -72,19 +72,19 @@ class _Credential(str):
     instead would send `***` and be refused, which is the better failure.
     """
 
-    __slots__ = ("_prefix", "_secret")
+    __slots__ = ("_prefix", "secret")
 
     _prefix: str
-    _secret: Secret
+    secret: Secret
 
     def __new__(cls, prefix: str, secret: Secret) -> Self:
         value = super().__new__(cls, _MASK)
         value._prefix = prefix
-        value._secret = secret
+        value.secret = secret
         return value
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return (self._prefix + _text(self._secret)).encode(encoding, errors)
+        return (self._prefix + _text(self.secret)).encode(encoding, errors)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a signed request is not pickled; take the request before it is signed")
@@ -157,7 +157,7 @@ def sign(headers: dict[str, str], auth: Auth, secret: Secret | None) -> None:
 
 def credentials_of(headers: Mapping[str, str]) -> list[Secret]:
     """Give the secrets that were put on a request's headers."""
-    return [value._secret for value in headers.values() if isinstance(value, _Credential)]
+    return [value.secret for value in headers.values() if isinstance(value, _Credential)]
 
 
 def redact(text: str, secret: Secret | None) -> str:

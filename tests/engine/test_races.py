@@ -178,6 +178,7 @@ async def _close_amid_everything(seed: int, in_a_hook: bool) -> None:
     mock.on(stream=False).hang().always()
     log: list[str] = []
     outcomes: list[Any] = []
+    began = 0.0
     config = ProviderConfig(concurrency=4, queue=10, stream_share=0.5)
     account = mock.account_with({"openai": ["k"]}, configs={"openai": config})
     drain = 5.0
@@ -246,6 +247,7 @@ async def _jump() -> None:
     account = mock.account_with({"openai": ["k"]}, configs={"openai": config})
     log: list[str] = []
     errors: list[BifrostError] = []
+    asked = 0
     async with leak_check(), mock.client(account, plugins=[Recorder(log)], timeout=60) as client:
 
         async def call() -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bifrost import Bifrost, ProviderConfig, ResponseTooLargeError, StaticAccount
-from bifrost.config import Limits
-from bifrost.engine.transport.tls import environment_context
+from bifrost.config import Limits, NetworkConfig
+from bifrost.engine.transport.tls import context_of
 from bifrost.testing import LoopbackProvider, MockTransport
 from tests.canary import listening
 
@@ -60,7 +60,7 @@ def test_weakening_is_seen(text: str) -> None:
 
 
 def test_every_peer_is_verified_and_speaks_tls_1_2_at_least() -> None:
-    context = environment_context()
+    context = context_of(NetworkConfig())
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
