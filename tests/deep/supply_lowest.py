@@ -26,18 +26,21 @@ _CORE = (
     "tests/test_errors.py",
     "tests/test_sync.py",
 )
-_RUNNERS = ("hypothesis", "packaging", "pytest", "pytest-asyncio", "pytest-xdist", "trio", "trustme")
-"""What the core needs to run, of the extra `test`. trio is at its lower bound too: a client runs on it."""
+_OPTIONAL = ("fast", "http2", "socks")
+_UNUSED = ("coverage", "editables", "hatchling", "ipykernel", "nbclient")
+"""What the core does not need of the extra `test`."""
 _SEEN = re.compile(r"(\d+) (passed|failed|errors?)")
 
 
 def rows(folder: Path) -> list[Row]:
-    pins = lowest(declared())
-    runners = [each for each in declared("test") if re.split(r"[\[<>=]", each)[0] in _RUNNERS]
-    pins += lowest([each for each in runners if each.startswith("trio>")])
+    bounded = declared(*_OPTIONAL)
+    tools = [each for each in declared("test") if each not in bounded and _name(each) not in _UNUSED]
+    # A client runs on trio; it is at its lower bound too.
+    pins = lowest([*bounded, *(each for each in tools if _name(each) == "trio")])
+    tools = [each for each in tools if _name(each) != "trio"]
     name, goal = f"core of the suite with {' '.join(pins)}", "all pass"
     try:
-        python = environment(folder, *pins, *(each for each in runners if not each.startswith("trio>")), str(ROOT))
+        python = environment(folder, *pins, *tools, str(ROOT))
     except UnavailableError as error:
         return [Row(name, f"not run: {error}", goal, ok=None)]
     versions = supply.run(python, "-m", "pip", "freeze").stdout.lower().splitlines()
@@ -51,6 +54,10 @@ def rows(folder: Path) -> list[Row]:
         failed = [line.split(" - ")[0] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
         figure = f"{figure}: {'; '.join(failed[:10])}"
     return [Row(name, figure, goal, ok=not done.returncode and counts.get("passed", 0) > 1000)]
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[\[<>=]", requirement)[0]
 
 
 def _same(pin: str, version: str) -> bool:
