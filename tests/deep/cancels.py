@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 
 import anyio
@@ -67,7 +68,7 @@ async def _run(*, edge: bool) -> _Found:
                 end = anyio.current_time() + _SECONDS
                 async with anyio.create_task_group() as group:
                     for _ in range(_CALLERS):
-                        group.start_soon(lambda: _caller(client, found, chance, end, edge=edge))
+                        group.start_soon(partial(_caller, client, found, chance, end, edge=edge))
                 try:
                     await until(lambda: is_quiet(client) and not server.connections.in_use)
                 except TimeoutError:
@@ -81,7 +82,7 @@ async def _run(*, edge: bool) -> _Found:
 def run() -> list[Row]:
     rows: list[Row] = []
     for backend, edge in (("asyncio", True), ("trio", False)):
-        found = anyio.run(lambda edge=edge: _run(edge=edge), backend=backend)
+        found = anyio.run(partial(_run, edge=edge), backend=backend)
         # A connection to each worker may be kept, and has an end on either side.
         grown = max(found.descriptors) - found.descriptors[0]
         rows += [

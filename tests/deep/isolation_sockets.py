@@ -56,9 +56,7 @@ async def _run() -> Beside:
     async with RawServer(until_left) as hole, LoopbackProvider() as sound:
         sound.reply("ok").delay(_LATENCY).always()
         configs = {
-            "openai": ProviderConfig(
-                base_url=f"{hole.url}/v1", concurrency=_WORKERS, queue=_QUEUE, on_full="drop"
-            ),
+            "openai": ProviderConfig(base_url=f"{hole.url}/v1", concurrency=_WORKERS, queue=_QUEUE, on_full="drop"),
             "groq": sound.config("groq"),
         }
         account = make_account({"openai": ["a"], "groq": ["b"]}, configs=configs)

@@ -1,4 +1,4 @@
-"""The deep run: what is too long for the suite, in parts, as one table. How, and what each part proves: docs/deep-run.md.
+"""The deep run: what is too long for the suite, in parts, as one table. See docs/deep-run.md.
 
     python3.11 tests/deep/run.py                # all
     python3.11 tests/deep/run.py load1 storm    # some
@@ -71,7 +71,7 @@ def run_apart(name: str, module: str) -> list[Row]:
         result = Path(folder, "rows.json")
         command = [sys.executable, str(_HERE / "run.py"), "--here", module, "--into", str(result)]
         began = time.monotonic()
-        code = subprocess.run(command, cwd=_ROOT, check=False).returncode  # noqa: S603 - this file
+        code = subprocess.run(command, cwd=_ROOT, check=False).returncode
         took = f"{time.monotonic() - began:.0f} s"
         print(f"{name}: {took}", file=sys.stderr, flush=True)  # noqa: T201 - says how far it is
         if not result.exists():

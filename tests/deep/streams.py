@@ -1,4 +1,4 @@
-"""A thousand streams of five hundred events over sockets, one in ten left half-read; and how soon its worker is free."""
+"""A thousand streams of five hundred events over sockets, one in ten left half-read; how soon its worker is free."""
 
 from __future__ import annotations
 
