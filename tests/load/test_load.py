@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from bifrost.testing.virtual import Backend
 
 BOTH = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-HAS_BUDGET = find_spec("bifrost.routing.budget") is not None
-"""Retries draw on a budget; without one each call makes its three attempts."""
 
 
 @BOTH
@@ -56,5 +53,5 @@ def test_a_provider_that_swallows_everything_does_not_touch_another(backend: Bac
 def test_an_outage_is_not_made_worse_by_retries(status: int) -> None:
     found = run_virtual(partial(outage, status=status))
     assert found.success_before == found.success_after == 1
-    assert found.load <= (1.02 if HAS_BUDGET else 3.0)
-    assert found.worst_second <= (1.5 if HAS_BUDGET else 3.3)
+    assert found.load <= 1.02
+    assert found.worst_second <= 1.5
