@@ -1,4 +1,4 @@
-"""The catalogue of faults: which tests play each, or who will.
+"""The catalogue of faults: which tests play each, or why none does.
 
 Numbers 110 to 114 belong to tools and to fetching, and are tested with them.
 """
@@ -12,18 +12,18 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PENDING = 26
-"""How many faults have no test yet. It only goes down."""
+UNTESTED = 1
+"""How many faults no test plays. It only goes down."""
 
 
 @attrs.frozen
 class Fault:
-    """A fault, and the tests that play it; or the room of the work that it waits for."""
+    """A fault, and the tests that play it; or the reason why none does."""
 
     told: str
     tests: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     """As `file::function`, below `tests/`."""
-    room: str | None = attrs.field(default=None, kw_only=True)
+    why_not: str | None = attrs.field(default=None, kw_only=True)
 
 
 FAULTS: Mapping[int, Fault] = {
@@ -279,7 +279,10 @@ FAULTS: Mapping[int, Fault] = {
         "429 that is a quota",
         tests=("engine/test_keys_in_trouble.py::test_a_refused_key_is_out_of_use_for_all_calls",),
     ),
-    50: Fault("401 that repeats the key", room="resilience"),
+    50: Fault(
+        "401 that repeats the key",
+        tests=("security/test_canary.py::test_an_error_that_shows_the_key",),
+    ),
     51: Fault(
         "huge, binary or broken body of an error",
         tests=(
@@ -481,21 +484,98 @@ FAULTS: Mapping[int, Fault] = {
             "providers/openai/test_stream.py::test_calls_are_kept_apart_whatever_a_server_forgets",
         ),
     ),
-    86: Fault("cancelled at every await point", room="life cycle and secrets"),
-    87: Fault("cancelled while queued, taken or answered", room="life cycle and secrets"),
-    88: Fault("storm of cancellations", room="life cycle and secrets"),
-    89: Fault("queue full", room="life cycle and secrets"),
-    90: Fault("closing with work under way", room="life cycle and secrets"),
+    86: Fault(
+        "cancelled at every await point",
+        tests=(
+            "engine/test_cancel.py::test_a_scope_may_be_cancelled_wherever_a_call_in_it_waits",
+            "engine/test_cancel_asyncio.py::test_a_task_may_be_cancelled_wherever_its_call_waits",
+            "engine/test_cancel_sockets.py::test_a_call_may_be_cancelled_after_any_number_of_turns_of_the_loop",
+        ),
+    ),
+    87: Fault(
+        "cancelled while queued, taken or answered",
+        tests=(
+            "engine/test_races.py::test_of_a_caller_that_leaves_and_its_worker_one_side_wins",
+            "engine/test_races.py::test_calls_that_are_left_at_any_moment_lose_nothing",
+            "engine/test_pool.py::test_a_caller_may_leave_after_any_number_of_turns_of_the_loop",
+            "engine/test_pool.py::test_a_stream_handed_over_to_a_caller_that_leaves_at_that_moment_is_released",
+        ),
+    ),
+    88: Fault(
+        "storm of cancellations",
+        tests=("engine/test_cancel_sockets.py::test_a_storm_of_cancellations_costs_no_place",),
+    ),
+    89: Fault(
+        "queue full",
+        tests=(
+            "engine/test_pool.py::test_a_full_queue_refuses_when_told_to_drop",
+            "engine/test_pool.py::test_a_full_queue_lets_callers_wait_in_order_otherwise",
+            "engine/test_pool.py::test_queue_timeout_bounds_the_wait_for_a_place",
+            "engine/test_pool.py::test_five_callers_that_leave_while_queued_do_not_fill_a_queue_of_five",
+            "engine/test_dispatch.py::test_time_in_the_queue_counts",
+            "engine/test_pool.py::test_a_drain_answers_whoever_waits_for_a_place_though_none_is_freed",
+        ),
+    ),
+    90: Fault(
+        "closing with work under way",
+        tests=(
+            "engine/test_races.py::test_closing_amid_everything_answers_everybody_in_time",
+            "engine/test_core.py::test_two_may_close_at_once",
+            "engine/test_core.py::test_closing_at_once_ends_running_calls_with_their_hooks",
+            "engine/test_lifecycle.py::test_a_hook_that_closes_its_own_client_does_not_wait_for_itself_for_ever",
+        ),
+    ),
     91: Fault(
         "provider changed under load",
         tests=("engine/test_live_changes.py::test_changes_under_load_lose_no_call_and_double_none",),
     ),
-    92: Fault("worker or codec raises", room="life cycle and secrets"),
-    93: Fault("interrupted by a signal", room="life cycle and secrets"),
-    94: Fault("other loops and threads", room="life cycle and secrets"),
-    95: Fault("fork", room="life cycle and secrets"),
-    96: Fault("many threads through the sync facade", room="life cycle and secrets"),
-    97: Fault("plugin or account that blocks the loop", room="life cycle and secrets"),
+    92: Fault(
+        "worker or codec raises",
+        tests=(
+            "engine/test_pool.py::test_whatever_a_job_raises_the_pool_keeps_its_size",
+            "engine/test_pool.py::test_a_worker_whose_own_machinery_fails_begins_anew",
+            "security/test_canary.py::test_a_codec_that_fails",
+        ),
+    ),
+    93: Fault(
+        "interrupted by a signal",
+        tests=(
+            "engine/test_lifecycle.py::test_ctrl_c_during_a_hundred_calls_ends_the_program_at_once",
+            "engine/test_lifecycle.py::test_ctrl_c_that_hits_a_worker_is_no_defect",
+            "engine/test_lifecycle.py::test_sigterm_during_a_hundred_calls_ends_the_program_at_once",
+            "engine/test_lifecycle.py::test_a_program_that_leaves_in_order_on_sigterm_does_so",
+            "engine/test_lifecycle.py::test_a_sync_client_that_is_not_closed_ends_with_sigterm_and_with_exit",
+        ),
+    ),
+    94: Fault(
+        "other loops and threads",
+        tests=(
+            "engine/test_lifecycle.py::test_another_threads_loop_may_not_use_the_client",
+            "engine/test_lifecycle.py::test_a_client_of_a_module_serves_one_loop_after_another",
+            "engine/test_lifecycle.py::test_a_client_whose_loop_was_closed_under_it_opens_again_on_the_next",
+            "test_sync.py::test_inside_a_running_event_loop",
+            "test_sync.py::test_a_hook_may_use_another_client_and_its_own_refuses_at_once",
+        ),
+    ),
+    95: Fault(
+        "fork",
+        tests=("engine/test_lifecycle.py::test_a_forked_child_is_refused_and_its_parent_goes_on",),
+    ),
+    96: Fault(
+        "many threads through the sync facade",
+        tests=(
+            "test_sync.py::test_from_64_threads_at_once",
+            "test_sync.py::test_threads_that_come_first_together_start_one_event_loop",
+        ),
+    ),
+    97: Fault(
+        "plugin or account that blocks the loop",
+        tests=(
+            "plugins/test_chain.py::test_a_hook_that_blocks_the_event_loop_is_told_once",
+            "plugins/test_chain.py::test_a_hook_that_waits_blocks_nobody",
+            "engine/test_dispatch_accounts.py::test_an_account_that_blocks_the_event_loop_is_told_once",
+        ),
+    ),
     98: Fault(
         "circuit breaker and its probe",
         tests=(
@@ -505,7 +585,13 @@ FAULTS: Mapping[int, Fault] = {
             "engine/test_breaker_calls.py::test_a_late_success_does_not_close_it",
         ),
     ),
-    99: Fault("black hole beside a healthy provider", room="resilience"),
+    99: Fault(
+        "black hole beside a healthy provider",
+        tests=(
+            "load/test_load.py::test_a_provider_that_swallows_everything_does_not_touch_another",
+            "engine/test_breaker_calls.py::test_a_black_hole_with_a_fallback_behind_it_does",
+        ),
+    ),
     100: Fault(
         "storm of faults",
         tests=("engine/test_breaker_calls.py::test_a_storm_of_failures_is_ridden_out",),
@@ -521,17 +607,118 @@ FAULTS: Mapping[int, Fault] = {
         "all providers down",
         tests=("engine/test_breaker_calls.py::test_when_all_are_down_the_error_tells_every_attempt",),
     ),
-    103: Fault("monotonic clock that jumps", room="life cycle and secrets"),
-    104: Fault("hooks that raise, hang, answer wrongly", room="life cycle and secrets"),
-    105: Fault("account that raises, hangs, answers wrongly", room="life cycle and secrets"),
-    106: Fault("key that cannot be sent", room="life cycle and secrets"),
-    107: Fault("header fields of the user", room="life cycle and secrets"),
-    108: Fault("base URLs", room="life cycle and secrets"),
-    109: Fault("names of models in addresses", room="life cycle and secrets"),
-    115: Fault("secrets shown", room="life cycle and secrets"),
-    116: Fault("key repeated in another form", room="life cycle and secrets"),
-    117: Fault("variables of the environment", room="life cycle and secrets"),
-    118: Fault("log injection", room="life cycle and secrets"),
-    119: Fault("too many metric labels", room="life cycle and secrets"),
-    120: Fault("hash flooding", room="life cycle and secrets"),
+    103: Fault(
+        "monotonic clock that jumps",
+        tests=("engine/test_races.py::test_an_hour_that_is_lost_ends_everything_once",),
+    ),
+    104: Fault(
+        "hooks that raise, hang, answer wrongly",
+        tests=(
+            "plugins/test_matrix.py::test_no_hook_that_goes_wrong_takes_the_client_along",
+            "plugins/test_matrix.py::test_a_hook_cannot_change_what_others_hold",
+            "plugins/test_chain.py::test_a_result_of_the_wrong_type_is_a_failure",
+        ),
+    ),
+    105: Fault(
+        "account that raises, hangs, answers wrongly",
+        tests=(
+            "engine/test_dispatch_accounts.py::test_whatever_keys_an_account_gives_a_call_is_served_or_told",
+            "engine/test_dispatch_accounts.py::test_any_weights_that_are_numbers_choose_a_key",
+            "engine/test_dispatch_accounts.py::test_garbage_of_an_account_is_told",
+            "engine/test_dispatch_accounts.py::test_two_keys_of_one_name_are_told",
+            "engine/test_dispatch.py::test_time_of_the_account_counts",
+        ),
+    ),
+    106: Fault(
+        "key that cannot be sent",
+        tests=(
+            "test_account.py::test_a_value_that_cannot_be_sent_is_refused_by_name_and_shown_nowhere",
+            "test_account.py::test_any_text_is_a_key_or_a_typed_error",
+            "test_bad_input.py::test_a_key_that_cannot_be_sent_is_told_by_its_name",
+            "wire/test_auth.py::test_a_key_either_can_be_sent_or_is_refused",
+        ),
+    ),
+    107: Fault(
+        "header fields of the user",
+        tests=(
+            "security/test_injection.py::test_a_header_is_refused_or_written_as_one_field",
+            "security/test_injection.py::test_what_frames_or_signs_a_request_is_refused",
+            "test_client.py::test_headers_that_would_do_harm_are_refused",
+        ),
+    ),
+    108: Fault(
+        "base URLs",
+        tests=(
+            "test_config.py::test_a_base_url_that_would_do_harm_is_refused",
+            "test_config.py::test_a_base_url_is_brought_to_one_form",
+            "security/test_injection.py::test_a_codecs_path_cannot_leave_the_providers_address",
+        ),
+    ),
+    109: Fault(
+        "names of models in addresses",
+        tests=(
+            "security/test_injection.py::test_a_deployments_name_is_one_step_of_the_path",
+            "providers/test_azure.py::test_a_deployments_name_cannot_leave_its_step_of_the_path",
+            "providers/test_azure.py::test_a_deployment_that_would_climb_is_refused",
+        ),
+    ),
+    115: Fault(
+        "secrets shown",
+        tests=(
+            "security/test_canary.py::test_an_answer",
+            "security/test_canary.py::test_a_call_on_its_way",
+            "security/test_canary.py::test_an_open_stream",
+            "security/test_canary.py::test_changes_while_it_runs",
+            "security/test_canary.py::test_an_error_that_shows_the_key",
+            "security/test_canary.py::test_a_stream_that_breaks",
+            "security/test_canary.py::test_a_peer_that_misbehaves",
+            "security/test_canary.py::test_a_caller_that_leaves",
+            "security/test_canary.py::test_closing_with_calls_in_flight",
+            "security/test_canary.py::test_a_plugin_that_fails",
+            "security/test_canary.py::test_an_account_that_fails",
+            "security/test_canary.py::test_a_codec_that_fails",
+            "security/test_canary.py::test_a_cassette",
+            "security/test_canary.py::test_the_plain_client",
+            "security/test_canary.py::test_the_looks_themselves_see_a_key",
+            "wire/test_auth.py::test_a_secret_shows_itself_nowhere",
+            "wire/test_auth.py::test_the_header_of_a_signed_request_shows_its_secret_nowhere",
+            "settings/test_secrets.py::test_an_error_shows_no_secret",
+        ),
+    ),
+    116: Fault(
+        "key repeated in another form",
+        tests=(
+            "security/test_canary.py::test_a_key_in_any_writing",
+            "security/test_canary.py::test_an_error_that_shows_the_key",
+            "wire/test_auth.py::test_every_way_to_write_a_secret_is_taken_out",
+        ),
+    ),
+    117: Fault(
+        "variables of the environment",
+        tests=(
+            "security/test_environment.py::test_a_proxy_is_used_and_named_once_without_its_password",
+            "security/test_environment.py::test_a_proxy_for_tls_is_asked_for_a_tunnel",
+            "security/test_environment.py::test_a_netrc_is_never_read",
+            "security/test_environment.py::test_cookies_are_not_kept",
+            "security/test_environment.py::test_authorities_and_a_key_log_are_the_environments",
+        ),
+    ),
+    118: Fault(
+        "log injection",
+        tests=(
+            "security/test_injection.py::test_a_providers_words_stay_on_their_line",
+            "security/test_injection.py::test_an_error_event_stays_on_its_line",
+            "security/test_injection.py::test_a_models_name_stays_on_its_line",
+            "security/test_injection.py::test_a_tools_name_stays_on_its_line",
+            "security/test_injection.py::test_a_plugins_name_stays_on_its_line",
+        ),
+    ),
+    119: Fault("too many metric labels", why_not="there are no metrics yet"),
+    120: Fault(
+        "hash flooding",
+        tests=(
+            "security/test_rules.py::test_an_object_of_a_million_keys_takes_a_bounded_multiple_of_its_size",
+            "security/test_rules.py::test_what_is_larger_than_the_limits_is_too_large",
+        ),
+    ),
 }
