@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import time
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -45,6 +46,10 @@ class Target(msgspec.Struct, frozen=True):
     tests: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        return "bifrost." + self.module.replace("/", ".")
+
+    @property
     def path(self) -> Path:
         return _ROOT / f"bifrost/{self.module}.py"
 
@@ -64,7 +69,7 @@ class _Finder:
     """Gives a mutant where its module is asked for."""
 
     def __init__(self, target: Target, tree: Any) -> None:
-        self._name = "bifrost." + target.module.replace("/", ".")
+        self._name = target.name
         self._path = str(target.path)
         self._code = compile(tree, self._path, "exec")
 
@@ -89,7 +94,9 @@ def _start(target: Target, mutant: Mutant | None, *, limit: float) -> int:
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
         signal.alarm(int(limit * 20))
         if mutant is not None:
+            # Before pytest, whose own finder would take the module for a plugin's and read it from its file.
             sys.meta_path.insert(0, _Finder(target, mutant.tree))
+            import_module(target.name)
         code = int(pytest.main([*_OPTIONS, *target.tests]))
     finally:
         os._exit(code)
@@ -136,7 +143,7 @@ def _row(name: str) -> Row:
 
 def run(names: tuple[str, ...] = tuple(TARGETS)) -> list[Row]:
     for module in _LOADED:
-        __import__(module)
+        import_module(module)
     return [_row(name) for name in names]
 
 
