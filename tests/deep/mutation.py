@@ -24,6 +24,8 @@ from tests.deep.mutants import mutants_of
 from tests.deep.row import Row
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from tests.deep.mutants import Mutant
 
 NAME = "mutation"
@@ -65,20 +67,27 @@ TARGETS = {
 }
 
 
+class _Loader(SourceFileLoader):
+    def __init__(self, name: str, path: str, code: CodeType) -> None:
+        super().__init__(name, path)
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._code
+
+
 class _Finder:
     """Gives a mutant where its module is asked for."""
 
     def __init__(self, target: Target, tree: Any) -> None:
         self._name = target.name
         self._path = str(target.path)
-        self._code = compile(tree, self._path, "exec")
+        self._code: CodeType = compile(tree, self._path, "exec")
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         if name != self._name:
             return None
-        loader = SourceFileLoader(name, self._path)
-        loader.get_code = lambda _name: self._code  # type: ignore[method-assign, assignment]
-        return spec_from_file_location(name, self._path, loader=loader)
+        return spec_from_file_location(name, self._path, loader=_Loader(name, self._path, self._code))
 
 
 def _start(target: Target, mutant: Mutant | None, *, limit: float) -> int:

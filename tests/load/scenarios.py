@@ -116,6 +116,7 @@ async def hold(count: int, *, others: int = 200) -> Held:
     async with Bifrost(account, transport=echo) as client:
         alone = await asked_other(client)
         before = resident()
+        in_flight, grown, beside = 0, 0.0, math.inf
         async with anyio.create_task_group() as group:
             for number in range(count):
                 group.start_soon(caller, client, number)
@@ -276,16 +277,16 @@ async def black_hole(*, seconds: float, per_second: float = 200.0, seed: int = 0
 
     async with Bifrost(account_of(openai=stuck, groq=ProviderConfig()), transport=echo) as client:
         p99_alone, rate_alone = await measured(client)
+        p99, rate, caught = math.inf, 0.0, 0
         async with anyio.create_task_group() as group:
             for _ in range(300):
                 group.start_soon(swallowed, client)
             await anyio.sleep(1)
-            caught = client.stats().providers["openai"]
+            stats = client.stats().providers["openai"]
+            caught = stats.in_flight + stats.waiting
             p99, rate = await measured(client)
             group.cancel_scope.cancel()
-    return Beside(
-        p99_alone=p99_alone, p99=p99, rate_alone=rate_alone, rate=rate, stuck=caught.in_flight + caught.waiting
-    )
+    return Beside(p99_alone=p99_alone, p99=p99, rate_alone=rate_alone, rate=rate, stuck=caught)
 
 
 # --- an outage

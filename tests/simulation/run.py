@@ -20,7 +20,7 @@ from bifrost.config import Limits, RetryConfig, Timeouts
 from bifrost.engine.clock import Clock
 from bifrost.errors import ClientClosedError, ConfigError, ShuttingDownError
 from bifrost.schema.chat import Choice
-from bifrost.schema.messages import Message
+from bifrost.schema.messages import AssistantMessage
 from bifrost.testing import MockTransport, fake_key, leak_check, run_virtual
 from tests.canary import Log
 from tests.engine.rig import is_quiet, until
@@ -138,7 +138,7 @@ class Memory(Watch):
             return None
         entry = self.ledger.entries[number]
         entry.answered_by_plugin = True
-        message = Message(role="assistant", content=entry.ask.answer)
+        message = AssistantMessage(content=entry.ask.answer)
         return ChatResponse(id="remembered", choices=[Choice(index=0, message=message, finish_reason="stop")])
 
 
