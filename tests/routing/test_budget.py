@@ -21,6 +21,17 @@ def test_a_retry_costs_and_gets_it_back_if_it_succeeds() -> None:
     assert budget.tokens(0.0) == 195
 
 
+def test_it_is_full_while_nothing_is_out() -> None:
+    budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
+    assert budget.is_full
+
+    budget.withdraw(10, now=0.0)
+    assert not budget.is_full
+    # Half of it has come back with time by then.
+    budget.refund(5, now=5.0)
+    assert budget.is_full
+
+
 def test_too_few_tokens_are_not_taken() -> None:
     budget = RetryBudget(BudgetConfig(capacity=12), now=0.0)
 

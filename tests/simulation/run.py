@@ -20,6 +20,7 @@ from bifrost.config import Limits, RetryConfig, Timeouts
 from bifrost.engine.clock import Clock
 from bifrost.errors import ClientClosedError, ConfigError, ShuttingDownError
 from bifrost.schema.chat import Choice
+from bifrost.schema.content import TextPart
 from bifrost.schema.messages import AssistantMessage
 from bifrost.testing import MockTransport, fake_key, leak_check, run_virtual
 from tests.canary import Log
@@ -138,7 +139,7 @@ class Memory(Watch):
             return None
         entry = self.ledger.entries[number]
         entry.answered_by_plugin = True
-        message = AssistantMessage(content=entry.ask.answer)
+        message = AssistantMessage(parts=[TextPart(text=entry.ask.answer)])
         return ChatResponse(id="remembered", choices=[Choice(index=0, message=message, finish_reason="stop")])
 
 
