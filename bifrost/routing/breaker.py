@@ -69,24 +69,19 @@ class Breaker:
         "ticket",
     )
 
+    _probe: Ticket | None
+
     def __init__(self, config: BreakerConfig) -> None:
         self._config = config
         self.generation = 0
         """Grows with each change of state."""
-        self.is_closed = True
         self._openings = 0
         self._until = 0.0
         """Open until then, if `_openings`; half open afterwards."""
-        self._probe: Ticket | None = None
         self._probe_began = 0.0
-        self._successes = 0
-        self.ticket = Ticket(0, is_probe=False)
-        """What every call has while the breaker is closed."""
-        self._unreachable = 0
         self._piece = config.window / BUCKETS
         self._period = 0
-        self._calls = [0] * BUCKETS
-        self._failures = [0] * BUCKETS
+        self._begin(is_closed=True)
 
     def state(self, now: float) -> BreakerState:
         """Give the state."""
@@ -192,6 +187,7 @@ class Breaker:
         self.is_closed = is_closed
         self.generation += 1
         self.ticket = Ticket(self.generation, is_probe=False)
+        """What every call has while the breaker is closed."""
         self._probe = None
         self._successes = 0
         self._unreachable = 0

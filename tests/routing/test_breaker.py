@@ -100,6 +100,91 @@ def test_five_in_a_row_that_were_never_sent_open_it() -> None:
     assert rig.state == "open"
 
 
+# --- the window
+
+
+def test_the_window_forgets_piece_by_piece() -> None:
+    rig = Rig(calls=1000)
+    rig.now = 1002.0  # the first second of a piece of three
+    for _ in range(10):
+        rig.calls("success", "failure")
+        rig.now += 3.0
+    # Ten pieces are the window: the first is gone as the eleventh begins.
+    assert rig.breaker.snapshot(rig.now).calls == 18
+    assert rig.breaker.snapshot(rig.now).failures == 9
+    assert rig.breaker.snapshot(rig.now + 6.0).calls == 14
+    assert rig.breaker.snapshot(rig.now + 26.9).calls == 2
+    assert rig.breaker.snapshot(rig.now + 27.0).calls == 0
+
+
+def test_a_call_is_remembered_to_the_end_of_its_piece() -> None:
+    rig = Rig()
+    rig.now = 1005.1
+    rig.calls("failure")
+
+    assert rig.breaker.snapshot(1034.9).calls == 1
+    assert rig.breaker.snapshot(1035.0).calls == 0
+
+
+def test_a_window_that_is_long_gone_is_empty() -> None:
+    rig = Rig()
+    rig.calls(*["failure"] * 19)
+    rig.now += 10_000.0
+    rig.calls(*["failure"] * 19)
+    assert rig.state == "closed"
+    assert rig.breaker.snapshot(rig.now).calls == 19
+
+
+def test_a_clock_that_goes_back_loses_nothing() -> None:
+    rig = Rig()
+    rig.calls("failure", "success")
+    assert rig.breaker.snapshot(rig.now - 5.0).calls == 2
+    assert rig.breaker.snapshot(rig.now).calls == 2
+
+
+def test_a_new_state_knows_nothing_of_the_one_before() -> None:
+    rig = Rig()
+    late = rig.admitted()
+    rig.half_open()
+    rig.calls("success", "success")
+    assert rig.state == "closed"
+    assert rig.breaker.snapshot(rig.now).calls == 0
+    rig.report(late, "success")
+    assert rig.breaker.snapshot(rig.now).calls == 0
+    # What was unreachable before is not counted on.
+    rig.calls(*["failure"] * 4, never_sent=True)
+    assert rig.state == "closed"
+
+
+def test_a_success_before_a_failed_probe_does_not_count() -> None:
+    rig = Rig()
+    rig.half_open()
+    rig.calls("success", "failure")
+    assert rig.state == "open"
+    rig.now += rig.retry_after
+    rig.calls("success")
+    assert rig.state == "half_open"
+    rig.calls("success")
+    assert rig.state == "closed"
+
+
+def test_a_success_told_in_full_ends_a_row_of_unreachables_too() -> None:
+    rig = Rig()
+    for _ in range(3):
+        rig.calls(*["failure"] * 4, never_sent=True)
+        rig.breaker.report(rig.admitted(), "success", now=rig.now, random=lambda: 0.5)
+    assert rig.state == "closed"
+
+
+def test_the_time_left_is_told_while_it_is_open_and_while_it_is_tried() -> None:
+    rig = Rig()
+    assert rig.retry_after == 0.0
+    rig.half_open()
+    assert rig.retry_after == 0.0
+    rig.admitted()
+    assert rig.retry_after == 5.0
+
+
 def test_what_is_neutral_is_not_counted() -> None:
     rig = Rig()
     rig.calls(*["neutral"] * 100, *["failure"] * 19)
