@@ -69,16 +69,16 @@ class Breaker:
         "ticket",
     )
 
+    _until: float
+    """Open until then, and half open afterwards; told with each opening."""
     _probe: Ticket | None
+    _probe_began: float
 
     def __init__(self, config: BreakerConfig) -> None:
         self._config = config
         self.generation = 0
         """Grows with each change of state."""
         self._openings = 0
-        self._until = 0.0
-        """Open until then, if `_openings`; half open afterwards."""
-        self._probe_began = 0.0
         self._piece = config.window / BUCKETS
         self._period = 0
         self._begin(is_closed=True)

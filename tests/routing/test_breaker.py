@@ -174,6 +174,15 @@ def test_a_success_told_in_full_ends_a_row_of_unreachables_too() -> None:
         rig.calls(*["failure"] * 4, never_sent=True)
         rig.breaker.report(rig.admitted(), "success", now=rig.now, random=lambda: 0.5)
     assert rig.state == "closed"
+    rig.calls(*["failure"] * 5, never_sent=True)
+    assert rig.state == "open"
+
+
+def test_a_failure_was_sent_if_nothing_else_is_said() -> None:
+    rig = Rig()
+    for _ in range(10):
+        rig.breaker.report(rig.admitted(), "failure", now=rig.now, random=lambda: 0.5)
+    assert rig.state == "closed"
 
 
 def test_the_time_left_is_told_while_it_is_open_and_while_it_is_tried() -> None:
