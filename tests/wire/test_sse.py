@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bifrost.config import Limits
 from bifrost.errors import ResponseTooLargeError
-from bifrost.wire.sse import SseEvent, SseParser
+from bifrost.wire.sse import EVENT_LIMIT, STREAM_LIMIT, SseEvent, SseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,6 +93,22 @@ def test_each_line_end_ends_an_event(end: bytes) -> None:
         SseEvent(None, b"1"),
         SseEvent("e", b"2"),
     ]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_stream_of_several_lines_may_be_split_anywhere(end: bytes) -> None:
+    lines = [b"event: e", b"data: 1", b"data: 2", b"", b": beat", b"data: 3", b"", b"data: 4", b"data: 5", b"", b""]
+    stream = b"\xef\xbb\xbf" + end.join(lines)
+    whole = [SseEvent("e", b"1\n2"), SseEvent(None, b"3"), SseEvent(None, b"4\n5")]
+    assert parse(stream) == whole
+    assert parse(*(bytes([byte]) for byte in stream)) == whole
+    for cut in range(len(stream)):
+        assert parse(stream[:cut], stream[cut:]) == whole
+
+
+def test_without_limits_of_ones_own_those_of_the_settings_hold() -> None:
+    limits = Limits()
+    assert (EVENT_LIMIT, STREAM_LIMIT) == (limits.event, limits.stream) == (8 * 1024 * 1024, 256 * 1024 * 1024)
 
 
 def test_an_event_ends_with_the_cr_of_its_blank_line_without_waiting_for_an_lf() -> None:
