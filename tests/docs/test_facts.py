@@ -236,5 +236,5 @@ async def test_a_provider_that_says_not_to_try_again_is_asked_again_only_with_an
 
 def test_the_loggers_are_those_of_the_security_page() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "bifrost").rglob("*.py"))
-    told = re.findall(r"`(bifrost\.[a-z]+)` (?:says once|that a hook)", TEXTS["security.md"])
+    told = re.findall(r"`(bifrost\.[a-z]+)` (?:says once|that a hook|that the account)", TEXTS["security.md"])
     assert set(re.findall(r'getLogger\("([\w.]+)"\)', code)) == set(told)
