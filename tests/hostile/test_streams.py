@@ -363,9 +363,9 @@ async def test_fault_79_json_where_a_stream_was_asked_for(stage: Any) -> None:
 
 
 PAGES = {
-    "html": head("content-type: text/html", "content-length: 18") + b"<html>hello</html>",
+    "html": head("content-type: text/html", "content-length: 18", "connection: close") + b"<html>hello</html>",
     "html that calls itself a stream": raw_stream(b"<html>hello</html>"),
-    "text": head("content-type: text/plain", "content-length: 5") + b"hello",
+    "text": head("content-type: text/plain", "content-length: 5", "connection: close") + b"hello",
     "nothing": raw_stream(b""),
 }
 
