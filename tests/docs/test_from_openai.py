@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+import anthropic
 import openai
 import pytest
 
@@ -51,12 +54,17 @@ def play(pair: Pair, code: str, client: Any, server: LoopbackProvider, backend: 
         "OpenAI": openai.OpenAI,
         "SyncBifrost": partial(SyncBifrost, transport=Detour(server)),
     }
-    try:
-        printed = said(code.replace("http://localhost:8000", server.base_url), namespace, backend=backend)
-    finally:
-        for thing in (client, *namespace.values()):
-            if isinstance(thing, openai.OpenAI | SyncBifrost):
-                thing.close()
+    with ExitStack() as stack:
+        # The page shows what people write, and that closes nothing.
+        made = anthropic.Anthropic
+        make = mock.Mock(side_effect=lambda: stack.enter_context(made()))
+        stack.enter_context(mock.patch.object(anthropic, "Anthropic", make))
+        try:
+            printed = said(code.replace("http://localhost:8000", server.base_url), namespace, backend=backend)
+        finally:
+            for thing in (client, *namespace.values()):
+                if isinstance(thing, openai.OpenAI | SyncBifrost):
+                    stack.enter_context(closing(thing))
     server.assert_done()
     return printed, [asked(call) for call in server.calls]
 
