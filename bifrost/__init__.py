@@ -17,7 +17,8 @@ from bifrost.config import (
     Timeouts,
 )
 from bifrost.context import CallContext
-from bifrost.engine.stream import ChunkStream, ParsedStream
+from bifrost.engine.parsed_stream import ParsedStream
+from bifrost.engine.stream import ChunkStream
 from bifrost.errors import (
     AgentInterruptedError,
     AuthenticationError,

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from bifrost.account import KeyEntries
     from bifrost.config import OnInterrupt, ProviderConfig
-    from bifrost.engine.stream import ChunkStream, ParsedStream
+    from bifrost.engine.parsed_stream import ParsedStream
+    from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, 
 
 from bifrost.client import Bifrost
 from bifrost.engine.core import DRAIN
-from bifrost.engine.stream import ParsedStream, PartialOutput
+from bifrost.engine.parsed_stream import ParsedStream, PartialOutput
 from bifrost.errors import (
     BifrostError,
     ClientClosedError,

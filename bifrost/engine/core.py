@@ -15,7 +15,8 @@ from bifrost.engine.clock import Clock
 from bifrost.engine.dispatch import Call, Dispatcher
 from bifrost.engine.explain import describe, explain
 from bifrost.engine.host import Host
-from bifrost.engine.stream import ChunkStream, ParsedStream
+from bifrost.engine.parsed_stream import ParsedStream
+from bifrost.engine.stream import ChunkStream
 from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
 from bifrost.plugins.base import Chain

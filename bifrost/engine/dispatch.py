@@ -16,7 +16,8 @@ import msgspec
 from bifrost.engine.exchange import Exchange
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
-from bifrost.engine.stream import ChunkStream, ForeignChunks, ReadyChunks
+from bifrost.engine.sources import ForeignChunks, ReadyChunks
+from bifrost.engine.stream import ChunkStream
 from bifrost.errors import (
     BifrostError,
     CallCancelledError,
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.stream import Restart, Source
+    from bifrost.engine.sources import Source
+    from bifrost.engine.stream import Restart
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import Phase, StreamInterruptedError
     from bifrost.plugins.base import Chain, Outcome

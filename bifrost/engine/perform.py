@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from bifrost.engine.stream import Lease, ReadyChunks
+from bifrost.engine.lease import Lease
+from bifrost.engine.sources import ReadyChunks
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,

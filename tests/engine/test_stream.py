@@ -25,7 +25,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import Limits
-from bifrost.engine.stream import ForeignChunks
+from bifrost.engine.sources import ForeignChunks
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta
 from bifrost.testing import MockTransport, leak_check, virtual_backends
 from tests.engine.rig import is_quiet, until

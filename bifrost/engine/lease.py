@@ -1,0 +1,262 @@
+"""An open answer: its caller reads it, and the worker that opened it watches over it.
+
+Bytes are read, framed and decoded in the caller's task, in batches as they arrive: no channel, and back-pressure is
+the socket's own. The worker that opened the answer waits beside it, ends it when a timer fires, and closes it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bifrost.errors import (
+    BifrostError,
+    CallTimeoutError,
+    MalformedResponseError,
+    ResponseTooLargeError,
+    ShuttingDownError,
+    TransportError,
+    UsageError,
+)
+from bifrost.providers.base import ReportedError
+from bifrost.wire.body import Inflater
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bifrost.engine.connections import Kept
+    from bifrost.engine.exchange import Exchange
+    from bifrost.engine.transport import Reader
+    from bifrost.schema.chunks import Chunk
+
+_TAIL_LIMIT = 0.1
+"""How long the end of a body is waited for after the final marker, in seconds: the price of keeping the connection."""
+
+
+class Lease:
+    """An open answer on loan to its caller. The worker waits in `watch`; every exit of the caller is `release`."""
+
+    __slots__ = (
+        "_committed",
+        "_decoder",
+        "_exchange",
+        "_failure",
+        "_framer",
+        "_gone",
+        "_inflater",
+        "_kept",
+        "_last_event",
+        "_last_pull",
+        "_last_seen",
+        "_now",
+        "_reader",
+        "_reading",
+        "_reason",
+        "_released",
+        "size",
+        "warnings",
+    )
+
+    def __init__(self, exchange: Exchange, kept: Kept, reader: Reader) -> None:
+        limits = exchange.upstream.config.limits
+        self._exchange = exchange
+        self._kept = kept
+        self._reader = reader
+        self._decoder = exchange.decoder()
+        self._framer = exchange.framer()
+        coding = exchange.content_encoding
+        self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
+        self._released = anyio.Event()
+        self._gone = anyio.Event()
+        self._reason: BifrostError | None = None
+        """Why it was ended from this side. Looked at before and after each read: a cut can look like an end."""
+        self._failure: BifrostError | None = None
+        """What went wrong behind chunks that are given first."""
+        self._reading = False
+        self._committed = False
+        self.size = 0
+        self._now = exchange.upstream.now
+        self._last_event = self._last_pull = self._last_seen = self._now()
+        self.warnings: Sequence[str] = ()
+
+    # --- the caller's side
+
+    async def next(self) -> Sequence[Chunk] | None:
+        """Read on until there are chunks. `None` after the final marker, or at a clean end that gave a finish reason.
+
+        Raises what ended the stream otherwise: the provider's error event, a cut, a timer, a limit.
+        """
+        while self._failure is None:
+            if self._decoder.done:
+                return None
+            chunks: list[Chunk] = []
+            try:
+                data = await self._read()
+                if data:
+                    self._decode(data, chunks)
+                else:
+                    self._end(chunks)
+            except BifrostError as error:
+                self._failure = self._exchange.sign(error)
+            if chunks:
+                self._last_event = self._last_pull
+                return chunks
+        raise self._failure
+
+    def committed(self) -> None:
+        """Let the limits on silence hold. Before, a model may think as long as `first_token` allows it."""
+        self._committed = True
+        self._last_event = self._last_pull
+        self._kept.connection.limit_reads(self._exchange.upstream.config.timeouts.idle_bytes)
+
+    def seen(self) -> None:
+        """Note that there is a reader, though it does not need more bytes yet."""
+        self._last_seen = self._now()
+
+    def release(self) -> None:
+        """Give the answer back to its worker, which closes it (or keeps the connection, if it was read to its end)."""
+        self._released.set()
+
+    async def close(self) -> None:
+        """Release it."""
+        self._released.set()
+
+    async def gone(self) -> None:
+        """Wait until its worker has let go of the connection."""
+        await self._gone.wait()
+
+    async def _read(self) -> bytes:
+        if self._reason is not None:
+            raise self._reason
+        now = self._now()
+        # The time that the reader was away is not the provider's silence.
+        self._last_event += now - self._last_pull
+        self._reading = True
+        data = b""
+        failure: BifrostError | None = None
+        try:
+            data = await self._reader.read()
+        except BifrostError as error:
+            failure = error
+        finally:
+            self._reading = False
+            self._last_pull = self._last_seen = self._now()
+        # If it was ended from this side, whatever came of the read came of that: an error, or what looks like an end.
+        if self._reason is not None:
+            raise self._reason
+        if failure is not None:
+            raise failure
+        return data
+
+    def _decode(self, data: bytes, chunks: list[Chunk]) -> None:
+        for piece in (data,) if self._inflater is None else self._inflater.feed(data):
+            self.size += len(piece)
+            if self.size > self._exchange.upstream.config.limits.stream:
+                raise ResponseTooLargeError(f"the stream passed {self.size:,} bytes, more than limits.stream allows")
+            for event in self._framer.feed(piece):
+                chunks += self._feed(event)
+                if self._decoder.done:
+                    return
+
+    def _feed(self, event: Any) -> Sequence[Chunk]:
+        reported: ReportedError
+        try:
+            return self._decoder.feed(event)
+        except ReportedError as error:
+            reported = error
+        raise self._exchange.reported(reported)
+
+    def _end(self, chunks: list[Chunk]) -> None:
+        """Judge the end of the bytes: what the last line held, and whether the stream was complete."""
+        for event in self._framer.finish():
+            # The last event has no end: it may be whole or cut, and what is missing is judged by the decoder.
+            with suppress(MalformedResponseError):
+                chunks += self._feed(event)
+        match self._decoder.finish():
+            case "complete":
+                pass
+            case "unmarked":
+                self.warnings = ("no_final_marker",)
+            case "cut":
+                raise TransportError("the stream was cut off before its end")
+        self._decoder.done = True
+
+    # --- the worker's side
+
+    async def watch(self) -> None:
+        """Wait until the caller releases the answer, or a timer fires. Then close it, or keep its connection."""
+        leases = self._exchange.upstream.leases
+        leases.add(self)
+        try:
+            try:
+                await self._wait()
+            except BaseException:
+                self._end_for(ShuttingDownError("the client was closed while the stream was open"))
+                raise
+            finally:
+                leases.discard(self)
+            await self._let_go()
+        finally:
+            self._gone.set()
+
+    async def _let_go(self) -> None:
+        connections = self._exchange.upstream.connections
+        if await self._at_end():
+            await connections.give_back(self._kept, self._now())
+        else:
+            self._reason = self._reason or UsageError("this stream was closed; what it held is gone")
+            await connections.drop(self._kept)
+
+    def in_use(self, now: float, unread_limit: float) -> bool:
+        """Say whether somebody is reading, or was a moment ago."""
+        return self._reading or now - self._last_seen < unread_limit
+
+    async def _wait(self) -> None:
+        while not self._released.is_set():
+            now = self._now()
+            reason = self._overdue(now)
+            if reason is not None:
+                self._end_for(reason)
+                if self._reading:
+                    with anyio.move_on_after(1):
+                        await self._released.wait()
+                return
+            with anyio.CancelScope(deadline=self._next_look(now)):
+                await self._released.wait()
+
+    def _end_for(self, reason: BifrostError) -> None:
+        # The reason stands first: a reader that wakes must see it, or the cut would look like a clean end.
+        self._reason = self._reason or reason
+        if self._reading:
+            self._kept.connection.cut()
+
+    def _overdue(self, now: float) -> BifrostError | None:
+        """Give the reason to end the stream now, if there is one."""
+        timeouts = self._exchange.upstream.config.timeouts
+        if now >= self._exchange.deadline:
+            return CallTimeoutError("the call's time ended while its stream was open", phase="stream")
+        if self._committed and self._reading and now >= self._last_event + timeouts.idle_events:
+            return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
+        if not self._reading and now >= self._last_seen + timeouts.consumer_idle:
+            unread = CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
+            # Nobody waits for another one either.
+            unread.retryable = unread.fallback = False
+            return unread
+        return None
+
+    def _next_look(self, now: float) -> float:
+        """Say when a timer can fire at the earliest, whether the reader stays where it is, leaves or comes back."""
+        timeouts = self._exchange.upstream.config.timeouts
+        away, last_seen = (0.0, now) if self._reading else (now - self._last_pull, self._last_seen)
+        last_event = self._last_event + away if self._committed else now
+        return min(self._exchange.deadline, last_event + timeouts.idle_events, last_seen + timeouts.consumer_idle)
+
+    async def _at_end(self) -> bool:
+        """Say whether the body ended with its final marker. If its end has not come yet, it is waited for briefly."""
+        if not self._decoder.done:
+            return False
+        with anyio.move_on_after(_TAIL_LIMIT), suppress(BifrostError):
+            return not await self._reader.read()
+        return False

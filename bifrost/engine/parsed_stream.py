@@ -1,0 +1,108 @@
+"""A stream of an answer that was asked for as a type: the values that its JSON makes, as far as it has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from bifrost.engine.stream import ChunkStream
+from bifrost.schema.chunks import StreamReset
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bifrost.engine.sources import Source
+    from bifrost.schema.chunks import Chunk
+    from bifrost.schema.output_type import OutputType
+    from bifrost.schema.structured import ParsedResponse
+
+T = TypeVar("T")
+
+
+class ParsedStream(ChunkStream, Generic[T]):
+    """A streamed answer that was asked for with `output=Type`: a `ChunkStream` that knows what is coming.
+
+        async with client.stream_chat("openai/gpt-4o-mini", "Plan my week", output=Plan) as stream:
+            async for plan in stream.partial_stream:
+                print(plan.get("days", []))
+            plan = (await stream.final()).parsed
+
+    If the whole answer does not fit, reading on from its end raises `OutputValidationError`. It is not asked for again:
+    its reader has seen it.
+    """
+
+    def __init__(
+        self,
+        opening: Callable[[ChunkStream], Awaitable[None]],
+        *,
+        on_lost: Callable[[Source, Any, Any], None],
+        restarts: bool = False,
+        output: OutputType[T],
+    ) -> None:
+        super().__init__(opening, on_lost=on_lost, restarts=restarts)
+        self._output = output
+
+    @property
+    def partial_stream(self) -> PartialStream:
+        """The answer's JSON as far as it has come, each time that there is more: dicts, lists, text, numbers.
+
+        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged. Only
+        a stream that restarts begins anew, with a value that owes nothing to those before.
+        """
+        return PartialStream(self, self._output)
+
+    @property
+    def output(self) -> OutputType[T]:
+        """The type that was asked for."""
+        return self._output
+
+    async def final(self) -> ParsedResponse[T]:
+        """Read what is left and give the whole answer, with `parsed`. Raises `OutputValidationError`."""
+        return cast("ParsedResponse[T]", await super().final())
+
+
+class PartialStream:
+    """The JSON of a stream's answer, as far as it has come."""
+
+    __slots__ = ("_partial", "_stream")
+
+    def __init__(self, stream: ChunkStream, output: OutputType[Any]) -> None:
+        self._stream = stream
+        self._partial = PartialOutput(output)
+
+    def __aiter__(self) -> PartialStream:
+        self._stream.check_unread()
+        return self
+
+    async def __anext__(self) -> Any:
+        while True:
+            value = self._partial.take(await self._stream.__anext__())
+            if value is not None:
+                return value
+
+
+class PartialOutput:
+    """Makes partial values of a type's JSON as it comes."""
+
+    __slots__ = ("_begun", "_output", "_reader")
+
+    def __init__(self, output: OutputType[Any]) -> None:
+        self._output = output
+        self._begin()
+
+    def _begin(self) -> None:
+        # Imported on first use: most streams are read as text.
+        from bifrost.wire.partial_json import PartialJson
+
+        self._reader = PartialJson()
+        self._begun = False
+
+    def take(self, chunk: Chunk) -> Any:
+        """Take a chunk. Gives the value as far as it has come, `None` if there is nothing new."""
+        if isinstance(chunk, StreamReset):
+            self._begin()
+        text = chunk.text
+        if not self._begun:
+            # A model that was asked in words may say some before it begins.
+            text = text[text.find("{") :] if "{" in text else ""
+            self._begun = bool(text)
+        return self._output.unwrap(self._reader.value) if self._reader.feed(text) else None
