@@ -11,8 +11,9 @@ import anyio
 
 from bifrost.account import LiveAccount
 from bifrost.context import CallContext
+from bifrost.engine.call import Call
 from bifrost.engine.clock import Clock
-from bifrost.engine.dispatch import Call, Dispatcher
+from bifrost.engine.dispatch import Dispatcher
 from bifrost.engine.explain import describe, explain
 from bifrost.engine.host import Host
 from bifrost.engine.parsed_stream import ParsedStream

@@ -1,0 +1,249 @@
+"""The attempts of a call at one candidate: a key is chosen, a job queued, a worker does the exchange, it is judged.
+
+All of it runs in the caller's task, the waits between attempts included; only `perform` runs in a worker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from bifrost.engine.call import Tries
+from bifrost.engine.exchange import Exchange
+from bifrost.engine.perform import perform
+from bifrost.engine.pool import Job, Replaced
+from bifrost.errors import BifrostError, UnsupportedError
+from bifrost.providers.base import Target
+from bifrost.routing.retry import GiveUp, Retry, decide, is_free, rule_of
+from bifrost.schema.structured import ChunkLift
+from bifrost.wire.waits import rate_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bifrost.config import RetryConfig
+    from bifrost.engine.call import Call
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.host import Host
+    from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.upstreams import Upstreams
+    from bifrost.plugins.base import Outcome
+    from bifrost.routing.health import Admission, HeldBack
+    from bifrost.routing.key_health import KeyHealth
+    from bifrost.routing.keys import Choice
+    from bifrost.routing.plan import Candidate
+
+
+class Attempts:
+    """Makes them. A stream that has got its first content is handed to `begin`."""
+
+    def __init__(
+        self, upstreams: Upstreams, clock: Clock, host: Host, *, begin: Callable[[Call, ChunkStream], ChunkStream]
+    ) -> None:
+        self._upstreams = upstreams
+        self._clock = clock
+        self._now = host.now
+        self._signal = host.signal
+        self._begin = begin
+
+    async def run(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
+        """Try a candidate until it answers or `decide` gives it up; waits between attempts are waited here."""
+        context, options = call.context, call.context.options
+        upstream = await self._upstreams.get(candidate.provider)
+        codec = upstream.codec(context.endpoint)
+        if call.stream is not None and codec.decoder is None:
+            raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
+        retry = self._upstreams.retry_of(candidate.provider, options)
+        keys = await self._upstreams.keys(candidate.provider, context)
+        tries = call.tries
+        if tries is None:
+            call.tries = tries = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=behind > 0)
+        if not tries.faults:
+            upstream.counters.asked += 1
+        # A stream that begins anew may do so long after its first attempt.
+        tries.keys, tries.retry, tries.health = keys, retry, upstream.health
+        # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
+        headers = upstream.headers_of(options, f"{context.id}-{len(context.trail)}")
+        while True:
+            if tries.faults:
+                upstream.counters.retries += 1
+                if call.stream is not None:
+                    await call.stream.source_gone()
+            choice, admission = await self._let_in(call, tries)
+            tries.choice = choice
+            exchange = Exchange(
+                upstream=upstream,
+                codec=codec,
+                request=request,
+                target=Target(
+                    provider=upstream.name,
+                    model=choice.model,
+                    stream=call.stream is not None,
+                    settings=None if choice.key is None else choice.key.settings,
+                ),
+                key=choice.key,
+                extra_headers=headers,
+                deadline=context.deadline,
+                clock=self._clock,
+                admission=admission,
+                fresh=bool(tries.faults) and tries.faults[-1] == "stale",
+            )
+            outcome = await self._attempt(call, exchange, tries.wait)
+            if not isinstance(outcome, BifrostError) or not self.again(call, tries, outcome):
+                return outcome
+
+    async def _let_in(self, call: Call, tries: Tries) -> tuple[Choice, Admission]:
+        """Wait before a retry, choose a key, and be let in by what is known of the provider's health."""
+        try:
+            if tries.wait > 0:
+                call.context.phase = "backoff"
+                await self._clock.sleep(tries.wait)
+            options = call.context.options
+            while True:
+                call.submitted = now = self._now()
+                choice = tries.keys.choose(
+                    tries.model,
+                    random=self._clock.random,
+                    now=now,
+                    pin=options.key,
+                    session=options.session,
+                    excluded=tries.spent,
+                )
+                if choice.ready_at is None:
+                    break
+                if await self._turn_came(call, tries, choice):
+                    call.submitted = now = self._now()
+                    break
+            return choice, tries.health.admit(
+                choice, tries.model, now=now, is_retry=bool(tries.faults), paid=tries.paid
+            )
+        except BaseException:
+            tries.health.budget.refund(tries.paid, now=self._now())
+            raise
+
+    async def _turn_came(self, call: Call, tries: Tries, choice: Choice) -> bool:
+        """Wait for this call's turn with a parked key, as nobody has a ready one. False: look again, things changed."""
+        key, now = cast("KeyHealth", choice.health), call.submitted
+        until = key.until
+        wait = tries.keys.waits(choice, now=now, left=call.share - now, fallback_behind=tries.fallback_behind)
+        call.context.phase = "backoff"
+        key.waiting += 1
+        try:
+            await self._clock.sleep(wait)
+        finally:
+            key.waiting -= 1
+        tries.wait += wait
+        # Whoever was let through first may have been limited again, or found the key dead.
+        return key.until == until
+
+    def again(self, call: Call, tries: Tries, error: BifrostError) -> bool:
+        """Say whether a failed attempt is followed by another at this candidate, and prepare for it."""
+        context, health, now = call.context, tries.health, self._now()
+        name = "" if tries.choice is None else tries.choice.name
+        tries.faults.append(error.fault)
+        call.free += is_free(tries.faults)
+        tries.spent.add(name)
+        rule = rule_of(error)
+        if rule.kills_key:
+            tries.refused.add(name)
+        pin = context.options.key
+        held_back = health.holds_back(error, tries.model, now=now)
+        decision = decide(
+            error,
+            faults=tries.faults,
+            attempts_of_call=len(context.trail) - call.free,
+            config=tries.retry,
+            remaining=context.deadline - now,
+            share=call.share - now,
+            other_key=tries.keys.has_other(tries.model, pin=pin, excluded=tries.spent, now=now),
+            ready_in=tries.keys.ready_in(tries.model, pin=pin, excluded=tries.refused, now=now),
+            fallback_behind=tries.fallback_behind,
+            random=self._clock.random,
+            held_back=held_back,
+        )
+        if not isinstance(decision, Retry):
+            _note_why(error, decision, tries.retry)
+            if held_back is not None and error.retryable and context.trail:
+                last = context.trail[-1]
+                told = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
+                context.trail[-1] = msgspec.structs.replace(last, note=told)
+            return False
+        if rule.other_key and not decision.other_key:
+            # Every key has been tried: after the wait each may be the one that is ready.
+            tries.spent = set(tries.refused)
+        elif not decision.other_key:
+            tries.spent.discard(name)
+        tries.wait = decision.delay
+        tries.paid = 0.0 if decision.is_free else health.pay(error, now=now)
+        return True
+
+    async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
+        """Do one exchange through the provider's pool. Gives the answer, or the error that stands for it."""
+        context, stream = call.context, call.stream
+        call.exchange = exchange
+        call.wait = wait
+        context.phase = "queue"
+        try:
+            answer = await self._submit(call, exchange)
+            upstream = exchange.upstream
+            if stream is not None:
+                context.phase = "first_token"
+                grow = ChunkLift() if call.output is not None and call.mode == "tool" else None
+                stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=grow)
+                limits, timeouts = upstream.config.limits, upstream.config.timeouts
+                await stream.commit(first_token=call.begun + timeouts.first_token, held=limits.preamble)
+        except BifrostError as error:
+            if stream is not None:
+                stream.drop_source()
+            call.record(error, now=self._now())
+            # The frames below hold the provider's bytes, in which it may have repeated the key.
+            return error.with_traceback(None)
+        except BaseException:
+            if stream is not None:
+                stream.drop_source()
+            raise
+        context.warnings += exchange.warnings
+        if stream is not None:
+            exchange.admission.succeeded(self._now())
+            return self._begin(call, stream)
+        call.record(None, now=self._now())
+        return msgspec.structs.replace(
+            answer,
+            provider=exchange.target.provider,
+            request_id=exchange.request_id,
+            rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
+        )
+
+    async def _submit(self, call: Call, exchange: Exchange) -> Any:
+        """Queue the attempt at its provider. If that is changed meanwhile, it moves to what takes its place."""
+        while True:
+            call.job = job = Job(perform, exchange, done=self._signal(), is_stream=call.stream is not None)
+            try:
+                return await exchange.upstream.pool.submit(job)
+            except Replaced:
+                upstream = await self._upstreams.get(exchange.upstream.name)
+                exchange.move(upstream, upstream.codec(call.context.endpoint))
+
+
+_HELD_BACK: Mapping[HeldBack, str] = {
+    "breaker": "not tried again, the breaker is open",
+    "budget": "not tried again, the retry budget is used up",
+}
+
+
+def _note_why(error: BifrostError, decision: object, config: RetryConfig) -> None:
+    """Write on an error that could have been retried why it was not."""
+    match decision:
+        case GiveUp(cause="breaker"):
+            error.add_note("not tried again: it has failed so often that it is left alone for a while")
+        case GiveUp(cause="budget"):
+            error.add_note(
+                "not tried again: too many retries at this provider have failed, its retry budget is used up"
+            )
+        case GiveUp(cause="wait"):
+            error.add_note(f"not tried again: the wait that is asked for is above longest_wait={config.longest_wait:g}")
+        case GiveUp(cause="deadline"):
+            error.add_note("not tried again: the wait before it (phase backoff) would pass the call's timeout")
+        case _:
+            pass

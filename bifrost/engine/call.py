@@ -1,0 +1,172 @@
+"""A call on its way: what is known of it so far, and of its attempts at one candidate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bifrost.plugins.base import Progress
+from bifrost.trail import Attempt, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bifrost.config import RetryConfig
+    from bifrost.context import CallContext
+    from bifrost.engine.exchange import Exchange
+    from bifrost.engine.pool import Job
+    from bifrost.engine.stream import ChunkStream
+    from bifrost.errors import BifrostError
+    from bifrost.plugins.base import Chain
+    from bifrost.routing.health import Health
+    from bifrost.routing.keys import Choice, KeyRing
+    from bifrost.routing.plan import Candidate
+    from bifrost.schema.output_type import OutputType
+    from bifrost.schema.structured import StructuredMode
+
+
+class Call:
+    """One call on its way: the context that plugins see, and the state that is nobody else's business."""
+
+    __slots__ = (
+        "asked",
+        "call_hooks",
+        "candidate",
+        "candidates",
+        "chain",
+        "context",
+        "error",
+        "exchange",
+        "failures",
+        "free",
+        "hooks",
+        "job",
+        "max_reasks",
+        "mode",
+        "output",
+        "request",
+        "share",
+        "stream",
+        "submitted",
+        "tries",
+        "wait",
+    )
+
+    def __init__(
+        self,
+        context: CallContext,
+        request: Any,
+        chain: Chain,
+        stream: ChunkStream | None = None,
+        *,
+        output: OutputType[Any] | None = None,
+        max_reasks: int = 0,
+    ) -> None:
+        self.context = context
+        self.request = request
+        self.output = output
+        """The type that the answer must have."""
+        self.max_reasks = max_reasks
+        self.mode: StructuredMode = "prompt"
+        """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
+        self.chain = chain
+        """The plugins as they were when the call began."""
+        self.stream = stream
+        """Where a streamed answer goes, until it has begun."""
+        self.call_hooks = Progress()
+        """The `after_call` hooks that are due."""
+        self.hooks = Progress()
+        """The `after` hooks that are due for the candidate being tried."""
+        self.error: BifrostError | None = None
+        """What the `after*` hooks are being told, if it is an error: it says more than the clock they may run into."""
+        self.failures: list[BifrostError] = []
+        """The last error of each candidate that was given up for the next one, and of each stream that began anew."""
+        self.candidates: Sequence[Candidate] = ()
+        # What a stream that breaks goes on from:
+        self.candidate: Candidate | None = None
+        """The candidate being tried, with the model that plugins left it."""
+        self.asked: Any = None
+        """The request as plugins left it."""
+        self.tries: Tries | None = None
+        self.share = context.deadline
+        """When the candidate being tried must be done."""
+        self.free = 0
+        """Attempts that count as none (a kept connection was found closed)."""
+        # The attempt that is being made, until it stands on the trail:
+        self.exchange: Exchange | None = None
+        self.job: Job | None = None
+        self.wait = 0.0
+        self.submitted = 0.0
+
+    @property
+    def begun(self) -> float:
+        """When the attempt's exchange began: time in the queue is ours and not the provider's."""
+        job = self.job
+        return self.submitted if job is None or job.taken_at is None else job.taken_at
+
+    def record(self, error: BifrostError | None, *, now: float) -> None:
+        """End the attempt and write it on the trail. What was never sent because it could not be said is no attempt."""
+        exchange, job = self.exchange, self.job
+        self.exchange = self.job = None
+        if exchange is None or job is None:
+            return
+        note = exchange.admission.close(error, now=now)
+        if error is not None and error.fault == "local":
+            return
+        if error is None:
+            exchange.upstream.counters.ok += 1
+        else:
+            exchange.upstream.counters.fail(error.fault)
+        self.context.trail.append(
+            Attempt(
+                provider=exchange.target.provider,
+                model=exchange.target.model,
+                key=None if exchange.key is None else exchange.key.name,
+                status=exchange.status,
+                fault=None if error is None else error.fault,
+                error=None if error is None else shown(error.message, 500),
+                request_id=exchange.request_id,
+                wait=self.wait,
+                queue=None if job.taken_at is None else job.taken_at - self.submitted,
+                connect=exchange.connect,
+                first_byte=exchange.first_byte,
+                total=now - self.submitted,
+                note=note,
+            )
+        )
+
+
+class Tries:
+    """The attempts of a call at one candidate: what has failed so far, and what the next one is to be."""
+
+    __slots__ = (
+        "choice",
+        "fallback_behind",
+        "faults",
+        "health",
+        "keys",
+        "model",
+        "paid",
+        "refused",
+        "retry",
+        "spent",
+        "wait",
+    )
+
+    def __init__(self, model: str, keys: KeyRing, retry: RetryConfig, health: Health, *, fallback_behind: bool) -> None:
+        self.model = model
+        self.keys = keys
+        self.retry = retry
+        self.health = health
+        self.fallback_behind = fallback_behind
+        self.faults: list[str] = []
+        """The class of each failure."""
+        self.choice: Choice | None = None
+        """What was tried last."""
+        self.spent: set[str] = set()
+        """The names of keys that were tried since the last wait."""
+        self.refused: set[str] = set()
+        """The names of keys that are of no more use to this call."""
+        self.wait = 0.0
+        """How long to wait before the next attempt."""
+        self.paid = 0.0
+        """What the next attempt has cost of the retry budget."""

@@ -1,0 +1,158 @@
+"""How a call ends: within its time, with each hook that is due run once, and with its trail on what comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+    from typing import Any
+
+    from bifrost.engine.call import Call
+    from bifrost.engine.host import Host
+    from bifrost.errors import Phase
+    from bifrost.plugins.base import Outcome
+
+_HOOKS_LIMIT = 5.0
+"""How long `after*` hooks may take once the call's own time is over, in seconds."""
+
+
+class Ending:
+    """Ends calls."""
+
+    def __init__(self, host: Host) -> None:
+        self._now = host.now
+        self._scope = host.scope
+
+    async def leave(self, call: Call, outcome: Outcome) -> Outcome:
+        """Run the `after` hooks that are due for the candidate."""
+        call.context.phase = "hook"
+        call.error = outcome if isinstance(outcome, BifrostError) else None
+        if not call.hooks.entered:
+            return outcome
+        return await call.chain.after(call.context, complete(call, outcome), call.hooks)
+
+    async def settle(self, call: Call, outcome: Outcome) -> Outcome:
+        """Run the hooks that are still due, each once, and put the trail on what comes out."""
+        if call.hooks.entered:
+            outcome = await self.leave(call, outcome)
+        if call.failures and isinstance(outcome, BifrostError):
+            outcome = _primary(call.failures, outcome)
+        outcome = complete(call, outcome)
+        if not call.call_hooks.entered:
+            return outcome
+        call.context.phase = "hook"
+        call.error = outcome if isinstance(outcome, BifrostError) else None
+        return complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
+
+    async def in_time(self, call: Call, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """Do work of a call within its deadline. However that ends, no hook is due any more, unless a stream began."""
+        outcome: Outcome = None
+        with self._scope(deadline=call.context.deadline) as scope:
+            try:
+                return await work
+            except GeneratorExit:
+                # Nobody runs this coroutine any more, so no hook can be waited for.
+                raise
+            except Exception as error:  # noqa: BLE001 - a defect of ours, or of a clock or codec that a user brought
+                outcome = await self.settle_late(call, self._defect(call, error))
+            except BaseException:
+                end = (call.error or self.out_of_time(call)) if scope.cancel_called else self._left(call)
+                outcome = await self.settle_late(call, end)
+                raise
+        return outcome
+
+    async def settle_late(self, call: Call, outcome: Outcome) -> Outcome:
+        """Run the hooks that are still due though the caller has left or time is over: shielded, and not for long.
+
+        One that is stopped at the limit is not run again. Those behind it still have their turn, up to their first
+        wait.
+        """
+        limit = self._now() + _HOOKS_LIMIT
+        again: BaseException | None = None
+        for _ in range(call.hooks.entered + call.call_hooks.entered + 1):
+            try:
+                with self._scope(shield=True, deadline=limit):
+                    outcome = await self.settle(call, outcome)
+                    break
+            except BaseException as error:  # noqa: BLE001 - cancelled once more; raised when the hooks have run
+                again = error
+        if again is not None:
+            raise again
+        return outcome
+
+    def _left(self, call: Call) -> BifrostError:
+        error = CallCancelledError("the caller left", provider=call.context.provider or None, model=call.context.model)
+        call.record(error, now=self._now())
+        return error
+
+    def out_of_time(self, call: Call, what: str | None = None) -> BifrostError:
+        """Say where the time went."""
+        context, exchange = call.context, call.exchange
+        # What happens between the queue and the answer's end only the exchange knows.
+        phase = exchange.phase if exchange is not None and context.phase == "queue" else context.phase
+        error: BifrostError = CallTimeoutError(
+            f"{what or f'the timeout of {context.options.timeout:g} s'} ended while {_DOING[phase]}; "
+            "set a longer `timeout`, or give `fallbacks`",
+            phase=phase,
+            provider=context.provider or None,
+            model=context.model,
+        )
+        if exchange is not None:
+            error = exchange.sign(error)
+            if what is None or phase == "queue":
+                # The call's time or our own queue was at fault: nothing is known of the provider.
+                exchange.admission.cancel(self._now())
+        call.record(error, now=self._now())
+        return error
+
+    def _defect(self, call: Call, cause: Exception) -> BifrostError:
+        error = InternalError(
+            f"{type(cause).__name__} where none is expected: a defect of bifrost, or of something that it was given",
+            provider=call.context.provider or None,
+            model=call.context.model,
+        )
+        error.__cause__ = cause
+        call.record(error, now=self._now())
+        return error
+
+
+def complete(call: Call, outcome: Outcome) -> Outcome:
+    """Put the trail, and what was noticed on the way, on an answer or an error."""
+    trail, warnings = call.context.trail, call.context.warnings
+    if isinstance(outcome, BifrostError):
+        outcome.attempts = tuple(trail)
+        return outcome
+    if not warnings:
+        return outcome if outcome.attempts is trail else msgspec.structs.replace(outcome, attempts=trail)
+    noticed = [*outcome.warnings, *(text for text in warnings if text not in outcome.warnings)]
+    return msgspec.structs.replace(outcome, attempts=trail, warnings=noticed)
+
+
+_DOING: Mapping[Phase, str] = {
+    "hook": "a plugin's hook or the account was asked",
+    "queue": "waiting for a free worker",
+    "connect": "connecting",
+    "write": "sending the request",
+    "headers": "waiting for the answer",
+    "body": "reading the answer",
+    "first_token": "waiting for the first token",
+    "stream": "reading the stream",
+    "backoff": "waiting to try again",
+}
+
+
+def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostError:
+    """Give the error to raise when nobody could serve: the primary's, with the others on it.
+
+    A call that its caller broke off, or a stream that was cut after its first content, keeps its own: of several such
+    the last, since its reader has seen that much.
+    """
+    told = [error for error in (*failures, last) if error.fault in ("cancelled", "interrupted")]
+    chosen = told[-1] if told else failures[0]
+    chosen.errors = tuple(error for error in (*failures, last) if error is not chosen)
+    return chosen
