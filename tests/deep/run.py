@@ -40,6 +40,8 @@ _ORDER = (
     "memory",
     "simulation",
     "cancels",
+    "soak",
+    "threads",
     "fuzz",
     "mutation",
 )
