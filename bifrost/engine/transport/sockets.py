@@ -36,7 +36,7 @@ def is_silent(tls: ssl.SSLObject) -> bool:
 
 
 def shut(sock: Any) -> None:
-    """Wake whoever waits for a socket."""
-    # uvloop's sockets have no shutdown; there the closing that follows wakes the reader.
-    with suppress(OSError, AttributeError, TypeError):
-        sock.shutdown(socket.SHUT_RDWR)
+    """Wake whoever waits for a socket, without closing it."""
+    # By a second handle, which shuts the connection that both stand for: uvloop's own sockets refuse to.
+    with suppress(OSError), socket.fromfd(sock.fileno(), sock.family, sock.type) as handle:
+        handle.shutdown(socket.SHUT_RDWR)
