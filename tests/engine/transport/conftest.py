@@ -12,7 +12,7 @@ if sys.platform != "win32":
     _BACKENDS["uvloop"] = ("asyncio", {"use_uvloop": True})
 
 
-@pytest.fixture(scope="module", params=_BACKENDS.values(), ids=_BACKENDS)
+@pytest.fixture(scope="module", params=list(_BACKENDS.values()), ids=list(_BACKENDS))
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Run each async test on each event loop."""
     return request.param
