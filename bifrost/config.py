@@ -215,6 +215,8 @@ class BudgetConfig:
     """What a retry costs. 0: retries are not limited."""
     timeout: float = attrs.field(default=10.0, validator=_not_negative)
     """What a retry after a timeout costs."""
+    hedge: float = attrs.field(default=10.0, validator=_not_negative)
+    """What a hedge costs. This never comes back: an answer was on its way."""
     success: float = attrs.field(default=1.0, validator=_not_negative)
     """What a call that succeeds at its first attempt brings."""
     per_second: float = attrs.field(default=1.0, validator=_not_negative)
@@ -242,6 +244,24 @@ class BreakerConfig:
     """The longest it stays open. A probe that takes longer than this makes room for another."""
     successes: int = attrs.field(default=2, validator=_positive)
     """So many probes must succeed to close it."""
+
+
+@attrs.frozen(kw_only=True)
+class HedgeConfig:
+    """When a plain call that takes long is sent a second time while the first goes on. The provider bills both.
+
+    Slow is what takes longer than most of the last 200 answers for the same operation and model, of which at least 20
+    must be known.
+    """
+
+    percentile: float = attrs.field(default=0.95, validator=_share)
+    """So many of them took less."""
+    floor: float = attrs.field(default=1.0, validator=_positive)
+    """What takes less than this is never slow."""
+    share: float = attrs.field(default=0.05, validator=_share)
+    """The most hedges for each attempt without."""
+    same_key: bool = False
+    """Send it with the same key again if no other is ready. Otherwise there is no hedge then."""
 
 
 @attrs.frozen(kw_only=True)
@@ -431,6 +451,8 @@ class ProviderConfig:
     retry: RetryConfig = attrs.field(factory=RetryConfig, validator=_of(RetryConfig))
     budget: BudgetConfig = attrs.field(factory=BudgetConfig, validator=_of(BudgetConfig))
     breaker: BreakerConfig = attrs.field(factory=BreakerConfig, validator=_of(BreakerConfig))
+    hedge: HedgeConfig | None = attrs.field(default=None, validator=validators.optional(_of(HedgeConfig)))
+    """When a slow call is sent a second time; `None`: never."""
     key_pool: KeyPoolConfig = attrs.field(factory=KeyPoolConfig, validator=_of(KeyPoolConfig))
     limits: Limits = attrs.field(factory=Limits, validator=_of(Limits))
     connections: ConnectionConfig = attrs.field(factory=ConnectionConfig, validator=_of(ConnectionConfig))

@@ -16,7 +16,7 @@ NAMES = """
     CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk
     ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
     ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount
-    Explanation FilePart ForkedClientError ImagePart InternalError InvalidKeyError InvalidRequestError Key
+    Explanation FilePart ForkedClientError HedgeConfig ImagePart InternalError InvalidKeyError InvalidRequestError Key
     KeyPoolConfig LimitError Limits MalformedResponseError Message MissingKeyError ModelGroup ModelInfo ModelsResponse
     NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse
     ParsedStream PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError

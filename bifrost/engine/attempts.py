@@ -11,11 +11,12 @@ import msgspec
 
 from bifrost.engine.call import Tries
 from bifrost.engine.exchange import Exchange
+from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
 from bifrost.errors import BifrostError, UnsupportedError
 from bifrost.providers.base import Target
-from bifrost.routing.retry import GiveUp, Retry, decide, is_free, rule_of
+from bifrost.routing.retry import GiveUp, Retry, decide, rule_of
 from bifrost.schema.structured import ChunkLift
 from bifrost.wire.waits import rate_limit
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bifrost.config import RetryConfig
     from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
+    from bifrost.engine.hedged import Watch
     from bifrost.engine.host import Host
     from bifrost.engine.stream import ChunkStream
     from bifrost.engine.upstreams import Upstreams
@@ -46,6 +48,7 @@ class Attempts:
         self._now = host.now
         self._signal = host.signal
         self._begin = begin
+        self._hedges = Hedges(clock, host, self._submit)
 
     async def run(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
         """Try a candidate until it answers or `decide` gives it up; waits between attempts are waited here."""
@@ -141,12 +144,8 @@ class Attempts:
         """Say whether a failed attempt is followed by another at this candidate, and prepare for it."""
         context, health, now = call.context, tries.health, self._now()
         name = "" if tries.choice is None else tries.choice.name
-        tries.faults.append(error.fault)
-        call.free += is_free(tries.faults)
-        tries.spent.add(name)
         rule = rule_of(error)
-        if rule.kills_key:
-            tries.refused.add(name)
+        call.free += tries.failed(error)
         pin = context.options.key
         held_back = health.holds_back(error, tries.model, now=now)
         decision = decide(
@@ -185,7 +184,11 @@ class Attempts:
         call.wait = wait
         context.phase = "queue"
         try:
-            answer = await self._submit(call, exchange)
+            hedging = exchange.upstream.health.hedging
+            if hedging is None or stream is not None:
+                answer = await self._submit(call, exchange)
+            else:
+                answer, exchange = await self._hedges.submit(call, exchange, hedging)
             upstream = exchange.upstream
             if stream is not None:
                 context.phase = "first_token"
@@ -215,12 +218,12 @@ class Attempts:
             rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
         )
 
-    async def _submit(self, call: Call, exchange: Exchange) -> Any:
+    async def _submit(self, call: Call, exchange: Exchange, watch: Watch | None = None) -> Any:
         """Queue the attempt at its provider. If that is changed meanwhile, it moves to what takes its place."""
         while True:
             call.job = job = Job(perform, exchange, done=self._signal(), is_stream=call.stream is not None)
             try:
-                return await exchange.upstream.pool.submit(job)
+                return await exchange.upstream.pool.submit(job, watch)
             except Replaced:
                 upstream = await self._upstreams.get(exchange.upstream.name)
                 exchange.move(upstream, upstream.codec(call.context.endpoint))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bifrost.plugins.base import Progress
+from bifrost.routing.retry import is_free, rule_of
 from bifrost.trail import Attempt, shown
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Call:
         if exchange is None or job is None:
             return
         note = exchange.admission.close(error, now=now)
+        if exchange.note is not None:
+            note = exchange.note if note is None else f"{exchange.note}; {note}"
         if error is not None and error.fault == "local":
             return
         if error is None:
@@ -143,6 +146,7 @@ class Tries:
         "fallback_behind",
         "faults",
         "health",
+        "hedged",
         "keys",
         "model",
         "paid",
@@ -170,3 +174,14 @@ class Tries:
         """How long to wait before the next attempt."""
         self.paid = 0.0
         """What the next attempt has cost of the retry budget."""
+        self.hedged = False
+        """There was a hedge: one is all that a candidate gets."""
+
+    def failed(self, error: BifrostError) -> bool:
+        """Take note that what was tried last has failed, and say whether it counts as no attempt."""
+        name = "" if self.choice is None else self.choice.name
+        self.faults.append(error.fault)
+        self.spent.add(name)
+        if rule_of(error).kills_key:
+            self.refused.add(name)
+        return is_free(self.faults)

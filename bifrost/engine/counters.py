@@ -12,6 +12,8 @@ class Counters:
         "failed",
         "fallbacks",
         "faults",
+        "hedge_wins",
+        "hedges",
         "ok",
         "opened",
         "reasks",
@@ -28,6 +30,8 @@ class Counters:
         self.cancelled = 0
         self.faults: dict[str, int] = {}
         self.retries = 0
+        self.hedges = 0
+        self.hedge_wins = 0
         self.reasks = 0
         self.fallbacks = 0
         # What pools have counted that are gone:

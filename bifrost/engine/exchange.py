@@ -41,6 +41,7 @@ class Exchange:
         "fresh",
         "headers",
         "key",
+        "note",
         "request",
         "request_id",
         "status",
@@ -77,6 +78,8 @@ class Exchange:
         """Use a new connection, not a kept one."""
         self.connection: Connection | None = None
         """What carries it, from the moment it is sent."""
+        self.note: str | None = None
+        """What the trail tells of it beside what follows from it."""
         self.warnings: Sequence[str] = ()
         self.status: int | None = None
         self.headers = _NONE_YET
@@ -92,6 +95,22 @@ class Exchange:
         if self.status is not None:
             return "body"
         return "headers" if self.connection.sent or self.connection.reused else "connect"
+
+    def beside(
+        self, *, target: Target, key: Key | None, extra_headers: Mapping[str, str], admission: Admission
+    ) -> Exchange:
+        """Make another attempt of the same request at the same provider."""
+        return Exchange(
+            upstream=self.upstream,
+            codec=self.codec,
+            request=self.request,
+            target=target,
+            key=key,
+            extra_headers=extra_headers,
+            deadline=self.deadline,
+            clock=self.clock,
+            admission=admission,
+        )
 
     def move(self, upstream: Upstream, codec: Codec[Any, Any]) -> None:
         """Go to what has taken the provider's place; only before a worker took the attempt."""

@@ -12,17 +12,19 @@ from bifrost.errors import BifrostError, UnsupportedError
 from bifrost.providers.base import Target, operations_of
 from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKey, PlannedPlugin
 from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
+from bifrost.routing.hedge import LEAST, leaves_room
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.structured import choose_mode, lower
 
 if TYPE_CHECKING:
     from bifrost.account import Key
+    from bifrost.config import RetryConfig
     from bifrost.context import CallContext
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
     from bifrost.plugins.base import Chain
     from bifrost.providers.base import Built
-    from bifrost.routing.keys import Choice
+    from bifrost.routing.keys import Choice, KeyRing
     from bifrost.routing.plan import Candidate
     from bifrost.schema.output_type import OutputType
 
@@ -82,6 +84,10 @@ async def _candidate(
         now = upstream.now()
         told = msgspec.structs.replace(told, keys=[_key(choice, share, now) for choice, share in choices])
         likeliest = max(choices, key=lambda pair: pair[1])[0]
+        retry = upstreams.retry_of(upstream.name, options)
+        told = msgspec.structs.replace(
+            told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)
+        )
         built = codec.build(request, _target(upstream, context, likeliest))
         upstream.complete(built.request, likeliest.key, context.options.extra_headers)
         return _with_request(upstream, built, told)
@@ -116,6 +122,32 @@ def _with_state(
         timeouts=timeouts,
         retry={name: value for name, value in retry.items() if type(value) in (int, float, str)},
     )
+
+
+def _hedge(
+    upstream: Upstream,
+    context: CallContext,
+    ring: KeyRing,
+    model: str,
+    *,
+    first: str,
+    retry: RetryConfig,
+    behind: int,
+) -> str | None:
+    """Tell whether and when a second attempt would follow, as far as that can be known before."""
+    hedging, now = upstream.health.hedging, upstream.now()
+    if hedging is None or context.is_stream:
+        return None
+    left = context.options.timeout
+    if not leaves_room(faults=(), attempts_of_call=1, config=retry, left=left, fallback_behind=behind > 0):
+        return "none: the settings of retries leave no room for it"
+    has_other = ring.has_other(model, excluded=(first,), pin=context.options.key, now=now)
+    if not has_other and not hedging.config.same_key:
+        return "none: no other key is ready"
+    delay = hedging.delay(context.endpoint, model)
+    if delay is None:
+        return f"none until {LEAST} answers have come; {hedging.known(context.endpoint, model)} have"
+    return f"a second attempt after {delay:.3g} s, with {'another key' if has_other else 'the same key'}"
 
 
 def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate) -> PlannedCandidate:

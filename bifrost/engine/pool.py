@@ -78,6 +78,11 @@ class Job:
         """The scope with `queue_timeout` as its deadline; the worker that takes the job lifts that."""
 
     @property
+    def finished(self) -> bool:
+        """The outcome was handed over."""
+        return self.state == _CLAIMED
+
+    @property
     def abandoned(self) -> bool:
         """The caller has left: nobody will take the outcome."""
         return self.state == _ABANDONED
@@ -207,8 +212,22 @@ class Pool:
         if self._started:
             await self._over.wait()
 
-    async def submit(self, job: Job) -> Any:
+    @property
+    def has_room(self) -> bool:
+        """Whether a worker would take another job at once."""
+        busy = self.in_flight + self.waiting
+        is_open = self._closing is None and self._group is not None
+        return is_open and busy < self.config.concurrency and self._system.held < self._system.capacity
+
+    def put(self, job: Job) -> None:
+        """Put a job into the queue, where there is room, for one who waits for it by himself or abandons it."""
+        self._system.try_enter()
+        self._enqueue(job)
+
+    async def submit(self, job: Job, watch: Callable[[Job], Awaitable[None]] | None = None) -> Any:
         """Put a job into the queue and wait for its outcome. Runs in the caller's task, inside its deadline.
+
+        The waiting may be left to `watch`, which returns when the job is finished; if it raises, the job is abandoned.
 
         Raises what the job raised; `QueueFullError` if there is no place (`on_full="drop"`), or no worker took the job
         within `queue_timeout`; `ShuttingDownError`; `Replaced` if another pool has taken this one's place. A caller
@@ -217,20 +236,32 @@ class Pool:
         if self._closing is not None or self._group is None:
             raise self._refusal()
         if self.config.queue_timeout is not None and job.patience is None:
-            return await self._submit_in_time(job, self.config.queue_timeout)
+            return await self._submit_in_time(job, self.config.queue_timeout, watch)
         if job.is_stream:
             await self._enter_as_stream()
         elif not self._system.try_enter():
             await self._wait_for_place(self._system)
         self._enqueue(job)
         try:
-            await job.done.wait()
+            await (job.done.wait() if watch is None else watch(job))
         except BaseException:
-            self._abandon(job)
+            self.abandon(job)
             raise
         if job.error is not None:
             raise job.error
         return job.result
+
+    def abandon(self, job: Job) -> None:
+        """Leave a job: its exchange is broken off, its place is free. One that is finished stays so."""
+        if job.state == _OPEN:
+            job.state = _ABANDONED
+            if job.worker is not None and job.worker.scope is not None:
+                job.worker.scope.cancel()
+            elif job.place:
+                self._withdraw(job)
+        elif job.is_stream and job.result is not None:
+            # The stream was handed over just as its caller left.
+            job.result.release()
 
     def resize(self, config: ProviderConfig) -> None:
         """Go on with other settings: who waits keeps waiting, and workers above `concurrency` go after their job."""
@@ -293,9 +324,9 @@ class Pool:
             provider=self.provider,
         )
 
-    async def _submit_in_time(self, job: Job, seconds: float) -> Any:
+    async def _submit_in_time(self, job: Job, seconds: float, watch: Callable[[Job], Awaitable[None]] | None) -> Any:
         with anyio.move_on_after(seconds) as job.patience:
-            return await self.submit(job)
+            return await self.submit(job, watch)
         raise QueueFullError(
             f"{self.provider}: no exchange was free within queue_timeout={seconds:g} s", provider=self.provider
         )
@@ -340,17 +371,6 @@ class Pool:
         job.place = True
         self._jobs[job] = None
         self._send.send_nowait(job)
-
-    def _abandon(self, job: Job) -> None:
-        if job.state == _OPEN:
-            job.state = _ABANDONED
-            if job.worker is not None and job.worker.scope is not None:
-                job.worker.scope.cancel()
-            elif job.place:
-                self._withdraw(job)
-        elif job.is_stream and job.result is not None:
-            # The stream was handed over just as its caller left.
-            job.result.release()
 
     def _withdraw(self, job: Job) -> None:
         """Free a queued job's place at once. Its corpse stays in the channel until a worker meets it."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _CHANGEABLE = (
     "concurrency",
+    "hedge",
     "limits",
     "on_full",
     "queue",
@@ -118,6 +119,7 @@ class Upstream:
             return False
         self.config = config
         self.pool.resize(config)
+        self.health.change_hedges(config.hedge)
         return True
 
     async def warm_up(self, count: int) -> None:
@@ -179,6 +181,8 @@ class Upstream:
             cancelled=counters.cancelled,
             faults=dict(counters.faults),
             retries=counters.retries,
+            hedges=counters.hedges,
+            hedge_wins=counters.hedge_wins,
             reasks=counters.reasks,
             fallbacks=counters.fallbacks,
             keys=None if keys is None else [_key_stats(key, self.now()) for key in keys.snapshot(self.now())],

@@ -65,6 +65,8 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     is_full: bool = False
     """The call would wait for a worker."""
     breaker: str | None = None
+    hedge: str | None = None
+    """Whether and when it would be sent a second time if it is slow, where the provider has that setting."""
     time: float | None = None
     """How long it may take, retries included, in seconds: its share of the call's timeout if fallbacks follow."""
     timeouts: dict[str, float] = {}
@@ -98,6 +100,8 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             yield "queue", queue + ("; the call would wait" if self.is_full else "")
         if self.breaker is not None:
             yield "breaker", self.breaker
+        if self.hedge is not None:
+            yield "hedge", self.hedge
         if self.time is not None:
             limits = ", ".join(f"{name} {seconds(value)}" for name, value in self.timeouts.items())
             yield "time", f"{seconds(round(self.time, 3))} in all; {limits}"

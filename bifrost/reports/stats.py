@@ -90,11 +90,15 @@ class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Attempts that were answered."""
     failed: int = 0
     cancelled: int = 0
-    """Attempts whose caller left."""
+    """Attempts whose caller left, or whose call was answered by a hedge or before it."""
     faults: dict[str, int] = {}
     """The failed attempts by the class of their failure (`throttled`, `transient`, ...)."""
     retries: int = 0
     """Further attempts after a failure."""
+    hedges: int = 0
+    """Second attempts beside a slow one."""
+    hedge_wins: int = 0
+    """Those among them that gave the answer."""
     reasks: int = 0
     """Further questions after an answer that did not fit `output`."""
     fallbacks: int = 0
@@ -167,6 +171,7 @@ _COLUMNS = (
     "failed",
     "cancelled",
     "retries",
+    "hedges",
     "re-asks",
     "fallbacks",
     "keys",
@@ -192,6 +197,7 @@ def _cells(provider: ProviderStats) -> list[object]:
         provider.failed,
         provider.cancelled,
         provider.retries,
+        f"{provider.hedges}, {provider.hedge_wins} won" if provider.hedges else None,
         provider.reasks or None,
         provider.fallbacks,
         _keys(provider.keys),

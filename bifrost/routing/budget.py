@@ -34,6 +34,11 @@ class RetryBudget:
         """Give what the retry after a failure costs: a timeout has taken more than its time, so it costs more."""
         return self._config.timeout if timed_out else self._config.retry
 
+    @property
+    def hedge(self) -> float:
+        """What a hedge costs: as it repeats what may well succeed, nobody gives that back."""
+        return self._config.hedge
+
     def affords(self, cost: float, *, now: float) -> bool:
         """Say whether a retry of this cost may be made."""
         return cost <= self.tokens(now)

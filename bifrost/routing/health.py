@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from bifrost.errors import BifrostError, CallTimeoutError, CircuitOpenError
 from bifrost.routing.breaker import Breaker
 from bifrost.routing.budget import RetryBudget
+from bifrost.routing.hedge import Hedging
 from bifrost.routing.key_health import KeyStates, park_time
 from bifrost.routing.keys import balance_of
 from bifrost.routing.retry import rule_of
 
 if TYPE_CHECKING:
-    from bifrost.config import ProviderConfig
+    from bifrost.config import HedgeConfig, ProviderConfig
     from bifrost.routing.balance import Random
     from bifrost.routing.breaker import BreakerSnapshot, Ticket
     from bifrost.routing.key_health import KeyHealth
@@ -33,13 +34,15 @@ HeldBack: TypeAlias = Literal["breaker", "budget"]
 
 
 class Health:
-    """The retry budget, the breakers and the states of the keys of one provider at one address."""
+    """The retry budget, the breakers, the hedges and the states of the keys of one provider at one address."""
 
     def __init__(self, provider: str, config: ProviderConfig, *, now: float, random: Random) -> None:
         self.provider = provider
         self.budget = RetryBudget(config.budget, now=now)
         self.keys = KeyStates(config.key_pool)
         self.balance = balance_of(config.key_pool)
+        self.hedging = None if config.hedge is None else Hedging(config.hedge)
+        """What decides on hedges; `None`: there are none."""
         self.random = random
         self._config = config.breaker
         self._breaker = Breaker(config.breaker)
@@ -70,6 +73,27 @@ class Health:
         return Admission(
             self, breaker=breaker, ticket=ticket, key=key, use=use, model=model, is_retry=is_retry, paid=paid
         )
+
+    def admit_hedge(self, choice: Choice, model: str, *, now: float) -> Admission | None:
+        """Let a second attempt in beside one that is slow, and take what it costs; `None`: not now.
+
+        Not while the breaker is anything but closed, nor beyond what hedges may add to the load, nor with too little
+        left in the budget.
+        """
+        hedging = self.hedging
+        if hedging is None or not hedging.load.affords or not self.breaker(model).is_closed:
+            return None
+        if not self.budget.withdraw(self.budget.hedge, now=now):
+            return None
+        hedging.load.spend()
+        return self.admit(choice, model, now=now, is_retry=True)
+
+    def change_hedges(self, config: HedgeConfig | None) -> None:
+        """Hedge by other settings from now on, or not at all; how long answers took stays known."""
+        if config is None or self.hedging is None:
+            self.hedging = None if config is None else Hedging(config)
+        elif config != self.hedging.config:
+            self.hedging.change(config)
 
     def holds_back(self, error: BifrostError, model: str, *, now: float) -> HeldBack | None:
         """Say what speaks against another attempt after a failure: the breaker against all, the budget against one."""

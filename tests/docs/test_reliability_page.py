@@ -11,8 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from bifrost import BreakerConfig, BudgetConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts
-from bifrost.testing import MockTransport
+from bifrost import BreakerConfig, BudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts
+from bifrost.testing import MockTransport, run_virtual
+from bifrost.testing.virtual import Backend
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
 _ELSEWHERE = {"fallback_on_caller_error", "retry_sent"}
@@ -40,7 +41,18 @@ async def test_the_code_for_a_session_and_for_allowances_runs(capsys: pytest.Cap
     assert capsys.readouterr().out == "7 tokens left, full again in 2.0 s\n"
 
 
-@pytest.mark.parametrize("config", [Timeouts, RetryConfig, BudgetConfig, BreakerConfig, KeyPoolConfig])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_code_for_a_hedge_prints_what_the_page_says(backend: Backend, capsys: pytest.CaptureFixture[str]) -> None:
+    ((code, printed),) = re.findall(
+        r"```python\n(from bifrost import HedgeConfig.*?)```\n\n```text\n(.*?)```", _PAGE, re.DOTALL
+    )
+    known: dict[str, Any] = {}
+    exec(f"async def page():\n{textwrap.indent(code, '    ')}", known)  # noqa: S102 - our own page
+    run_virtual(known["page"], backend=backend)
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("config", [Timeouts, RetryConfig, BudgetConfig, HedgeConfig, BreakerConfig, KeyPoolConfig])
 def test_every_knob_is_told_with_its_default(config: Any) -> None:
     told = table(config.__name__)
 
@@ -55,6 +67,6 @@ def test_what_is_told_elsewhere_is_told_somewhere() -> None:
 
 def test_the_settings_that_stand_together_can_be_made() -> None:
     (code,) = re.findall(r"```python\n(ProviderConfig\(.*?)```", _PAGE, re.DOTALL)
-    classes = (BreakerConfig, BudgetConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts)
+    classes = (BreakerConfig, BudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts)
     made = eval(code, {each.__name__: each for each in classes})  # noqa: S307 - our own page
     assert made.key_pool.longest_wait == 5

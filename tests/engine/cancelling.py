@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 import anyio.lowlevel
+import attrs
 
-from bifrost import BreakerConfig, BudgetConfig, CallCancelledError, ProviderConfig
+from bifrost import BreakerConfig, BudgetConfig, CallCancelledError, HedgeConfig, ProviderConfig
 from bifrost.engine.clock import Clock
 from bifrost.testing import MockTransport, VirtualLoop, leak_check
 from tests.engine.peers import MODEL
@@ -131,6 +132,18 @@ async def _long_stream(client: Bifrost) -> None:
         assert (await stream.final()).text == "good"
 
 
+async def _hedged(client: Bifrost) -> None:
+    response = await client.chat(MODEL, "hi")
+    assert response.text == "good"
+    assert len(response.attempts) == 2
+
+
+async def _hedged_in_vain(client: Bifrost) -> None:
+    response = await client.chat(MODEL, "hi")
+    assert response.text == "good"
+    assert [attempt.fault for attempt in response.attempts] == ["transient", "transient", None]
+
+
 async def _stream_anew(client: Bifrost) -> None:
     async with client.stream_chat(MODEL, "hi", fallbacks=[OTHER], on_interrupt="restart", max_retries=1) as stream:
         await stream.__anext__()
@@ -155,6 +168,22 @@ def _script_anew(mock: MockTransport) -> None:
     mock.on(provider="anthropic").fail(503).then.stream(["go", "od"]).always()
 
 
+def _script_slow(mock: MockTransport) -> None:
+    mock.hang().then.reply("good").delay(0.5)
+
+
+def _script_overtaken(mock: MockTransport) -> None:
+    mock.reply("good").delay(1.5).then.hang()
+
+
+def _script_failing(mock: MockTransport) -> None:
+    mock.fail(503).delay(1.5).then.reply("good").delay(1)
+
+
+def _script_failing_twice(mock: MockTransport) -> None:
+    mock.fail(503).delay(1.5).then.fail(503).delay(1).then.reply("good")
+
+
 CALLS = {
     "plain": (_plain, _script_good),
     "stream": (_stream, _script_good),
@@ -162,6 +191,10 @@ CALLS = {
     "retries and a fallback": (_long_way, _script_long),
     "stream with retries and a fallback": (_long_stream, _script_long),
     "stream that begins anew": (_stream_anew, _script_anew),
+    "hedge that wins": (_hedged, _script_slow),
+    "hedge that loses": (_hedged, _script_overtaken),
+    "hedge of a call that fails": (_hedged, _script_failing),
+    "hedge that fails, too": (_hedged_in_vain, _script_failing_twice),
 }
 
 
@@ -173,6 +206,10 @@ CONFIG = ProviderConfig(
     breaker=BreakerConfig(enabled=False),
     budget=BudgetConfig(retry=0, timeout=0),
 )
+HEDGING = attrs.evolve(
+    CONFIG, concurrency=2, hedge=HedgeConfig(share=1), budget=BudgetConfig(retry=0, timeout=0, hedge=0)
+)
+"""Once twenty answers have come at once, what takes a second is slow."""
 
 
 async def _sleep(_seconds: float) -> None:
@@ -185,13 +222,18 @@ async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None
     mock = MockTransport()
     log: list[str] = []
     plugins = [Recorder(log, "a", waits=True), Recorder(log, "b"), Recorder(log, "c", waits=True)]
+    config = HEDGING if name.startswith("hedge") else CONFIG
     account = mock.account_with(
         {"openai": ["first", "second"], "anthropic": ["third"]},
-        configs=dict.fromkeys(("openai", "anthropic"), CONFIG),
+        configs=dict.fromkeys(("openai", "anthropic"), config),
     )
     broken_off = 0
     async with leak_check():
         async with mock.client(account, plugins=plugins, clock=Clock(sleep=_sleep, random=lambda: 0.0)) as client:
+            if config.hedge is not None:
+                mock.reply("at once").times(20)
+                for _ in range(20):
+                    await client.chat(MODEL, "hi")
             at, reached = 0, True
             while reached:
                 at += 1

@@ -21,6 +21,11 @@ def test_a_retry_costs_and_gets_it_back_if_it_succeeds() -> None:
     assert budget.tokens(0.0) == 195
 
 
+def test_a_hedge_has_a_price_of_its_own() -> None:
+    assert RetryBudget(BudgetConfig(), now=0.0).hedge == 10
+    assert RetryBudget(BudgetConfig(hedge=3), now=0.0).hedge == 3
+
+
 def test_it_is_full_while_nothing_is_out() -> None:
     budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
     assert budget.is_full

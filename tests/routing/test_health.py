@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from bifrost.account import Key
-from bifrost.config import BreakerConfig, BudgetConfig, ProviderConfig
+from bifrost.config import BreakerConfig, BudgetConfig, HedgeConfig, ProviderConfig
 from bifrost.errors import (
     AuthenticationError,
     BifrostError,
@@ -25,6 +25,7 @@ from bifrost.errors import (
 )
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.health import Admission, Health
+from bifrost.routing.hedge import BURST
 from bifrost.routing.keys import Choice, KeyRing
 
 MODEL = "gpt-4o"
@@ -44,6 +45,14 @@ class Rig:
 
     def admit(self, pin: str = "a", *, model: str = MODEL, is_retry: bool = False, paid: float = 0.0) -> Admission:
         return self.health.admit(self.choose(pin), model, now=self.now, is_retry=is_retry, paid=paid)
+
+    def attempted(self, times: int) -> None:
+        assert self.health.hedging is not None
+        for _ in range(times):
+            self.health.hedging.begin("chat", MODEL)
+
+    def hedge(self, pin: str = "b") -> Admission | None:
+        return self.health.admit_hedge(self.choose(pin), MODEL, now=self.now)
 
     def fail(self, error: BifrostError, times: int = 1) -> str | None:
         told = None
@@ -211,6 +220,86 @@ def test_what_speaks_against_a_retry_is_told() -> None:
     assert rig.health.holds_back(error, MODEL, now=rig.now) == "breaker"
 
 
+# --- hedges
+
+
+def hedging(**config: Any) -> Rig:
+    """Give a provider at which each attempt may be hedged."""
+    rig = Rig(hedge=HedgeConfig(share=1), **config)
+    rig.attempted(3)
+    return rig
+
+
+def test_without_the_setting_there_is_no_hedge() -> None:
+    rig = Rig()
+
+    assert rig.health.hedging is None
+    assert rig.hedge() is None
+    assert rig.tokens == 200
+
+
+@pytest.mark.parametrize("end", ["succeeded", "cancelled", "failed"])
+def test_a_hedge_costs_ten_that_never_come_back(end: str) -> None:
+    rig = hedging(budget=BudgetConfig(per_second=0))
+    admission = rig.hedge()
+    assert admission is not None
+    assert rig.tokens == 190
+    assert rig.in_flight() == [0, 1]
+
+    if end == "cancelled":
+        admission.cancel(rig.now)
+    admission.close(failed(ServerError, 503) if end == "failed" else None, now=rig.now)
+    assert rig.tokens == 190
+    assert rig.in_flight() == [0, 0]
+    assert rig.failures == (1 if end == "failed" else 0)
+
+
+def test_with_too_little_in_the_budget_there_is_none_and_nothing_is_taken() -> None:
+    rig = hedging(budget=BudgetConfig(capacity=19, per_second=0))
+
+    assert rig.hedge() is not None
+    assert rig.hedge() is None
+    assert rig.tokens == 9
+    rig.health.budget.refund(10, now=rig.now)
+    assert rig.hedge() is not None
+
+
+def test_hedges_add_no_more_than_their_share() -> None:
+    rig = Rig(hedge=HedgeConfig())
+    rig.attempted(19)
+    assert rig.hedge() is None
+
+    rig.attempted(1)
+    assert rig.hedge() is not None
+    assert rig.hedge() is None
+    assert rig.tokens == 190
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_there_is_none_until_the_breaker_is_closed_again(enabled: bool) -> None:
+    rig = hedging(breaker=BreakerConfig(calls=2, successes=1, enabled=enabled))
+    rig.fail(failed(ServerError, 503), times=2)
+    assert rig.state == "open"
+    assert rig.hedge() is None
+
+    rig.now += 10
+    assert rig.state == "half_open"
+    assert rig.hedge() is None
+    probe = rig.admit()
+    assert rig.hedge() is None
+    probe.close(None, now=rig.now)
+    assert rig.state == "closed"
+    assert rig.hedge() is not None
+
+
+def test_where_models_are_judged_apart_another_models_breaker_says_nothing() -> None:
+    rig = hedging(breaker=BreakerConfig(calls=1, per_model=True))
+    rig.admit(model="o1").close(failed(ServerError, 503), now=rig.now)
+
+    assert rig.health.admit_hedge(rig.choose(), "o1", now=rig.now) is None
+    assert rig.hedge() is not None
+
+
 # --- everything together
 
 
@@ -221,7 +310,12 @@ class Together(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.rig = Rig(breaker=BreakerConfig(calls=4, unreachable=3), budget=BudgetConfig(capacity=20))
+        self.rig = Rig(
+            breaker=BreakerConfig(calls=4, unreachable=3),
+            budget=BudgetConfig(capacity=20),
+            hedge=HedgeConfig(share=0.5),
+        )
+        self.paid_in = 0
         self.open: list[tuple[Admission, str]] = []
         self.paid = 0.0
 
@@ -251,10 +345,34 @@ class Together(RuleBasedStateMachine):
             rest = error.retry_after or 0.0
             rig.health.budget.refund(paid, now=rig.now)
         else:
+            rig.attempted(1)
+            self.paid_in = min(self.paid_in + 1, 2 * BURST)
             self.open.append((admission, choice.name))
             return admission, choice.name
         assert 0 < rest <= 60 * 1.2
         return None
+
+    @rule(target=attempts)
+    def hedge(self) -> tuple[Admission, str] | None:
+        rig = self.rig
+        try:
+            choice = rig.choose()
+        except CredentialsExhaustedError:
+            return None
+        if choice.ready_at is not None:
+            return None
+        before, state = rig.tokens, rig.state
+        admission = rig.health.admit_hedge(choice, MODEL, now=rig.now)
+        if admission is None:
+            assert rig.tokens == before
+            assert state != "closed" or before < 10 or self.paid_in < 2
+            return None
+        assert state == "closed"
+        assert rig.tokens == pytest.approx(before - 10)
+        assert self.paid_in >= 2
+        self.paid_in -= 2
+        self.open.append((admission, choice.name))
+        return admission, choice.name
 
     @rule(
         attempt=consumes(attempts),

@@ -1,0 +1,284 @@
+"""Two attempts at once: a plain call that takes long is sent a second time, and the first answer counts.
+
+It happens in the caller's task and without tasks of its own. Both jobs wake the same waiter; which of them has
+finished, only the jobs themselves say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from bifrost.engine.perform import perform
+from bifrost.engine.pool import Job
+from bifrost.errors import BifrostError, CallCancelledError
+from bifrost.providers.base import Target
+from bifrost.routing.hedge import leaves_room
+from bifrost.routing.retry import rule_of
+
+if TYPE_CHECKING:
+    from bifrost.engine.call import Call, Tries
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.exchange import Exchange
+    from bifrost.engine.host import Host, Signal
+    from bifrost.routing.hedge import Hedging
+    from bifrost.routing.keys import Choice
+
+Watch: TypeAlias = Callable[[Job], Awaitable[None]]
+"""Waits until a job is finished, or raises if it need not be waited for any more."""
+
+
+class Outpaced(Exception):  # noqa: N818 - it ends the waiting for an attempt, and no user ever sees it
+    """The hedge has the call's outcome, and has become the call's attempt."""
+
+
+class Hedges:
+    """Makes them. `submit` queues an attempt and waits for it."""
+
+    def __init__(
+        self, clock: Clock, host: Host, submit: Callable[[Call, Exchange, Watch | None], Awaitable[Any]]
+    ) -> None:
+        self._clock = clock
+        self._now = host.now
+        self._signal = host.signal
+        self._scope = host.scope
+        self._submit = submit
+
+    async def submit(self, call: Call, exchange: Exchange, hedging: Hedging) -> tuple[Any, Exchange]:
+        """Queue an attempt, and a second one if it is slow. Gives the answer and whose it is, or raises the failure.
+
+        The one of them that has ended it is the call's attempt then, and the other stands on the trail.
+        """
+        tries = cast("Tries", call.tries)
+        delay = hedging.begin(call.context.endpoint, tries.model)
+        if delay is None or tries.hedged:
+            answer = await self._submit(call, exchange, None)
+        else:
+            answer = await self._raced(call, exchange, delay)
+        hedging.took(call.context.endpoint, tries.model, self._now() - call.begun)
+        return answer, cast("Exchange", call.exchange)
+
+    async def _raced(self, call: Call, exchange: Exchange, delay: float) -> Any:
+        try:
+            return await self._submit(call, exchange, partial(self._watch, call, delay))
+        except Outpaced:
+            job = cast("Job", call.job)
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    async def _watch(self, call: Call, delay: float, job: Job) -> None:
+        """Wait for an attempt, and beside it for another if it is slow."""
+        hedge = self._begin(call, delay) if await self._is_slow(job, delay) else None
+        if hedge is None:
+            await _finished(job)
+            return
+        race = Race(call, Leg.of(call), hedge, now=self._now, signal=self._signal)
+        try:
+            await race.run()
+        except BaseException:
+            race.leave()
+            raise
+        if race.ended_by_hedge:
+            raise Outpaced
+
+    async def _is_slow(self, job: Job, delay: float) -> bool:
+        """Wait until an attempt is finished, or slow. Its time in the queue is ours and not the provider's."""
+        while not job.finished:
+            now = self._now()
+            due = (now if job.taken_at is None else job.taken_at) + delay
+            if due <= now:
+                return True
+            with self._scope(deadline=due):
+                await job.done.wait()
+            if not job.finished:
+                # One that was waited for in vain cannot be waited for again.
+                job.done = self._signal()
+        return False
+
+    def _begin(self, call: Call, delay: float) -> Leg | None:
+        """Send the second attempt, if anything allows it."""
+        tries, first, now = cast("Tries", call.tries), cast("Exchange", call.exchange), self._now()
+        upstream, options = first.upstream, call.context.options
+        if upstream.health is not tries.health or not upstream.pool.has_room:
+            return None
+        if not leaves_room(
+            faults=tries.faults,
+            attempts_of_call=len(call.context.trail) - call.free + 1,
+            config=tries.retry,
+            left=call.share - now,
+            fallback_behind=tries.fallback_behind,
+        ):
+            return None
+        choice = self._choose(call, tries, now)
+        admission = None if choice is None else upstream.health.admit_hedge(choice, tries.model, now=now)
+        if choice is None or admission is None:
+            return None
+        tries.hedged = True
+        upstream.counters.hedges += 1
+        exchange = first.beside(
+            target=Target(
+                provider=upstream.name,
+                model=choice.model,
+                settings=None if choice.key is None else choice.key.settings,
+            ),
+            key=choice.key,
+            # Meant to be done a second time, so it is not to be taken for the same.
+            extra_headers=upstream.headers_of(options, f"{call.context.id}-{len(call.context.trail)}-hedge"),
+            admission=admission,
+        )
+        exchange.note = f"hedge after {delay:.2f} s"
+        job = Job(perform, exchange, done=self._signal())
+        upstream.pool.put(job)
+        return Leg(tries, exchange, job, choice, submitted=now)
+
+    def _choose(self, call: Call, tries: Tries, now: float) -> Choice | None:
+        """Choose a key that is ready and that this call has not tried; if there is none and it may be, the same."""
+        first, options = cast("Choice", tries.choice), call.context.options
+        excluded = {first.name, *tries.spent, *tries.refused}
+        if tries.keys.has_other(tries.model, excluded=excluded, pin=options.key, now=now):
+            return tries.keys.choose(
+                tries.model, random=self._clock.random, now=now, session=options.session, excluded=excluded
+            )
+        hedging = tries.health.hedging
+        may_repeat = hedging is not None and hedging.config.same_key
+        return first if may_repeat and (first.health is None or first.health.usable(now)) else None
+
+
+class Race:
+    """The first attempt and the hedge, on their way.
+
+    The call's own attempt is the one that the call would end with: the first, until that has failed or is outpaced.
+    """
+
+    def __init__(
+        self, call: Call, first: Leg, hedge: Leg, *, now: Callable[[], float], signal: Callable[[], Signal]
+    ) -> None:
+        self._call = call
+        self._first = first
+        self._hedge = hedge
+        self._now = now
+        self._signal = signal
+
+    @property
+    def ended_by_hedge(self) -> bool:
+        """Whether what the call comes to is the hedge's answer, or its failure."""
+        return self._call.exchange is self._hedge.exchange
+
+    async def run(self) -> None:
+        """Wait for the first answer, or for the failure of both."""
+        first, hedge = self._first, self._hedge
+        first.job.done = hedge.job.done = self._signal()
+        await first.job.done.wait()
+        ahead, behind = (first, hedge) if first.job.finished else (hedge, first)
+        failure = ahead.job.error
+        if failure is None or _is_final(failure):
+            self._lose(behind, to=ahead)
+        else:
+            self._tell(ahead, failure, then=behind)
+            behind.job.done = self._signal()
+            await _finished(behind.job)
+            if behind.job.error is not None:
+                self._both_failed(failure, behind)
+        if self.ended_by_hedge and hedge.job.error is None:
+            hedge.exchange.upstream.counters.hedge_wins += 1
+
+    def leave(self) -> None:
+        """Break the hedge off: the caller leaves, or its time is over."""
+        self._hedge.abandon()
+        if not (self._hedge.is_told or self.ended_by_hedge):
+            self._tell(self._hedge, _broken_off(), then=self._first)
+
+    def _lose(self, leg: Leg, *, to: Leg) -> None:
+        """Break the slower one off. What it has come to at the same moment is kept, if that is a failure."""
+        leg.abandon()
+        error = leg.job.error
+        if error is None:
+            error = _broken_off()
+            if leg is self._first and to.job.error is None:
+                leg.exchange.note = "lost to a hedge"
+                self._took_at_least(leg)
+        self._tell(leg, error, then=to)
+
+    def _took_at_least(self, leg: Leg) -> None:
+        """Keep the slow ones among the times that are known: otherwise more and more would seem slow."""
+        call, tries, began = self._call, leg.tries, leg.job.taken_at
+        if tries.health.hedging is not None and began is not None:
+            tries.health.hedging.took(call.context.endpoint, tries.model, self._now() - began)
+
+    def _both_failed(self, failure: BaseException, last: Leg) -> None:
+        """Let both failures speak to what follows, the earlier first."""
+        call, tries = self._call, last.tries
+        other = self._first if last is self._hedge else self._hedge
+        if not isinstance(last.job.error, BifrostError):
+            # The provider was changed before a worker took the hedge: what there is is the first's failure.
+            self._tell(last, last.job.error, then=other)
+            call.exchange = call.job = None
+        elif isinstance(failure, BifrostError):
+            tries.choice = other.choice
+            call.free += tries.failed(failure)
+            tries.choice = last.choice
+
+    def _tell(self, leg: Leg, error: BaseException | None, *, then: Leg) -> None:
+        """End one of the two and write it on the trail; the call's attempt is the other then."""
+        leg.is_told = True
+        leg.take_over(self._call)
+        if isinstance(error, BifrostError):
+            self._call.record(error, now=self._now())
+        else:
+            # No worker has taken it, and it went nowhere.
+            leg.exchange.admission.close(_broken_off(), now=self._now())
+        then.take_over(self._call)
+
+
+class Leg:
+    """One of the two attempts."""
+
+    __slots__ = ("choice", "exchange", "is_told", "job", "submitted", "tries", "wait")
+
+    def __init__(
+        self, tries: Tries, exchange: Exchange, job: Job, choice: Choice, *, submitted: float, wait: float = 0.0
+    ) -> None:
+        self.tries = tries
+        self.exchange = exchange
+        self.job = job
+        self.choice = choice
+        self.submitted = submitted
+        self.wait = wait
+        self.is_told = False
+        """It has ended, and that was told to all whom it concerns."""
+
+    @classmethod
+    def of(cls, call: Call) -> Leg:
+        """Give the attempt that the call is making."""
+        tries = cast("Tries", call.tries)
+        exchange, job, choice = cast("tuple[Exchange, Job, Choice]", (call.exchange, call.job, tries.choice))
+        return cls(tries, exchange, job, choice, submitted=call.submitted, wait=call.wait)
+
+    def take_over(self, call: Call) -> None:
+        """Become the attempt that the call is making."""
+        call.exchange, call.job = self.exchange, self.job
+        call.submitted, call.wait = self.submitted, self.wait
+        self.tries.choice = self.choice
+
+    def abandon(self) -> None:
+        """Break it off, unless it is finished."""
+        self.exchange.upstream.pool.abandon(self.job)
+
+
+async def _finished(job: Job) -> None:
+    if not job.finished:
+        await job.done.wait()
+
+
+def _is_final(failure: BaseException) -> bool:
+    """Say whether the provider has refused the request itself: nobody needs to wait for it to do so again."""
+    if not isinstance(failure, BifrostError) or failure.status is None:
+        return False
+    rule = rule_of(failure)
+    return not (rule.same_key or rule.other_key)
+
+
+def _broken_off() -> CallCancelledError:
+    return CallCancelledError("the other attempt of this call has ended it")
