@@ -62,6 +62,7 @@ TARGETS = {
     "budget": Target("routing/budget", ("tests/routing/test_budget.py",)),
     "keys": Target("routing/keys", ("tests/routing/test_keys.py",)),
     "key_health": Target("routing/key_health", ("tests/routing/test_key_health.py", "tests/routing/test_keys.py")),
+    "hedge": Target("routing/hedge", ("tests/routing/test_hedge.py",)),
     "sse": Target("wire/sse", ("tests/wire/test_sse.py",)),
     "redaction": Target("wire/auth", ("tests/wire/test_auth.py",)),
 }

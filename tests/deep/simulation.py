@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from tests.deep.row import Row
 from tests.simulation.run import simulate
 from tests.simulation.seeds import keep, seeds
-from tests.simulation.world import world_of
+from tests.simulation.world import slowed, world_of
 
 if TYPE_CHECKING:
     from bifrost.testing.virtual import Backend
 
 NAME = "simulation"
 _RUNS = 1_000
+_HEDGED = 4
+"""Of every so many runs one is made once more, with slow providers and hedges."""
 
 
 def _one(seed: int) -> tuple[int, int, list[str]]:
@@ -27,6 +29,8 @@ def _one(seed: int) -> tuple[int, int, list[str]]:
     for backend in backends:
         try:
             calls += simulate(world_of(seed), backend).counts["submitted"]
+            if seed % _HEDGED == 0:
+                calls += simulate(slowed(world_of(seed)), backend).counts["submitted"]
         except AssertionError as error:
             broken.append(str(error))
     return seed, calls, broken

@@ -241,6 +241,9 @@ def _judged_attempts(trail: Sequence[Attempt], asked: list[MockCall], ledger: Le
         for attempt in trail
         if attempt.status is not None or attempt.fault not in _UNSURE
     ]
+    if any((attempt.note or "").startswith("hedge") for attempt in trail):
+        # Two were under way at once, and stand in the order in which they ended.
+        seen, told, sure = sorted(seen, key=str), sorted(told, key=str), sorted(sure, key=str)
     if not _is_within(seen, told):
         found.append(("I7", f"the provider saw {seen}, and told is {told}"))
     if not _is_within(sure, seen):

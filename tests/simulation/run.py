@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from bifrost import Bifrost, BifrostError, ChatResponse, Key, Plugin, ProviderConfig, StaticAccount
+from bifrost import Bifrost, BifrostError, ChatResponse, HedgeConfig, Key, Plugin, ProviderConfig, StaticAccount
 from bifrost.config import Limits, RetryConfig, Timeouts
 from bifrost.engine.clock import Clock
 from bifrost.errors import ClientClosedError, ConfigError, ShuttingDownError
+from bifrost.routing.hedge import LEAST
 from bifrost.schema.chat import Choice
 from bifrost.schema.content import TextPart
 from bifrost.schema.messages import AssistantMessage
@@ -162,6 +163,9 @@ class _Simulation:
                 self._client = self._make()
                 ledger.watch(self._client, mock)
                 async with self._client:
+                    await self._client.providers()
+                    for name in world.providers:
+                        self._remember(name)
                     await self._live()
                     if ledger.closing is None:
                         await self._recover()
@@ -215,6 +219,15 @@ class _Simulation:
             if answer != "well":
                 self._ledger.problem("I9", f"{name} does not serve any more: {answer}")
 
+    def _remember(self, name: str) -> None:
+        """Let a provider's answers have been quick so far, so that those that are not are hedged."""
+        running = self._client._engine._running
+        upstream = None if running is None else running.upstreams._upstreams.get(name)
+        hedging = None if upstream is None else upstream.health.hedging
+        if hedging is not None:
+            for _ in range(LEAST):
+                hedging.took("chat", MODELS[name], 0.1)
+
     # --- what happens
 
     async def _close(self, at: float) -> None:
@@ -237,6 +250,7 @@ class _Simulation:
                 await self._client.remove_provider(name, drain=1.0)
                 await anyio.sleep(change.away)
                 await self._client.add_provider(name, keys=_keys(settings), config=_config(settings))
+            self._remember(name)
         except (ClientClosedError, ShuttingDownError):
             if ledger.closing is None:
                 raise
@@ -366,5 +380,13 @@ def _config(settings: Settings) -> ProviderConfig:
         retry=RetryConfig(
             max_retries=settings.max_retries, attempts_total=ATTEMPTS_TOTAL, retry_sent=settings.retry_sent
         ),
+        hedge=_hedge(settings),
         limits=Limits(body=100_000, event=100_000, stream=500_000),
     )
+
+
+def _hedge(settings: Settings) -> HedgeConfig | None:
+    """Let everything be hedged that takes a second, as often as that is."""
+    if settings.hedged == "not":
+        return None
+    return HedgeConfig(percentile=0.5, share=1, same_key=settings.hedged == "with_any_key")

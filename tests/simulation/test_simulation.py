@@ -9,13 +9,14 @@ import pytest
 from tests.simulation.ledger import Broken
 from tests.simulation.run import simulate
 from tests.simulation.seeds import keep, seeds
-from tests.simulation.world import world_of
+from tests.simulation.world import slowed, world_of
 
 if TYPE_CHECKING:
     from bifrost.testing.virtual import Backend
 
 BOTH = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 _RUNS = 50
+_HEDGED = 10
 
 
 @BOTH
@@ -23,6 +24,16 @@ _RUNS = 50
 def test_a_run_keeps_the_invariants(seed: int, backend: Backend) -> None:
     try:
         simulate(world_of(seed), backend)
+    except Broken:
+        keep(seed)
+        raise
+
+
+@BOTH
+@pytest.mark.parametrize("seed", seeds(_HEDGED))
+def test_a_run_with_hedges_keeps_them_too(seed: int, backend: Backend) -> None:
+    try:
+        simulate(slowed(world_of(seed)), backend)
     except Broken:
         keep(seed)
         raise
@@ -49,3 +60,13 @@ def test_runs_are_as_full_of_life_as_they_should_be() -> None:
     assert any(len({attempt.provider for attempt in entry.context.trail}) > 1 for entry in entries if entry.context)
     cancelled = {entry.ask.leave.style for entry in entries if entry.ask.leave and entry.ends == ["cancelled"]}
     assert cancelled == {"scope", "task", "wait_for"}
+
+
+def test_hedges_win_lose_and_fail() -> None:
+    ledgers = [simulate(slowed(world_of(seed)), "asyncio") for seed in range(_HEDGED)]
+    trails = [entry.context.trail for ledger in ledgers for entry in ledger.entries.values() if entry.context]
+    attempts = [attempt for trail in trails for attempt in trail]
+    hedges = [attempt for attempt in attempts if (attempt.note or "").startswith("hedge")]
+    assert {"cancelled", "transient", None} <= {attempt.fault for attempt in hedges}
+    assert len(hedges) > 30
+    assert any(attempt.note == "lost to a hedge" for attempt in attempts)

@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_sent: Literal["until_first_token", "never"]
     first_token: float
     idle: float
+    hedged: Literal["not", "with_another_key", "with_any_key"]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +132,38 @@ def world_of(seed: int, *, calls: int = 40) -> World:
     )
 
 
+def slowed(world: World) -> World:
+    """Give the same run with providers that take their time now and then, and with room for hedges."""
+    replace = msgspec.structs.replace
+
+    def roomy(name: str, settings: Settings) -> Settings:
+        return replace(
+            settings,
+            keys=tuple(f"{name}-{number}" for number in range(2)),
+            concurrency=8,
+            max_retries=max(1, settings.max_retries),
+            retry_sent="until_first_token",
+            hedged="with_any_key",
+        )
+
+    late = (0.3, Fault.slow(delay=(0.5, 10.0)))
+    return replace(
+        world,
+        providers={name: roomy(name, settings) for name, settings in world.providers.items()},
+        changes=tuple(
+            replace(change, settings=roomy(change.provider, change.settings)) if change.at < SPAN / 2 else change
+            for change in world.changes
+        ),
+        faults=replace(
+            world.faults,
+            rules=tuple(
+                rule if rule.until is not None else replace(rule, chances=(*rule.chances, late))
+                for rule in world.faults.rules
+            ),
+        ),
+    )
+
+
 def _settings(chance: Random, name: str) -> Settings:
     return Settings(
         keys=tuple(f"{name}-{number}" for number in range(chance.randint(1, 3))),
@@ -142,6 +175,7 @@ def _settings(chance: Random, name: str) -> Settings:
         retry_sent=chance.choice(("until_first_token", "until_first_token", "never")),
         first_token=chance.choice((5.0, 30.0, 120.0)),
         idle=chance.choice((2.0, 60.0)),
+        hedged=chance.choice(("not", "with_another_key", "with_any_key")),
     )
 
 
