@@ -23,18 +23,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def text(content: str) -> str:
     """Give text with its line ends and spaces as they are."""
-    return f"<div{_TEXT}>{_escape(content)}</div>"
+    return f"<div{_TEXT}>{escape(content)}</div>"
 
 
 def note(*facts: object) -> str:
     """Give a line of small print; facts that are `None` or empty are left out, and a line without any."""
-    told = " · ".join(_escape(str(fact)) for fact in facts if fact not in (None, ""))
+    told = " · ".join(escape(str(fact)) for fact in facts if fact not in (None, ""))
     return f"<div{_NOTE}>{told}</div>" if told else ""
 
 
 def folded(title: str, *inner: str) -> str:
     """Give HTML under a title that opens it on a click."""
-    return f"<details><summary>{_escape(title)}</summary>{''.join(inner)}</details>"
+    return f"<details><summary>{escape(title)}</summary>{''.join(inner)}</details>"
 
 
 def block(*inner: str) -> str:
@@ -42,12 +42,12 @@ def block(*inner: str) -> str:
     return f"<div>{''.join(inner)}</div>"
 
 
-def _row(kind: str, cells: Iterable[object]) -> str:
-    told = ("" if cell is None else _escape(str(cell)) for cell in cells)
-    return f"<tr>{''.join(f'<{kind}{_CELL}>{cell}</{kind}>' for cell in told)}</tr>"
-
-
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Escape text for an element or an attribute. Written out: importing `html` reads a table of 2,000 entities."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace('"', "&quot;").replace("'", "&#x27;")
+
+
+def _row(kind: str, cells: Iterable[object]) -> str:
+    told = ("" if cell is None else escape(str(cell)) for cell in cells)
+    return f"<tr>{''.join(f'<{kind}{_CELL}>{cell}</{kind}>' for cell in told)}</tr>"

@@ -13,7 +13,18 @@ import pytest
 
 _SOURCE = Path(__file__).parents[1]
 _PROBE = Path(__file__).with_name("import_probe.py")
-_HEAVY = {"bifrost.testing", "httpx2", "mcp", "opentelemetry", "pydantic", "pydantic_core", "pytest", "trio"}
+_HEAVY = {
+    "bifrost.testing",
+    "httpcore",
+    "httpx",
+    "httpx2",
+    "mcp",
+    "opentelemetry",
+    "pydantic",
+    "pydantic_core",
+    "pytest",
+    "trio",
+}
 
 _MEDDLER = """
 import logging, os, signal, socket, subprocess, sys, threading

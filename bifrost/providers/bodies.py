@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 from bifrost.errors import MESSAGE_LIMIT
@@ -17,6 +16,9 @@ def shown_body(body: bytes) -> str:
     if not text:
         return "the answer is empty"
     if text.startswith("<"):
+        # Imported here: it brings a table of 2,000 entities, and hardly any answer is a page.
+        import html
+
         title = _TITLE.search(text)
         text = f"a page of markup: {html.unescape(title[1]).strip()}" if title else re.sub(r"<[^<>]*>", " ", text)
     elif sum(not letter.isprintable() or letter == "\ufffd" for letter in text) * 4 > len(text):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from base64 import b64encode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
@@ -11,6 +10,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from bifrost.errors import InvalidKeyError
+from bifrost.html import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -214,7 +214,7 @@ def _forms(plain: str) -> set[str]:
     quoted = {encode(plain, errors="surrogatepass") for encode in (quote, quote_plus)}
     quoted.add(quote(plain, safe="", errors="surrogatepass"))
     lower = {re.sub("%..", lambda code: code[0].lower(), form) for form in quoted}
-    forms = {plain, escaped, escaped.replace("/", "\\/"), html.escape(plain), *quoted, *lower}
+    forms = {plain, escaped, escaped.replace("/", "\\/"), escape(plain), *quoted, *lower}
     raw = plain.encode("utf-8", "surrogatepass")
     # Base64 writes three bytes as four characters, so it depends on what stands before: 0, 1 or 2 bytes over.
     for over, foreign in ((0, 0), (1, 2), (2, 3)):

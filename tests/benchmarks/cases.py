@@ -45,12 +45,17 @@ CLIENTS: dict[str, tuple[str, str]] = {
 """The clients, as tables call them, and where each is installed."""
 
 FOUR = ("httpx", "anyio", "attrs", "msgspec")
-"""The dependencies that `import bifrost` loads."""
+"""The dependencies but for mcp: what `import bifrost` is measured against."""
 
 _IMPORTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "nothing": ("(nothing)", "base", ()),
     "four": ("httpx, anyio, attrs, msgspec", "base", FOUR),
     "bifrost": ("bifrost", "base", ("bifrost",)),
+    "bifrost-client": (
+        "bifrost, and what its first client loads",
+        "base",
+        ("bifrost", "bifrost.engine.transport.direct"),
+    ),
     "mcp": ("mcp (a dependency, not loaded by `import bifrost`)", "base", ("mcp",)),
     "openai": ("openai SDK", "base", ("openai",)),
     "any-llm": ("any-llm", "any-llm", ("any_llm",)),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
-
-import attrs
-import httpx
+import sys
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from bifrost.engine.transport.logs import guard_loggers
 from bifrost.engine.transport.seam import Transport
@@ -13,6 +11,8 @@ from bifrost.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import httpx
 
     from bifrost.engine.transport.seam import Connection, Origin
 
@@ -24,14 +24,14 @@ def as_transport(transport: Any) -> Transport:
     connection and gives an httpx transport of its own.
     """
     if transport is None:
-        # Loads httpcore, and with it trio if that is installed.
+        # Loads httpx and httpcore, and with that trio if it is installed.
         from bifrost.engine.transport.direct import DirectTransport
 
         return DirectTransport()
     if transport == "fast":
         return _fast()
     guard_loggers()
-    if isinstance(transport, httpx.AsyncBaseTransport):
+    if _is_of_httpx(transport):
         return _Shared(transport)
     if isinstance(transport, Transport):
         return transport
@@ -53,29 +53,39 @@ def _fast() -> Transport:
     return FastTransport()
 
 
-@attrs.frozen(eq=False)
+def _is_of_httpx(transport: Any) -> TypeGuard[httpx.AsyncBaseTransport]:
+    # Where httpx is not loaded nothing is of it, and loading it takes longer than all of bifrost.
+    loaded = sys.modules.get("httpx")
+    return isinstance(transport, getattr(loaded, "AsyncBaseTransport", ()))
+
+
 class _Shared:
-    transport: httpx.AsyncBaseTransport
+    """Connections over a transport of httpx that all of them share."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
 
     def open(self, origin: Origin) -> Connection:
         from bifrost.engine.transport.httpx_given import HttpxConnection
 
-        return HttpxConnection(self.transport, origin, owned=False)
+        return HttpxConnection(self._transport, origin, owned=False)
 
 
-@attrs.frozen(eq=False)
 class _Made:
-    make: Callable[[], Any]
+    """Connections each of which has a transport of httpx to itself."""
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make = make
 
     def open(self, origin: Origin) -> Connection:
         from bifrost.engine.transport.httpx_given import HttpxConnection
 
         try:
-            transport = self.make()
+            transport = self._make()
         except Exception as error:  # noqa: BLE001 - a user's function; told anew outside the block
             problem = f"raised {type(error).__name__}"
         else:
-            if isinstance(transport, httpx.AsyncBaseTransport):
+            if _is_of_httpx(transport):
                 return HttpxConnection(transport, origin, owned=True)
             problem = f"returned {type(transport).__name__}"
         raise ConfigError(f"the function given as transport= {problem}; it makes an httpx.AsyncBaseTransport each time")
