@@ -11,6 +11,7 @@ import attrs
 
 from bifrost.config import ProviderConfig, check_base_url
 from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError, near_matches
+from bifrost.frozen import Frozen
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth, Secret, check_secret
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Account", "EnvAccount", "Key", "LiveAccount", "Secret", "StaticAccount"]
 
 
-@attrs.frozen(kw_only=True, init=False, repr=False)
-class Key:
+@attrs.frozen(kw_only=True, init=False, eq=False, repr=False)
+class Key(Frozen):
     """A credential of a provider, known by its name; its value shows nowhere.
 
     Args:
@@ -239,8 +240,8 @@ class EnvAccount:
         return (os.environ if self._environ is None else self._environ).get(variable, "").strip()
 
 
-@attrs.frozen(kw_only=True)
-class Change:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Change(Frozen):
     """What is said of a provider in place of what the account says; `None`: nothing."""
 
     row: Provider | None = None

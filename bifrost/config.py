@@ -11,6 +11,7 @@ import attrs
 from attrs import validators
 
 from bifrost.errors import ConfigError
+from bifrost.frozen import Frozen
 from bifrost.wire.auth import Secret
 
 if TYPE_CHECKING:
@@ -165,8 +166,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@attrs.frozen(kw_only=True)
-class Timeouts:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Timeouts(Frozen):
     """Limits of waiting inside an attempt. The call as a whole has `CallOptions.timeout`."""
 
     connect: float = attrs.field(default=5.0, validator=_positive)
@@ -182,8 +183,8 @@ class Timeouts:
     """How long the body of a failure is waited for; its status has said what matters."""
 
 
-@attrs.frozen(kw_only=True)
-class RetryConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RetryConfig(Frozen):
     """How often and after what waits a call is tried again."""
 
     max_retries: int = attrs.field(default=2, validator=_not_negative)
@@ -202,8 +203,8 @@ class RetryConfig:
     """Try the fallbacks also when the provider calls the request itself wrong (400, 413, 422, context length)."""
 
 
-@attrs.frozen(kw_only=True)
-class BudgetConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class BudgetConfig(Frozen):
     """What a provider's retries may cost: tokens, of which retries that fail use up more than come back.
 
     A retry that succeeds gets back what it cost. So retries are free as long as they help, and end when they do not.
@@ -223,8 +224,8 @@ class BudgetConfig:
     """What comes with time."""
 
 
-@attrs.frozen(kw_only=True)
-class BreakerConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class BreakerConfig(Frozen):
     """When a provider that keeps failing is left alone, and for how long."""
 
     enabled: bool = True
@@ -246,8 +247,8 @@ class BreakerConfig:
     """So many probes must succeed to close it."""
 
 
-@attrs.frozen(kw_only=True)
-class HedgeConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class HedgeConfig(Frozen):
     """When a plain call that takes long is sent a second time while the first goes on. The provider bills both.
 
     Slow is what takes longer than most of the last 200 answers for the same operation and model, of which at least 20
@@ -264,8 +265,8 @@ class HedgeConfig:
     """Send it with the same key again if no other is ready. Otherwise there is no hedge then."""
 
 
-@attrs.frozen(kw_only=True)
-class KeyPoolConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class KeyPoolConfig(Frozen):
     """How a provider's keys are chosen, and what becomes of one that is refused."""
 
     choose: KeyChoice = attrs.field(
@@ -288,8 +289,8 @@ class KeyPoolConfig:
     """When every key rests and there is no fallback, a call waits for the first of them if it is within this."""
 
 
-@attrs.frozen(kw_only=True)
-class Limits:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Limits(Frozen):
     """Sizes of what a provider may send."""
 
     body: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
@@ -300,8 +301,8 @@ class Limits:
     """What is held back of a stream before its first content."""
 
 
-@attrs.frozen(kw_only=True)
-class CallOptions:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class CallOptions(Frozen):
     """What a call may set for itself: given to the client, to `with_options`, or to one call."""
 
     timeout: float = attrs.field(default=600.0, validator=_positive)
@@ -326,8 +327,8 @@ class CallOptions:
         check_headers(self.extra_headers, where="extra_headers")
 
 
-@attrs.frozen(kw_only=True)
-class ConnectionConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ConnectionConfig(Frozen):
     """How connections to a provider are kept."""
 
     idle: float = attrs.field(default=30.0, validator=_positive)
@@ -389,8 +390,8 @@ def _check_context(context: ssl.SSLContext) -> None:
         raise ConfigError("NetworkConfig.ssl_context: it takes versions older than TLS 1.2; set its minimum_version")
 
 
-@attrs.frozen(kw_only=True)
-class NetworkConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class NetworkConfig(Frozen):
     """The road to one provider: proxy, certificates, and what is said on the way."""
 
     proxy: str = attrs.field(default="environment", validator=_proxy)
@@ -424,8 +425,8 @@ class NetworkConfig:
             _check_context(self.ssl_context)
 
 
-@attrs.frozen(kw_only=True)
-class ProviderConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ProviderConfig(Frozen):
     """How one provider is used: where it is, how much at once, what happens when that is not enough."""
 
     base_url: str | None = None

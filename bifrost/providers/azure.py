@@ -14,6 +14,7 @@ from urllib.parse import quote
 import attrs
 
 from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.frozen import Frozen
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import Quirks, parse_error
@@ -29,8 +30,8 @@ __all__ = ["AZURE", "AzureSettings"]
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
-@attrs.frozen(kw_only=True)
-class AzureSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AzureSettings(Frozen):
     """What a key of Azure OpenAI needs beside its value.
 
     Args:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 import attrs
 import msgspec
 
+from bifrost.frozen import Frozen
 from bifrost.wire.auth import BEARER, Auth
 from bifrost.wire.http import HttpRequest, HttpResponse
 from bifrost.wire.sse import SseEvent, SseParser
@@ -99,8 +100,8 @@ class Framer(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class Codec(Generic[RequestT, ResponseT]):
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Codec(Frozen, Generic[RequestT, ResponseT]):
     """The pure functions of one endpoint in one dialect."""
 
     build: Callable[[RequestT, Target], Built]
@@ -112,8 +113,8 @@ class Codec(Generic[RequestT, ResponseT]):
     """Make chunks of a complete answer, for a provider that answers whole where a stream was asked for."""
 
 
-@attrs.frozen(kw_only=True)
-class Provider:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Provider(Frozen):
     """A provider as a value. `codecs` says what it can do; there is no second list."""
 
     name: str

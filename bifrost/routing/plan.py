@@ -10,6 +10,7 @@ import msgspec
 
 from bifrost.account import how_to_set, near, unknown_provider
 from bifrost.errors import BifrostError, ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
+from bifrost.frozen import Frozen
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import (
     BALANCES,
@@ -56,8 +57,8 @@ Likely: TypeAlias = tuple[Candidate, float | None]
 """A candidate, and how likely it is to be chosen; `None` where that cannot be told beforehand."""
 
 
-@attrs.frozen
-class ModelGroup:
+@attrs.frozen(eq=False, repr=False)
+class ModelGroup(Frozen):
     """Several models behind one name, and how the one for a call is chosen among them.
 
         Bifrost(models={"fast": ModelGroup(["openai/gpt-4o-mini", ("azure/mini", 0.3)], balance="least_busy")})

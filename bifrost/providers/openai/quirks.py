@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from bifrost.errors import ConfigError
+from bifrost.frozen import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,8 +132,8 @@ def _missing(quirks: Quirks) -> tuple[str, ...]:
     return (*(name for name in PLAIN if name in quirks.lacks), *(() if quirks.top_k else ("top_k",)))
 
 
-@attrs.frozen(kw_only=True)
-class Quirks:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Quirks(Frozen):
     """Departures from OpenAI's dialect. Each is named for the departure and defaults to what OpenAI does."""
 
     # --- options
