@@ -114,6 +114,17 @@ class SseParser:
 
     def _split(self, data: bytes) -> list[SseEvent]:
         """Read all events of `data`, which begins with an event. This is the hot loop of every stream."""
+        end = data.rfind(b"\n\n")
+        if end > 0 and data.startswith(b"data: ") and len(data) <= self._event_limit:
+            # Nearly always each event is one line, its `data`; then all are found by one search.
+            lines = data[6:end].split(b"\n\ndata: ")
+            if data.count(b"\n", 0, end) == 2 * (len(lines) - 1):
+                if len(data) > end + 2:
+                    self._keep(data[end + 2 :])
+                return [SseEvent(None, line) for line in lines]
+        return self._split_others(data)
+
+    def _split_others(self, data: bytes) -> list[SseEvent]:
         events: list[SseEvent] = []
         blocks = data.split(b"\n\n")
         rest = blocks.pop().lstrip(b"\n")
@@ -121,14 +132,7 @@ class SseParser:
             self._keep(rest)
         if len(data) > self._event_limit and max(map(len, blocks), default=0) > self._event_limit:
             raise _too_large("an event of the stream is", self._event_limit)
-        if data.count(b"\n") == 2 * len(blocks):
-            # Each event is one line; nearly always that is its `data`, and found so it costs half.
-            events = [SseEvent(None, block[6:]) for block in blocks if block.startswith(b"data: ")]
-            if len(events) == len(blocks):
-                return events
-            events = []
         for block in blocks:
-            # Nearly every other event is a lone `data` line, or one after an `event` line.
             if block.startswith(b"data: ") and b"\n" not in block:
                 events.append(SseEvent(None, block[6:]))
                 continue

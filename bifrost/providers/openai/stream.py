@@ -6,7 +6,7 @@ order in which they appear, whatever numbers and ids a server gives or forgets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _NOTHING = msgspec.Raw(b"")
 _NULL = len(b"null")
 _NO_DELTA = WireMessage()
+_LONGEST_PAUSE = 64
 
 
 class _Choice(WireChoice, gc=False):
@@ -80,6 +81,44 @@ class _Usual(_Event, gc=False):
     system_fingerprint: str | None = None
 
 
+class _PlainDelta(msgspec.Struct, gc=False):
+    content: str
+    role: str | None = None
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+    reasoning_details: None = None
+    tool_calls: None = None
+    function_call: None = None
+    audio: None = None
+    annotations: None = None
+
+
+class _PlainChoice(msgspec.Struct, gc=False):
+    delta: _PlainDelta
+    index: int | None = None
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _Plain(msgspec.Struct, gc=False):
+    """An event that adds text and nothing else, as nearly all of a stream are: what could say more is not there."""
+
+    choices: list[_PlainChoice]
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    object: Literal["chat.completion.chunk"] | None = None
+    usage: None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    citations: None = None
+    search_results: None = None
+    x_groq: None = None
+    error: None = None
+
+
+_PLAIN = msgspec.json.Decoder(_Plain)
 _EVENT = msgspec.json.Decoder(_Event, strict=False)
 _USUAL = msgspec.json.Decoder(_Usual, strict=False)
 
@@ -97,15 +136,54 @@ class ChatDecoder:
         self._calls: dict[int, _Calls] = {}
         self._details: dict[int, Details] = {}
         self._cited: set[str | None] = set()
+        self._skip = 0
+        """So many events are not tried as plain ones."""
+        self._pause = 0
+        """How many it was last: each trial in vain costs, and a stream may have none at all."""
 
     def feed(self, event: SseEvent) -> Sequence[Chunk]:
         """Take an event, give its chunk.
 
         Raises `ReportedError` for an error event, `MalformedResponseError` for what is no JSON or has no known shape.
         """
-        data = event.data
         if self.done:
             return ()
+        if self._skip:
+            self._skip -= 1
+        elif event.event != "error":
+            try:
+                plain = _PLAIN.decode(event.data)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                self._pause = self._skip = min(2 * self._pause + 1, _LONGEST_PAUSE)
+            else:
+                self._pause = 0
+                return self._plain(plain)
+        return self._feed(event)
+
+    def _plain(self, wire: _Plain) -> Sequence[Chunk]:
+        choices: list[ChunkChoice] = []
+        # No comprehension: there is one choice nearly always, and it would cost a call more.
+        for choice in wire.choices:
+            index, delta = choice.index or 0, choice.delta
+            if index not in self._finished:
+                self._finished[index] = False
+            choices.append(ChunkChoice(delta=Delta(content=delta.content, role=delta.role or None), index=index))
+        if not choices:
+            return ()
+        return (
+            Chunk(
+                choices=choices,
+                id=wire.id or "",
+                model=wire.model or self._model,
+                created=wire.created or 0,
+                service_tier=wire.service_tier or None,
+                system_fingerprint=wire.system_fingerprint or None,
+            ),
+        )
+
+    def _feed(self, event: SseEvent) -> Sequence[Chunk]:
+        """Take an event of whatever kind."""
+        data = event.data
         if data.startswith(b"[DONE]"):
             self.done = True
             return ()
