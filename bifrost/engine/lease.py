@@ -155,15 +155,20 @@ class Lease:
             self.size += len(piece)
             if self.size > self._exchange.upstream.config.limits.stream:
                 raise ResponseTooLargeError(f"the stream passed {self.size:,} bytes, more than limits.stream allows")
-            for event in self._framer.feed(piece):
-                chunks += self._feed(event)
-                if self._decoder.done:
-                    return
+            self._take(self._framer.feed(piece), chunks)
+            if self._decoder.done:
+                return
 
-    def _feed(self, event: Any) -> Sequence[Chunk]:
+    def _take(self, events: Sequence[Any], chunks: list[Chunk]) -> None:
+        """Decode events, up to the final marker. Raises what the provider reports in one."""
+        decoder = self._decoder
         reported: ReportedError
         try:
-            return self._decoder.feed(event)
+            for event in events:
+                chunks += decoder.feed(event)
+                if decoder.done:
+                    break
+            return
         except ReportedError as error:
             reported = error
         raise self._exchange.reported(reported)
@@ -173,7 +178,7 @@ class Lease:
         for event in self._framer.finish():
             # The last event has no end: it may be whole or cut, and what is missing is judged by the decoder.
             with suppress(MalformedResponseError):
-                chunks += self._feed(event)
+                self._take((event,), chunks)
         match self._decoder.finish():
             case "complete":
                 pass

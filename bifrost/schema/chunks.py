@@ -251,6 +251,8 @@ class _Growing:
 
     def __init__(self) -> None:
         self.blocks: dict[tuple[str, int | None], _Block] = {}
+        self.text: _Block | None = None
+        """The latest block of text: most pieces go on with it."""
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
         self.stop_sequence: str | None = None
@@ -259,8 +261,15 @@ class _Growing:
 
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
-        if delta.content is not None or delta.citations:
-            self._block("text", delta.block).take(delta.content, citations=delta.citations)
+        content = delta.content
+        if content is not None or delta.citations:
+            text = self.text
+            if text is None or text.number != delta.block:
+                text = self.text = self._block("text", delta.block)
+            if content:
+                text.fragments.append(content)
+            if delta.citations:
+                text.citations += delta.citations
         if delta.reasoning is not None or delta.signature is not None:
             thought = self._block("reasoning", delta.block)
             thought.take(delta.reasoning, signature=delta.signature)

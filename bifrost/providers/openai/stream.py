@@ -50,6 +50,7 @@ _NOTHING = msgspec.Raw(b"")
 _NULL = len(b"null")
 _NO_DELTA = WireMessage()
 _LONGEST_PAUSE = 64
+"""How many events at most go by before one is tried as a plain one again."""
 
 
 class _Choice(WireChoice, gc=False):

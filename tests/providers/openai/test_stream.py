@@ -402,6 +402,68 @@ def test_any_other_shape_is_read_or_fails_in_our_words(path: tuple[Any, ...], va
     assert grown.response().choices
 
 
+PLAIN_DELTA = dict.fromkeys(EVENT["choices"][0]["delta"]) | {
+    "content": "x",
+    "reasoning_content": None,
+    "reasoning_details": None,
+}
+PLAIN = dict.fromkeys(
+    ["object", "model", "usage", "service_tier", "system_fingerprint", "citations", "search_results", "x_groq", "error"]
+) | {
+    "id": "1",
+    "created": 1,
+    "choices": [{"index": 0, "delta": PLAIN_DELTA, "finish_reason": None, "stop_reason": None, "logprobs": None}],
+}
+TOLD: list[Any] = [
+    "some text",
+    "error",
+    EVENT["usage"],
+    {"usage": EVENT["usage"]},
+    ["url"],
+    [{"url": "u", "title": "t"}],
+    *EVENT["choices"][0]["delta"].values(),
+]
+"""What may stand where a plain event has nothing."""
+
+
+@given(st.sampled_from(paths(PLAIN)), values, st.sampled_from([None, "message", "error"]))
+def test_an_event_says_the_same_whether_or_not_it_is_expected_to_be_plain(
+    path: tuple[Any, ...], value: Any, name: str | None
+) -> None:
+    check_expectation(path, value, name)
+
+
+@pytest.mark.parametrize("path", paths(PLAIN), ids=str)
+def test_what_an_event_tells_beside_its_text_is_not_missed(path: tuple[Any, ...]) -> None:
+    for value in TOLD:
+        check_expectation(path, value, None)
+
+
+def check_expectation(path: tuple[Any, ...], value: Any, name: str | None) -> None:
+    one = event(mutated(PLAIN, path, value), name)
+    tried, other = ChatDecoder(TARGET), ChatDecoder(TARGET)
+    # After an event that was not plain the next is not tried as one.
+    assert other.feed(event({"object": "something else"})) == ()
+
+    assert outcome(tried, one) == outcome(other, one)
+    assert outcome(tried, piece({"content": "more"})) == outcome(other, piece({"content": "more"}))
+    assert tried.finish() == other.finish()
+
+
+def outcome(decoder: ChatDecoder, one: SseEvent) -> Any:
+    try:
+        return list(decoder.feed(one))
+    except (MalformedResponseError, ReportedError) as error:
+        return type(error), str(error)
+
+
+def test_text_is_read_after_whatever_else_comes_in_between() -> None:
+    thought = [piece({"reasoning": "hm "})] * 200
+    text = [piece({"content": "a"})] * 200
+    response = answer(*thought, *text, *thought, *text)
+    assert (response.message.reasoning, response.message.text) == ("hm " * 400, "a" * 400)
+
+
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_any_bytes_are_read_or_fail_in_our_words(data: list[bytes]) -> None:
     with suppress(MalformedResponseError, ReportedError):
