@@ -39,6 +39,7 @@ class Lease:
     """An open answer on loan to its caller. The worker waits in `watch`; every exit of the caller is `release`."""
 
     __slots__ = (
+        "_asked",
         "_committed",
         "_decoder",
         "_exchange",
@@ -78,7 +79,9 @@ class Lease:
         self._committed = False
         self.size = 0
         self._now = exchange.upstream.now
-        self._last_event = self._last_pull = self._last_seen = self._now()
+        self._last_event = self._last_pull = self._last_seen = self._asked = self._now()
+        # The worker watches over silence here: a timer for each read would cost more than the rest of it.
+        kept.connection.limit_reads(None)
         self.warnings: Sequence[str] = ()
 
     # --- the caller's side
@@ -109,7 +112,6 @@ class Lease:
         """Let the limits on silence hold. Before, a model may think as long as `first_token` allows it."""
         self._committed = True
         self._last_event = self._last_pull
-        self._kept.connection.limit_reads(self._exchange.upstream.config.timeouts.idle_bytes)
 
     def seen(self) -> None:
         """Note that there is a reader, though it does not need more bytes yet."""
@@ -130,7 +132,7 @@ class Lease:
     async def _read(self) -> bytes:
         if self._reason is not None:
             raise self._reason
-        now = self._now()
+        now = self._asked = self._now()
         # The time that the reader was away is not the provider's silence.
         self._last_event += now - self._last_pull
         self._reading = True
@@ -242,8 +244,11 @@ class Lease:
         timeouts = self._exchange.upstream.config.timeouts
         if now >= self._exchange.deadline:
             return CallTimeoutError("the call's time ended while its stream was open", phase="stream")
-        if self._committed and self._reading and now >= self._last_event + timeouts.idle_events:
-            return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
+        if self._committed and self._reading:
+            if now >= self._asked + timeouts.idle_bytes:
+                return CallTimeoutError(f"{self._exchange.upstream.origin} sent nothing for too long", phase="body")
+            if now >= self._last_event + timeouts.idle_events:
+                return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
         if not self._reading and now >= self._last_seen + timeouts.consumer_idle:
             unread = CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
             # Nobody waits for another one either.
@@ -256,7 +261,13 @@ class Lease:
         timeouts = self._exchange.upstream.config.timeouts
         away, last_seen = (0.0, now) if self._reading else (now - self._last_pull, self._last_seen)
         last_event = self._last_event + away if self._committed else now
-        return min(self._exchange.deadline, last_event + timeouts.idle_events, last_seen + timeouts.consumer_idle)
+        asked = self._asked if self._committed and self._reading else now
+        return min(
+            self._exchange.deadline,
+            last_event + timeouts.idle_events,
+            asked + timeouts.idle_bytes,
+            last_seen + timeouts.consumer_idle,
+        )
 
     async def _at_end(self) -> bool:
         """Say whether the body ended with its final marker. If its end has not come yet, it is waited for briefly."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import socket
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+import httpx
 import pytest
 
 from bifrost import (
@@ -247,6 +248,34 @@ async def test_a_stream_that_nobody_reads_is_cut_and_not_whole_though_its_bytes_
             await handler.left.wait()
         with pytest.raises(StreamInterruptedError, match="consumer_idle"):
             await stream.final()
+
+
+async def test_silence_is_ended_in_time_however_long_the_first_token_may_take(served: Serve) -> None:
+    handler = Served(SSE_HEAD + chunk(event("a")))
+    limits = Timeouts(first_token=60, idle_bytes=0.1)
+    async with served(handler, timeouts=limits) as (client, _), client.stream_chat(MODEL, "hi") as stream:
+        await stream.__anext__()
+        with anyio.fail_after(5), pytest.raises(StreamInterruptedError, match="sent nothing for too long") as caught:
+            await stream.final()
+        assert isinstance(caught.value.__cause__, CallTimeoutError)
+        assert caught.value.__cause__.phase == "body"
+        with anyio.fail_after(5):
+            await handler.left.wait()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_silence_is_ended_in_time_over_a_transport_of_httpx(shared: bool) -> None:
+    limits = Timeouts(first_token=60, idle_bytes=0.1)
+    async with AsyncExitStack() as stack:
+        transport: Any = httpx.AsyncHTTPTransport
+        if shared:
+            transport = await stack.enter_async_context(httpx.AsyncHTTPTransport())
+        handler = Served(SSE_HEAD + chunk(event("a")))
+        client, _ = await stack.enter_async_context(_served(handler, transport=transport, timeouts=limits))
+        async with client.stream_chat(MODEL, "hi") as stream:
+            await stream.__anext__()
+            with anyio.fail_after(5), pytest.raises(StreamInterruptedError, match="sent nothing for too long"):
+                await stream.final()
 
 
 # --- what the peer sees

@@ -108,8 +108,12 @@ class HttpxConnection:
         return url
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes (httpcore reads the limit when the body's first read begins)."""
-        self._timeouts["read"] = seconds
+        """Bound each further wait for body bytes (httpcore reads the limit when the body's first read begins).
+
+        What cannot be cut keeps the limit that it has.
+        """
+        if seconds is not None or self._network is not None:
+            self._timeouts["read"] = seconds
 
     def usable(self) -> bool:
         """Say whether the peer has neither closed the idle connection nor sent anything on it."""

@@ -77,7 +77,10 @@ class Connection(Protocol):
         ...
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes; called before the body's first read."""
+        """Bound each further wait for body bytes; called before the body's first read.
+
+        `None`: the reader is watched over, and `cut` if it waits too long.
+        """
         ...
 
     def usable(self) -> bool:
