@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import anyio
@@ -145,7 +145,7 @@ class Body:
         before = SENDING.set(self._sending)
         try:
             while True:
-                data = cast("bytes", await self._iterator.__anext__())
+                data: bytes = await self._iterator.__anext__()
                 if data:
                     return data
         except StopAsyncIteration:
