@@ -109,8 +109,11 @@ class Cassette:
         self._ordered = ordered
         self._repeat = repeat
         self._exists = self.path.exists()
-        known = read_file(self.path.read_bytes(), place=str(self.path)) if self._exists and record != "all" else []
-        self._old = known
+        self._old: list[Recording] = []
+        self._addresses: dict[str, str] = {}
+        if self._exists and record != "all":
+            file = read_file(self.path.read_bytes(), place=str(self.path))
+            self._old, self._addresses = file.exchanges, file.addresses
         self._new: list[Recording] = []
         self._played: set[int] = set()
         self._unmatched: list[str] = []
@@ -132,10 +135,20 @@ class Cassette:
         return [recording for place, recording in enumerate(self._old) if place not in self._played]
 
     def account(self, *providers: str) -> StaticAccount:
-        """Give an account with a fake key for these providers, by default for all: enough to play, not to record."""
+        """Give an account with a fake key for these providers, by default for all: enough to play, not to record.
+
+        Providers whose address stood in the environment at the recording have that address.
+        """
+        from bifrost.config import ProviderConfig
         from bifrost.providers.catalog import CATALOG
 
-        return make_account({name: [f"{name}-key"] for name in providers or CATALOG})
+        names = providers or tuple(CATALOG)
+        placed = {
+            name: ProviderConfig(base_url=address, allow_insecure_http=True)
+            for name, address in self._addresses.items()
+            if name in names
+        }
+        return make_account({name: [f"{name}-key"] for name in names}, configs=placed)
 
     def client(self, account: Any = None, **options: Any) -> Bifrost:
         """Give a client of this cassette, which needs no key to play; options as for `Bifrost`."""
@@ -151,7 +164,7 @@ class Cassette:
             return
         for recording in self.exchanges:
             clean(recording, self.cleaner)
-        data = write_file(self.exchanges, self.cleaner)
+        data = write_file(self.exchanges, self.cleaner, addresses={**self._addresses, **self._addresses_asked()})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(data)
 
@@ -246,6 +259,18 @@ class Cassette:
         more = f"\n  and {len(nearest) - _TOLD} more" if len(nearest) > _TOLD else ""
         which = "the next in order" if self._ordered else "the nearest"
         return f"{head}; {which}, number {place + 1} of {len(self._old)}, differs:{lines}{more}\n{advice}"
+
+    def _addresses_asked(self) -> dict[str, str]:
+        """Give the addresses in the environment that were asked: whoever plays the file may have others, or none."""
+        from bifrost.providers.catalog import CATALOG
+
+        set_to = {
+            name: os.environ.get(row.base_url_variable, "").strip().rstrip("/")
+            for name, row in CATALOG.items()
+            if row.base_url_variable
+        }
+        asked = [recording.request.url for recording in self._new]
+        return {name: to for name, to in set_to.items() if to and any(url.startswith(f"{to}/") for url in asked)}
 
     def _learn_environment(self) -> None:
         from bifrost.providers.catalog import CATALOG

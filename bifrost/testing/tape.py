@@ -139,25 +139,33 @@ class Recording(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Whoever asked did not stay to the end."""
 
 
-class _File(msgspec.Struct, kw_only=True):
+class CassetteFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What stands in a cassette's file."""
+
     bifrost_cassette: int
+    """The version of the format."""
+    addresses: dict[str, str] = {}
+    """Where the environment sent providers to that were asked, by their names."""
     exchanges: list[Recording]
 
 
-def read_file(data: bytes, *, place: str) -> list[Recording]:
+def read_file(data: bytes, *, place: str) -> CassetteFile:
     """Read a cassette. Raises `CassetteError` with the place of what is wrong in it."""
     try:
-        file = msgspec.json.decode(data, type=_File)
+        file = msgspec.json.decode(data, type=CassetteFile)
     except msgspec.MsgspecError as error:
         raise CassetteError(f"{place} is no cassette: {error}") from error
     if file.bifrost_cassette != _VERSION:
         raise CassetteError(f"{place} is a cassette of version {file.bifrost_cassette}; record it anew")
-    return file.exchanges
+    return file
 
 
-def write_file(exchanges: Sequence[Recording], cleaner: Cleaner) -> bytes:
+def write_file(
+    exchanges: Sequence[Recording], cleaner: Cleaner, *, addresses: Mapping[str, str] | None = None
+) -> bytes:
     """Write a cassette, indented, in the order in which things were asked."""
-    raw = msgspec.json.encode(_File(bifrost_cassette=_VERSION, exchanges=list(exchanges)))
+    file = CassetteFile(bifrost_cassette=_VERSION, addresses=dict(addresses or {}), exchanges=list(exchanges))
+    raw = msgspec.json.encode(file)
     written = msgspec.json.format(raw, indent=2) + b"\n"
     if cleaner.is_seen_in(written):
         raise InternalError("a key would have been written into a cassette; nothing was written")

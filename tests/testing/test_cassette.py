@@ -501,6 +501,28 @@ async def test_the_file_can_be_read(server: LoopbackProvider, path: Path) -> Non
     assert "data: [DONE]\n" in [line for piece in exchange["answer"]["body"] for line in piece]
 
 
+async def test_addresses_of_the_environment_that_were_asked_are_in_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", CANARY)
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://west.openai.azure.com/")
+    monkeypatch.setenv("GROQ_BASE_URL", "https://never-asked.example/v1")
+    transport = answering([answer_of("one")])
+    with Cassette(path, record="once", transport=transport) as cassette:
+        async with cassette.client() as client:
+            await client.chat("azure/mini", "first")
+    assert json.loads(read(path))["addresses"] == {"azure": "https://west.openai.azure.com"}
+
+    for variable in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"):
+        monkeypatch.delenv(variable)
+    async with Cassette(path).client() as client:
+        assert (await client.chat("azure/mini", "first")).text == "one"
+    with Cassette(path, record="new", transport=transport) as cassette:
+        await ask(cassette, HOME, "second")
+    assert json.loads(read(path))["addresses"] == {"azure": "https://west.openai.azure.com"}
+    assert [*Cassette(path).account("openai").providers()] == ["openai"]
+
+
 async def test_a_client_of_a_cassette_needs_no_key(path: Path) -> None:
     with Cassette(path, record="once", transport=answering([answer_of("x")])) as cassette:
         await ask(cassette, HOME)
