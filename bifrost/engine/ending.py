@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError
+from bifrost.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -125,7 +126,7 @@ def complete(call: Call, outcome: Outcome) -> Outcome:
     """Put the trail, and what was noticed on the way, on an answer or an error."""
     trail, warnings = call.context.trail, call.context.warnings
     if isinstance(outcome, BifrostError):
-        outcome.attempts = tuple(trail)
+        outcome.attempts = Trail(trail)
         return outcome
     if not warnings:
         return outcome if outcome.attempts is trail else msgspec.structs.replace(outcome, attempts=trail)

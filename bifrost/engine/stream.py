@@ -230,7 +230,7 @@ class ChunkStream:
         if self._busy:
             raise UsageError("another task is reading this stream; give each task a stream of its own")
         if self._settle is None:
-            raise UsageError("open the stream with `async with` before reading it")
+            raise UsageError("open the stream before reading it, with `async with` (`with` for SyncBifrost)")
         self._busy = True
         try:
             failure = await self._pull()
@@ -347,7 +347,7 @@ class ChunkStream:
     def check_unread(self) -> None:
         """Refuse to be read once more. Raises `UsageError`."""
         if self._ended and self._failure is None:
-            raise UsageError("this stream has been read to its end; `await stream.final()` gives the whole answer")
+            raise UsageError("this stream has been read to its end; its final() gives the whole answer")
 
     def _raise_again(self) -> None:
         if self._failure is not None:

@@ -247,7 +247,8 @@ class KeyRing:
                 f"key {pin!r} of {name} may not serve {model}: it is switched off, or its lists leave the model out"
             )
         else:
-            problem = f"{name} has no key with the name or id {pin!r}; it has: {self._key_names()}"
+            # Not with the pin: who takes `key=` for a key's value has put a secret there.
+            problem = f"{name} has no key of the name or id in key=; the names are: {self._key_names()}"
         raise MissingKeyError(problem, provider=name, model=model)
 
     def _missing(self, model: str) -> MissingKeyError:

@@ -226,6 +226,14 @@ class Planner:
         if slash and (provider in CATALOG or near(provider, {**CATALOG, **self.providers})):
             return self.not_configured(provider)
         alike = near(model, [*self._groups.names, *(name for ring in rings.values() for name in ring.models())])
+        if slash and not alike:
+            return UnknownProviderError(
+                f"there is no provider named {provider!r}, and no key lists the model {model!r}; "
+                f"known are: {', '.join(sorted({**CATALOG, **self.providers}))}; speaks_openai makes one of your own"
+            )
+        left, colon, right = model.partition(":")
+        if colon and not slash and left in {**CATALOG, **self.providers}:
+            alike = repr(f"{left}/{right}")
         hint = f"did you mean {alike}? Or " if alike else ""
         configured = ", ".join(self.providers) or f"none yet, {_first_steps()}"
         return UnknownProviderError(

@@ -15,6 +15,7 @@ from bifrost.errors import InvalidRequestError, near_matches
 from bifrost.schema.chat import (
     AudioOutput,
     ChatRequest,
+    ChatResponse,
     Prediction,
     Reasoning,
     ResponseFormat,
@@ -90,10 +91,13 @@ def _message(item: object, where: str) -> Message:
             raise InvalidRequestError(
                 f'{where}: a list holds messages, not bare text; write {{"role": "user", "content": ...}}'
             )
-        case _ if hasattr(item, "model_dump"):
-            raise _wrong(where, item, "a Message or a dict; give its .model_dump()")
+        case Mapping():
+            return _message_of(cast("_Dict", item), where)
+        case ChatResponse():
+            raise InvalidRequestError(f"{where}: a ChatResponse is no message; give its .message")
         case _:
-            return _message_of(_object(item, where), where)
+            advice = "; give its .model_dump()" if hasattr(item, "model_dump") else ""
+            raise InvalidRequestError(f"{where}: expected a Message or a dict, got {type(item).__name__}{advice}")
 
 
 def _checked(message: Message, where: str) -> Message:
@@ -396,7 +400,10 @@ def to_tools(tools: Sequence[Tool | ProviderTool | _Dict] | None) -> list[Tool |
 def _tool(item: object, where: str) -> Tool | ProviderTool:
     if isinstance(item, Tool | ProviderTool):
         return item
-    form = _object(item, where)
+    if not isinstance(item, Mapping):
+        advice = "; describe it with Tool(name=..., parameters=...)" if callable(item) else ""
+        raise InvalidRequestError(f"{where}: expected a Tool or a dict, got {type(item).__name__}{advice}")
+    form = cast("_Dict", item)
     kind = form.get("type") or ("function" if "function" in form else None)
     if not isinstance(kind, str):
         raise InvalidRequestError(
@@ -485,6 +492,10 @@ def to_response_format(form: ResponseFormat | _Dict | None) -> ResponseFormat | 
     if form is None or isinstance(form, ResponseFormat):
         return form
     where = "response_format"
+    if isinstance(form, type):
+        raise InvalidRequestError(
+            f"{where}: {form.__name__} is a type; give it as output=, and take the answer's .parsed"
+        )
     given = _object(form, where)
     kind = _one_of(given.get("type"), _FORMATS, f"{where}.type")
     if kind != "json_schema":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, cast
 
 import msgspec
 
@@ -92,6 +92,9 @@ class StreamArguments(ChatArguments, total=False):
 
 CHAT_OPTIONS: Final = frozenset(ChatOptions.__annotations__)
 
+_OF_THE_CALL: Final = frozenset({*StreamArguments.__annotations__, "output", "max_reasks"}) - CHAT_OPTIONS
+"""What the method takes itself: never an option here, and often what was meant."""
+
 _OURS: Final[Mapping[str, tuple[str, type[msgspec.Struct]]]] = {
     "tool_choice": ("tool_choice", ToolChoice),
     "response_format": ("response_format", ResponseFormat),
@@ -115,8 +118,18 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "function_call": "that is the old form, give tool_choice",
     "on_interrupt": "it is of stream_chat(...) alone",
     "extra_body": 'give extra={"provider": {...}}',
+    "api_key": "keys are the client's, from the environment or an account; key= picks one of them by its name",
+    **dict.fromkeys(("base_url", "api_base"), "an address is the provider's: ProviderConfig(base_url=...)"),
+    **dict.fromkeys(("num_retries", "retries"), "give max_retries"),
+    "request_timeout": "give timeout",
+    **dict.fromkeys(("headers", "default_headers"), "give extra_headers"),
+    **dict.fromkeys(("system_prompt", "instructions"), "give system"),
+    **dict.fromkeys(("response_model", "output_type"), "give output"),
+    "stop_sequences": "give stop",
+    "thinking": "give reasoning",
+    "drop_params": "there is no need: what a provider lacks and only tunes is left out, with a warning",
 }
-"""What those who come from OpenAI's SDK may look for."""
+"""What those who come from other libraries may look for."""
 
 
 def chat_request(model: str, prompt: AnyPrompt, *, system: str | None, options: ChatOptions) -> ChatRequest:
@@ -137,7 +150,7 @@ def chat_fields(options: ChatOptions) -> dict[str, Any]:
 
     Raises `InvalidRequestError` as `chat_request` does.
     """
-    check_names(options, CHAT_OPTIONS, what="a chat")
+    check_names(options, CHAT_OPTIONS, what="a chat", beside=_OF_THE_CALL)
     fields: dict[str, Any] = {}
     form: dict[str, Any] = {}
     for name, value in options.items():
@@ -151,7 +164,7 @@ def chat_fields(options: ChatOptions) -> dict[str, Any]:
         elif name in _OTHER_FORM:
             _put(fields, name, _own(name, value, _OURS[name][1]))
         elif name == "extra":
-            fields[name] = read_as(value, dict[str, dict[str, Any]], name)
+            fields[name] = _extra(value)
         else:
             form[name] = value
     for field, value in option_fields(form).items() if form else ():
@@ -188,12 +201,17 @@ def models_request(provider: object, *, limit: object, after: object) -> ModelsR
     return read_as({"model": f"{name}/", "limit": limit, "after": after}, ModelsRequest, "")
 
 
-def check_names(given: Mapping[str, Any], known: frozenset[str], *, what: str) -> None:
-    """Refuse names that are no options. Raises `InvalidRequestError` with near matches."""
+def check_names(
+    given: Mapping[str, Any], known: frozenset[str], *, what: str, beside: frozenset[str] = frozenset()
+) -> None:
+    """Refuse names that are no options. Raises `InvalidRequestError` with near matches, also among those `beside`."""
     for name in given:
         if name not in known:
-            near = near_matches(name, known, most=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(sorted(known))}"
+            names = (known | beside) - {name}
+            near = near_matches(name, names, most=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(sorted(names))}"
+            if name in beside:
+                hint = "it says how a call is made; give it to the call, to with_options(...) or to the client"
             raise InvalidRequestError(f"{name!r} is no option of {what}; {_INSTEAD.get(name, hint)}")
 
 
@@ -207,6 +225,17 @@ def _put(fields: dict[str, Any], field: str, value: Any) -> None:
         names = ["reasoning_effort", "reasoning.effort"] if field == "reasoning" else [field, f"{field}_options"]
         raise InvalidRequestError(f"give {' or '.join(names)}, not both")
     fields[field] = value
+
+
+def _extra(value: Any) -> dict[str, dict[str, Any]]:
+    given = cast("Mapping[object, object]", value if isinstance(value, Mapping) else {})
+    for name, options in given.items():
+        if not isinstance(options, Mapping):
+            raise InvalidRequestError(
+                'extra: options stand in a dict under the name of their provider, extra={"provider": {...}}; '
+                f"under {name!r} there is {type(options).__name__}"
+            )
+    return read_as(cast("object", value), dict[str, dict[str, Any]], "extra")
 
 
 def _own(name: str, value: Any, kind: type[msgspec.Struct]) -> Any:

@@ -147,7 +147,7 @@ async def test_a_pinned_key_is_the_only_one_used(mock: MockTransport, sleeps: Sl
     mock.fail(429).then.reply("hello")
     async with client_of(mock, sleeps, {"openai": ["one", "two"]}) as client:
         reply = await ask(client, kind, key="two")
-        with pytest.raises(MissingKeyError, match="no key with the name or id 'three'"):
+        with pytest.raises(MissingKeyError, match="no key of the name or id in key=; the names are: one, two"):
             await ask(client, kind, key="three")
     assert [attempt.key for attempt in reply.attempts] == ["two", "two"]
     assert sleeps == [0.25]
@@ -357,7 +357,7 @@ async def test_what_no_candidate_can_say_is_the_primarys_refusal(
         with pytest.raises(UnsupportedError, match="n must be 1") as caught:
             await ask(client, kind, OTHER, n=2)
     assert (caught.value.provider, caught.value.model) == ("anthropic", "claude-haiku-4-5")
-    assert caught.value.attempts == ()
+    assert list(caught.value.attempts) == []
     assert mock.calls == []
 
 

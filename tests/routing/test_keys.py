@@ -15,6 +15,7 @@ from bifrost.routing.balance import LeastBusy, RoundRobin, Snapshot, TwoChoices,
 from bifrost.routing.key_health import KeyHealth, KeyStates
 from bifrost.routing.keys import Choice, KeyRing, balance_of
 from bifrost.wire.auth import NoAuth
+from tests.canary import CANARY
 
 OPENAI = CATALOG["openai"]
 
@@ -109,8 +110,11 @@ def test_a_key_is_pinned_by_its_name_or_id() -> None:
 def test_a_pinned_key_that_is_not_there_is_an_error_with_names() -> None:
     keys = ring(key("a"), key("b", models=["o1"]), key("c", enabled=False))
 
-    with pytest.raises(MissingKeyError, match=r"no key with the name or id 'z'; it has: a, b, c"):
+    with pytest.raises(MissingKeyError, match=r"no key of the name or id in key=; the names are: a, b, c"):
         keys.choose("gpt-4o", random=lambda: 0.0, pin="z")
+    with pytest.raises(MissingKeyError) as caught:
+        keys.choose("gpt-4o", random=lambda: 0.0, pin=CANARY)  # its value, taken for its name
+    assert CANARY not in str(caught.value)
     for pin in ("b", "c"):
         with pytest.raises(MissingKeyError, match=f"key '{pin}' of openai may not serve gpt-4o"):
             keys.choose("gpt-4o", random=lambda: 0.0, pin=pin)

@@ -75,6 +75,20 @@ def test_a_provider_that_nobody_has_is_named_with_those_that_look_alike() -> Non
         planned(planner(MINE), "mines/gpt-4o")
 
 
+def test_a_provider_that_looks_like_none_is_told_with_all() -> None:
+    with pytest.raises(
+        UnknownProviderError, match=r"no provider named 'zzz', and no key lists .* known are: anthropic, "
+    ):
+        planned(planner(MINE), "zzz/gemini")
+    with pytest.raises(UnknownProviderError, match=r"mine, mistral, .* one of your own"):
+        planned(planner(MINE), "zzz/gemini")
+
+
+def test_a_colon_in_the_slashs_place_is_told() -> None:
+    with pytest.raises(UnknownProviderError, match=r"did you mean 'mine/llama:free'\?"):
+        planned(planner(MINE), "mine:llama:free")
+
+
 def test_a_provider_without_configuration_names_the_variable_to_set() -> None:
     with pytest.raises(MissingKeyError, match="anthropic is not configured; set ANTHROPIC_API_KEY") as caught:
         planned(planner(OPENAI), "anthropic/claude-haiku-4-5")

@@ -14,6 +14,7 @@ from bifrost.errors import InvalidRequestError
 from bifrost.schema.chat import (
     AudioOutput,
     ChatRequest,
+    ChatResponse,
     Prediction,
     Reasoning,
     ResponseFormat,
@@ -118,7 +119,7 @@ def test_an_empty_prompt_is_refused(prompt: Any) -> None:
         (b"hello", "messages: expected text, a message or a list of messages, got bytes"),
         (7, "messages: expected text, a message or a list of messages, got int"),
         (["hello"], 'messages[0]: a list holds messages, not bare text; write {"role": "user", "content": ...}'),
-        ([HELLO, 7], "messages[1]: expected an object (a dict), got int"),
+        ([HELLO, 7], "messages[1]: expected a Message or a dict, got int"),
         ([{"content": "x"}], "messages[0].role is missing; known: system, developer, user, assistant, tool"),
         (
             [{"role": "usr", "content": "x"}],
@@ -156,6 +157,7 @@ def test_foreign_objects_are_told_how_to_be_given() -> None:
             return dict(HELLO)
 
     assert "model_dump()" in refusal([Foreign()])
+    assert "give its .message" in refusal([HELLO, ChatResponse(model="m", choices=[])])
 
 
 # --- parts
@@ -381,7 +383,8 @@ def test_no_tools_stay_none() -> None:
     ("tools", "told"),
     [
         ({"type": "function"}, "tools: expected a list of tools, got dict"),
-        ([5], "tools[0]: expected an object (a dict), got int"),
+        ([5], "tools[0]: expected a Tool or a dict, got int"),
+        ([print], "tools[0]: expected a Tool or a dict, got builtin_function_or_method; describe it with Tool("),
         ([{"name": "f", "parameters": {}}], 'tools[0]: type is missing; write {"type": "function", '),
         ([{"type": "fucntion"}], "tools[0].type: unknown value 'fucntion'; known: function, custom"),
         ([{"type": "function", "function": {}}], "tools[0].function: name is missing"),
@@ -462,6 +465,7 @@ def test_response_formats_are_read() -> None:
     ("form", "told"),
     [
         ("json", "response_format: expected an object (a dict), got str"),
+        (dict, "response_format: dict is a type; give it as output="),
         ({"type": "json"}, "response_format.type: unknown value 'json'; known: text, json_object, json_schema"),
         ({"type": "json_schema", "schema": {}}, "response_format: unknown key 'schema'; did you mean 'json_schema'?"),
         ({"type": "json_schema", "json_schema": {"schema": {}}}, "response_format.json_schema: name is missing"),
