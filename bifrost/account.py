@@ -17,7 +17,7 @@ from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth, Secret, check_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from bifrost.context import CallContext
 
@@ -123,6 +123,9 @@ KeyEntry: TypeAlias = str | Secret | Key
 KeyEntries: TypeAlias = "KeyEntry | Sequence[KeyEntry]"
 """One key or several."""
 
+ConfigEntry: TypeAlias = "ProviderConfig | Callable[[ProviderConfig], ProviderConfig]"
+"""A provider's settings, or a function that makes them of those that it has."""
+
 
 class StaticAccount:
     """Providers and keys that are known beforehand.
@@ -146,11 +149,7 @@ class StaticAccount:
         providers: Sequence[Provider] = (),
     ) -> None:
         self._configs = dict(configs or {})
-        self._rows: dict[str, Provider] = {}
-        for row in providers:
-            if not isinstance(row, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
-                raise ConfigError(f"providers has {_a(row)}; give Provider rows, and catalog names in keys")
-            self._rows[row.name] = row
+        self._rows = _own_rows(providers)
         self._keys: dict[str, list[Key]] = {}
         try:
             for provider in keys or {}:
@@ -195,25 +194,31 @@ class EnvAccount:
 
     A provider has one key, named after its variable; its `..._BASE_URL` variable, if it has one, is its address. A
     provider that needs no key counts when that variable is set. The environment is read when the client first asks, and
-    once. `environ` stands in for `os.environ`.
+    once. `environ` stands in for `os.environ`. `providers` are rows of your own, beside the catalog's or instead of the
+    catalog's row of that name. They are configured in any case; the rows name the variables of key and address.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, *, providers: Sequence[Provider] = ()) -> None:
         self._environ = environ
+        self._rows = {**CATALOG, **_own_rows(providers)}
         self._keys: dict[str, list[Key]] = {}
-        self._names: list[str] | None = None
+        self._configured: list[str | Provider] | None = None
 
-    def providers(self) -> Sequence[str]:
+    def providers(self) -> Sequence[str | Provider]:
         """Give the providers that the environment configures."""
-        if self._names is None:
-            self._names = [name for name, row in CATALOG.items() if self._configures(row)]
-        return self._names
+        if self._configured is None:
+            own = [row for name, row in self._rows.items() if row is not CATALOG.get(name)]
+            self._configured = [
+                *own,
+                *(name for name, row in CATALOG.items() if row is self._rows[name] and self._configures(row)),
+            ]
+        return self._configured
 
     def keys(self, provider: str, call: CallContext | None) -> Sequence[Key]:
         """Give a provider's key. Raises `InvalidKeyError` for one that cannot stand in a header."""
         known = self._keys.get(provider)
         if known is None:
-            row = CATALOG.get(provider)
+            row = self._rows.get(provider)
             variables = [name for name in row.key_variables if self._value(name)] if row else []
             known = [Key(name=name, value=self._value(name)) for name in variables[:1]]
             self._keys[provider] = known
@@ -221,7 +226,7 @@ class EnvAccount:
 
     def config(self, provider: str) -> ProviderConfig:
         """Give a provider's settings. Raises `ConfigError` for an address that cannot be used."""
-        row = CATALOG.get(provider)
+        row = self._rows.get(provider)
         variable = row.base_url_variable if row else None
         address = self._value(variable) if variable else ""
         if not address:
@@ -282,7 +287,8 @@ class LiveAccount:
     ) -> Change:
         """Give the change that adds a provider. Raises `ConfigError`, or a kind of it, if that cannot be."""
         try:
-            row, known = await self._look(provider, config)
+            row, known = await self._look(provider)
+            settings = await self._settings(row.name, config)
             if known:
                 raise ConfigError(
                     f"{row.name} is configured already; change it with update_provider", provider=row.name
@@ -291,16 +297,15 @@ class LiveAccount:
         finally:
             del keys  # It may hold values as plain text, and a traceback may print the locals of this frame.
         _check_enough(read, row, account=self)
-        return Change(row=row, keys=read, config=config or ProviderConfig())
+        return Change(row=row, keys=read, config=settings or ProviderConfig())
 
-    async def updated(
-        self, provider: str | Provider, *, keys: KeyEntries | None, config: ProviderConfig | None
-    ) -> Change:
+    async def updated(self, provider: str | Provider, *, keys: KeyEntries | None, config: ConfigEntry | None) -> Change:
         """Give the change that puts in what is given. Raises `ConfigError`, or a kind of it, if that cannot be."""
         try:
-            row, known = await self._look(provider, config)
+            row, known = await self._look(provider)
             if not known:
                 raise ConfigError(f"{row.name} is not configured; add it with add_provider", provider=row.name)
+            settings = await self._settings(row.name, config)
             read = None if keys is None else _read_keys(keys, provider=row.name)
         finally:
             del keys  # As above.
@@ -310,7 +315,7 @@ class LiveAccount:
         return Change(
             row=before.row if isinstance(provider, str) else row,
             keys=before.keys if read is None else read,
-            config=before.config if config is None else config,
+            config=before.config if settings is None else settings,
         )
 
     async def removed(self, name: str) -> Change:
@@ -328,21 +333,37 @@ class LiveAccount:
     def _of(self, name: str) -> Change:
         return self._changes.get(name, _NO_CHANGE)
 
-    async def _look(self, provider: str | Provider, config: ProviderConfig | None) -> tuple[Provider, bool]:
+    async def _look(self, provider: str | Provider) -> tuple[Provider, bool]:
         """Give a provider's row, and say whether the provider is configured."""
         known = check_providers(await self.providers(), account=self)
         row = known.get(provider) if isinstance(provider, str) else None
         if row is None:
             (row,) = check_providers([provider], account=self).values()
-        if config is not None:
-            check_config(config, provider=row.name, account=self)
         return row, row.name in known
+
+    async def _settings(self, provider: str, config: ConfigEntry | None) -> ProviderConfig | None:
+        """Give the settings that are said, made of those that are there if a function is to make them."""
+        if config is None:
+            return None
+        made: object = config
+        if callable(config):
+            made = config(check_config(await _given(self.config(provider)), provider=provider, account=self.account))
+        if not isinstance(made, ProviderConfig):
+            raise ConfigError(f"config= takes a ProviderConfig, not {_a(made)}", provider=provider)
+        return made
 
     def __repr__(self) -> str:
         return repr(self.account)
 
 
 _NO_CHANGE = Change()
+
+
+def _own_rows(providers: Sequence[Provider]) -> dict[str, Provider]:
+    for row in providers:
+        if not isinstance(row, Provider):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+            raise ConfigError(f"providers has {_a(row)}; give Provider rows, and catalog names in keys")
+    return {row.name: row for row in providers}
 
 
 def _check_enough(keys: Sequence[Key], row: Provider, *, account: object) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from bifrost.account import KeyEntries
+    from bifrost.account import ConfigEntry, KeyEntries
     from bifrost.config import OnInterrupt, ProviderConfig
     from bifrost.engine.parsed_stream import ParsedStream
     from bifrost.engine.stream import ChunkStream
@@ -427,9 +427,12 @@ class Bifrost:
         await self._engine.change_provider(_name(provider), change)
 
     async def update_provider(
-        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
+        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ConfigEntry | None = None
     ) -> None:
         """Change what is given of a provider while calls run: its keys, its settings, or its row.
+
+        `config` takes the place of all its settings, the address included. To change some of them, give a function that
+        makes the new ones of those that it has: `config=lambda config: attrs.evolve(config, concurrency=64)`.
 
         Nothing gets lost. Calls in flight finish as they began, calls in the queue go on under the new settings. A
         lower `concurrency` takes effect as calls finish.

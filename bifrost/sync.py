@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from bifrost.account import Account, KeyEntries
+    from bifrost.account import Account, ConfigEntry, KeyEntries
     from bifrost.config import OnInterrupt, ProviderConfig
     from bifrost.engine.clock import Clock
     from bifrost.engine.stream import ChunkStream
@@ -389,7 +389,7 @@ class SyncBifrost:
         self._portal.run(self._client.add_provider, provider, keys=keys, config=config)
 
     def update_provider(
-        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
+        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ConfigEntry | None = None
     ) -> None:
         """Change what is given of a provider while calls run. As `Bifrost.update_provider`."""
         self._portal.run(self._client.update_provider, provider, keys=keys, config=config)

@@ -35,6 +35,7 @@ from bifrost.errors import (
     UnknownProviderError,
 )
 from bifrost.providers.catalog import CATALOG
+from bifrost.providers.compatible import speaks_openai
 from bifrost.wire.auth import HeaderAuth, NoAuth, sign
 
 CANARY = "sk-CANARY-0123456789"
@@ -299,6 +300,20 @@ def test_the_providers_are_looked_up_once() -> None:
     assert list(account.providers()) == ["openai"]
     environ["ANTHROPIC_API_KEY"] = CANARY
     assert list(account.providers()) == ["openai"]
+
+
+def test_rows_of_ones_own_have_the_variables_that_they_name() -> None:
+    own = speaks_openai("some-host", "https://some.example/v1", "SOMEHOST_API_KEY")
+    other = attrs.evolve(OPENAI, base_url="https://other.example/v1")
+    environ = {"OPENAI_API_KEY": "sk-1", "SOMEHOST_API_KEY": CANARY, "SOME_HOST_BASE_URL": "https://near.example"}
+    account = EnvAccount(environ, providers=[own, other])
+
+    assert list(account.providers()) == [other, own]
+    assert [(key.name, sent(key)) for key in account.keys("some-host", None)] == [("SOMEHOST_API_KEY", CANARY.encode())]
+    assert account.config("some-host").base_url == "https://near.example"
+    assert list(EnvAccount({"GROQ_API_KEY": "gsk-1"}, providers=[own]).providers()) == [own, "groq"]
+    with pytest.raises(ConfigError, match="give Provider rows"):
+        EnvAccount(providers=["openai"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 
 
 def test_how_to_configure_a_provider_is_told() -> None:

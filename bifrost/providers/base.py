@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 import attrs
 import msgspec
 
+from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
 from bifrost.wire.auth import BEARER, Auth
 from bifrost.wire.http import HttpRequest, HttpResponse
@@ -113,11 +114,16 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     """Make chunks of a complete answer, for a provider that answers whole where a stream was asked for."""
 
 
+def _callable_name(_: object, __: object, name: Any) -> None:
+    if not isinstance(name, str) or not name.isprintable() or not name or "/" in name or " " in name:
+        raise ConfigError(f"{name!r} is no provider's name: calls write provider/model, so it has no '/' and no blank")
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Provider(Frozen):
     """A provider as a value. `codecs` says what it can do; there is no second list."""
 
-    name: str
+    name: str = attrs.field(validator=_callable_name)
     base_url: str
     codecs: Mapping[Endpoint, Codec[Any, Any]]
     parse_error: Callable[[HttpResponse], ErrorBody]

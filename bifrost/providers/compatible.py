@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bifrost.errors import ConfigError
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.openai import (
     OPENAI_ALONE,
@@ -50,16 +51,21 @@ def speaks_openai(
 
     Args:
         name: What calls put before the slash.
-        base_url: Its address up to the version. It may be changed by the environment variable `<NAME>_BASE_URL`.
-        key_variable: The environment variable of its key; `None`: it needs no key.
+        base_url: Its address up to the version. `EnvAccount` looks for another one in the variable `<NAME>_BASE_URL`.
+        key_variable: The environment variable in which `EnvAccount` looks for its key; `None`: there is none.
         quirks: Where it departs from the dialect.
         docs: The vendor's reference of the format.
         endpoints: What it has.
         auth: How the key is sent, `NoAuth()` for a server that needs none.
         request_id_headers: Where its answers say what the vendor calls the request.
         structured: The ways in which an answer of a type can be asked for, the best first.
+
+    Raises `ConfigError` for a name that no call could write, and for an endpoint that the dialect does not have.
     """
     codecs = openai_codecs(quirks or Quirks())
+    for endpoint in endpoints:
+        if endpoint not in codecs:
+            raise ConfigError(f"{name}: OpenAI's dialect has no endpoint {endpoint!r}; it has: {', '.join(codecs)}")
     return Provider(
         name=name,
         base_url=base_url,

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import attrs
 import httpx
 import pytest
 
@@ -86,6 +87,20 @@ def pool_of(client: Bifrost, provider: str = "openai") -> Any:
 
 
 # --- adding
+
+
+async def test_settings_can_be_made_of_those_that_are_there() -> None:
+    upstream = Upstream()
+    async with client_of(upstream, concurrency=3) as client:
+        await client.update_provider("openai", config=lambda config: attrs.evolve(config, concurrency=5))
+        [told] = await client.providers()
+        assert (told.address, told.concurrency) == (OLD, 5)
+        await client.update_provider("openai", config=lambda config: attrs.evolve(config, queue=7))
+        [told] = await client.providers()
+        assert (told.address, told.concurrency, told.queue) == (OLD, 5, 7)
+        for wrong in ({"concurrency": 1}, lambda _: None):
+            with pytest.raises(ConfigError, match=r"config= takes a ProviderConfig, not a (dict|NoneType)"):
+                await client.update_provider("openai", config=wrong)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 async def test_a_provider_that_is_added_serves_at_once() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bifrost.account import EnvAccount
 from bifrost.config import check_base_url
-from bifrost.errors import UnsupportedError
+from bifrost.errors import ConfigError, UnsupportedError
 from bifrost.providers import compatible
 from bifrost.providers.base import Built, Target
 from bifrost.providers.catalog import CATALOG, STABLE
@@ -70,6 +70,18 @@ def build(provider: str, *messages: Message, stream: bool = False, **options: An
 
 def body(provider: str, *messages: Message, stream: bool = False, **options: Any) -> dict[str, Any]:
     return json.loads(build(provider, *messages, stream=stream, **options).request.body)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "a\n", 7])
+def test_a_name_that_no_call_could_write_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigError, match="is no provider's name: calls write provider/model"):
+        attrs.evolve(OPENAI, name=name)
+
+
+def test_an_endpoint_that_the_dialect_does_not_have_is_refused() -> None:
+    endpoints: Any = ("chat", "chats")
+    with pytest.raises(ConfigError, match=r"somehost: .* no endpoint 'chats'; it has: chat, embeddings, models"):
+        speaks_openai("somehost", "https://some.example/v1", None, endpoints=endpoints)
 
 
 def test_every_compatible_row_is_here() -> None:
