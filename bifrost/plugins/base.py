@@ -219,7 +219,7 @@ class Chain:
             if isinstance(result, type(request)):
                 request = result
             elif result is not None:
-                self._failed(hook, call, _wrong(hook, result, f"a {type(request).__name__} or None"))
+                self._failed(hook, call, _wrong(hook, result, f"{type(request).__name__} or None"))
         progress.entered = self.size if self._after_call else 0
         return request
 
@@ -327,7 +327,7 @@ class Chain:
             if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
                 outcome = result
             elif result is not None:
-                wanted = f"a {_RESPONSES[call.endpoint].__name__}, an error or None"
+                wanted = f"{_RESPONSES[call.endpoint].__name__}, an error or None"
                 self._failed(hook, call, _wrong(hook, result, wanted), keep=True)
         progress.entered = 0
         return outcome
@@ -364,7 +364,7 @@ class Chain:
         if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
             return result
         failure: Exception = _wrong(
-            hook, result, f"a {_RESPONSES[call.endpoint].__name__}, an error, chunks (of a chat), a request or None"
+            hook, result, f"{_RESPONSES[call.endpoint].__name__}, an error, chunks (of a chat), a request or None"
         )
         try:
             if call.endpoint == "chat" and hasattr(result, "__aiter__"):

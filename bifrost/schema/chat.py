@@ -177,6 +177,12 @@ class ChatResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     raw: bytes = b""
     """The provider's bytes, as far as they are one document (a stream has none)."""
 
+    @classmethod
+    def of(cls, text: str, *, finish_reason: FinishReason = "stop") -> ChatResponse:
+        """Make an answer that says this: for a plugin that answers in the provider's place, or for a test."""
+        message = AssistantMessage(parts=[TextPart(text=text)])
+        return ChatResponse(choices=[Choice(message=message, finish_reason=finish_reason)])
+
     @property
     def object(self) -> str:
         """OpenAI's name of the kind of object."""

@@ -36,7 +36,7 @@ WITH_TESTS_OF_THEIR_OWN = {
 
 PAGES = {page.stem: page for page in pages_with_code() if page.stem not in WITH_TESTS_OF_THEIR_OWN}
 
-ASYNCIO_ONLY = {"fast", "notebooks"}
+ASYNCIO_ONLY = {"embeddings", "fast", "notebooks"}
 """They use asyncio by name, where a notebook's loop is one, or are about what works on it alone."""
 
 ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})
@@ -53,6 +53,11 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     ),
     "except RateLimitError as error:": lambda server: server.fail(429, retry_after=70).times(2),
     'print(text, end="", flush=True)\n    reply = await': lambda server: server.stream(["Once ", "upon ", "a time."]),
+    "class Known(Plugin)": lambda server: server.reply("Hello!"),
+    "class Manners(Plugin)": lambda server: server.fail(503),
+    "tool_choice=ToolChoice": lambda server: server.reply(tool_calls=[("weather", {"city": "Bern"})]),
+    "calls = (await stream.final())": lambda server: server.reply(tool_calls=[("weather", {"city": "Oslo"})]),
+    "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     # Without a key they get no recorded answer.
     **dict.fromkeys(
@@ -66,6 +71,9 @@ SAID: Mapping[str, str] = {
     "    print(reply.text, reply.usage, reply.attempts)": r"^Hello! How can I .* Usage\(.*\) \S*openai(.|\n)+ok",
     "print(reply.text)\n        print(reply.usage)": r"^Hello! How can I assist you today\?\nUsage\(.*\)\n$",
     "for attempt in reply.attempts:\n    print(attempt)": r"^openai.* 503 (.|\n)*openai.* 503 (.|\n)*anthropic.* ok ",
+    "class Manners(Plugin)": r"^I cannot answer .* openai/gpt-4o-mini .* 503 .*\npasswords stay here",
+    "tool_choice=ToolChoice": r"^weather Bern\n$",
+    "place = msgspec.json.decode": r"^Bern\n$",
     "except RateLimitError as error:": r"^come back in 70\.0 seconds\n$",
 }
 """What such a block prints."""

@@ -226,7 +226,7 @@ async def test_a_guard_that_returns_nonsense_fails_the_call() -> None:
     mock = MockTransport()
     guard = Recorder([], "guard", on_error="fail", before=giving(7))
     async with mock.client(plugins=[guard]) as client:
-        with pytest.raises(PluginError, match="before returned int, where it may return a ChatResponse, an error"):
+        with pytest.raises(PluginError, match="before returned int, where it may return ChatResponse, an error"):
             await client.chat(MODEL, "hi")
 
 
@@ -236,7 +236,7 @@ async def test_an_answer_of_another_operation_is_none() -> None:
     async with mock.client(plugins=[Recorder([], before=giving(answer("no vectors")))]) as client:
         reply = await client.embed("openai/text-embedding-3-small", "hi")
     assert reply.vectors == [[1.0]]
-    assert "returned ChatResponse, where it may return a EmbeddingResponse" in reply.warnings[0]
+    assert "returned ChatResponse, where it may return EmbeddingResponse" in reply.warnings[0]
 
 
 async def test_chunks_answer_chats_only() -> None:

@@ -141,6 +141,13 @@ def test_repr_is_short_and_tells_what_matters() -> None:
     assert "tool_calls=['f', 'g']" in repr(RESPONSE)
 
 
+def test_an_answer_is_made_of_a_text() -> None:
+    made = ChatResponse.of("hello", finish_reason="length")
+    assert (made.text, made.finish_reason) == ("hello", "length")
+    assert made.message == AssistantMessage(parts=[TextPart(text="hello")])
+    assert ChatResponse.of("").finish_reason == "stop"
+
+
 def test_a_request_survives_json() -> None:
     request = ChatRequest(
         model="m",
