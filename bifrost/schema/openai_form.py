@@ -136,6 +136,8 @@ def _tool_result(form: _Dict, where: str) -> Message:
         raise InvalidRequestError(
             f"{where}: tool_call_id is missing; give the id of the tool call that this message answers"
         )
+    if isinstance(form.get("content"), Mapping):
+        raise InvalidRequestError(f"{where}.content: a tool's result is text, not a dict; give json.dumps(...) of it")
     return Message(
         role="tool",
         content=_content(form, where),

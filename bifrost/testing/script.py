@@ -304,6 +304,11 @@ class Script:
             finish_reason: Why it ended, if not `stop` or `tool_calls`.
             headers: Further header fields.
         """
+        if not isinstance(text, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - tests give anything
+            raise UsageError(
+                f"reply(...) takes what the model says, a text, not {type(text).__name__}; of a value make JSON: "
+                "reply(json.dumps(value))"
+            )
         said = "ok" if text is None and not tool_calls else text or ""
         return self._reply(
             f"reply({said[:40]!r})" if said else "reply(tool_calls=...)",

@@ -129,6 +129,10 @@ def test_an_empty_prompt_is_refused(prompt: Any) -> None:
         ([{"role": ["user"], "content": "x"}], "messages[0].role: unknown value ['user']; known: "),
         ([{"role": "user"}], "messages[0]: content is missing; give text or a list of parts"),
         ([{"role": "user", "content": 5}], "messages[0].content: expected text or a list of parts, got int"),
+        (
+            [{"role": "tool", "tool_call_id": "c", "content": {"rain": True}}],
+            "messages[0].content: a tool's result is text, not a dict; give json.dumps(...) of it",
+        ),
         ([{**HELLO, "contnet": "x"}], "messages[0]: unknown key 'contnet'; did you mean 'content'?"),
         ([{**HELLO, 5: "x"}], "messages[0]: unknown key 5; known: role, content, name, cache_control"),
         ([{**HELLO, "name": 5}], "messages[0].name: expected `str`, got `int`"),

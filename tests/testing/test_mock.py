@@ -46,6 +46,14 @@ async def streamed(client: bifrost.Bifrost, model: str = GPT) -> tuple[list[str]
 # --- answers
 
 
+def test_a_reply_that_is_no_text_is_told_how_to_be_one(mock: MockTransport) -> None:
+    value: Any = {"city": "Oslo"}
+    with pytest.raises(
+        bifrost.UsageError, match=r"a text, not dict; of a value make JSON: reply\(json.dumps\(value\)\)"
+    ):
+        mock.reply(value)
+
+
 @pytest.mark.parametrize("model", [GPT, CLAUDE])
 async def test_a_reply_is_given_plain_or_as_a_stream_as_it_is_asked_for(mock: MockTransport, model: str) -> None:
     mock.reply("Hello to you", usage=(7, 3), model="its-own-name", finish_reason="length").times(2)
