@@ -97,7 +97,7 @@ class Reader:
         known = [name for each in fields for name in each]
         for name in table:
             if name not in known:
-                self._report_unknown(name, known, at)
+                self._report_unknown(name, known, at, within=_tables_with(name, fields))
         return tuple(self._make(shape, each, table, at) for shape, each in zip(shapes, fields, strict=True))
 
     def names(self, value: object, at: str) -> dict[str, Any]:
@@ -201,8 +201,8 @@ class Reader:
         for name in getattr(table, "repeated", ()):
             self.problems.add(below(at, told(name)), "this is written twice; take one of them out")
 
-    def _report_unknown(self, name: str, known: Sequence[str], at: str) -> None:
-        alike = near(name, known)
+    def _report_unknown(self, name: str, known: Sequence[str], at: str, *, within: str = "") -> None:
+        alike = within or near(name, known)
         path = below(at, name if alike else told(name))
         if self._unknown is not None:
             self._unknown(path, alike)
@@ -254,6 +254,16 @@ def _check_of(shape: Shape, attribute: attrs.Attribute[Any]) -> Callable[[Any], 
 
 def _anything(value: object) -> None:
     """Take any value."""
+
+
+def _tables_with(name: str, shapes: Sequence[Mapping[str, Field]]) -> str:
+    """Give the tables inside which a name would be known, as text for a message; empty if there is none."""
+    return " or ".join(
+        repr(f"{field.name}.{name}")
+        for fields in shapes
+        for field in fields.values()
+        if any(is_shape(hint) and name in fields_of(hint) for hint in members_of(field.hint))
+    )
 
 
 def _kept(fields: Mapping[str, Field], without: Collection[str]) -> dict[str, Field]:

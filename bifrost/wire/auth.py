@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,8192}")
+_VARIABLE = re.compile(r"env\.\w+|\$\w+|\$\{\w+\}|[A-Z][A-Z0-9]*_API_KEY", re.ASCII)
+"""How files, shells and the vendors' pages name a variable that holds a key."""
 
 _MASK = "***"
 
@@ -197,6 +199,8 @@ def _problem(value: object) -> str | None:
     if not isinstance(value, str):  # An account is the user's own code and may give anything.
         return "it is not text"
     text = value.strip()
+    if _VARIABLE.fullmatch(text):
+        return "it is a variable's name and not what stands there (in code os.environ[...], in a file env.NAME)"
     if _SENDABLE.fullmatch(text):
         return None
     if not text:

@@ -321,6 +321,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         queue = true
         stream_share = 1979-05-27
         timeuots = 1
+        max_retries = 3
         timeouts = { connect = -1, first_token = "x", conect = 1 }
         retry = 3
         limits = [1]
@@ -332,6 +333,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         "fallbacks[1]: expected text, found the number 1",
         "extra_headers: header 'Authorization' is set by bifrost itself; take it out (keys belong to the account)",
         "providers.openai.timeuots: there is no such setting; did you mean 'timeouts'?",
+        "providers.openai.max_retries: there is no such setting; did you mean 'retry.max_retries'?",
         "providers.openai.concurrency: must be greater than 0, not 0",
         "providers.openai.queue: expected a whole number (the default is 10000), found true",
         "providers.openai.on_full: expected 'wait' or 'drop' (the default is 'wait'), found text",

@@ -90,6 +90,7 @@ def test_values_are_made_by_the_annotations() -> None:
         ({"inner": {"high": 101}}, "at.inner.high: it must be 100 at most"),
         ({"inner": {"even": 10**400}}, "at.inner.even: must be even, not"),
         ({"inner": {"even": 1e300}}, "at.inner.even: expected a whole number (the default is 0), found a very large"),
+        ({"even": 2}, "at.even: there is no such setting; did you mean 'inner.even'?"),
         ({"inner": {"evne": 1}}, "at.inner.evne: there is no such setting; did you mean 'even'?"),
         ({"inner": {"x" * 60: 1}}, 'at.inner."<a name of 60 characters>": there is no such setting; there are: even,'),
     ],

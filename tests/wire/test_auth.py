@@ -188,6 +188,10 @@ PROBLEMS: dict[str, tuple[object, str]] = {
     "BOM": ("\ufeffsk-CANARY", "it holds a character outside ASCII"),
     "surrogate": ("sk-CANARY\ud800", "it holds a character outside ASCII"),
     "long": ("CANARY" * 200_000, "it is longer than 8,192 characters"),
+    "file's variable": ("env.CANARY", "it is a variable's name and not what stands there"),
+    "shell's variable": ("$CANARY", "it is a variable's name and not what stands there"),
+    "braces": (" ${CANARY}", "it is a variable's name and not what stands there"),
+    "vendor's variable": ("CANARY_API_KEY", "it is a variable's name and not what stands there"),
     "none": (None, "it is not text"),
     "bytes": (b"sk-CANARY", "it is not text"),
 }
