@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 
 import anyio
 import msgspec
 
-from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError
+from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError, near_matches
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import Chunk, StreamReset
 from bifrost.schema.embeddings import EmbeddingResponse
@@ -161,12 +161,7 @@ class Chain:
         self._on_chunk = self._hooks["on_chunk"][::-1]
 
     def _overridden(self, name: str) -> list[_Hook]:
-        base = getattr(Plugin, name)
-        found: list[_Hook] = []
-        for index, plugin in enumerate(self.plugins):
-            if getattr(type(plugin), name, base) is not base or name in getattr(plugin, "__dict__", ()):
-                found.append(_Hook(index, plugin, name))
-        return found
+        return [_Hook(index, plugin, name) for index, plugin in enumerate(self.plugins) if _overrides(plugin, name)]
 
     def hooks_of_calls(self) -> list[tuple[str, list[str]]]:
         """Give the plugins' names, each with those of its hooks that calls pass."""
@@ -435,6 +430,11 @@ def _name(plugin: Plugin) -> str:
     return plugin.name or type(plugin).__name__
 
 
+def _overrides(plugin: Plugin, hook: str) -> bool:
+    base = getattr(Plugin, hook)
+    return getattr(type(plugin), hook, base) is not base or hook in getattr(plugin, "__dict__", ())
+
+
 def _checked(plugins: Any) -> tuple[Plugin, ...]:
     if not hasattr(plugins, "__iter__"):
         raise ConfigError(f"plugins is a list of Plugin objects, not {type(plugins).__name__}")
@@ -445,6 +445,7 @@ def _checked(plugins: Any) -> tuple[Plugin, ...]:
         if not isinstance(plugin, Plugin):
             raise ConfigError(f"{type(plugin).__name__} is no plugin; derive it from bifrost.Plugin")
         _check_settings(plugin)
+        _check_hooks(plugin)
     return found
 
 
@@ -458,3 +459,26 @@ def _check_settings(plugin: Plugin) -> None:
         raise ConfigError(
             f"plugin {name!r}: on_chunk runs for every chunk and is never async; make it a plain function"
         )
+
+
+def _check_hooks(plugin: Plugin) -> None:
+    """Refuse a plugin that would do nothing, or fail each time: the name of a hook is wrong, or what it takes."""
+    overridden = [hook for hook in Chain.HOOKS if _overrides(plugin, hook)]
+    methods = [] if overridden else [name for name, value in vars(type(plugin)).items() if callable(value)]
+    for method in methods:
+        if meant := near_matches(method, Chain.HOOKS, most=1, cutoff=0.75):
+            raise ConfigError(
+                f"plugin {_name(plugin)!r} has no hook, and its method {method!r} is never called; "
+                f"did you mean {meant[0]!r}?"
+            )
+    for hook in overridden:
+        takes = list(signature(getattr(Plugin, hook)).parameters)[1:]
+        try:
+            fits = signature(getattr(plugin, hook))
+        except ValueError:  # One that does not tell.
+            continue
+        try:
+            fits.bind(*takes)
+        except TypeError:
+            wanted = f"is called with {', '.join(takes)}" if takes else "is called without arguments"
+            raise ConfigError(f"plugin {_name(plugin)!r}: {hook} {wanted}, not as it is written: {fits}") from None

@@ -18,8 +18,41 @@ class Unnamed(Plugin):
     pass
 
 
+def _of_one(value: object) -> None:
+    assert value
+
+
 def test_a_plugin_without_a_name_goes_by_its_class() -> None:
     assert Chain([Named(), Unnamed()]).names == ("named", "Unnamed")
+
+
+def test_a_hook_whose_name_is_misspelt_is_told() -> None:
+    class Typo(Plugin):
+        def befor(self, call: Any, request: Any) -> None: ...
+
+    with pytest.raises(
+        ConfigError, match="'Typo' has no hook, and its method 'befor' is never called; did you mean 'before'"
+    ):
+        Chain([Typo()])
+
+
+@pytest.mark.parametrize(
+    ("hook", "function", "told"),
+    [
+        ("before", _of_one, r"before is called with call, request, not as it is written: \(value: .*\)"),
+        ("after_call", lambda: None, r"after_call is called with call, outcome, not as"),
+        ("open", _of_one, r"open is called without arguments, not as it is written: \(value: .*\)"),
+    ],
+)
+def test_a_hook_that_takes_something_else_is_told(hook: str, function: Any, told: str) -> None:
+    plugin = Named()
+    setattr(plugin, hook, function)
+    with pytest.raises(ConfigError, match=f"plugin 'named': {told}"):
+        Chain([plugin])
+    setattr(plugin, hook, lambda *_: None)
+    Chain([plugin])
+    setattr(plugin, hook, type)  # It has no signature that could be asked for.
+    Chain([plugin])
 
 
 def test_two_plugins_of_one_name_are_refused() -> None:
