@@ -57,6 +57,7 @@ from bifrost import (
     Usage,
 )
 from bifrost.providers.base import Provider
+from bifrost.providers.compatible import speaks_openai
 from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
 from bifrost.testing import (
     Cassette,
@@ -179,6 +180,7 @@ async def errors(client: Bifrost) -> float | None:
 def clients() -> None:
     Bifrost()
     Bifrost(EnvAccount())
+    Bifrost(EnvAccount(providers=[speaks_openai("some-host", "https://some.example/v1", "SOMEHOST_API_KEY")]))
     client = Bifrost(
         StaticAccount(
             keys={"openai": "sk-...", "anthropic": [Key(name="main", value="sk-...", weight=0.5, models=["claude-*"])]},
@@ -250,6 +252,8 @@ async def providers_at_run_time(client: Bifrost, row: Provider, key: Key) -> Non
     await client.add_provider("groq", keys="gsk-1")
     await client.add_provider(row, keys=[key], config=ProviderConfig(concurrency=8))
     await client.update_provider("groq", keys=["gsk-1", "gsk-2"])
+    await client.update_provider("groq", config=lambda config: attrs.evolve(config, concurrency=8))
+    assert_type(ChatResponse.of("hello"), ChatResponse)
     await client.remove_provider("groq", drain=5)
     await client.refresh("openai", "groq")
 
