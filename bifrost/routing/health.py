@@ -45,6 +45,8 @@ class Health:
         """What decides on hedges; `None`: there are none."""
         self.random = random
         self._config = config.breaker
+        self.heeds_breaker = config.breaker.enabled
+        """One that is switched off judges all the same, for the hedges, and holds no call back."""
         self._breaker = Breaker(config.breaker)
         self._by_model: dict[str, Breaker] = {}
 
@@ -66,7 +68,7 @@ class Health:
         """
         breaker = self.breaker(model) if self._config.per_model else self._breaker
         ticket = breaker.ticket if breaker.is_closed else breaker.admit(now)
-        if ticket is None and self._config.enabled:
+        if ticket is None and self.heeds_breaker:
             raise self.left_alone(breaker.retry_after(now), model)
         key = choice.health
         use = 0 if key is None else key.begin()
@@ -97,13 +99,13 @@ class Health:
 
     def holds_back(self, error: BifrostError, model: str, *, now: float) -> HeldBack | None:
         """Say what speaks against another attempt after a failure: the breaker against all, the budget against one."""
-        if self._config.enabled and self.breaker(model).retry_after(now) > 0:
+        if self.heeds_breaker and self.breaker(model).retry_after(now) > 0:
             return "breaker"
         return None if self.budget.affords(self._cost(error), now=now) else "budget"
 
     def is_left_alone(self, now: float) -> bool:
         """Say whether no call would be let in, whichever model it is for."""
-        return self._config.enabled and not self._config.per_model and self._breaker.retry_after(now) > 0
+        return self.heeds_breaker and not self._config.per_model and self._breaker.retry_after(now) > 0
 
     def pay(self, error: BifrostError, *, now: float) -> float:
         """Take what the retry after a failure costs, and give how much that is."""
@@ -161,6 +163,8 @@ class Admission:
     def withdrawn(self, now: float) -> CircuitOpenError | None:
         """Give the error for an attempt that has waited in a queue until the breaker opened."""
         ticket, breaker = self.ticket, self.breaker
+        if not self._health.heeds_breaker:
+            return None
         if ticket is None or ticket.generation == breaker.generation or breaker.state(now) != "open":
             return None
         return self._health.left_alone(breaker.retry_after(now), self._model)
@@ -214,7 +218,7 @@ class Admission:
             generation = self.breaker.generation
             never_sent = error.fault == "never_sent"
             self.breaker.report(self.ticket, verdict, never_sent=never_sent, now=now, random=self._health.random)
-            if verdict == "failure" and self.breaker.generation != generation:
+            if self._health.heeds_breaker and verdict == "failure" and self.breaker.generation != generation:
                 told.append(f"breaker opened for {self.breaker.retry_after(now):.1f} s")
         return "; ".join(filter(None, told)) or None
 

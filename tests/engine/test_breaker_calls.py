@@ -102,6 +102,15 @@ async def test_the_attempt_that_opened_it_says_so(mock: MockTransport) -> None:
     assert caught.value.__notes__ == ["not tried again: it has failed so often that it is left alone for a while"]
 
 
+async def test_switched_off_it_lets_go_of_nobody_who_waits_in_the_queue(mock: MockTransport) -> None:
+    mock.fail(503).delay(1).always()
+    async with client_of(mock, retry=ONCE, breaker=STEADY, concurrency=2) as client:
+        calls = Calls(client)
+        await calls.at_once(40)
+    assert {type(error) for error in calls.errors} == {ServerError}
+    assert len(mock.calls) == 40
+
+
 async def test_five_connections_in_a_row_that_fail_open_it(mock: MockTransport) -> None:
     mock.refuse().always()
     async with client_of(mock, retry=ONCE) as client:

@@ -159,6 +159,15 @@ def test_a_breaker_that_is_switched_off_lets_everything_in() -> None:
     assert rig.health.holds_back(failed(ServerError, 503), MODEL, now=rig.now) is None
 
 
+def test_a_breaker_that_is_switched_off_says_nothing_and_holds_nobody_back() -> None:
+    rig = Rig(breaker=BreakerConfig(enabled=False, calls=2))
+    queued = rig.admit()
+    assert rig.fail(failed(ServerError, 503), times=20) is None
+    assert queued.withdrawn(rig.now) is None
+    assert not rig.health.is_left_alone(rig.now)
+    rig.admit()
+
+
 def test_what_waited_in_a_queue_until_the_breaker_opened_is_withdrawn() -> None:
     rig = Rig(breaker=BreakerConfig(calls=2))
     queued = rig.admit()
