@@ -5,6 +5,7 @@ from __future__ import annotations
 from bifrost.account import Account, EnvAccount, Key, Secret, StaticAccount
 from bifrost.client import Bifrost, __version__
 from bifrost.config import (
+    AdaptiveConfig,
     BreakerConfig,
     BudgetConfig,
     CallOptions,
@@ -106,6 +107,7 @@ from bifrost.trail import Attempt, RateLimit
 __all__ = [
     "DROP",
     "Account",
+    "AdaptiveConfig",
     "AgentInterruptedError",
     "AssistantMessage",
     "Attempt",

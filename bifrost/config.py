@@ -87,6 +87,12 @@ def _share(instance: object, attribute: attrs.Attribute[Any], value: Any) -> Non
         raise ConfigError(f"{_named(instance, attribute)} is a share, so at most 1, not {value!r}")
 
 
+def _below_one(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    _positive(instance, attribute, value)
+    if value >= 1:
+        raise ConfigError(f"{_named(instance, attribute)} must be below 1, not {value!r}")
+
+
 def _named(instance: object, attribute: attrs.Attribute[Any]) -> str:
     """Give a setting's name as its user writes it: options of a call are arguments, the others fields of a class."""
     return attribute.name if isinstance(instance, CallOptions) else f"{type(instance).__name__}.{attribute.name}"
@@ -266,6 +272,22 @@ class HedgeConfig(Frozen):
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
+class AdaptiveConfig(Frozen):
+    """How many exchanges at once a provider gets, where that follows what it takes: between 1 and `concurrency`.
+
+    Rate limits, overload and time limits of attempts lower the limit, at most once in a round trip; a round of answers
+    that made use of it raises it by one.
+    """
+
+    factor: float = attrs.field(default=0.9, validator=_below_one)
+    """What the limit is multiplied by when the provider says that it was asked too much."""
+    used: float = attrs.field(default=0.8, validator=_share)
+    """The share of the limit that must have been under way at once for it to rise."""
+    start: int | None = attrs.field(default=None, validator=validators.optional(_positive))
+    """The limit at the beginning; `None`: `concurrency`."""
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class KeyPoolConfig(Frozen):
     """How a provider's keys are chosen, and what becomes of one that is refused."""
 
@@ -439,13 +461,15 @@ class ProviderConfig(Frozen):
     does."""
     concurrency: int = attrs.field(default=256, validator=_positive)
     """The most exchanges at once."""
+    adaptive: AdaptiveConfig | None = attrs.field(default=None, validator=validators.optional(_of(AdaptiveConfig)))
+    """Given, `AdaptiveConfig()` say, the most exchanges at once follow what the provider takes, up to `concurrency`."""
     queue: int = attrs.field(default=10_000, validator=_not_negative)
     """The most callers waiting for one of them."""
     on_full: OnFull = attrs.field(default="wait", validator=_one_of("wait", "drop"))
     queue_timeout: float | None = attrs.field(default=None, validator=validators.optional(_positive))
     """The longest wait for a free exchange; `None`: until the call's deadline."""
     stream_share: float = attrs.field(default=0.75, validator=_share)
-    """The share of `concurrency`, and of `queue`, that streams may hold."""
+    """The share of `concurrency` (of the limit, where that is `adaptive`), and of `queue`, that streams may hold."""
     worker_idle: float = attrs.field(default=60.0, validator=_positive)
     """How long a worker without a job is kept."""
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=_of(Timeouts))

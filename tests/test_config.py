@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from bifrost.config import CallOptions, ConnectionConfig, Limits, ProviderConfig, RetryConfig, Timeouts, check_base_url
+from bifrost.config import AdaptiveConfig, CallOptions, ConnectionConfig, Limits, ProviderConfig, RetryConfig, Timeouts, check_base_url
 from bifrost.errors import ConfigError
 
 NAN = float("nan")
@@ -30,6 +30,12 @@ NAN = float("nan")
         (ProviderConfig, {"retry": {"max_retries": 1}}, r"ProviderConfig.retry takes RetryConfig\(...\), not dict"),
         (ProviderConfig, {"timeouts": 5}, r"ProviderConfig.timeouts takes Timeouts\(...\), not int"),
         (ProviderConfig, {"limits": None}, r"ProviderConfig.limits takes Limits\(...\), not NoneType"),
+        (ProviderConfig, {"adaptive": True}, r"ProviderConfig.adaptive takes AdaptiveConfig\(...\), not bool"),
+        (AdaptiveConfig, {"factor": 1.0}, "AdaptiveConfig.factor must be below 1, not 1.0"),
+        (AdaptiveConfig, {"factor": 0}, "AdaptiveConfig.factor must be greater than 0, not 0"),
+        (AdaptiveConfig, {"used": 1.5}, "AdaptiveConfig.used is a share, so at most 1, not 1.5"),
+        (AdaptiveConfig, {"start": 0}, "AdaptiveConfig.start must be greater than 0, not 0"),
+        (AdaptiveConfig, {"start": 1.5}, "AdaptiveConfig.start must be a whole number, not 1.5"),
         (RetryConfig, {"attempts_total": 0}, "RetryConfig.attempts_total must be greater than 0, not 0"),
         (RetryConfig, {"retry_sent": True}, "RetryConfig.retry_sent must be 'until_first_token' or 'never', not True"),
         (Timeouts, {"connect": -1}, "Timeouts.connect must be greater than 0, not -1"),
@@ -64,7 +70,9 @@ def test_the_defaults_are_what_the_design_says() -> None:
         "consumer_idle": 300,
         "error_body": 5,
     }
+    assert attrs.asdict(AdaptiveConfig()) == {"factor": 0.9, "used": 0.8, "start": None}
     provider = ProviderConfig()
+    assert provider.adaptive is None
     assert (provider.concurrency, provider.queue, provider.on_full, provider.queue_timeout) == (
         256,
         10_000,

@@ -11,20 +11,19 @@ import bifrost.testing
 from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
 
 NAMES = """
-    __version__ Account AgentInterruptedError AssistantMessage Attempt AudioOutput AudioPart AuthenticationError
-    BadRequestError Balance Bifrost BifrostError BreakerConfig BudgetConfig BudgetExceededError CacheMark
-    CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse Choice Chunk
-    ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
+    __version__ Account AdaptiveConfig AgentInterruptedError AssistantMessage Attempt AudioOutput AudioPart
+    AuthenticationError BadRequestError Balance Bifrost BifrostError BreakerConfig BudgetConfig BudgetExceededError
+    CacheMark CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse
+    Choice Chunk ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
     ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount
     Explanation FilePart ForkedClientError HedgeConfig ImagePart InternalError InvalidKeyError InvalidRequestError Key
     KeyPoolConfig LimitError Limits MalformedResponseError Message MissingKeyError ModelGroup ModelInfo ModelsResponse
-    NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse
-    ParsedStream PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError
-    ProviderInfo ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError
-    Reasoning ReasoningPart RefusalPart ResponseFormat ResponseTooLargeError RetryConfig Secret ServerError
-    ShuttingDownError StaticAccount Stats StreamInterruptedError
-    StreamOptions StreamReset SyncBifrost TextPart Timeouts Tool ToolCall ToolChoice ToolError TransportError
-    UnknownProviderError UnsupportedError Usage UsageError WebSearch WrongLoopError
+    NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse ParsedStream
+    PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderInfo
+    ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError Reasoning
+    ReasoningPart RefusalPart ResponseFormat ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError
+    StaticAccount Stats StreamInterruptedError StreamOptions StreamReset SyncBifrost TextPart Timeouts Tool ToolCall
+    ToolChoice ToolError TransportError UnknownProviderError UnsupportedError Usage UsageError WebSearch WrongLoopError
 """
 
 TESTING = """

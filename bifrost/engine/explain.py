@@ -116,6 +116,7 @@ def _with_state(
         in_flight=upstream.pool.in_flight,
         waiting=upstream.pool.waiting,
         concurrency=config.concurrency,
+        limit=None if upstream.adaptive is None else upstream.adaptive.limit,
         is_full=load.is_full,
         breaker=upstream.health.breaker(told.model).state(upstream.now()) if config.breaker.enabled else None,
         time=attempt_deadline(0.0, context.options.timeout, behind),

@@ -41,6 +41,9 @@ async def perform(job: Job) -> Any:
     try:
         return await _perform(job, exchange)
     except BifrostError as error:
+        if exchange.admission.trip is not None and not job.abandoned:
+            # At once, before this worker takes another job; the caller's task reports it too.
+            exchange.admission.trip.failed(error)
         raise exchange.sign(error)  # noqa: B904 - the same error, completed
     except Exception as error:  # noqa: BLE001 - a defect; its text and frames can hold the request, so it stays here
         failure: BifrostError = InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
@@ -64,6 +67,8 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
     admission = exchange.admission
     if admission.ticket is not admission.breaker.ticket and (withdrawn := admission.withdrawn(now)) is not None:
         raise withdrawn
+    if upstream.adaptive is not None:
+        admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
     connections = upstream.connections
     kept = await connections.take(upstream.origin, now, fresh=exchange.fresh)
     try:

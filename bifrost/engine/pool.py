@@ -107,18 +107,6 @@ async def _nothing(_job: Job) -> None:
     """Stand in for the work of a job that nobody waits for."""
 
 
-def _places(config: ProviderConfig) -> int:
-    return config.concurrency + config.queue
-
-
-def _stream_places(config: ProviderConfig) -> int:
-    return max(1, int(config.concurrency * config.stream_share))
-
-
-def _stream_entries(config: ProviderConfig) -> int:
-    return _stream_places(config) + int(config.queue * config.stream_share)
-
-
 class _Worker:
     __slots__ = ("scope",)
 
@@ -127,12 +115,14 @@ class _Worker:
 
 
 class Pool:
-    """A provider's workers, started on demand up to `config.concurrency` and let go when idle."""
+    """A provider's workers, started on demand up to `limit` and let go when idle."""
 
     def __init__(self, provider: str, config: ProviderConfig, host: Host, connections: Connections) -> None:
         self.provider = provider
         self.config = config
         self.connections = connections
+        self.limit = config.concurrency
+        """The most jobs that are done at once."""
         self.workers = 0
         self.worker_restarts = 0
         self._host = host
@@ -151,9 +141,10 @@ class Pool:
         self._swept = False
         self._jobs: dict[Job, None] = {}
         # In the order of their callers, which is kept when they are sent on.
-        self._system = Gate(_places(config))
-        self._streams = Gate(_stream_places(config))
-        self._stream_entries = Gate(_stream_entries(config))
+        places, streams, stream_entries = self._places()
+        self._system = Gate(places)
+        self._streams = Gate(streams)
+        self._stream_entries = Gate(stream_entries)
         """Streams that wait for their share of the workers hold no more than that share of the queue either."""
         self._send: MemoryObjectSendStream[Job | None]
         self._receive: MemoryObjectReceiveStream[Job | None]
@@ -173,9 +164,15 @@ class Pool:
         """All who wait: for a worker, for a place in the queue, or for one of the streams' places."""
         return self._queued + self._system.waiting + self._streams.waiting
 
+    def _places(self) -> tuple[int, int, int]:
+        """Give how many callers there may be, how many streams that have or get a worker, how many streams in all."""
+        config = self.config
+        streams = max(1, int(self.limit * config.stream_share))
+        return self.limit + config.queue, streams, streams + int(config.queue * config.stream_share)
+
     def load(self, *, is_stream: bool) -> Load:
         """Give what this provider has to do, as a call or a stream that is about to come meets it."""
-        busy, capacity = self.in_flight + self.waiting, self.config.concurrency
+        busy, capacity = self.in_flight + self.waiting, self.limit
         no_stream = is_stream and self._streams.held >= self._streams.capacity
         return Load(busy=busy, capacity=capacity, is_full=busy >= capacity or no_stream)
 
@@ -217,7 +214,7 @@ class Pool:
         """Whether a worker would take another job at once."""
         busy = self.in_flight + self.waiting
         is_open = self._closing is None and self._group is not None
-        return is_open and busy < self.config.concurrency and self._system.held < self._system.capacity
+        return is_open and busy < self.limit and self._system.held < self._system.capacity
 
     def put(self, job: Job) -> None:
         """Put a job into the queue, where there is room, for one who waits for it by himself or abandons it."""
@@ -263,17 +260,21 @@ class Pool:
             # The stream was handed over just as its caller left.
             job.result.release()
 
-    def resize(self, config: ProviderConfig) -> None:
-        """Go on with other settings: who waits keeps waiting, and workers above `concurrency` go after their job."""
+    def resize(self, config: ProviderConfig, *, limit: int | None = None) -> None:
+        """Go on with other settings, and with another limit than their `concurrency` if one is given."""
         self.config = config
-        self._system.resize(_places(config))
-        self._streams.resize(_stream_places(config))
-        self._stream_entries.resize(_stream_entries(config))
+        self.limit_to(config.concurrency if limit is None else limit)
+
+    def limit_to(self, limit: int) -> None:
+        """Do no more jobs at once from now on: who waits keeps waiting, and workers above that go after their job."""
+        self.limit = limit
+        for gate, places in zip((self._system, self._streams, self._stream_entries), self._places(), strict=True):
+            gate.resize(places)
         if self._group is None or self._closing is not None:
             return
-        for _ in range(min(self._queued, config.concurrency - self.workers)):
+        for _ in range(min(self._queued, limit - self.workers)):
             self._start_worker()
-        for _ in range(min(self._parked, self.workers - config.concurrency)):
+        for _ in range(min(self._parked, self.workers - limit)):
             self._send.send_nowait(None)
 
     async def retire(self, *, drain: float) -> None:
@@ -350,7 +351,7 @@ class Pool:
         if config.on_full == "drop":
             whose = "" if gate is self._system else f" for streams (stream_share={config.stream_share:g})"
             raise QueueFullError(
-                f"{self.provider}: all {config.concurrency} workers are busy and the queue of {config.queue} is full"
+                f"{self.provider}: all {self.limit} workers are busy and the queue of {config.queue} is full"
                 f'{whose}; send less at once, raise `queue`, or set on_full="wait"',
                 provider=self.provider,
             )
@@ -365,7 +366,7 @@ class Pool:
 
     def _enqueue(self, job: Job) -> None:
         # A woken worker still counts as parked until it runs, so parked workers are held against all queued jobs.
-        if self._parked <= self._queued + self._dead and self.workers < self.config.concurrency:
+        if self._parked <= self._queued + self._dead and self.workers < self.limit:
             self._start_worker()
         self._queued += 1
         job.place = True
@@ -428,14 +429,14 @@ class Pool:
                     # One long-lived scope, renewed only after a cancel: an abandoned job cancels what its worker does.
                     with anyio.CancelScope() as scope:
                         worker.scope = scope
-                        while not scope.cancel_called and self.workers <= self.config.concurrency:
+                        while not scope.cancel_called and self.workers <= self.limit:
                             job = await self._next()
                             if job is None:
                                 return
                             await self._do(job, worker)
                 except Exception:  # noqa: BLE001 - whatever it was, it must not end the pool
                     self.worker_restarts += 1
-                if self.workers > self.config.concurrency:
+                if self.workers > self.limit:
                     return
         finally:
             self.workers -= 1
@@ -455,8 +456,8 @@ class Pool:
                     self._parked -= 1
                     self._least_parked = min(self._least_parked, self._parked)
             if job is None:
-                # Work may have come since this worker was let go, and then it is counted on.
-                if not self._queued:
+                # Work may have come since this worker was let go, and then it is counted on unless it is one too many.
+                if not self._queued or self.workers > self.limit:
                     return None
             elif job.state == _OPEN:
                 return job

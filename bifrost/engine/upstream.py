@@ -14,6 +14,7 @@ from bifrost.engine.pool import Pool
 from bifrost.engine.transport import Origin, PerProvider
 from bifrost.errors import ConfigError, UnsupportedError
 from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
+from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
 from bifrost.wire.auth import sign
 
@@ -104,6 +105,10 @@ class Upstream:
         self._idempotency_header = config.idempotency_header or row.idempotency_header
         self.health = Health(row.name, config, now=host.now(), random=clock.random)
         self.pool = Pool(row.name, config, host, self.connections)
+        self.adaptive: AdaptiveLimit | None = None
+        if config.adaptive is not None:
+            self.adaptive = AdaptiveLimit(config.adaptive, config.concurrency, on_change=self.pool.limit_to)
+            self.pool.limit_to(self.adaptive.limit)
 
     def load(self, *, is_stream: bool) -> Load:
         """Give what there is to do here, and whether a call would be let in at all."""
@@ -118,7 +123,8 @@ class Upstream:
         if row is not self.row or attrs.evolve(config, **kept) != self.config:
             return False
         self.config = config
-        self.pool.resize(config)
+        limit = None if self.adaptive is None else self.adaptive.resize(config.concurrency)
+        self.pool.resize(config, limit=limit)
         self.health.change_hedges(config.hedge)
         return True
 
@@ -165,6 +171,7 @@ class Upstream:
             in_flight=sum(pool.in_flight for pool in pools),
             waiting=sum(pool.waiting for pool in pools),
             concurrency=self.config.concurrency,
+            limit=None if self.adaptive is None else self.adaptive.limit,
             queue=self.config.queue,
             workers=sum(pool.workers for pool in pools),
             worker_restarts=counters.restarts + sum(pool.worker_restarts for pool in pools),

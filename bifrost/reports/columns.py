@@ -43,6 +43,11 @@ def seconds(value: float) -> str:
     return f"{value:g} s"
 
 
+def in_flight_of(in_flight: int, concurrency: int, limit: int | None) -> str:
+    """Give what is under way and how much may be; if a limit adapts, what that is for now, and what it can be."""
+    return f"{in_flight}/{concurrency}" if limit is None else f"{in_flight}/{limit} of {concurrency}"
+
+
 def percent(share: float | None) -> str | None:
     """Give a share of 1."""
     return None if share is None else f"{share * 100:.3g} %"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bifrost.html import block, note, table
-from bifrost.reports.columns import listed, percent, seconds
+from bifrost.reports.columns import in_flight_of, listed, percent, seconds
 from bifrost.trail import shown
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     in_flight: int = 0
     waiting: int = 0
     concurrency: int | None = None
+    limit: int | None = None
+    """The most exchanges at once for now, where that is `adaptive`."""
     is_full: bool = False
     """The call would wait for a worker."""
     breaker: str | None = None
@@ -96,7 +98,8 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         for key, reason in self.left_out.items():
             yield "left out", f"{key}: {reason}"
         if self.concurrency is not None:
-            queue = f"{self.in_flight}/{self.concurrency} in flight, {self.waiting} waiting"
+            at_once = in_flight_of(self.in_flight, self.concurrency, self.limit)
+            queue = f"{at_once} in flight, {self.waiting} waiting"
             yield "queue", queue + ("; the call would wait" if self.is_full else "")
         if self.breaker is not None:
             yield "breaker", self.breaker

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from bifrost.html import block, note, table
-from bifrost.reports.columns import listed, percent, text_table, without_empty
+from bifrost.reports.columns import in_flight_of, listed, percent, text_table, without_empty
 from bifrost.trail import shown
 
 
@@ -76,6 +76,8 @@ class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Callers that wait for a worker, a place in the queue, or a place for a stream."""
     concurrency: int
     """The most exchanges at once."""
+    limit: int | None = None
+    """The most for now, where that is `adaptive`."""
     queue: int
     """The most callers waiting for one of them."""
     workers: int = 0
@@ -184,7 +186,7 @@ def _cells(provider: ProviderStats) -> list[object]:
     connections = provider.connections
     return [
         provider.provider,
-        f"{provider.in_flight}/{provider.concurrency}",
+        in_flight_of(provider.in_flight, provider.concurrency, provider.limit),
         provider.waiting,
         provider.workers,
         provider.worker_restarts or None,

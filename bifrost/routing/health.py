@@ -18,6 +18,7 @@ from bifrost.routing.retry import rule_of
 
 if TYPE_CHECKING:
     from bifrost.config import HedgeConfig, ProviderConfig
+    from bifrost.routing.adaptive import Trip
     from bifrost.routing.balance import Random
     from bifrost.routing.breaker import BreakerSnapshot, Ticket
     from bifrost.routing.key_health import KeyHealth
@@ -136,7 +137,7 @@ class Health:
 class Admission:
     """An attempt that was let in: what came of it is reported once, and it is closed in any case."""
 
-    __slots__ = ("_health", "_is_reported", "_is_retry", "_key", "_model", "_paid", "_use", "breaker", "ticket")
+    __slots__ = ("_health", "_is_reported", "_is_retry", "_key", "_model", "_paid", "_use", "breaker", "ticket", "trip")
 
     def __init__(
         self,
@@ -159,6 +160,8 @@ class Admission:
         self._is_retry = is_retry
         self._paid = paid
         self._is_reported = False
+        self.trip: Trip | None = None
+        """Its exchange, once that is sent, where the limit of those at once adapts."""
 
     def withdrawn(self, now: float) -> CircuitOpenError | None:
         """Give the error for an attempt that has waited in a queue until the breaker opened."""
@@ -177,6 +180,8 @@ class Admission:
             self.breaker.succeeded(self.ticket, now=now, random=health.random)
         if self._key is not None and not self._key.is_steady:
             self._key.succeeded(self._use)
+        if self.trip is not None:
+            self.trip.succeeded()
         if self._paid:
             health.budget.refund(self._paid, now=now)
         elif not (self._is_retry or health.budget.is_full):
@@ -220,6 +225,8 @@ class Admission:
             self.breaker.report(self.ticket, verdict, never_sent=never_sent, now=now, random=self._health.random)
             if self._health.heeds_breaker and verdict == "failure" and self.breaker.generation != generation:
                 told.append(f"breaker opened for {self.breaker.retry_after(now):.1f} s")
+        if self.trip is not None:
+            told.append(self.trip.failed(error))
         return "; ".join(filter(None, told)) or None
 
     def _tell_key(self, error: BifrostError, now: float) -> str | None:

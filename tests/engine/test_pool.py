@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, copy_context
+from random import Random
 from typing import Any
 
 import anyio
@@ -173,6 +174,85 @@ async def test_a_stream_is_refused_where_only_plain_calls_may_still_wait() -> No
         group.start_soon(rig.submit, "plain")
         await until(lambda: "plain" in rig.running)
         rig.gate.set()
+
+
+# --- a limit that moves
+
+
+async def test_a_lower_limit_lets_go_on_what_is_in_flight_and_then_does_less_at_once() -> None:
+    async with rig_of(concurrency=4) as rig, anyio.create_task_group() as group:
+        for number in range(10):
+            group.start_soon(rig.submit, number)
+            await until(lambda count=number: len(rig.running) + rig.pool.queued == count + 1)
+        rig.pool.limit_to(2)
+        gate, rig.gate = rig.gate, anyio.Event()
+        gate.set()
+        await until(lambda: rig.pool.queued == 4 and len(rig.running) == rig.pool.workers == 2)
+        rig.gate.set()
+        await until(lambda: len(rig.order) == 10)
+        assert sorted(rig.order) == list(range(10))
+
+
+async def test_a_higher_limit_takes_waiting_jobs_at_once() -> None:
+    async with rig_of(concurrency=8) as rig, anyio.create_task_group() as group:
+        rig.pool.limit_to(1)
+        for number in range(10):
+            group.start_soon(rig.submit, number)
+        await until(lambda: len(rig.running) == 1 and rig.pool.queued == 9)
+        rig.pool.limit_to(6)
+        await until(lambda: len(rig.running) == 6)
+        assert (rig.pool.workers, rig.pool.queued) == (6, 4)
+        rig.gate.set()
+
+
+async def test_idle_workers_above_the_limit_go_and_take_nothing_with_them() -> None:
+    async with rig_of(concurrency=4) as rig:
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(rig.submit, number)
+            await until(lambda: len(rig.running) == 4)
+            rig.gate.set()
+        await until(lambda: rig.pool._parked == 4)
+        rig.gate = anyio.Event()
+        async with anyio.create_task_group() as group:
+            # At once: they have not gone yet when the jobs come.
+            rig.pool.limit_to(1)
+            for number in range(4):
+                group.start_soon(rig.submit, f"later {number}")
+            await until(lambda: rig.pool.workers == 1 and len(rig.running) == 1)
+            assert rig.pool.queued == 3
+            rig.gate.set()
+        assert sorted(rig.order[4:]) == [f"later {number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_the_limit_does_jobs_are_done_in_order_once_and_no_more_at_once(seed: int) -> None:
+    chance = Random(seed)
+    async with rig_of(concurrency=6, stream_share=1.0) as rig, anyio.create_task_group() as group:
+        async def work(job: Job) -> Any:
+            rig.running.append(job.subject)
+            rig.order.append(job.subject)
+            assert len(rig.running) <= 6
+            try:
+                for _ in range(job.subject % 7):
+                    await anyio.lowlevel.checkpoint()
+                if job.subject % 5 == 0:
+                    # As the outcome of a job does.
+                    rig.pool.limit_to(chance.randint(1, 6))
+            finally:
+                rig.running.remove(job.subject)
+
+        for number in range(120):
+            waiting = len(rig.order) + rig.pool.queued
+            group.start_soon(rig.pool.submit, rig.job(number, work))
+            await until(lambda count=waiting: len(rig.order) + rig.pool.queued == count + 1)
+            for _ in range(chance.choice((0, 0, 0, 5))):
+                await anyio.lowlevel.checkpoint()
+        await until(lambda: rig.idle)
+        assert sorted(rig.order) == list(range(120))
+        # Several workers that are woken together may begin in any order.
+        assert all(abs(place - number) < 6 for place, number in enumerate(rig.order))
+        await until(lambda: rig.pool.workers <= rig.pool.limit)
 
 
 # --- leaving

@@ -8,6 +8,7 @@ import pytest
 
 from bifrost import Key, ProviderConfig, Secret
 from bifrost.config import (
+    AdaptiveConfig,
     BreakerConfig,
     BudgetConfig,
     CallOptions,
@@ -278,6 +279,8 @@ def test_every_knob_can_be_set() -> None:
         [providers.openai.breaker]
         enabled = false
         calls = 8
+        [providers.openai.adaptive]
+        start = 2
         [providers.openai.key_pool]
         choose = "two_choices"
         longest_wait = 0
@@ -299,6 +302,12 @@ def test_every_knob_can_be_set() -> None:
     assert config.key_pool == KeyPoolConfig(choose="two_choices", longest_wait=0)
     assert config.limits == Limits(body=1024)
     assert config.connections.idle == 5
+    assert config.adaptive == AdaptiveConfig(start=2)
+
+
+def test_an_empty_table_lets_the_limit_adapt() -> None:
+    settings = read("""providers.openai = { keys = ["env.K1"], adaptive = {} }""")
+    assert settings.account.config("openai").adaptive == AdaptiveConfig()
 
 
 def test_a_policy_of_ones_own_is_for_code_alone() -> None:
