@@ -5,7 +5,16 @@ from typing import Any
 import attrs
 import pytest
 
-from bifrost.config import AdaptiveConfig, CallOptions, ConnectionConfig, Limits, ProviderConfig, RetryConfig, Timeouts, check_base_url
+from bifrost.config import (
+    AdaptiveConfig,
+    CallOptions,
+    ConnectionConfig,
+    Limits,
+    ProviderConfig,
+    RetryConfig,
+    Timeouts,
+    check_base_url,
+)
 from bifrost.errors import ConfigError
 
 NAN = float("nan")

@@ -229,6 +229,7 @@ async def test_idle_workers_above_the_limit_go_and_take_nothing_with_them() -> N
 async def test_whatever_the_limit_does_jobs_are_done_in_order_once_and_no_more_at_once(seed: int) -> None:
     chance = Random(seed)
     async with rig_of(concurrency=6, stream_share=1.0) as rig, anyio.create_task_group() as group:
+
         async def work(job: Job) -> Any:
             rig.running.append(job.subject)
             rig.order.append(job.subject)

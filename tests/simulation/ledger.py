@@ -70,6 +70,8 @@ class Ledger:
         """The highest that a provider had so far."""
         self.retries: dict[str, int] = {name: each.max_retries for name, each in world.providers.items()}
         self.keys: dict[str, set[str]] = {name: set(each.keys) for name, each in world.providers.items()}
+        self.limits: set[tuple[str, int]] = set()
+        """Where the providers' limits have been."""
         self.closing: float | None = None
         self.running: set[int] = set()
         self._now = now
@@ -127,6 +129,10 @@ class Ledger:
                 self.problem("I3", f"{name} counts below nothing: {provider!r}")
             if provider.in_flight > self.concurrency[name]:
                 self.problem("I1", f"{name} has {provider.in_flight} in flight, {self.concurrency[name]} allowed")
+            if provider.limit is not None:
+                self.limits.add((name, provider.limit))
+                if not 1 <= provider.limit <= provider.concurrency:
+                    self.problem("I1", f"the limit of {name} is {provider.limit}, of {provider.concurrency}")
             if provider.worker_restarts:
                 self.problem("I1", f"a worker of {name} died")
             if provider.budget is not None and not 0 <= provider.budget.left <= min(200, provider.budget.capacity):

@@ -130,6 +130,14 @@ class Overruns(Bifrost):
         return stats
 
 
+class Unlimited(Bifrost):
+    def stats(self) -> Stats:
+        stats = super().stats()
+        for name, provider in stats.providers.items():
+            stats.providers[name] = msgspec.structs.replace(provider, limit=provider.concurrency + 1)
+        return stats
+
+
 @pytest.mark.parametrize(
     ("client", "invariant"),
     [
@@ -144,6 +152,7 @@ class Overruns(Bifrost):
         (Overdraws, "I7"),
         (Miscounts, "I3"),
         (Overruns, "I1"),
+        (Unlimited, "I1"),
     ],
 )
 def test_a_client_with_a_defect_is_found(client: type[Bifrost], invariant: str, backend: Backend) -> None:

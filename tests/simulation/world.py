@@ -108,6 +108,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     drain: float
     guard: Literal["skip", "fail"]
     """What the plugin that breaks now and then does to its calls."""
+    adaptive: int | None
+    """Where the limit of exchanges at once begins; `None`: it does not move."""
 
 
 def answer_to(question: str) -> str:
@@ -129,6 +131,7 @@ def world_of(seed: int, *, calls: int = 40) -> World:
         close_at=chance.uniform(10, SPAN) if chance.random() < 0.3 else None,
         drain=chance.choice((0.0, 5.0, 60.0)),
         guard=chance.choice(("skip", "fail")),
+        adaptive=chance.choice((None, None, 1, 2, 8)),
     )
 
 
