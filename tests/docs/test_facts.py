@@ -62,7 +62,7 @@ def test_a_default_that_a_page_tells_is_the_default(page: str) -> None:
 
 def test_the_table_of_concurrency_has_its_defaults() -> None:
     table = rows("concurrency.md", "Workers and the queue")
-    assert len(table) == 6
+    assert len(table) == 7
     for name, default, _ in table:
         value = default_of("", name.strip("`"))
         assert default.strip('`"') == ("none" if value is None else str(value))

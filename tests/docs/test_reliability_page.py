@@ -11,18 +11,28 @@ from typing import Any
 import attrs
 import pytest
 
-from bifrost import BreakerConfig, BudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts
+from bifrost import (
+    AdaptiveConfig,
+    BreakerConfig,
+    BudgetConfig,
+    HedgeConfig,
+    KeyPoolConfig,
+    ProviderConfig,
+    RetryConfig,
+    Timeouts,
+)
 from bifrost.testing import MockTransport, run_virtual
 from bifrost.testing.virtual import Backend
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+_DOCS = Path(__file__).parents[2] / "docs"
+_PAGE = (_DOCS / "reliability.md").read_text(encoding="utf-8")
 _ELSEWHERE = {"fallback_on_caller_error", "retry_sent"}
 """Settings that are no numbers to turn, told in words where they belong."""
 
 
-def table(name: str) -> dict[str, Any]:
+def table(name: str, page: str = _PAGE) -> dict[str, Any]:
     """Give the rows of the table of a class: each field with its default."""
-    rows = _PAGE.partition(f"| `{name}` | default | |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    rows = page.partition(f"| `{name}` | default | |\n")[2].partition("\n\n")[0].splitlines()[1:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     return {field.strip("`"): ast.literal_eval(default) for field, default, _ in cells}
 
@@ -60,8 +70,13 @@ def test_every_knob_is_told_with_its_default(config: Any) -> None:
     assert told == {name: default for name, default in made.items() if name not in _ELSEWHERE}
 
 
+def test_the_knobs_of_a_limit_that_adapts_are_told_where_that_is() -> None:
+    told = table("AdaptiveConfig", (_DOCS / "scaling.md").read_text(encoding="utf-8"))
+    assert told == attrs.asdict(AdaptiveConfig())
+
+
 def test_what_is_told_elsewhere_is_told_somewhere() -> None:
-    page = _PAGE + (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+    page = _PAGE + (_DOCS / "errors.md").read_text(encoding="utf-8")
     assert all(name in page for name in _ELSEWHERE)
 
 

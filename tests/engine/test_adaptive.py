@@ -199,6 +199,20 @@ async def test_a_provider_that_refuses_everything_is_asked_by_one_and_found_agai
         assert callers.limits[-1] == 20
 
 
+async def test_clients_that_share_a_providers_room_come_to_equal_parts_of_it() -> None:
+    upstream = Crowded(16)
+    clients = [upstream.client(concurrency=40, adaptive=AdaptiveConfig(start=start)) for start in (14, 2)]
+    callers = [Callers(client) for client in clients]
+    async with anyio.create_task_group() as group:
+        for each in callers:
+            group.start_soon(lambda each=each: each.work(30, seconds=120))
+    for client in clients:
+        await client.close()
+    parts = [sum(each.limits[60:]) / 60 for each in callers]
+    assert all(6.5 <= part <= 9.5 for part in parts), parts
+    assert upstream.share_refused < 0.1
+
+
 async def test_no_call_is_lost_or_made_twice_while_the_limit_moves() -> None:
     upstream, chance = Crowded(5), Random(3)
     async with leak_check(), upstream.client(concurrency=30, adaptive=ADAPTS) as client:

@@ -15,6 +15,7 @@ import pydantic
 import bifrost
 from bifrost import (
     DROP,
+    AdaptiveConfig,
     AssistantMessage,
     Attempt,
     Bifrost,
@@ -250,7 +251,7 @@ async def plugins_at_run_time(client: Bifrost) -> None:
 
 async def providers_at_run_time(client: Bifrost, row: Provider, key: Key) -> None:
     await client.add_provider("groq", keys="gsk-1")
-    await client.add_provider(row, keys=[key], config=ProviderConfig(concurrency=8))
+    await client.add_provider(row, keys=[key], config=ProviderConfig(concurrency=8, adaptive=AdaptiveConfig(start=2)))
     await client.update_provider("groq", keys=["gsk-1", "gsk-2"])
     await client.update_provider("groq", config=lambda config: attrs.evolve(config, concurrency=8))
     assert_type(ChatResponse.of("hello"), ChatResponse)
@@ -332,6 +333,7 @@ async def reports(client: Bifrost, sync_client: SyncBifrost) -> None:
     assert_type(stats, Stats)
     assert_type(stats.providers["openai"], ProviderStats)
     assert_type(stats.providers["openai"].connections.reuse, float | None)
+    assert_type(stats.providers["openai"].limit, int | None)
     assert_type(sync_client.stats(), Stats)
     assert_type(await client.providers(), ProviderTable)
     assert_type(sync_client.providers()[0], ProviderInfo)
