@@ -260,13 +260,9 @@ class Pool:
             # The stream was handed over just as its caller left.
             job.result.release()
 
-    def resize(self, config: ProviderConfig, *, limit: int | None = None) -> None:
-        """Go on with other settings, and with another limit than their `concurrency` if one is given."""
+    def resize(self, config: ProviderConfig, *, limit: int) -> None:
+        """Go on with these settings and this limit: who waits keeps waiting, workers above it go after their job."""
         self.config = config
-        self.limit_to(config.concurrency if limit is None else limit)
-
-    def limit_to(self, limit: int) -> None:
-        """Do no more jobs at once from now on: who waits keeps waiting, and workers above that go after their job."""
         self.limit = limit
         for gate, places in zip((self._system, self._streams, self._stream_entries), self._places(), strict=True):
             gate.resize(places)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 _CHANGEABLE = (
+    "adaptive",
     "concurrency",
     "hedge",
     "limits",
@@ -106,9 +107,8 @@ class Upstream:
         self.health = Health(row.name, config, now=host.now(), random=clock.random)
         self.pool = Pool(row.name, config, host, self.connections)
         self.adaptive: AdaptiveLimit | None = None
-        if config.adaptive is not None:
-            self.adaptive = AdaptiveLimit(config.adaptive, config.concurrency, on_change=self.pool.limit_to)
-            self.pool.limit_to(self.adaptive.limit)
+        """What says how many exchanges there may be at once for now; `None`: `concurrency` does."""
+        self._take_on(config)
 
     def load(self, *, is_stream: bool) -> Load:
         """Give what there is to do here, and whether a call would be let in at all."""
@@ -122,11 +122,24 @@ class Upstream:
         kept = {name: getattr(self.config, name) for name in _CHANGEABLE}
         if row is not self.row or attrs.evolve(config, **kept) != self.config:
             return False
-        self.config = config
-        limit = None if self.adaptive is None else self.adaptive.resize(config.concurrency)
-        self.pool.resize(config, limit=limit)
+        self._take_on(config)
         self.health.change_hedges(config.hedge)
         return True
+
+    def _take_on(self, config: ProviderConfig) -> None:
+        self.config = config
+        if config.adaptive is None:
+            self.adaptive = None
+        elif self.adaptive is None:
+            self.adaptive = AdaptiveLimit(config.adaptive, config.concurrency, on_change=self._apply_limit)
+        else:
+            self.adaptive.change(config.adaptive, config.concurrency)
+        self._apply_limit()
+
+    def _apply_limit(self) -> None:
+        # Of whichever limit holds now: what has moved may be one that was switched off since.
+        limit = self.config.concurrency if self.adaptive is None else self.adaptive.limit
+        self.pool.resize(self.config, limit=limit)
 
     async def warm_up(self, count: int) -> None:
         """Have so many connections stand ready, or as many as there can be exchanges."""

@@ -25,11 +25,11 @@ _TOO_MUCH = ("overloaded", "throttled")
 
 
 class AdaptiveLimit:
-    """The most exchanges at once for now, between 1 and a ceiling. `on_change` is told when it has moved."""
+    """The most exchanges at once for now, between 1 and a ceiling. `on_change` is called when it has moved."""
 
     __slots__ = ("_answers", "_ceiling", "_config", "_on_change", "_used", "falls", "limit")
 
-    def __init__(self, config: AdaptiveConfig, ceiling: int, *, on_change: Callable[[int], None]) -> None:
+    def __init__(self, config: AdaptiveConfig, ceiling: int, *, on_change: Callable[[], None]) -> None:
         self._config = config
         self._ceiling = ceiling
         self._on_change = on_change
@@ -47,11 +47,11 @@ class AdaptiveLimit:
         self._used = max(self._used, in_flight)
         return Trip(self)
 
-    def resize(self, ceiling: int) -> int:
-        """Take on another ceiling, and give the limit. One at the ceiling goes with it; a lower one was learned."""
+    def change(self, config: AdaptiveConfig, ceiling: int) -> None:
+        """Go on with other settings. A limit at the ceiling goes with it; a lower one was learned, and stays."""
+        self._config = config
         self.limit = ceiling if self.limit == self._ceiling else min(self.limit, ceiling)
         self._ceiling = ceiling
-        return self.limit
 
     def rise(self) -> None:
         """Count an answer of this round, and end the round if it was the last."""
@@ -74,7 +74,7 @@ class AdaptiveLimit:
 
     def _move(self, limit: int) -> None:
         self.limit = limit
-        self._on_change(limit)
+        self._on_change()
 
     def _begin_round(self) -> None:
         self._answers = 0

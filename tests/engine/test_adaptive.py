@@ -511,13 +511,43 @@ async def test_it_can_be_turned_on_and_off_while_calls_wait(mock: MockTransport)
             await anyio.sleep(0.5)
             on = ProviderConfig(concurrency=4, adaptive=AdaptiveConfig(start=2))
             await client.update_provider("openai", config=on)
-            assert limit_of(client) == 2
-            await anyio.sleep(3)
+            await anyio.sleep(1)
+            assert (limit_of(client), seen(client).in_flight, seen(client).workers) == (2, 2, 2)
             await client.update_provider("openai", config=ProviderConfig(concurrency=4))
+            await until(lambda: seen(client).workers == 4)
             assert seen(client).limit is None
         await until(lambda: is_quiet(client))
     assert calls.errors == []
     assert len(mock.calls) == len(calls.outcomes) == 30
+
+
+async def test_a_limit_that_was_switched_off_moves_nothing_any_more(mock: MockTransport) -> None:
+    mock.fail(529).delay(1).always()
+    async with client_of(mock, retry=ONCE, concurrency=4, adaptive=ADAPTS) as client:
+        calls = Calls(client)
+        async with anyio.create_task_group() as group:
+            group.start_soon(calls.at_once, 4)
+            await anyio.sleep(0.5)
+            plain = ProviderConfig(retry=ONCE, concurrency=4)
+            await client.update_provider("openai", config=plain)
+        mock.forget()
+        mock.reply("hello").delay(1).always()
+        async with anyio.create_task_group() as group:
+            group.start_soon(calls.at_once, 4)
+            await anyio.sleep(0.5)
+            assert (seen(client).limit, seen(client).in_flight) == (None, 4)
+
+
+async def test_a_change_of_the_limits_settings_keeps_what_is_known_of_the_provider(mock: MockTransport) -> None:
+    async with client_of(mock, concurrency=20, adaptive=ADAPTS) as client:
+        await refused(client, mock)
+        before = health_of(client)
+        other = ProviderConfig(concurrency=20, adaptive=AdaptiveConfig(factor=0.5))
+        await client.update_provider("openai", config=other)
+        assert health_of(client) is before
+        assert limit_of(client) == 18
+        await refused(client, mock)
+        assert limit_of(client) == 9
 
 
 @pytest.mark.parametrize("how", ["close", "remove"])

@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from bifrost import (
+    AdaptiveConfig,
     BadRequestError,
     BreakerConfig,
     BudgetConfig,
@@ -172,9 +173,12 @@ async def test_the_time_in_the_queue_is_not_the_providers(mock: MockTransport) -
         assert not calls.errors
 
 
-async def test_there_is_none_while_no_worker_is_free(mock: MockTransport) -> None:
+@pytest.mark.parametrize(
+    "room", [{"concurrency": 2}, {"concurrency": 8, "adaptive": AdaptiveConfig(start=2)}], ids=["fixed", "adaptive"]
+)
+async def test_there_is_none_while_no_worker_is_free(mock: MockTransport, room: dict[str, Any]) -> None:
     mock.reply("late").delay(3).times(2).then.hang().then.reply("hedged")
-    async with hedging(mock, concurrency=2) as client:
+    async with hedging(mock, **room) as client:
         await known(client, mock)
         calls = Calls(client)
         await calls.at_once(2)

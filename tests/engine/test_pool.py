@@ -184,7 +184,7 @@ async def test_a_lower_limit_lets_go_on_what_is_in_flight_and_then_does_less_at_
         for number in range(10):
             group.start_soon(rig.submit, number)
             await until(lambda count=number: len(rig.running) + rig.pool.queued == count + 1)
-        rig.pool.limit_to(2)
+        rig.pool.resize(rig.pool.config, limit=2)
         gate, rig.gate = rig.gate, anyio.Event()
         gate.set()
         await until(lambda: rig.pool.queued == 4 and len(rig.running) == rig.pool.workers == 2)
@@ -195,11 +195,11 @@ async def test_a_lower_limit_lets_go_on_what_is_in_flight_and_then_does_less_at_
 
 async def test_a_higher_limit_takes_waiting_jobs_at_once() -> None:
     async with rig_of(concurrency=8) as rig, anyio.create_task_group() as group:
-        rig.pool.limit_to(1)
+        rig.pool.resize(rig.pool.config, limit=1)
         for number in range(10):
             group.start_soon(rig.submit, number)
         await until(lambda: len(rig.running) == 1 and rig.pool.queued == 9)
-        rig.pool.limit_to(6)
+        rig.pool.resize(rig.pool.config, limit=6)
         await until(lambda: len(rig.running) == 6)
         assert (rig.pool.workers, rig.pool.queued) == (6, 4)
         rig.gate.set()
@@ -216,7 +216,7 @@ async def test_idle_workers_above_the_limit_go_and_take_nothing_with_them() -> N
         rig.gate = anyio.Event()
         async with anyio.create_task_group() as group:
             # At once: they have not gone yet when the jobs come.
-            rig.pool.limit_to(1)
+            rig.pool.resize(rig.pool.config, limit=1)
             for number in range(4):
                 group.start_soon(rig.submit, f"later {number}")
             await until(lambda: rig.pool.workers == 1 and len(rig.running) == 1)
@@ -239,7 +239,7 @@ async def test_whatever_the_limit_does_jobs_are_done_in_order_once_and_no_more_a
                     await anyio.lowlevel.checkpoint()
                 if job.subject % 5 == 0:
                     # As the outcome of a job does.
-                    rig.pool.limit_to(chance.randint(1, 6))
+                    rig.pool.resize(rig.pool.config, limit=chance.randint(1, 6))
             finally:
                 rig.running.remove(job.subject)
 

@@ -40,11 +40,17 @@ class Rig:
 
     def __init__(self, ceiling: int = 10, **config: Any) -> None:
         self.told: list[int] = []
-        self.adaptive = AdaptiveLimit(AdaptiveConfig(**config), ceiling, on_change=self.told.append)
+        self.adaptive = AdaptiveLimit(
+            AdaptiveConfig(**config), ceiling, on_change=lambda: self.told.append(self.adaptive.limit)
+        )
 
     @property
     def limit(self) -> int:
         return self.adaptive.limit
+
+    def change(self, ceiling: int, **config: Any) -> int:
+        self.adaptive.change(AdaptiveConfig(**config), ceiling)
+        return self.limit
 
     def crowd(self, count: int) -> list[Trip]:
         """Begin so many exchanges at once."""
@@ -187,8 +193,8 @@ def test_an_exchange_is_reported_once_and_tells_each_time_what_came_of_it() -> N
 def test_a_higher_ceiling_takes_along_only_what_nothing_spoke_against() -> None:
     free, learned = Rig(10), Rig(10)
     learned.fail()
-    assert free.adaptive.resize(100) == 100
-    assert learned.adaptive.resize(100) == 9
+    assert free.change(100) == 100
+    assert learned.change(100) == 9
     learned.round()
     assert learned.limit == 10
 
@@ -196,10 +202,18 @@ def test_a_higher_ceiling_takes_along_only_what_nothing_spoke_against() -> None:
 def test_a_lower_ceiling_holds_at_once() -> None:
     rig = Rig(100)
     rig.fail()
-    assert rig.adaptive.resize(95) == 90
-    assert rig.adaptive.resize(40) == 40
+    assert rig.change(95) == 90
+    assert rig.change(40) == 40
     rig.round()
     assert (rig.limit, rig.told) == (40, [90])
+
+
+def test_other_settings_hold_from_then_on_and_leave_the_limit() -> None:
+    rig = Rig(100)
+    rig.fail()
+    assert rig.change(100, factor=0.5, start=3) == 90
+    rig.fail()
+    assert rig.limit == 45
 
 
 class AgainstARecord(RuleBasedStateMachine):
@@ -221,7 +235,7 @@ class AgainstARecord(RuleBasedStateMachine):
         self.told: list[int] = []
         self.config = AdaptiveConfig(start=start, factor=factor, used=used)
         self.ceiling = ceiling
-        self.adaptive = AdaptiveLimit(self.config, ceiling, on_change=self.told.append)
+        self.adaptive = AdaptiveLimit(self.config, ceiling, on_change=lambda: self.told.append(self.adaptive.limit))
         self.in_flight = 0
         self.clock = 0
         self.fell_at = -1
@@ -279,8 +293,8 @@ class AgainstARecord(RuleBasedStateMachine):
     @rule(ceiling=st.integers(1, 40))
     def ceiling_changes(self, ceiling: int) -> None:
         before, was_free = self.adaptive.limit, self.adaptive.limit == self.ceiling
-        limit = self.adaptive.resize(ceiling)
-        assert limit == self.adaptive.limit == (ceiling if was_free else min(before, ceiling))
+        self.adaptive.change(self.config, ceiling)
+        assert self.adaptive.limit == (ceiling if was_free else min(before, ceiling))
         self.ceiling = ceiling
 
     @invariant()
