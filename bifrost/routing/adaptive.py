@@ -27,7 +27,12 @@ _TOO_MUCH = ("overloaded", "throttled")
 class AdaptiveLimit:
     """The most exchanges at once for now, between 1 and a ceiling. `on_change` is called when it has moved."""
 
-    __slots__ = ("_answers", "_ceiling", "_config", "_on_change", "_used", "falls", "limit")
+    __slots__ = ("_answers", "_ceiling", "_config", "_on_change", "_used", "last_fall", "limit")
+
+    _answers: int
+    """Those of this round, which has as many as the limit."""
+    _used: int
+    """The most that was under way at once in it."""
 
     def __init__(self, config: AdaptiveConfig, ceiling: int, *, on_change: Callable[[], None]) -> None:
         self._config = config
@@ -35,12 +40,9 @@ class AdaptiveLimit:
         self._on_change = on_change
         self.limit = ceiling if config.start is None else min(config.start, ceiling)
         """The limit."""
-        self.falls = 0
-        """How often the provider was asked too much."""
-        self._answers = 0
-        """Those of this round, which has as many as the limit."""
-        self._used = 0
-        """The most that was under way at once in it."""
+        self.last_fall = object()
+        """Stands for the last time that it was too much."""
+        self._begin_round()
 
     def begin(self, *, in_flight: int) -> Trip:
         """Take note of an exchange that is about to be sent; `in_flight` counts it too."""
@@ -63,14 +65,14 @@ class AdaptiveLimit:
         if was_used and self.limit < self._ceiling:
             self._move(self.limit + 1)
 
-    def fall(self) -> bool:
-        """Lower the limit by a share; say whether it could be."""
-        self.falls += 1
+    def fall(self) -> str | None:
+        """Lower the limit by a share, and give that in words, unless it is at its lowest."""
+        self.last_fall = object()
         self._begin_round()
         if self.limit == 1:
-            return False
+            return None
         self._move(max(1, int(self.limit * self._config.factor)))
-        return True
+        return f"at most {self.limit} at once from here on"
 
     def _move(self, limit: int) -> None:
         self.limit = limit
@@ -84,11 +86,11 @@ class AdaptiveLimit:
 class Trip:
     """An exchange on its way there and back. What came of it counts once, whoever reports it first."""
 
-    __slots__ = ("_adaptive", "_falls", "_is_over", "_told")
+    __slots__ = ("_adaptive", "_is_over", "_last_fall", "_told")
 
     def __init__(self, adaptive: AdaptiveLimit) -> None:
         self._adaptive = adaptive
-        self._falls = adaptive.falls
+        self._last_fall = adaptive.last_fall
         self._is_over = False
         self._told: str | None = None
 
@@ -100,11 +102,11 @@ class Trip:
     def failed(self, error: BifrostError) -> str | None:
         """Report a failure. Gives in words what came of it, if anything did, as often as it is asked."""
         is_too_much = error.fault in _TOO_MUCH or isinstance(error, CallTimeoutError)
-        if self._is_first() and is_too_much and self._adaptive.fall():
-            self._told = f"at most {self._adaptive.limit} at once from here on"
+        if self._is_first() and is_too_much:
+            self._told = self._adaptive.fall()
         return self._told
 
     def _is_first(self) -> bool:
         """Say whether nothing was reported of it, and the limit has not fallen since it began."""
         was_over, self._is_over = self._is_over, True
-        return not was_over and self._falls == self._adaptive.falls
+        return not was_over and self._last_fall is self._adaptive.last_fall

@@ -63,6 +63,7 @@ TARGETS = {
     "keys": Target("routing/keys", ("tests/routing/test_keys.py",)),
     "key_health": Target("routing/key_health", ("tests/routing/test_key_health.py", "tests/routing/test_keys.py")),
     "hedge": Target("routing/hedge", ("tests/routing/test_hedge.py",)),
+    "adaptive": Target("routing/adaptive", ("tests/routing/test_adaptive.py",)),
     "sse": Target("wire/sse", ("tests/wire/test_sse.py",)),
     "redaction": Target("wire/auth", ("tests/wire/test_auth.py",)),
 }

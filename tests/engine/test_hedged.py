@@ -173,13 +173,14 @@ async def test_the_time_in_the_queue_is_not_the_providers(mock: MockTransport) -
         assert not calls.errors
 
 
-@pytest.mark.parametrize(
-    "room", [{"concurrency": 2}, {"concurrency": 8, "adaptive": AdaptiveConfig(start=2)}], ids=["fixed", "adaptive"]
-)
-async def test_there_is_none_while_no_worker_is_free(mock: MockTransport, room: dict[str, Any]) -> None:
+@pytest.mark.parametrize("limit", [None, AdaptiveConfig(start=2)], ids=["fixed", "adaptive"])
+async def test_there_is_none_while_no_worker_is_free(mock: MockTransport, limit: AdaptiveConfig | None) -> None:
     mock.reply("late").delay(3).times(2).then.hang().then.reply("hedged")
-    async with hedging(mock, **room) as client:
+    async with hedging(mock, concurrency=2) as client:
         await known(client, mock)
+        if limit is not None:
+            config = attrs.evolve(pool_of(client).config, concurrency=8, adaptive=limit)
+            await client.update_provider("openai", config=config)
         calls = Calls(client)
         await calls.at_once(2)
         assert stats_of(client).hedges == 0
