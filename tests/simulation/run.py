@@ -191,7 +191,7 @@ class _Simulation:
         fragile.on_error = self._world.guard
         account = StaticAccount(
             keys={name: _keys(settings) for name, settings in providers.items()},
-            configs={name: _config(settings, self._world) for name, settings in providers.items()},
+            configs={name: _config(settings) for name, settings in providers.items()},
         )
         plugins = [self._watch_type("first", ledger), Slow("slow", ledger), fragile, Memory("memory", ledger)]
         return self._client_type(
@@ -249,18 +249,17 @@ class _Simulation:
     async def _change(self, change: Change) -> None:
         await anyio.sleep(change.at)
         ledger, name, settings = self._ledger, change.provider, change.settings
-        config = _config(settings, self._world)
         ledger.concurrency[name] = max(ledger.concurrency[name], settings.concurrency)
         ledger.retries[name] = max(ledger.retries[name], settings.max_retries)
         ledger.keys[name] |= set(settings.keys)
         ledger.note(f"change {name}")
         try:
             if change.away is None:
-                await self._client.update_provider(name, keys=_keys(settings), config=config)
+                await self._client.update_provider(name, keys=_keys(settings), config=_config(settings))
             else:
                 await self._client.remove_provider(name, drain=1.0)
                 await anyio.sleep(change.away)
-                await self._client.add_provider(name, keys=_keys(settings), config=config)
+                await self._client.add_provider(name, keys=_keys(settings), config=_config(settings))
             self._remember(name)
         except (ClientClosedError, ShuttingDownError):
             if ledger.closing is None:
@@ -379,10 +378,10 @@ def _keys(settings: Settings) -> list[Key]:
     return [Key(name=name, value=fake_key(name)) for name in settings.keys]
 
 
-def _config(settings: Settings, world: World) -> ProviderConfig:
+def _config(settings: Settings) -> ProviderConfig:
     return ProviderConfig(
         concurrency=settings.concurrency,
-        adaptive=None if world.adaptive is None else AdaptiveConfig(start=world.adaptive),
+        adaptive=None if settings.adaptive is None else AdaptiveConfig(start=settings.adaptive),
         queue=settings.queue,
         on_full=settings.on_full,
         queue_timeout=settings.queue_timeout,

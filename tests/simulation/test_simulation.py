@@ -57,7 +57,6 @@ def test_runs_are_as_full_of_life_as_they_should_be() -> None:
     assert len({attempt.status for attempt in attempts}) >= 12
     assert any(entry.answered_by_plugin for entry in entries)
     assert any(ledger.closing is not None for ledger in ledgers)
-    assert any(ledger.world.adaptive is None for ledger in ledgers)
     assert max(len(ledger.limits) for ledger in ledgers) >= 6
     assert any(len({attempt.provider for attempt in entry.context.trail}) > 1 for entry in entries if entry.context)
     cancelled = {entry.ask.leave.style for entry in entries if entry.ask.leave and entry.ends == ["cancelled"]}

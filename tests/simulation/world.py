@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_token: float
     idle: float
     hedged: Literal["not", "with_another_key", "with_any_key"]
+    adaptive: int | None
+    """Where the limit of exchanges at once begins; `None`: it does not move."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +110,6 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     drain: float
     guard: Literal["skip", "fail"]
     """What the plugin that breaks now and then does to its calls."""
-    adaptive: int | None
-    """Where the limit of exchanges at once begins; `None`: it does not move."""
 
 
 def answer_to(question: str) -> str:
@@ -131,7 +131,6 @@ def world_of(seed: int, *, calls: int = 40) -> World:
         close_at=chance.uniform(10, SPAN) if chance.random() < 0.3 else None,
         drain=chance.choice((0.0, 5.0, 60.0)),
         guard=chance.choice(("skip", "fail")),
-        adaptive=chance.choice((None, None, 1, 2, 8)),
     )
 
 
@@ -179,6 +178,7 @@ def _settings(chance: Random, name: str) -> Settings:
         first_token=chance.choice((5.0, 30.0, 120.0)),
         idle=chance.choice((2.0, 60.0)),
         hedged=chance.choice(("not", "with_another_key", "with_any_key")),
+        adaptive=chance.choice((None, 1, 2, 8)),
     )
 
 
