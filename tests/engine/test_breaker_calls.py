@@ -74,7 +74,7 @@ async def test_a_provider_that_keeps_failing_is_left_alone(mock: MockTransport, 
             await ask(client, kind)
         assert anyio.current_time() == began
     error = caught.value
-    assert (error.provider, error.model, error.retry_after, error.attempts) == ("openai", "gpt-4o-mini", 5.0, ())
+    assert (error.provider, error.model, error.retry_after, error.attempts) == ("openai", "gpt-4o-mini", 5.0, [])
     assert len(mock.calls) == 20
 
 
@@ -467,7 +467,7 @@ async def test_when_all_are_down_the_error_tells_every_attempt(mock: MockTranspo
         began = anyio.current_time()
         with pytest.raises(ServerError) as caught:
             await ask(client, kind, timeout=30, fallbacks=[OTHER])
-        assert anyio.current_time() - began <= 30
+        assert anyio.current_time() - began <= 30 + 1e-6
     error = caught.value
     assert told(error.attempts)[:3] == [("one", 503, "transient")] * 3
     assert [attempt.provider for attempt in error.attempts] == [call.provider for call in mock.calls]

@@ -161,7 +161,7 @@ async def test_a_shorter_wait_does_not_end_a_longer_one(mock: MockTransport) -> 
             await client.chat(MODEL, "hi")
         assert anyio.current_time() == began
         assert caught.value.retry_after == pytest.approx(99.0)
-        assert (caught.value.key, caught.value.provider, caught.value.attempts) == ("one", "openai", ())
+        assert (caught.value.key, caught.value.provider, caught.value.attempts) == ("one", "openai", [])
 
 
 async def test_when_every_key_rests_a_call_waits_for_the_first(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:
