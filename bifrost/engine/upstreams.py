@@ -61,7 +61,8 @@ class Upstreams:
         self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
         self._blocking: set[str] = set()
         """Methods of the account that were warned of."""
-        self._retries: dict[tuple[str, int], RetryConfig] = {}
+        self._retries: dict[tuple[str, int], tuple[RetryConfig, RetryConfig]] = {}
+        """What calls with a `max_retries` of their own go by, and the settings that it was made of."""
         self._counters: dict[str, Counters] = {}
         self._closing: BifrostError | None = None
         self._retired: set[Upstream] = set()
@@ -178,9 +179,10 @@ class Upstreams:
         if options.max_retries is None or options.max_retries == config.max_retries:
             return config
         found = self._retries.get((name, options.max_retries))
-        if found is None:
-            found = self._retries[name, options.max_retries] = attrs.evolve(config, max_retries=options.max_retries)
-        return found
+        if found is None or found[0] is not config:
+            found = config, attrs.evolve(config, max_retries=options.max_retries)
+            self._retries[name, options.max_retries] = found
+        return found[1]
 
     # --- what is told
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -18,18 +18,25 @@ from bifrost import (
     ConfigError,
     Key,
     MissingKeyError,
+    Plugin,
     ProviderConfig,
+    ServerError,
     ShuttingDownError,
     StaticAccount,
     UnknownProviderError,
 )
 from bifrost.config import RetryConfig, Timeouts
-from bifrost.testing import fake_key, leak_check
+from bifrost.engine.clock import Clock
+from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.peers import MODEL, running
 from tests.engine.rig import until
 
+if TYPE_CHECKING:
+    from bifrost import CallContext
+
 pytestmark = pytest.mark.anyio
 
+OTHER = "anthropic/claude-haiku-4-5"
 OLD, NEW = "https://old.example/v1", "https://new.example/v1"
 
 
@@ -164,6 +171,36 @@ async def test_settings_that_need_no_new_connection_keep_the_pool() -> None:
         await client.chat(MODEL, "2")
         assert pool_of(client) is before
         assert before.config.concurrency == 3
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["before its first use", "in use"])
+async def test_a_call_with_retries_of_its_own_goes_by_the_other_settings_of_now(used: bool) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    class Refusing(Plugin):
+        refuses = not used
+
+        def before(self, call: CallContext, request: Any) -> Any:
+            return ServerError("not now") if self.refuses else None
+
+    mock, plugin = MockTransport(), Refusing()
+    mock.fail(503).always()
+    first = ProviderConfig(retry=RetryConfig(backoff_base=0.5))
+    account = mock.account_with(
+        configs={"openai": first if used else ProviderConfig(retry=RetryConfig(backoff_base=4))}
+    )
+    async with mock.client(account, plugins=[plugin], clock=Clock(sleep=sleep, random=lambda: 0.5)) as client:
+        with pytest.raises(ServerError):
+            await client.chat(MODEL, "hi", max_retries=1, fallbacks=[OTHER])
+        if used:
+            await client.update_provider("openai", config=ProviderConfig(retry=RetryConfig(backoff_base=4)))
+        plugin.refuses, slept[:] = False, []
+        with pytest.raises(ServerError):
+            await client.chat(MODEL, "hi", max_retries=1)
+    assert slept == [2.0]
 
 
 async def test_more_concurrency_takes_waiting_calls_at_once() -> None:
