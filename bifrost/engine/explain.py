@@ -89,7 +89,7 @@ async def _candidate(
             told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)
         )
         built = codec.build(request, _target(upstream, context, likeliest))
-        upstream.complete(built.request, likeliest.key, context.options.extra_headers)
+        upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id))
         return _with_request(upstream, built, told)
     except BifrostError as error:
         goes_on = behind > 0 and may_fall_back(

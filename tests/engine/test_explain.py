@@ -84,6 +84,17 @@ async def test_the_request_is_the_one_that_a_call_sends(mock: MockTransport, mod
 
 
 @pytest.mark.anyio
+async def test_the_header_that_attempts_are_recognised_by_is_told(mock: MockTransport) -> None:
+    mock.reply("hello")
+    config = ProviderConfig(idempotency_header="Idempotency-Key")
+    async with mock.client(mock.account_with(configs={"openai": config})) as client:
+        (told,) = (await client.explain(GPT, "hi")).candidates
+        await client.chat(GPT, "hi")
+    assert "idempotency-key" in {name.lower() for name in told.headers}
+    assert told.headers == sorted(mock.calls[0].http.headers)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("model", [GPT, "groq/llama", "deepseek/chat", "ollama/llama"])
 async def test_a_type_is_asked_for_as_a_call_asks(mock: MockTransport, model: str) -> None:
     mock.reply('{"a": 1}').always()
