@@ -74,8 +74,8 @@ def _environments(origin: Origin) -> str | None:
 
 def _read(address: str, auth: Secret | None, *, source: str) -> Proxy | None:
     """Read an address; `None` for one that is none. It may hold a password, so nothing is raised here."""
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         port = parts.port
     except ValueError:
         return None

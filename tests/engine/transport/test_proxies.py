@@ -120,7 +120,13 @@ async def test_a_proxy_that_is_not_there_is_told(carrier: str, monkeypatch: pyte
 
 @by_both
 @pytest.mark.parametrize(
-    "address", ["ftp://u:s3cret-canary@h", "http://u:s3cret-canary@h:no", "http://u:s3cret-canary@"]
+    "address",
+    [
+        "ftp://u:s3cret-canary@h",
+        "http://u:s3cret-canary@h:no",
+        "http://u:s3cret-canary@",
+        "http://u:s3cret-canary@[::1",
+    ],
 )
 async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
     carrier: str, address: str, monkeypatch: pytest.MonkeyPatch
