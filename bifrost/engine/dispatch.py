@@ -213,13 +213,18 @@ class Dispatcher:
             left, before, request = left - 1, answer, reask(request, answer, outcome)
 
     def _fitted(self, call: Call, outcome: Outcome) -> Outcome:
-        """Read a whole answer as the type that is wanted, if one is: give it so, or the error that it does not fit."""
+        """Read a whole answer as the type that is wanted, if one is: give it so, or the error that kept it from that.
+
+        It does not fit, or the type's own code failed.
+        """
         output = call.output
         if output is None or type(outcome) is not ChatResponse:
             return outcome  # an error, a stream, or read already
         try:
             return fitted(outcome, output, call.mode)
-        except OutputValidationError as error:
+        except BifrostError as error:
+            error.provider = error.provider or call.context.provider or None
+            error.model = error.model or call.context.model
             return error
 
     # --- streams

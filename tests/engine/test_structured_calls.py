@@ -30,6 +30,7 @@ from bifrost import (
 from bifrost.providers.catalog import CATALOG
 from bifrost.sync import SyncBifrost
 from bifrost.testing import MockTransport, fake_key, no_waits
+from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import MODEL, OTHER, Recorder, assert_paired
 
 if TYPE_CHECKING:
@@ -433,6 +434,29 @@ async def test_a_failure_of_the_types_own_code_ends_the_call(mock: MockTransport
     async with client_of(mock, plugins=[Recorder(log)]) as client:
         with pytest.raises(UsageError, match="the code of Wrong failed with KeyError"):
             await client.chat(MODEL, "?", output=Wrong, fallbacks=[OTHER])
+
+    assert_paired(log)
+
+
+async def test_a_failure_of_the_types_own_code_ends_a_stream_and_frees_its_place(mock: MockTransport) -> None:
+    @attrs.define
+    class Wrong:
+        y: int
+        x: int
+
+        def __attrs_post_init__(self) -> None:
+            raise KeyError("x")
+
+    mock.stream([JSON])
+    log: list[str] = []
+    recorder = Recorder(log)
+    async with client_of(mock, plugins=[recorder]) as client:
+        with pytest.raises(UsageError, match="the code of Wrong failed with KeyError") as caught:
+            async with client.stream_chat(MODEL, "?", output=Wrong) as stream:
+                await stream.final()
+        assert recorder.seen["after_call"] == [caught.value]
+        assert (caught.value.provider, caught.value.model) == ("openai", "gpt-4o-mini")
+        await until(lambda: is_quiet(client))
 
     assert_paired(log)
 
