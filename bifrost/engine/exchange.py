@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bifrost.errors import BifrostError, UnsupportedError
+from bifrost.errors import BifrostError, InternalError, UnsupportedError
 from bifrost.routing.classify import error_of
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
@@ -153,6 +153,13 @@ class Exchange:
             body = msgspec.structs.replace(body, message=redact(body.message, self.key.value))
         return self.failure(reported.status or 200, body)
 
+    def defect(self, error: Exception) -> BifrostError:
+        """Make our error of one that nothing here may raise. Its text and frames can hold the request: they stay here.
+
+        It tells file and line, and nothing of what the frames hold.
+        """
+        return InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
+
     def sign(self, error: BifrostError) -> BifrostError:
         """Write on an error where it happened, as far as it does not say so itself; take the key out of its words.
 
@@ -192,3 +199,10 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(each))
             yield each
             waiting += [each.__cause__, each.__context__]
+
+
+def _place_of(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "code without a trace" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

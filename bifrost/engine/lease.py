@@ -103,6 +103,8 @@ class Lease:
                     self._end(chunks)
             except BifrostError as error:
                 self._failure = self._exchange.sign(error)
+            except Exception as error:  # noqa: BLE001 - a defect of ours, or of a codec or transport that a user brought
+                self._failure = self._exchange.sign(self._exchange.defect(error))
             if chunks:
                 self._last_event = self._last_pull
                 return chunks

@@ -12,7 +12,6 @@ from bifrost.engine.sources import ReadyChunks
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
-    InternalError,
     InvalidRequestError,
     MalformedResponseError,
     ProviderError,
@@ -45,8 +44,8 @@ async def perform(job: Job) -> Any:
             # At once, before this worker takes another job; the caller's task reports it too.
             exchange.admission.trip.failed(error)
         raise exchange.sign(error)  # noqa: B904 - the same error, completed
-    except Exception as error:  # noqa: BLE001 - a defect; its text and frames can hold the request, so it stays here
-        failure: BifrostError = InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 - a defect of ours, or of a codec or transport that a user brought
+        failure = exchange.defect(error)
     # A codec trusts the types of a request, and a caller's Struct does not enforce them.
     problem = misfit(exchange.request) if exchange.connection is None else None
     raise exchange.sign(InvalidRequestError(problem) if problem else failure)
@@ -178,11 +177,3 @@ def _judge(exchange: Exchange, body: bytes) -> Any:
             raise MalformedResponseError("a stream was asked for, and a single document came")
         return ReadyChunks(exchange.codec.as_chunks(answer))
     raise exchange.reported(reported)
-
-
-def _place_of(error: Exception) -> str:
-    """Tell where an exception arose: file and line, and nothing of what the frames hold."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "code without a trace" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import threading
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import attrs
 import pytest
 
 from bifrost import (
+    BifrostError,
     CallTimeoutError,
+    InternalError,
     MalformedResponseError,
     Plugin,
     PluginError,
@@ -19,6 +23,7 @@ from bifrost import (
     ResponseTooLargeError,
     ServerError,
     ShuttingDownError,
+    StaticAccount,
     StreamInterruptedError,
     Timeouts,
     TransportError,
@@ -26,19 +31,22 @@ from bifrost import (
 )
 from bifrost.config import Limits
 from bifrost.engine.sources import ForeignChunks
+from bifrost.providers.catalog import CATALOG
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta
-from bifrost.testing import MockTransport, leak_check, virtual_backends
+from bifrost.testing import MockTransport, fake_key, leak_check, virtual_backends
 from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import Recorder, assert_paired
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from bifrost import Bifrost, ChatResponse, ChunkStream
+    from bifrost.providers.base import Ending, Target
 
 pytestmark = pytest.mark.anyio
 
 MODEL = "openai/gpt-4o-mini"
+CHAT = CATALOG["openai"].codecs["chat"]
 
 
 @pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
@@ -598,6 +606,49 @@ async def test_an_event_that_cannot_be_read_ends_a_stream_with_what_came(
     assert isinstance(error.provider_error, ServerError if b"error" in spoils else MalformedResponseError)
     assert log.count("a.after") == log.count("a.after_call") == 1
     assert len(mock.calls) == 1
+
+
+class Stumbles:
+    """A decoder that fails at an event in a way that no decoder may."""
+
+    def __init__(self, target: Target, *, at: int) -> None:
+        decoder = CHAT.decoder
+        assert decoder is not None
+        self._inner = decoder(target)
+        self._left = at
+        self.done = False
+
+    def feed(self, event: Any) -> Sequence[Chunk]:
+        self._left -= 1
+        if not self._left:
+            raise KeyError("sk-canary")
+        return self._inner.feed(event)
+
+    def finish(self) -> Ending:
+        return self._inner.finish()
+
+
+@pytest.mark.parametrize("at", [1, 4], ids=["before its first content", "in its middle"])
+async def test_a_decoder_that_fails_ends_a_stream_with_an_error_of_ours(
+    mock: MockTransport, log: list[str], at: int
+) -> None:
+    mock.stream(["a", "b", "c", "d"]).drip(1)
+    codec = attrs.evolve(CHAT, decoder=partial(Stumbles, at=at))
+    row = attrs.evolve(CATALOG["openai"], codecs={"chat": codec})
+    recorder = Recorder(log)
+    account = StaticAccount(keys={"openai": fake_key("one")}, providers=[row])
+    async with leak_check(), mock.client(account, plugins=[recorder]) as client:
+        with pytest.raises(BifrostError) as caught:
+            async with stream_of(client) as stream:
+                await stream.final()
+        error = caught.value if at == 1 else caught.value.__cause__
+        assert isinstance(error, InternalError)
+        assert error.message.endswith("KeyError")
+        assert error.__context__ is None
+        assert recorder.seen["after_call"] == [caught.value]
+        assert [attempt.fault for attempt in caught.value.attempts] == ["unknown" if at == 1 else "interrupted"]
+        await until(lambda: is_quiet(client))
+    assert_paired(calls_in(log))
 
 
 async def test_a_cut_is_no_error_of_the_providers(mock: MockTransport, make: Any) -> None:
