@@ -153,7 +153,7 @@ class Exchange:
             body = msgspec.structs.replace(body, message=redact(body.message, self.key.value))
         return self.failure(reported.status or 200, body)
 
-    def defect(self, error: Exception) -> BifrostError:
+    def defect(self, error: BaseException) -> BifrostError:
         """Make our error of one that nothing here may raise. Its text and frames can hold the request: they stay here.
 
         It tells file and line, and nothing of what the frames hold.
@@ -201,7 +201,7 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
             waiting += [each.__cause__, each.__context__]
 
 
-def _place_of(error: Exception) -> str:
+def _place_of(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -276,6 +276,19 @@ def _adapt(context: Context) -> None:
         context.run(sniffio.current_async_library_cvar.set, "trio" if on_trio() else "asyncio")
 
 
+def is_stray(error: BaseException) -> bool:
+    """Say of what foreign code raised that it is a cancellation, and that nobody has cancelled the present task.
+
+    On asyncio it comes out of whatever was waited for and was itself cancelled. A worker must not take it for its own.
+    """
+    if on_trio():
+        return False
+    import asyncio
+
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
+
+
 def on_trio() -> bool:
     """Say whether trio runs the present task."""
     trio: Any = sys.modules.get("trio")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from bifrost.engine.host import is_stray
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -103,7 +104,9 @@ class Lease:
                     self._end(chunks)
             except BifrostError as error:
                 self._failure = self._exchange.sign(error)
-            except Exception as error:  # noqa: BLE001 - a defect of ours, or of a codec or transport that a user brought
+            except BaseException as error:  # noqa: BLE001 - a defect of ours, or of what a user brought
+                if not isinstance(error, Exception) and not is_stray(error):
+                    raise
                 self._failure = self._exchange.sign(self._exchange.defect(error))
             if chunks:
                 self._last_event = self._last_pull

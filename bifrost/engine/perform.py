@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from bifrost.engine.host import is_stray
 from bifrost.engine.lease import Lease
 from bifrost.engine.sources import ReadyChunks
 from bifrost.errors import (
@@ -44,7 +45,9 @@ async def perform(job: Job) -> Any:
             # At once, before this worker takes another job; the caller's task reports it too.
             exchange.admission.trip.failed(error)
         raise exchange.sign(error)  # noqa: B904 - the same error, completed
-    except Exception as error:  # noqa: BLE001 - a defect of ours, or of a codec or transport that a user brought
+    except BaseException as error:  # noqa: BLE001 - a defect of ours, or of a codec or transport that a user brought
+        if not isinstance(error, Exception) and not is_stray(error):
+            raise
         failure = exchange.defect(error)
     # A codec trusts the types of a request, and a caller's Struct does not enforce them.
     problem = misfit(exchange.request) if exchange.connection is None else None
