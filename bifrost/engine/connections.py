@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bifrost.engine.transport import Bounded, Early
-from bifrost.errors import BifrostError
+from bifrost.errors import BifrostError, ShuttingDownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,8 @@ class Connections:
         self._random = random
         self._stacks: dict[Origin, list[Kept]] = {}
         self._lent: set[Kept] = set()
+        self._early: dict[Kept, anyio.CancelScope] = {}
+        """Those that are being made ahead, each with the scope that it happens in."""
         self.opened = 0
         self.reused = 0
         """How often a connection was taken that had served before."""
@@ -115,13 +117,23 @@ class Connections:
         made = False
         try:
             if isinstance(kept.connection, Early):
-                await kept.connection.connect(seconds=seconds)
+                await self._connect(kept, kept.connection, seconds)
                 made = True
         finally:
             if not made:
                 await self.drop(kept)
         if made:
             self._put_back(kept, anyio.current_time())
+
+    async def _connect(self, kept: Kept, connection: Early, seconds: float) -> None:
+        with anyio.CancelScope() as scope:
+            self._early[kept] = scope
+            try:
+                await connection.connect(seconds=seconds)
+            finally:
+                del self._early[kept]
+        if scope.cancel_called:
+            raise ShuttingDownError("the client was closed, or the provider changed, before the connection was made")
 
     def _put_back(self, kept: Kept, now: float) -> None:
         self._lent.discard(kept)
@@ -139,8 +151,11 @@ class Connections:
                     await _close(kept)
 
     async def close(self) -> None:
-        """Close everything, lent connections included."""
-        everything = [kept for stack in self._stacks.values() for kept in stack] + list(self._lent)
+        """Close everything, lent connections included. What is being made ahead is closed by whoever makes it."""
+        for scope in self._early.values():
+            scope.cancel()
+        everything = [kept for stack in self._stacks.values() for kept in stack]
+        everything += self._lent.difference(self._early)
         for stack in self._stacks.values():
             stack.clear()
         self._lent.clear()

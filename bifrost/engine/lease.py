@@ -104,7 +104,7 @@ class Lease:
                     self._end(chunks)
             except BifrostError as error:
                 self._failure = self._exchange.sign(error)
-            except BaseException as error:  # noqa: BLE001 - a defect of ours, or of what a user brought
+            except BaseException as error:
                 if not isinstance(error, Exception) and not is_stray(error):
                     raise
                 self._failure = self._exchange.sign(self._exchange.defect(error))

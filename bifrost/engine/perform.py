@@ -45,7 +45,7 @@ async def perform(job: Job) -> Any:
             # At once, before this worker takes another job; the caller's task reports it too.
             exchange.admission.trip.failed(error)
         raise exchange.sign(error)  # noqa: B904 - the same error, completed
-    except BaseException as error:  # noqa: BLE001 - a defect of ours, or of a codec or transport that a user brought
+    except BaseException as error:
         if not isinstance(error, Exception) and not is_stray(error):
             raise
         failure = exchange.defect(error)

@@ -150,6 +150,11 @@ class Pool:
         self._receive: MemoryObjectReceiveStream[Job | None]
 
     @property
+    def is_open(self) -> bool:
+        """Say whether jobs are taken."""
+        return self._closing is None and self._group is not None
+
+    @property
     def in_flight(self) -> int:
         """Jobs that a worker is busy with."""
         return len(self._jobs) - self._queued

@@ -12,7 +12,7 @@ from bifrost.config import check_base_url
 from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
 from bifrost.engine.transport import Origin, PerProvider
-from bifrost.errors import ConfigError, UnsupportedError
+from bifrost.errors import ConfigError, ShuttingDownError, UnsupportedError
 from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
 from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
@@ -142,7 +142,12 @@ class Upstream:
         self.pool.resize(self.config, limit=limit)
 
     async def warm_up(self, count: int) -> None:
-        """Have so many connections stand ready, or as many as there can be exchanges."""
+        """Have so many connections stand ready, or as many as there can be exchanges.
+
+        Raises `ShuttingDownError` where nobody would close them again.
+        """
+        if not self.pool.is_open:
+            raise ShuttingDownError("the client was closed, or the provider changed, while it was warmed up")
         count = min(count, self.config.concurrency)
         await self.connections.warm_up(self.origin, count, seconds=self.config.timeouts.connect)
 

@@ -6,13 +6,14 @@ import socket
 import ssl
 from typing import Any
 
+import anyio
 import pytest
 
 from bifrost import Bifrost, Key, StaticAccount, SyncBifrost
 from bifrost.config import NetworkConfig, ProviderConfig, RetryConfig
-from bifrost.errors import ConfigError, ConnectError, InvalidRequestError, UnknownProviderError
+from bifrost.errors import ConfigError, ConnectError, InvalidRequestError, ShuttingDownError, UnknownProviderError
 from bifrost.testing import MockTransport, RawServer, leak_check
-from tests.engine.peers import MODEL, Authority, Served, account_of, answer, client_of, running
+from tests.engine.peers import MODEL, Authority, Served, account_of, answer, client_of, running, until_left
 from tests.engine.rig import until
 from tests.engine.transport.http2_peer import Http2Server
 
@@ -144,6 +145,96 @@ async def test_a_transport_that_cannot_connect_ahead_is_left_alone() -> None:
     async with mock.client() as client:
         await client.warm_up("openai")
         assert (await client.chat(MODEL, "hi")).text == "hello"
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+async def test_closing_the_client_breaks_off_connections_that_are_being_made(http2: bool, authority: Authority) -> None:
+    arrived = anyio.Event()
+
+    async def says_nothing(stream: Any) -> None:
+        arrived.set()
+        await until_left(stream)
+
+    network = NetworkConfig(ca=authority.pem, http2=http2)
+    async with leak_check(), RawServer(says_nothing) as server:
+        client = client_of(server.url.replace("http:", "https:"), network=network)
+        await client.open()
+
+        async def warm_up() -> None:
+            with pytest.raises(ShuttingDownError):
+                await client.warm_up()
+
+        with anyio.fail_after(4):
+            async with anyio.create_task_group() as group:
+                group.start_soon(warm_up)
+                await arrived.wait()
+                await client.close()
+        await until(lambda: server.connections.open == 0)
+
+
+class Early:
+    """A connection that takes its time, and is made in spite of whoever wants it broken off."""
+
+    reused = sent = False
+    connect_time = None
+
+    def __init__(self) -> None:
+        self.may_go_on = anyio.Event()
+        self.is_open = False
+
+    def open(self, origin: Any) -> Any:
+        return self
+
+    async def connect(self, *, seconds: float) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.may_go_on.wait()
+        self.is_open = True
+
+    async def close(self) -> None:
+        self.is_open = False
+
+
+async def test_a_connection_that_is_made_after_all_was_closed_is_closed_too() -> None:
+    connection: Any = Early()
+    client = Bifrost(account_of("https://api.example"), transport=connection)
+    await client.open()
+
+    async def warm_up() -> None:
+        with pytest.raises(ShuttingDownError):
+            await client.warm_up()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(warm_up)
+        await anyio.wait_all_tasks_blocked()
+        await client.close()
+        connection.may_go_on.set()
+    assert not connection.is_open
+
+
+async def test_a_client_that_is_closed_before_its_account_has_answered_connects_to_nobody() -> None:
+    class Slow(StaticAccount):
+        may_answer = anyio.Event()
+
+        async def config(self, provider: str) -> ProviderConfig:  # type: ignore[override]
+            await self.may_answer.wait()
+            return ProviderConfig()
+
+    connection: Any = Early()
+    account: Any = Slow(keys={"openai": "sk-test"})
+    client = Bifrost(account, transport=connection)
+    await client.open()
+
+    async def warm_up() -> None:
+        with pytest.raises(ShuttingDownError):
+            await client.warm_up()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(warm_up)
+        await anyio.wait_all_tasks_blocked()
+        await client.close()
+        connection.may_go_on.set()
+        account.may_answer.set()
+    assert not connection.is_open
 
 
 def test_the_synchronous_client_has_it_too() -> None:
