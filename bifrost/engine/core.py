@@ -191,6 +191,10 @@ class Engine:
         came = [plugin for plugin in wanted.plugins if plugin not in self.chain.plugins]
         if self.state == "running":
             await wanted.open(came)
+            if came and self._is_ending():
+                # Nobody else would close them.
+                await wanted.close(came)
+                self._refuse(None)
         try:
             # Others may have changed the plugins while these were opening: nothing of theirs gets lost.
             changed = change(self.chain)
@@ -245,7 +249,7 @@ class Engine:
         if running is not None and not running.host.ended:
             running.host.check()
         else:
-            if self.state in ("draining", "closed"):
+            if self._is_ending():
                 self._refuse(None)
             self.state = "running"
             self._active = 0
@@ -277,6 +281,15 @@ class Engine:
 
     async def _open_plugins(self) -> None:
         await self.chain.open()
+        running = self._running
+        if self._is_ending() and running is not None and not running.ending:
+            # Whoever has closed the client meanwhile has taken it for one whose plugins would not come to be open.
+            running.ending = True
+            with anyio.CancelScope(shield=True):
+                await self.chain.close()
+
+    def _is_ending(self) -> bool:
+        return self.state in ("draining", "closed")
 
     def _refuse(self, host: Host | None) -> None:
         if host is not None and host.failure is not None:

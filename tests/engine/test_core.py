@@ -217,6 +217,57 @@ async def test_one_who_is_cancelled_while_closing_closes_all_the_same() -> None:
     assert log.count("a.close") == 1
 
 
+async def test_plugins_that_come_to_be_open_although_the_client_was_closed_are_closed_again() -> None:
+    log: list[str] = []
+    opening, may_open = anyio.Event(), anyio.Event()
+
+    async def stubborn() -> None:
+        opening.set()
+        with anyio.CancelScope(shield=True):
+            await may_open.wait()
+
+    async def call() -> None:
+        with pytest.raises((ClientClosedError, ShuttingDownError)):
+            await client.chat(MODEL, "hi")
+
+    client = MockTransport().client(plugins=[Recorder(log, "a"), Recorder(log, "b", open=stubborn)])
+    async with leak_check(), anyio.create_task_group() as group:
+        group.start_soon(call)
+        await opening.wait()
+        group.start_soon(client.close)
+        await anyio.wait_all_tasks_blocked()
+        may_open.set()
+    assert log == ["a.open", "b.open", "b.close", "a.close"]
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["draining", "closed"])
+async def test_a_plugin_that_is_added_as_the_client_is_closed_is_not_left_open(closed: bool) -> None:
+    log: list[str] = []
+    mock, opening, may_open = Slow(), anyio.Event(), anyio.Event()
+
+    async def slow() -> None:
+        opening.set()
+        await may_open.wait()
+
+    async def add() -> None:
+        with pytest.raises((ClientClosedError, ShuttingDownError)):
+            await client.add_plugin(Recorder(log, "a", open=slow))
+
+    client = mock.client()
+    async with leak_check(), anyio.create_task_group() as group:
+        if closed:
+            await client.open()
+        else:
+            group.start_soon(client.chat, MODEL, "hi")
+            await mock.there.wait()
+        group.start_soon(add)
+        await opening.wait()
+        group.start_soon(client.close)
+        await until(lambda: client._engine.state == ("closed" if closed else "draining"))
+        may_open.set()
+    assert log == ["a.open", "a.close"]
+
+
 async def test_a_plugin_that_cannot_open_fails_every_caller_that_waits() -> None:
     async def fail() -> None:
         await anyio.lowlevel.checkpoint()

@@ -212,16 +212,21 @@ async def test_a_connection_that_is_made_after_all_was_closed_is_closed_too() ->
 
 
 async def test_a_client_that_is_closed_before_its_account_has_answered_connects_to_nobody() -> None:
-    class Slow(StaticAccount):
-        may_answer = anyio.Event()
+    may_answer = anyio.Event()
 
-        async def config(self, provider: str) -> ProviderConfig:  # type: ignore[override]
-            await self.may_answer.wait()
+    class Slow:
+        def providers(self) -> list[str]:
+            return ["openai"]
+
+        def keys(self, provider: str, call: Any) -> list[Key]:
+            return [Key(name="k", value="sk-test")]
+
+        async def config(self, provider: str) -> ProviderConfig:
+            await may_answer.wait()
             return ProviderConfig()
 
     connection: Any = Early()
-    account: Any = Slow(keys={"openai": "sk-test"})
-    client = Bifrost(account, transport=connection)
+    client = Bifrost(Slow(), transport=connection)
     await client.open()
 
     async def warm_up() -> None:
@@ -233,7 +238,7 @@ async def test_a_client_that_is_closed_before_its_account_has_answered_connects_
         await anyio.wait_all_tasks_blocked()
         await client.close()
         connection.may_go_on.set()
-        account.may_answer.set()
+        may_answer.set()
     assert not connection.is_open
 
 
