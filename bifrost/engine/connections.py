@@ -77,9 +77,15 @@ class Connections:
         return kept
 
     async def give_back(self, kept: Kept, now: float) -> None:
-        """Take a connection back after an exchange whose answer was read to its end, if it may serve another."""
+        """Take a connection back after an exchange whose answer was read to its end, if it may serve another.
+
+        One that fails at that is dropped; the answer is there all the same.
+        """
         try:
             await kept.connection.finish()
+        except Exception:  # noqa: BLE001 - a user's transport, or a peer that is just leaving
+            await self.drop(kept)
+            return
         except BaseException:
             await self.drop(kept)
             raise

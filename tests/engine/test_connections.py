@@ -133,12 +133,11 @@ async def test_a_connection_that_the_peer_closed_is_not_used() -> None:
     assert made[1].closed == 1
 
 
-async def test_a_connection_that_cannot_be_finished_is_thrown_away() -> None:
+async def test_a_connection_that_cannot_be_finished_is_thrown_away_and_harms_nobody() -> None:
     there, made = connections()
     one = await there.take(HERE, 1.0)
     made[0].finishing = OSError("broken")
-    with pytest.raises(OSError, match="broken"):
-        await there.give_back(one, 1.0)
+    await there.give_back(one, 1.0)
     assert (there.idle, there.lent, made[0].closed) == (0, 0, 1)
 
 
