@@ -51,17 +51,35 @@ _UNREAD_LIMIT = 1.0
 class Running:
     """What belongs to one event loop: the host task, the providers in use on it, and the way to them."""
 
-    __slots__ = ("calls", "dispatcher", "ending", "host", "upstreams")
+    __slots__ = ("active", "calls", "dispatcher", "ending", "host", "idle", "upstreams")
 
     def __init__(self, engine: Engine) -> None:
         self.calls = 0
         """How many have begun."""
+        self.active = 0
+        """How many have begun and not ended; a stream counts until it is open."""
+        self.idle: anyio.Event | None = None
+        """What waits for the last of them to end."""
         self.ending = False
         """The plugins have been told to close."""
         self.host = engine.new_host()
         self.host.start()
         self.upstreams = engine.new_upstreams(self.host)
         self.dispatcher = Dispatcher(self.upstreams, engine.clock, self.host)
+
+    def left(self) -> None:
+        """Count a call that has ended."""
+        self.active -= 1
+        if self.active == 0 and self.idle is not None:
+            self.idle.set()
+            self.idle = None
+
+    async def all_left(self) -> None:
+        """Wait until no call is under way."""
+        while self.active:
+            # Two may be closing the client at once: they wait for the same moment.
+            self.idle = self.idle or anyio.Event()
+            await self.idle.wait()
 
 
 class Engine:
@@ -86,8 +104,6 @@ class Engine:
         self._transport = transport
         self.clock = clock
         self._user_agent = user_agent
-        self._active = 0
-        self._idle: anyio.Event | None = None
         self._context = copy_context()
         """What the client's own tasks know: never what a caller does whose call happens to be the first."""
 
@@ -105,13 +121,13 @@ class Engine:
         """Take a plain call to its answer."""
         running = await self._ready(options.timeout)
         context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
-        self._active += 1
+        running.active += 1
         running.calls += 1
         try:
             call = Call(context, request, self.chain, output=output, max_reasks=max_reasks)
             return await running.dispatcher.run(call)
         finally:
-            self._left()
+            running.left()
 
     def stream(
         self, endpoint: Operation, request: Any, options: CallOptions, *, output: OutputType[Any] | None = None
@@ -127,23 +143,17 @@ class Engine:
                 started=running.host.now(),
                 is_stream=True,
             )
-            self._active += 1
+            running.active += 1
             running.calls += 1
             try:
                 await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
             finally:
-                self._left()
+                running.left()
 
         restarts = options.on_interrupt == "restart"
         if output is not None:
             return ParsedStream(opening, on_lost=self._lost, restarts=restarts, output=output)
         return ChunkStream(opening, on_lost=self._lost, restarts=restarts)
-
-    def _left(self) -> None:
-        self._active -= 1
-        if self._active == 0 and self._idle is not None:
-            self._idle.set()
-            self._idle = None
 
     def _lost(self, source: Any, settle: Any, accumulator: Any) -> None:
         """End a stream that was dropped without being closed; called from a finaliser, in any thread."""
@@ -252,8 +262,6 @@ class Engine:
             if self._is_ending():
                 self._refuse(None)
             self.state = "running"
-            self._active = 0
-            self._idle = None
             running = self._running = Running(self)
         with anyio.move_on_after(timeout) as scope:
             await running.host.ready()
@@ -327,7 +335,7 @@ class Engine:
         running.host.check()
         self.state = "draining"
         try:
-            await self._drain(running.upstreams, drain)
+            await self._drain(running, drain)
         finally:
             # Also for one who is cancelled while it waits: nothing may be left running.
             with anyio.CancelScope(shield=True):
@@ -338,25 +346,19 @@ class Engine:
                 if last:
                     # Calls that were cut off still have their `after*` hooks to run.
                     with anyio.move_on_after(_CUT_OFF_LIMIT):
-                        await self._all_left()
+                        await running.all_left()
                     await self.chain.close()
             self.state = "closed"
 
-    async def _all_left(self) -> None:
-        while self._active:
-            # Two may be closing the client at once: they wait for the same moment.
-            self._idle = self._idle or anyio.Event()
-            await self._idle.wait()
-
-    async def _drain(self, upstreams: Upstreams, seconds: float) -> None:
-        upstreams.refuse_queued(ShuttingDownError("the client is being closed"))
+    async def _drain(self, running: Running, seconds: float) -> None:
+        running.upstreams.refuse_queued(ShuttingDownError("the client is being closed"))
         if seconds <= 0:
             return
         end = anyio.current_time() + seconds
         with anyio.CancelScope(deadline=end):
-            await self._all_left()
+            await running.all_left()
         with anyio.CancelScope(deadline=end):
-            await upstreams.streams_ended(unread_limit=_UNREAD_LIMIT)
+            await running.upstreams.streams_ended(unread_limit=_UNREAD_LIMIT)
 
     def __del__(self) -> None:
         running = self._running

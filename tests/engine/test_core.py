@@ -18,6 +18,7 @@ from bifrost import (
     ShuttingDownError,
 )
 from bifrost.testing import MockTransport, leak_check
+from tests.engine.peers import running
 from tests.engine.rig import until
 from tests.plugins.recorder import KINDS, MODEL, Kind, Recorder, ask, assert_paired
 
@@ -339,13 +340,42 @@ async def test_a_failure_of_the_host_reaches_every_caller(kind: Kind) -> None:
             group.start_soon(call)
             group.start_soon(call)
             await until(lambda: len(mock.calls) == 2)
-            running = client._engine._running
-            assert running is not None
-            running.host.run(fail)
+            running(client).host.run(fail)
     # Each has a trail of its own.
     assert len({id(error) for error in errors}) == 2
     assert [len(error.attempts) for error in errors] == [1, 1]
     await client.close()
+
+
+async def test_calls_that_outlive_a_failed_host_are_not_counted_with_those_of_the_next() -> None:
+    may_end = anyio.Event()
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async def call() -> None:
+        with pytest.raises((InternalError, ShuttingDownError)):
+            await client.chat(MODEL, "hi")
+
+    async def wait(*_: Any) -> None:
+        await may_end.wait()
+
+    mock = MockTransport()
+    mock.hang().then.reply("hello")
+    client = mock.client(plugins=[Recorder([], after_call=wait)])
+    await client.open()
+    first = running(client)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await until(lambda: bool(mock.calls))
+            first.host.run(fail)
+            await until(lambda: first.host.ended)
+            await client.open()
+            may_end.set()
+        assert (await client.chat(MODEL, "hi")).text == "hello"
+        await client.close()
+        assert first.active == 0
 
 
 async def test_a_client_that_is_never_closed_warns_and_hangs_nothing() -> None:
