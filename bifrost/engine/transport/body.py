@@ -30,7 +30,7 @@ _HEAD_LIMIT = 64 * 1024
 """The most bytes of an answer's header fields."""
 _FIELDS_LIMIT = 200
 """The most header fields of an answer."""
-_INTERIM_LIMIT = 20
+INTERIM_LIMIT = 20
 """The most interim answers (100 to 199) before an answer."""
 
 
@@ -61,6 +61,11 @@ def answer_of(status: int, fields: Sequence[tuple[bytes, bytes]], body: Reader, 
     if len(fields) <= _FIELDS_LIMIT and sum(len(name) + len(value) for name, value in fields) <= _HEAD_LIMIT:
         return Answer(status, Headers(fields), body)
     raise ProtocolError(f"{place} answers with more than {_FIELDS_LIMIT} header fields or 64 KiB")
+
+
+def interim_alone(place: str) -> ProtocolError:
+    """Make the error of a peer that sends interim answers without end."""
+    return ProtocolError(f"{place} sent more than {INTERIM_LIMIT} interim answers and no other")
 
 
 def is_ambiguous(headers: Headers) -> bool:
@@ -98,8 +103,8 @@ class _Events:
         status = getattr(event, "status_code", None)
         if status is not None:
             self._interim = self._interim + 1 if status < 200 else 0
-            if self._interim > _INTERIM_LIMIT:
-                raise ProtocolError(f"{self._place} sent more than {_INTERIM_LIMIT} interim answers and no other")
+            if self._interim > INTERIM_LIMIT:
+                raise interim_alone(self._place)
         return event
 
 

@@ -7,13 +7,23 @@ is cancelled resets its own stream. A write is never broken off in the middle of
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
 import httpcore
 
-from bifrost.engine.transport.body import CLOSE_LIMIT, SLICE, answer_of, briefly, fields_of, target_of
+from bifrost.engine.transport.body import (
+    CLOSE_LIMIT,
+    INTERIM_LIMIT,
+    SLICE,
+    answer_of,
+    briefly,
+    fields_of,
+    interim_alone,
+    target_of,
+)
 from bifrost.engine.transport.failures import never_sent, translate
 from bifrost.engine.transport.goaway import Goaway, GoawayFilter
 from bifrost.engine.transport.http1 import Http1Connection
@@ -250,7 +260,7 @@ class Http2Socket:
         owed, stream.owed = stream.owed, 0
         if owed and self.broken is None:
             self._connection().acknowledge_received_data(owed, stream.id)
-            await self._flush_if_free()
+            await self._say_if_possible()
         return data
 
     async def reset(self, stream: Stream2) -> None:
@@ -260,7 +270,7 @@ class Http2Socket:
         h2 = self._connection()
         if stream.owed:
             h2.acknowledge_received_data(stream.owed, stream.id)
-        if not (stream.ended and stream.said_all) and stream.failure is None:
+        if not (stream.ended and stream.said_all) and not stream.is_known:
             h2.reset_stream(stream.id, _CANCEL)
         # Others may now open a stream.
         self._wake_all()
@@ -304,7 +314,7 @@ class Http2Socket:
             self._tell(event)
         for goaway in goaways:
             self._going(goaway)
-        await self._flush_if_free()
+        await self._say_if_possible()
 
     def _tell(self, event: Event) -> None:
         from h2 import events
@@ -325,6 +335,7 @@ class Http2Socket:
         self.leaving = True
         for stream in self._streams.values():
             if stream.id > goaway.last_stream:
+                stream.is_known = True
                 stream.fail(_UntakenError())
         self._wake_all()
 
@@ -337,6 +348,11 @@ class Http2Socket:
         self._check_whole()
         if self.leaving and not stream.id:
             raise _UntakenError
+
+    async def _say_if_possible(self) -> None:
+        """Write what is to be said after something has come. That counts, also if the connection turns out broken."""
+        with suppress(httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+            await self._flush_if_free()
 
     async def _flush_if_free(self, limit: float | None = None) -> None:
         """Write what is to be said, unless somebody is writing and takes it along."""
@@ -376,7 +392,8 @@ class Http2Socket:
 class Stream2:
     """One exchange on a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str) -> None:
+        self._place = place
         self.id = 0
         self.sent = False
         """Its head has (perhaps) gone out."""
@@ -390,6 +407,11 @@ class Stream2:
         self.ended = False
         """The answer is here, to its end."""
         self.failure: Exception | None = None
+        self.heard = False
+        """Something of an answer has come."""
+        self.is_known = False
+        """The peer knows that it has ended: it has said so."""
+        self._interim = 0
         self.scope: anyio.CancelScope | None = None
         self.news: anyio.Event | None = None
 
@@ -397,7 +419,12 @@ class Stream2:
         """Take what came for it."""
         from h2 import events
 
+        self.heard = True
         match event:
+            case events.InformationalResponseReceived():
+                self._interim += 1
+                if self._interim > INTERIM_LIMIT:
+                    self.failure = self.failure or interim_alone(self._place)
             case events.ResponseReceived():
                 given = event.headers or []
                 self.status = int(next((value for name, value in given if name == b":status"), b"0"))
@@ -411,6 +438,7 @@ class Stream2:
             case events.StreamReset():
                 refused = event.error_code == _REFUSED
                 error = _UntakenError() if refused else httpcore.RemoteProtocolError("the peer has reset the stream")
+                self.is_known = True
                 if not self.ended:
                     self.failure = error
             case _:
@@ -463,6 +491,13 @@ class Http2Connection:
         return self._stream is not None and self._stream.sent
 
     @property
+    def heard(self) -> bool:
+        """Something has come of an answer to the present request."""
+        if self._plain is not None:
+            return self._plain.heard
+        return self._stream is not None and self._stream.heard
+
+    @property
     def connect_time(self) -> float | None:
         """How long the present exchange waited for its connection to be made, in seconds."""
         return self._connect_time if self._plain is None else self._plain.connect_time or self._connect_time
@@ -496,7 +531,7 @@ class Http2Connection:
             await self._ready(timeouts.connect)
         if self._plain is not None:
             return await self._plain.send(request, timeouts=timeouts, read_timeout=read_timeout)
-        self._stream = stream = Stream2()
+        self._stream = stream = Stream2(self._place)
         failure: BifrostError
         before = SENDING.set((request.headers, self._road.secrets))
         try:
@@ -569,6 +604,8 @@ class Http2Connection:
         self._left = True
         stream, self._stream = self._stream, None
         if stream is not None:
+            # Another task may be waiting for its bytes.
+            stream.fail(httpcore.ReadError("the exchange was closed"))
             await briefly(self._socket.reset(stream))
         if self._plain is not None:
             await self._plain.close()

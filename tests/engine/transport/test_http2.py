@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
+import httpcore
 import pytest
 
 from bifrost.config import ConnectionConfig, NetworkConfig, ProviderConfig, Timeouts
@@ -140,6 +141,46 @@ async def test_interim_answers_and_trailers_are_passed_over(authority: Authority
         assert await got.reader.read() == b""
         await connection.finish()
         assert await got.reader.read() == b""
+
+
+async def test_interim_answers_without_end_end_the_exchange(authority: Authority) -> None:
+    async def flood(request: Request) -> None:
+        while not server.resets:
+            request.peer.h2.send_headers(request.id, [(":status", "103"), ("link", "</x>")])
+            await request.peer.flush()
+
+    server = Http2Server(flood)
+    async with place_on(server, authority) as (connection, _, _):
+        with anyio.fail_after(5):
+            with pytest.raises(ProtocolError, match="more than 20 interim answers"):
+                await sent(connection)
+            await connection.close()
+            await until(lambda: server.resets)
+
+
+async def test_an_answer_counts_though_nothing_more_can_be_said_to_the_peer(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = anyio.Event()
+
+    async def respond(request: Request) -> None:
+        await request.head()
+        await may_end.wait()
+        request.peer.h2.ping(b"anyone?!")
+        await request.data(CHAT, end=True)
+
+    async def fail(buffer: bytes, timeout: float | None = None) -> None:
+        raise httpcore.WriteError
+
+    async with place_on(Http2Server(respond), authority) as (connection, _, _):
+        assert isinstance(connection, Http2Connection)
+        got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
+        monkeypatch.setattr(connection._socket.wire.stream, "write", fail)
+        may_end.set()
+        assert await got.reader.read() == CHAT
+        assert await got.reader.read() == b""
+        await connection.finish()
+        assert not connection.usable()
 
 
 async def test_an_answer_left_unread_costs_the_others_no_window(authority: Authority) -> None:
@@ -293,12 +334,14 @@ async def test_one_that_reads_for_all_may_leave(authority: Authority) -> None:
             await other.close()
 
 
-async def test_a_cut_ends_one_exchange_and_wakes_its_reader(authority: Authority) -> None:
+@pytest.mark.parametrize("ends", ["cut", "closed"])
+async def test_a_cut_ends_one_exchange_and_wakes_its_reader(ends: str, authority: Authority) -> None:
     async def begin(request: Request) -> None:
         await request.head()
         await request.data(b"one")
 
-    async with place_on(Http2Server(begin), authority) as (connection, transport, origin):
+    server = Http2Server(begin)
+    async with place_on(server, authority) as (connection, transport, origin):
         other = transport.open(origin)
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         there = await other.send(request(), timeouts=Timeouts(), read_timeout=None)
@@ -315,7 +358,12 @@ async def test_a_cut_ends_one_exchange_and_wakes_its_reader(authority: Authority
             async with anyio.create_task_group() as group:
                 group.start_soon(read)
                 await anyio.wait_all_tasks_blocked()
-                connection.cut()
+                if ends == "cut":
+                    connection.cut()
+                else:
+                    await connection.close()
+            await connection.close()
+            await until(lambda: server.resets)
         assert isinstance(errors[0], TransportError)
         assert await there.reader.read() == b"one"
         await other.close()
