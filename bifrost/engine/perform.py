@@ -10,6 +10,7 @@ import anyio
 from bifrost.engine.host import is_stray
 from bifrost.engine.lease import Lease
 from bifrost.engine.sources import ReadyChunks
+from bifrost.engine.transport import Hearing
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -107,7 +108,8 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
             read_timeout=timeouts.first_token if exchange.target.stream else None,
         )
     except TransportError as error:
-        if reused and error.fault != "never_sent":
+        heard = isinstance(connection, Hearing) and connection.heard
+        if reused and not heard and error.fault != "never_sent":
             # The peer closed a kept connection before it answered anything.
             error.fault = "stale"
         raise

@@ -149,6 +149,32 @@ async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt(ser
     assert [attempt.fault for attempt in reply.attempts] == ["stale", None]
 
 
+@pytest.mark.parametrize(
+    "begins",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 21,
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 201 + b"\r\n",
+    ],
+    ids=["garbage", "half a head", "interim answers", "too large a head"],
+)
+async def test_a_kept_connection_on_which_an_answer_has_begun_is_not_stale(
+    plainly_served: Serve, begins: bytes
+) -> None:
+    async def begin(stream: ByteStream) -> None:
+        await stream.send(begins)
+        await stream.aclose()
+
+    handler = Served(answer(), begin, answer())
+    async with plainly_served(handler) as (client, _):
+        await client.chat(MODEL, "hi")
+        with pytest.raises(ProtocolError) as caught:
+            await client.chat(MODEL, "hi")
+        assert [attempt.fault for attempt in caught.value.attempts] == ["transient"]
+        assert len(handler.heads) == 2
+
+
 async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by_a_new_one(served: Serve) -> None:
     async with served(Served(answer(headers="connection: close\r\n"), close=True)) as (client, server):
         for _ in range(3):

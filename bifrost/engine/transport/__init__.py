@@ -9,6 +9,27 @@ that needs it); a user may give a transport of httpx (`given`).
 from __future__ import annotations
 
 from bifrost.engine.transport.given import as_transport
-from bifrost.engine.transport.seam import Answer, Bounded, Connection, Early, Origin, PerProvider, Reader, Transport
+from bifrost.engine.transport.seam import (
+    Answer,
+    Bounded,
+    Connection,
+    Early,
+    Hearing,
+    Origin,
+    PerProvider,
+    Reader,
+    Transport,
+)
 
-__all__ = ["Answer", "Bounded", "Connection", "Early", "Origin", "PerProvider", "Reader", "Transport", "as_transport"]
+__all__ = [
+    "Answer",
+    "Bounded",
+    "Connection",
+    "Early",
+    "Hearing",
+    "Origin",
+    "PerProvider",
+    "Reader",
+    "Transport",
+    "as_transport",
+]

@@ -75,6 +75,11 @@ class Http1Connection:
         """The present request's head has (perhaps) gone out."""
         return self._wire.sent
 
+    @property
+    def heard(self) -> bool:
+        """Something has come of an answer to the present request."""
+        return self._wire.heard
+
     async def connect(self, *, seconds: float) -> None:
         """Make the connection ahead of its first request."""
         await self._connected(seconds)
@@ -105,7 +110,7 @@ class Http1Connection:
 
         Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError`, `TransportError`.
         """
-        self._wire.sent = False
+        self._wire.sent = self._wire.heard = False
         self.connect_time = None
         self._timeouts = {"write": timeouts.write, "read": read_timeout}
         outgoing: httpcore.Request | None = None

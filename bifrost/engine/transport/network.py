@@ -31,6 +31,8 @@ class Wire:
     def __init__(self) -> None:
         self.sent = False
         """A request's head has (perhaps) gone out, since this was last set to `False`."""
+        self.heard = False
+        """Bytes have come, since this was last set to `False`."""
         self.laid = False
         """The road is laid: what is written from now on is requests."""
         self.joins_head = False
@@ -106,15 +108,18 @@ class Stream(httpcore.AsyncNetworkStream):
         """Give the next bytes, empty at the end."""
         try:
             if timeout is None:
-                return await self.inner.receive(max_bytes)
-            with anyio.fail_after(timeout):
-                return await self.inner.receive(max_bytes)
+                data = await self.inner.receive(max_bytes)
+            else:
+                with anyio.fail_after(timeout):
+                    data = await self.inner.receive(max_bytes)
+            self._wire.heard = True
         except anyio.EndOfStream:
             return b""
         except TimeoutError as error:
             raise httpcore.ReadTimeout from error
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise httpcore.ReadError from error
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all of it; a head is held until what follows it."""

@@ -119,6 +119,16 @@ class Early(Protocol):
 
 
 @runtime_checkable
+class Hearing(Protocol):
+    """A connection that can tell a peer that has closed it from one that has begun to answer."""
+
+    @property
+    def heard(self) -> bool:
+        """Something has come of an answer to the present request."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol):
     """A connection that cannot always break off what it carries, and so wants to know when that is of no more use."""
 
