@@ -225,8 +225,31 @@ class Attempts:
             try:
                 return await exchange.upstream.pool.submit(job, watch)
             except Replaced:
-                upstream = await self._upstreams.get(exchange.upstream.name)
-                exchange.move(upstream, upstream.codec(call.context.endpoint))
+                await self._move(call, exchange)
+
+    async def _move(self, call: Call, exchange: Exchange) -> None:
+        """Take an attempt that no worker took to what has its provider's place, with a key that belongs there."""
+        context, options, now = call.context, call.context.options, self._now()
+        tries = cast("Tries", call.tries)
+        upstream = await self._upstreams.get(exchange.upstream.name)
+        tries.keys = await self._upstreams.keys(upstream.name, context)
+        exchange.admission.cancel(now)
+        tries.choice = choice = tries.keys.choose(
+            tries.model,
+            random=self._clock.random,
+            now=now,
+            pin=options.key,
+            session=options.session,
+            excluded=tries.spent,
+        )
+        tries.health, tries.retry = upstream.health, self._upstreams.retry_of(upstream.name, options)
+        exchange.move(
+            upstream,
+            upstream.codec(context.endpoint),
+            choice,
+            upstream.health.admit(choice, tries.model, now=now, is_retry=bool(tries.faults)),
+        )
+        call.exchange = exchange
 
 
 _HELD_BACK: Mapping[HeldBack, str] = {

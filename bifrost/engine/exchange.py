@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import BifrostError, InternalError, UnsupportedError
+from bifrost.providers.base import Target
 from bifrost.routing.classify import error_of
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Connection
     from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
-    from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder, Target
+    from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder
     from bifrost.routing.health import Admission
+    from bifrost.routing.keys import Choice
 
 _NONE_YET = Headers()
 
@@ -112,9 +114,16 @@ class Exchange:
             admission=admission,
         )
 
-    def move(self, upstream: Upstream, codec: Codec[Any, Any]) -> None:
+    def move(self, upstream: Upstream, codec: Codec[Any, Any], choice: Choice, admission: Admission) -> None:
         """Go to what has taken the provider's place; only before a worker took the attempt."""
-        self.upstream, self.codec = upstream, codec
+        self.upstream, self.codec, self.admission = upstream, codec, admission
+        self.key = choice.key
+        self.target = Target(
+            provider=upstream.name,
+            model=choice.model,
+            stream=self.target.stream,
+            settings=None if choice.key is None else choice.key.settings,
+        )
 
     def decoder(self) -> StreamDecoder:
         """Give a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""

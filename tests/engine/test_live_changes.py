@@ -272,6 +272,28 @@ async def test_queued_calls_move_to_the_new_address_and_running_ones_finish_at_t
         await until(lambda: not running(client).upstreams._retired)
 
 
+async def test_queued_calls_take_a_key_of_the_new_address_and_show_it_no_other() -> None:
+    upstream = Upstream(is_open=False)
+    old, new = fake_key("first"), [Key(name="second", value=fake_key("second"))]
+    async with leak_check(), client_of(upstream, concurrency=1) as client:
+        callers = Callers(client)
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(callers.ask, str(number))
+            await until(lambda: len(upstream.asked) == 1 and pool_of(client).queued == 2)
+            await client.update_provider("openai", config=config_of(NEW, concurrency=1), keys=new)
+            upstream.gate.set()
+        assert callers.answers == {str(number): str(number) for number in range(3)}
+        places = [place for place, _ in upstream.asked]
+        assert list(zip(places, upstream.keys, strict=True)) == [
+            ("old", old),
+            ("new", fake_key("second")),
+            ("new", fake_key("second")),
+        ]
+        assert [(key.name, key.in_flight) for key in client.stats().providers["openai"].keys or ()] == [("second", 0)]
+        await until(lambda: not running(client).upstreams._retired)
+
+
 async def test_calls_that_wait_for_a_place_move_as_well() -> None:
     upstream = Upstream(is_open=False)
     async with leak_check(), client_of(upstream, concurrency=1, queue=1) as client:
