@@ -17,7 +17,7 @@ from bifrost.engine.dispatch import Dispatcher
 from bifrost.engine.explain import describe, explain
 from bifrost.engine.host import Host
 from bifrost.engine.parsed_stream import ParsedStream
-from bifrost.engine.stream import ChunkStream
+from bifrost.engine.stream import ChunkStream, whole_of
 from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
 from bifrost.plugins.base import Chain
@@ -164,7 +164,7 @@ class Engine:
         def end() -> None:
             source.release()
             if settle is not None and host.alive:
-                host.run(settle, accumulator.response(warnings=["dropped_unclosed"]))
+                host.run(settle, whole_of(accumulator, ["dropped_unclosed"]))
 
         host.call_soon(end)
 

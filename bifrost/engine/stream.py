@@ -11,6 +11,7 @@ from bifrost.errors import (
     BifrostError,
     CallCancelledError,
     CallTimeoutError,
+    InternalError,
     MalformedResponseError,
     StreamInterruptedError,
     UsageError,
@@ -172,7 +173,10 @@ class ChunkStream:
                     if passed is None:
                         continue
                     chunk = passed
-                self._accumulator.add(chunk)
+                try:
+                    self._accumulator.add(chunk)
+                except Exception as error:  # noqa: BLE001 - a plugin's chunk whose fields hold what they may not
+                    await self._spoil(error)
                 return chunk
             if self._ended:
                 self._raise_again()
@@ -218,7 +222,7 @@ class ChunkStream:
         if self._restarting is not None:
             self._restarting.cancel()
             return
-        await self._finish(self._accumulator.response(warnings=["closed_early"]))
+        await self._finish(whole_of(self._accumulator, ["closed_early"]))
 
     # --- inside
 
@@ -277,7 +281,7 @@ class ChunkStream:
         if isinstance(outcome, StreamReset):
             if not closed:
                 return outcome
-            outcome = self._accumulator.response(warnings=["closed_early"])
+            outcome = whole_of(self._accumulator, ["closed_early"])
         self._accumulator, self._received = before
         await self._finish(outcome or CallCancelledError("the stream was closed"))
         return None
@@ -292,11 +296,17 @@ class ChunkStream:
         self._raise_again()
         return None
 
+    async def _spoil(self, error: Exception) -> None:
+        """End a stream with a chunk that cannot be added up."""
+        self._buffer.clear()
+        await self._finish(_unfit(error))
+        self._raise_again()
+
     def _interruption(self, error: BifrostError) -> StreamInterruptedError:
-        partial = self._accumulator.response()
+        partial = whole_of(self._accumulator)
         broken = StreamInterruptedError(
             f"the stream broke after {self._received} events: {error.message}",
-            partial=partial,
+            partial=None if isinstance(partial, BifrostError) else partial,
             received_events=self._received,
             provider=error.provider,
             model=error.model,
@@ -316,7 +326,7 @@ class ChunkStream:
         self._ended = True
         if outcome is None:
             warnings = [] if self._source is None else list(self._source.warnings)
-            outcome = self._accumulator.response(warnings=warnings)
+            outcome = whole_of(self._accumulator, warnings)
             if self._read is not None:
                 outcome = self._read(outcome)
         source, settle = self._source, self._settle
@@ -361,6 +371,23 @@ class ChunkStream:
     def __repr__(self) -> str:
         state = "ended" if self._ended else "open" if self._committed else "not opened"
         return f"ChunkStream({state}, {self._received} chunks read)"
+
+
+def whole_of(accumulator: ChatAccumulator, warnings: list[str] | None = None) -> ChatResponse | BifrostError:
+    """Give what was read of a stream as an answer, or the error that it makes none."""
+    try:
+        return accumulator.response(warnings=warnings)
+    except Exception as error:  # noqa: BLE001 - as where chunks are added
+        return _unfit(error)
+
+
+def _unfit(error: Exception) -> BifrostError:
+    failure = InternalError(
+        f"the chunks of a stream make no answer ({type(error).__name__}): a plugin has put in one whose fields hold "
+        "what they may not"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 class TextStream:

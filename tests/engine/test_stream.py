@@ -724,6 +724,46 @@ async def test_a_plugins_stream_is_bounded_by_the_calls_deadline(make: Any) -> N
     assert caught.value.partial.text == "ab"
 
 
+NOTHING: Any = None
+NUMBER: Any = 5
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Chunk(choices=NOTHING),
+        Chunk(choices=[NOTHING]),
+        Chunk(choices=[ChunkChoice(index=0, delta=NOTHING)]),
+        Chunk(choices=[ChunkChoice(index=0, delta=Delta(content=NUMBER))]),
+    ],
+    ids=["no choices", "no choice", "no delta", "no text"],
+)
+@pytest.mark.parametrize("how", ["read", "left", "dropped"])
+async def test_a_plugins_chunk_that_is_none_ends_the_stream_in_order(
+    mock: MockTransport, make: Any, log: list[str], how: str, chunk: Chunk
+) -> None:
+    odd = chunk
+
+    class Puts(Plugin):
+        def on_chunk(self, call: Any, chunk: Chunk) -> Chunk:
+            return odd
+
+    mock.stream(["a", "b"]).drip(1)
+    client = make([Puts()])
+    stream = stream_of(client)
+    await stream.__aenter__()
+    if how == "read":
+        with pytest.raises(InternalError, match="a plugin has put in one"):
+            await stream.final()
+    else:
+        with suppress(InternalError):
+            await stream.__anext__()
+    if how == "left":
+        await stream.close()
+    del stream
+    await until(lambda: is_quiet(client) and log.count("a.after_call") == 1)
+
+
 async def test_a_plugins_stream_that_fails_is_its_plugins_error() -> None:
     async def fail() -> None:
         raise LookupError("no such thing")
