@@ -417,6 +417,14 @@ class InternalError(BifrostError):
     fallback = False
 
 
+def without_errors(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give what of a group is no error, which is a cancellation nearly always: that goes on its way.
+
+    Trio makes such a group where foreign code fails in one of several tasks just as they are cancelled.
+    """
+    return group.split(Exception)[1] or group
+
+
 def near_matches(word: str, known: Iterable[str], *, most: int = 3, cutoff: float = 0.6) -> list[str]:
     """Give the words that look like one that nobody knows, the likest first, for an error's sentence."""
     # Where all goes well nobody needs it.

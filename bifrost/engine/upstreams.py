@@ -14,7 +14,7 @@ from bifrost.config import RetryConfig
 from bifrost.engine.counters import Counters
 from bifrost.engine.pool import Replaced
 from bifrost.engine.upstream import Upstream
-from bifrost.errors import BifrostError, PluginError, ShuttingDownError
+from bifrost.errors import BifrostError, PluginError, ShuttingDownError, without_errors
 from bifrost.plugins.base import BLOCKING
 from bifrost.routing.balance import IDLE, Load
 from bifrost.routing.keys import KeyRing
@@ -318,7 +318,9 @@ class Upstreams:
                 self._warn(method, took)
             return await answer if hasattr(answer, "__await__") else answer
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
-            failure = account_failed(error, account=self._account.account, method=method)
+            failure: BaseException = account_failed(error, account=self._account.account, method=method)
+        except BaseExceptionGroup as group:
+            failure = without_errors(group)
         raise failure
 
     def _warn(self, method: str, seconds: float) -> None:

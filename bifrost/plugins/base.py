@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 import anyio
 import msgspec
 
-from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError, near_matches
+from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError, near_matches, without_errors
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import Chunk, StreamReset
 from bifrost.schema.embeddings import EmbeddingResponse
@@ -340,6 +340,8 @@ class Chain:
             raise
         except Exception as error:  # noqa: BLE001 - foreign code
             failure: Exception = error
+        except BaseExceptionGroup as group:
+            raise without_errors(group) from None
         self._failed(hook, call, failure, keep=keep_on_error)
         return None
 
