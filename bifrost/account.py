@@ -330,6 +330,11 @@ class LiveAccount:
         before, self._changes[name] = self._of(name), change
         return before
 
+    def put_back(self, name: str, before: Change, *, change: Change) -> None:
+        """Unmake a change, unless another has taken its place meanwhile."""
+        if self._changes.get(name) is change:
+            self._changes[name] = before
+
     def _of(self, name: str) -> Change:
         return self._changes.get(name, _NO_CHANGE)
 

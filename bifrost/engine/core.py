@@ -236,7 +236,7 @@ class Engine:
         try:
             await self.refresh((name,), drain=drain)
         except BifrostError:
-            self.account.put(name, before)
+            self.account.put_back(name, before, change=change)
             raise
 
     # --- life

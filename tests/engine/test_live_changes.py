@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -25,6 +26,7 @@ from bifrost import (
     StaticAccount,
     UnknownProviderError,
 )
+from bifrost.account import Change
 from bifrost.config import RetryConfig, Timeouts
 from bifrost.engine.clock import Clock
 from bifrost.testing import MockTransport, fake_key, leak_check
@@ -270,6 +272,41 @@ async def test_queued_calls_move_to_the_new_address_and_running_ones_finish_at_t
         assert callers.answers == {str(number): str(number) for number in range(6)}
         assert len({text for _, text in upstream.asked}) == len(upstream.asked) == 6
         await until(lambda: not running(client).upstreams._retired)
+
+
+async def test_a_change_that_fails_takes_no_other_with_it() -> None:
+    upstream = Upstream()
+    asked, may_fail = anyio.Event(), anyio.Event()
+
+    class Account(StaticAccount):
+        fails = False
+
+        def providers(self) -> Any:
+            return self._failing() if self.fails else super().providers()
+
+        async def _failing(self) -> Any:
+            asked.set()
+            await may_fail.wait()
+            raise OSError
+
+    account = Account(keys={"openai": fake_key("first")}, configs={"openai": config_of(OLD)})
+
+    async def change_in_vain() -> None:
+        with pytest.raises(ConfigError, match="OSError"):
+            await client._engine.change_provider("openai", Change(config=config_of("https://bad.example/v1")))
+
+    async with leak_check(), Bifrost(account, transport=upstream) as client:
+        await client.chat(MODEL, "1")
+        async with anyio.create_task_group() as group:
+            account.fails = True
+            group.start_soon(change_in_vain)
+            await asked.wait()
+            account.fails = False
+            group.start_soon(partial(client.update_provider, "openai", config=config_of(NEW)))
+            await anyio.wait_all_tasks_blocked()
+            may_fail.set()
+        await client.chat(MODEL, "2")
+    assert upstream.asked == [("old", "1"), ("new", "2")]
 
 
 async def test_queued_calls_take_a_key_of_the_new_address_and_show_it_no_other() -> None:
