@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,7 @@ from bifrost.schema.messages import AssistantMessage
 from bifrost.testing import MockTransport, fake_key, leak_check, run_virtual
 from tests.canary import Log
 from tests.engine.rig import is_quiet, until
+from tests.engine.seeded import ordered_by
 from tests.simulation.ledger import Broken, Ledger, number_of
 from tests.simulation.world import ATTEMPTS_TOTAL, MODELS, answer_to
 
@@ -67,29 +67,12 @@ def simulate(
     """
     simulation = _Simulation(world, client, transport, watch or Watch)
     try:
-        with _in_order(backend, world.seed):
+        # asyncio takes its tasks in one order anyway.
+        with ordered_by(world.seed) if backend == "trio" else nullcontext():
             return run_virtual(simulation.run, backend, backend=backend)
     except AssertionError as error:
         broken = Broken(f"{error}\n\nREPLAY={world.seed} (on {backend}): run the simulation's tests with this variable")
     raise broken
-
-
-@contextmanager
-def _in_order(backend: Backend, seed: int) -> Iterator[None]:
-    """Take trio's own chance away: it shuffles the tasks that may go on."""
-    if backend != "trio":
-        yield
-        return
-    import trio
-
-    run: Any = sys.modules[f"{trio.__name__}._core._run"]
-    allowed = run._ALLOW_DETERMINISTIC_SCHEDULING
-    run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    run._r.seed(seed)
-    try:
-        yield
-    finally:
-        run._ALLOW_DETERMINISTIC_SCHEDULING = allowed
 
 
 class Watch(Plugin):
