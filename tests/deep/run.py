@@ -39,6 +39,7 @@ _ORDER = (
     "streams",
     "memory",
     "simulation",
+    "changes",
     "cancels",
     "soak",
     "threads",

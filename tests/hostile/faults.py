@@ -23,6 +23,8 @@ class Fault:
     told: str
     tests: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     """As `file::function`, below `tests/`."""
+    deep: str | None = attrs.field(default=None, kw_only=True)
+    """The part of the deep run that plays all of it, where `tests` play a bounded part."""
     why_not: str | None = attrs.field(default=None, kw_only=True)
 
 
@@ -528,6 +530,7 @@ FAULTS: Mapping[int, Fault] = {
     91: Fault(
         "provider changed under load",
         tests=("engine/test_live_changes.py::test_changes_under_load_lose_no_call_and_double_none",),
+        deep="changes",
     ),
     92: Fault(
         "worker or codec raises",

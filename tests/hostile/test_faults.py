@@ -49,6 +49,11 @@ def test_the_tests_of_a_fault_are_there(number: int) -> None:
         assert function.startswith("test_")
 
 
+def test_what_the_deep_run_plays_whole_is_a_part_of_it() -> None:
+    for part in {fault.deep for fault in FAULTS.values()} - {None}:
+        assert f'NAME = "{part}"' in (TESTS / "deep" / f"{part}.py").read_text(encoding="utf-8")
+
+
 def test_every_test_of_a_fault_stands_in_its_rows() -> None:
     for file in sorted((TESTS / "hostile").glob("test_*.py")):
         place = f"hostile/{file.name}"
