@@ -37,8 +37,12 @@ if TYPE_CHECKING:
 
 _CHANGEABLE = (
     "adaptive",
+    "breaker",
+    "budget",
     "concurrency",
     "hedge",
+    "idempotency_header",
+    "key_pool",
     "limits",
     "on_full",
     "queue",
@@ -91,7 +95,7 @@ class Upstream:
         self.base_url = address
         self.origin = Origin.of(address)
         self._path = urlsplit(address).path
-        self._headers = {
+        self._headers: Mapping[str, str] = {
             "accept-encoding": "identity",
             "user-agent": " ".join(filter(None, (config.network.user_agent, user_agent))),
             **row.headers,
@@ -103,7 +107,6 @@ class Upstream:
         self.leases: set[OpenStream] = set()
         """The open streams."""
         self.counters = counters
-        self._idempotency_header = config.idempotency_header or row.idempotency_header
         self.health = Health(row.name, config, now=host.now(), random=clock.random)
         self.pool = Pool(row.name, config, host, self.connections)
         self.adaptive: AdaptiveLimit | None = None
@@ -117,14 +120,28 @@ class Upstream:
             return msgspec.structs.replace(load, usable=False)
         return load
 
-    def adopts(self, row: Provider, config: ProviderConfig) -> bool:
-        """Take on other settings, if they are of those that can change under running calls; say whether it did."""
+    def can_adopt(self, row: Provider, config: ProviderConfig) -> bool:
+        """Say whether other settings are of those that can change under running calls."""
         kept = {name: getattr(self.config, name) for name in _CHANGEABLE}
-        if row is not self.row or attrs.evolve(config, **kept) != self.config:
-            return False
+        return row is self.row and attrs.evolve(config, **kept) == self.config
+
+    def adopt(self, config: ProviderConfig) -> None:
+        """Go on with other settings."""
         self._take_on(config)
-        self.health.change_hedges(config.hedge)
-        return True
+        self.health.change(config, now=self.now())
+
+    def follow(self, before: Upstream) -> None:
+        """Take another's place, and what is known of the provider's health with it.
+
+        At another address, over another road or with other headers, which may name the account, nothing is known yet.
+        """
+        if self._place == before._place:
+            self.health = before.health
+            self.health.change(self.config, now=self.now())
+
+    @property
+    def _place(self) -> object:
+        return self.base_url, self._headers, self.row.auth, self.config.network
 
     def _take_on(self, config: ProviderConfig) -> None:
         self.config = config
@@ -162,9 +179,8 @@ class Upstream:
 
     def headers_of(self, options: CallOptions, call: str) -> Mapping[str, str]:
         """Give the headers that a call wants, and the one by which its attempts are known to be of the same call."""
-        if self._idempotency_header is None:
-            return options.extra_headers
-        return {**options.extra_headers, self._idempotency_header: call}
+        name = self.config.idempotency_header or self.row.idempotency_header
+        return options.extra_headers if name is None else {**options.extra_headers, name: call}
 
     def complete(self, request: HttpRequest, key: Key | None, extra_headers: Mapping[str, str]) -> None:
         """Make a codec's request ready to send, in place: full path, our headers, the caller's, the credential."""

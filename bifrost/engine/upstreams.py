@@ -217,26 +217,46 @@ class Upstreams:
             made: dict[str, Upstream] = {}
             for name, config in configs.items():
                 row, upstream = planner.providers[name], self._upstreams.get(name)
-                if upstream is None or not upstream.adopts(row, config):
+                if upstream is None or not upstream.can_adopt(row, config):
                     made[name] = self._make(row, config)
-            gone = [self._upstreams.pop(name) for name in list(self._upstreams) if name not in planner.providers]
-            for upstream in gone:
-                self._rings.pop(upstream.name, None)
-            replaced = [self._upstreams[name] for name in made if name in self._upstreams]
-            self._planner = planner
-            self._changes += 1
-            for name, upstream in made.items():
-                self._upstreams[name] = upstream
-                self._rings.pop(name, None)
-                if self._closing is not None:
-                    upstream.pool.refuse_queued(self._closing)
-            for upstream in replaced:
-                self._retire(upstream, Replaced(), drain)
-            for upstream in gone:
-                told = f"{upstream.name} was taken out of the client"
-                self._retire(upstream, ShuttingDownError(told, provider=upstream.name), drain)
+            gone = self._change(planner, configs, made, drain)
         for upstream in gone:
             await upstream.pool.ended()
+
+    def _change(
+        self, planner: Planner, configs: Mapping[str, ProviderConfig], made: Mapping[str, Upstream], drain: float
+    ) -> list[Upstream]:
+        """Put what was made in its place, and let the others go on with their new settings. Gives those that are gone.
+
+        Nothing here can fail, and nothing waits: a call sees all of it or nothing.
+        """
+        gone = [self._upstreams.pop(name) for name in list(self._upstreams) if name not in planner.providers]
+        self._planner = planner
+        self._changes += 1
+        for name, config in configs.items():
+            before = self._upstreams.get(name)
+            upstream = made.get(name)
+            if upstream is None:
+                self._adopt(name, config)
+                continue
+            self._upstreams[name] = upstream
+            self._rings.pop(name, None)
+            if self._closing is not None:
+                upstream.pool.refuse_queued(self._closing)
+            if before is not None:
+                upstream.follow(before)
+                self._retire(before, Replaced(), drain)
+        for upstream in gone:
+            self._rings.pop(upstream.name, None)
+            told = f"{upstream.name} was taken out of the client"
+            self._retire(upstream, ShuttingDownError(told, provider=upstream.name), drain)
+        return gone
+
+    def _adopt(self, name: str, config: ProviderConfig) -> None:
+        upstream = self._upstreams[name]
+        if upstream.config.key_pool != config.key_pool:
+            self._rings.pop(name, None)
+        upstream.adopt(config)
 
     def _retire(self, upstream: Upstream, error: BifrostError | Replaced, drain: float) -> None:
         """Send on who waits there, at once, and let the rest come to its end."""

@@ -83,6 +83,14 @@ class Breaker:
         self._period = 0
         self._begin(is_closed=True)
 
+    def change(self, config: BreakerConfig) -> None:
+        """Go on with other settings: the state stays, and what was counted if the window is as long as before."""
+        if config.window != self._config.window:
+            self._piece = config.window / BUCKETS
+            self._period = 0
+            self._forget()
+        self._config = config
+
     def state(self, now: float) -> BreakerState:
         """Give the state."""
         if self.is_closed:
@@ -191,6 +199,9 @@ class Breaker:
         self._probe = None
         self._successes = 0
         self._unreachable = 0
+        self._forget()
+
+    def _forget(self) -> None:
         self._calls = [0] * BUCKETS
         self._failures = [0] * BUCKETS
 

@@ -24,6 +24,13 @@ class RetryBudget:
         self.is_full = True
         """Nothing was taken that has not come back, as of the last look."""
 
+    def change(self, config: BudgetConfig, *, now: float) -> None:
+        """Go on with other settings: what is taken stays taken."""
+        taken = self._config.capacity - self.tokens(now)
+        self._config = config
+        self._tokens = max(0.0, config.capacity - taken)
+        self._add(0.0)
+
     def tokens(self, now: float) -> float:
         """Give what is in the bucket: never below 0, never above the capacity."""
         gained = max(0.0, now - self._at) * self._config.per_second

@@ -51,6 +51,18 @@ class Health:
         self._breaker = Breaker(config.breaker)
         self._by_model: dict[str, Breaker] = {}
 
+    def change(self, config: ProviderConfig, *, now: float) -> None:
+        """Go on with other settings: what is known stays."""
+        self.budget.change(config.budget, now=now)
+        before = self.keys.config
+        self.keys.change(config.key_pool)
+        if (before.choose, before.policy) != (config.key_pool.choose, config.key_pool.policy):
+            self.balance = balance_of(config.key_pool)
+        for breaker in (self._breaker, *self._by_model.values()):
+            breaker.change(config.breaker)
+        self._config = config.breaker
+        self._change_hedges(config.hedge)
+
     def breaker(self, model: str) -> Breaker:
         """Give the breaker that judges a model: the provider's, unless each model is judged by itself."""
         if not self._config.per_model:
@@ -91,13 +103,6 @@ class Health:
         hedging.load.spend()
         return self.admit(choice, model, now=now, is_retry=True)
 
-    def change_hedges(self, config: HedgeConfig | None) -> None:
-        """Hedge by other settings from now on, or not at all; how long answers took stays known."""
-        if config is None or self.hedging is None:
-            self.hedging = None if config is None else Hedging(config)
-        elif config != self.hedging.config:
-            self.hedging.change(config)
-
     def holds_back(self, error: BifrostError, model: str, *, now: float) -> HeldBack | None:
         """Say what speaks against another attempt after a failure: the breaker against all, the budget against one."""
         if self.heeds_breaker and self.breaker(model).retry_after(now) > 0:
@@ -118,6 +123,13 @@ class Health:
         if self._config.per_model:
             return {model: breaker.snapshot(now) for model, breaker in self._by_model.items()}
         return {"": self._breaker.snapshot(now)}
+
+    def _change_hedges(self, config: HedgeConfig | None) -> None:
+        """Hedge by other settings from now on, or not at all; how long answers took stays known."""
+        if config is None or self.hedging is None:
+            self.hedging = None if config is None else Hedging(config)
+        elif config != self.hedging.config:
+            self.hedging.change(config)
 
     def _cost(self, error: BifrostError) -> float:
         return self.budget.cost(timed_out=isinstance(error, CallTimeoutError))

@@ -86,6 +86,10 @@ class KeyHealth:
         """The uses up to this one began before the state did."""
         self._probe = 0
 
+    def change(self, config: KeyPoolConfig) -> None:
+        """Go on with other settings."""
+        self._config = config
+
     # --- choosing
 
     def usable(self, now: float) -> bool:
@@ -210,6 +214,12 @@ class KeyStates:
         self.troubled: set[KeyHealth] = set()
         """Those that are not ready, or were not when somebody last looked."""
         self._states: dict[tuple[str, Secret, str | None], KeyHealth] = {}
+
+    def change(self, config: KeyPoolConfig) -> None:
+        """Go on with other settings: what is known of the keys stays."""
+        self.config = config
+        for state in self._states.values():
+            state.change(config)
 
     def of(self, key: Key, model: str = "") -> KeyHealth:
         """Give a key's state; with `per_model`, that for a model."""

@@ -19,6 +19,7 @@ from bifrost import (
     ProviderConfig,
     ServerError,
     ShuttingDownError,
+    StaticAccount,
     UnknownProviderError,
 )
 from bifrost.account import Change

@@ -55,6 +55,36 @@ class Rig:
         assert self.state == "half_open"
 
 
+def test_with_other_settings_the_state_stays() -> None:
+    rig = Rig(window=30)
+    rig.open()
+    rig.breaker.change(BreakerConfig(window=10, successes=1, open=50))
+    assert (rig.state, rig.retry_after) == ("open", 5.0)
+    rig.now += 5
+    rig.calls("success")
+    assert rig.state == "closed"
+
+
+@pytest.mark.parametrize(("window", "state"), [(30.0, "open"), (3.0, "closed"), (300.0, "closed")])
+def test_with_other_settings_what_was_counted_stays_if_the_window_does(window: float, state: str) -> None:
+    rig = Rig(window=30)
+    rig.calls(*["failure"] * 8)
+    rig.breaker.change(BreakerConfig(window=window, calls=10))
+    rig.calls("failure", "failure")
+    assert rig.state == state
+
+
+def test_a_new_window_forgets_with_time_as_the_first_did() -> None:
+    rig = Rig(window=3)
+    rig.breaker.change(BreakerConfig(window=30, calls=10))
+    rig.calls(*["failure"] * 9)
+    rig.now += 30
+    rig.calls("failure")
+    assert rig.state == "closed"
+    rig.calls(*["failure"] * 9)
+    assert rig.state == "open"
+
+
 def test_it_opens_when_half_of_twenty_fail() -> None:
     rig = Rig()
     rig.calls(*["success"] * 10, *["failure"] * 9)

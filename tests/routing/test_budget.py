@@ -37,6 +37,25 @@ def test_it_is_full_while_nothing_is_out() -> None:
     assert budget.is_full
 
 
+def test_with_other_settings_what_is_taken_stays_taken() -> None:
+    budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
+    budget.withdraw(15, now=0.0)
+
+    budget.change(BudgetConfig(capacity=200, per_second=2), now=1.0)
+    assert budget.tokens(1.0) == 186
+    assert budget.tokens(2.0) == 188
+    budget.change(BudgetConfig(capacity=5), now=2.0)
+    assert budget.tokens(2.0) == 0
+    assert not budget.is_full
+
+
+def test_a_full_budget_is_full_with_other_settings() -> None:
+    budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
+    budget.change(BudgetConfig(capacity=7), now=1.0)
+    assert budget.is_full
+    assert budget.tokens(1.0) == 7
+
+
 def test_too_few_tokens_are_not_taken() -> None:
     budget = RetryBudget(BudgetConfig(capacity=12), now=0.0)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from bifrost.account import Key
-from bifrost.config import BreakerConfig, BudgetConfig, HedgeConfig, ProviderConfig
+from bifrost.config import BreakerConfig, BudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig
 from bifrost.errors import (
     AuthenticationError,
     BifrostError,
@@ -37,8 +37,15 @@ class Rig:
     def __init__(self, **config: Any) -> None:
         self.now = 100.0
         self.health = Health("openai", ProviderConfig(**config), now=self.now, random=lambda: 0.5)
+        self._ring()
+
+    def _ring(self) -> None:
         keys = [Key(name=name, value=f"sk-{name}") for name in ("a", "b")]
         self.ring = KeyRing(CATALOG["openai"], keys, states=self.health.keys, balance=self.health.balance)
+
+    def change(self, config: ProviderConfig) -> None:
+        self.health.change(config, now=self.now)
+        self._ring()
 
     def choose(self, pin: str | None = None) -> Choice:
         return self.ring.choose(MODEL, random=lambda: 0.0, now=self.now, pin=pin)
@@ -326,7 +333,7 @@ class Together(RuleBasedStateMachine):
         )
         self.paid_in = 0
         self.open: list[tuple[Admission, str]] = []
-        self.paid = 0.0
+        self.capacity = 20.0
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 5.0, 30.0, 600.0]))
     def wait(self, seconds: float) -> None:
@@ -384,6 +391,18 @@ class Together(RuleBasedStateMachine):
         return admission, choice.name
 
     @rule(
+        key_pool=st.sampled_from([KeyPoolConfig(), KeyPoolConfig(choose="least_busy", park_base=5)]),
+        breaker=st.sampled_from([BreakerConfig(calls=4, unreachable=3), BreakerConfig(calls=6, window=10)]),
+        budget=st.sampled_from([BudgetConfig(capacity=20), BudgetConfig(capacity=12, success=3)]),
+    )
+    def change(self, key_pool: KeyPoolConfig, breaker: BreakerConfig, budget: BudgetConfig) -> None:
+        config = ProviderConfig(key_pool=key_pool, breaker=breaker, budget=budget, hedge=HedgeConfig(share=0.5))
+        before = self.rig.health.breakers(self.rig.now)[""].state, self.rig.in_flight()
+        self.rig.change(config)
+        self.capacity = budget.capacity
+        assert (self.rig.health.breakers(self.rig.now)[""].state, self.rig.in_flight()) == before
+
+    @rule(
         attempt=consumes(attempts),
         how=st.sampled_from(["ok", "stream", "cancel", "throttled", "asked", "dead", "down", "refused", "odd"]),
     )
@@ -411,7 +430,7 @@ class Together(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         rig = self.rig
-        assert 0 <= rig.tokens <= 20
+        assert 0 <= rig.tokens <= self.capacity
         names = Counter(name for _, name in self.open)
         assert rig.in_flight() == [names["a"], names["b"]]
         probing = [key for key in rig.ring.snapshot(rig.now) if key.state == "probing"]
@@ -434,7 +453,7 @@ class Together(RuleBasedStateMachine):
         self.rig.admit().close(None, now=self.rig.now)
         self.rig.admit().close(None, now=self.rig.now)
         assert self.rig.state == "closed"
-        assert self.rig.tokens == 20
+        assert self.rig.tokens == self.capacity
         assert self.rig.in_flight() == [0, 0]
 
 

@@ -273,6 +273,21 @@ def test_each_model_may_have_a_limit_of_its_own() -> None:
     assert (apart.of(key, "o1").snapshot(0.0).model, together.of(key, "o1").snapshot(0.0).model) == ("o1", None)
 
 
+def test_with_other_settings_a_key_rests_on_and_the_next_rest_is_as_they_say() -> None:
+    rig = Rig()
+    rig.chance = 1.0
+    assert rig.throttle() == 1.0
+    rig.states.change(KeyPoolConfig(park_base=10, revive=60))
+    assert not rig.usable
+    rig.now += 1
+    assert rig.usable
+    assert rig.throttle() == 20.0
+    rig.now += 20
+    rig.refuse()
+    rig.now += 60
+    assert rig.usable
+
+
 def test_keys_of_one_value_and_two_names_are_two() -> None:
     states = KeyStates(KeyPoolConfig())
 
