@@ -266,6 +266,11 @@ class LiveAccount:
         """The account underneath."""
         self._changes: dict[str, Change] = {}
 
+    @property
+    def gone(self) -> set[str]:
+        """The names of the providers that were taken out."""
+        return {name for name, change in self._changes.items() if change.removed}
+
     async def providers(self) -> Sequence[str | Provider]:
         """Give the configured providers."""
         rows = check_providers(await _given(self.account.providers()), account=self.account)

@@ -52,6 +52,7 @@ async def explain(
         stream=context.is_stream,
         timeout=context.options.timeout,
         candidates=candidates,
+        warnings=context.warnings,
         plugins=[PlannedPlugin(name=name, hooks=hooks) for name, hooks in chain.hooks_of_calls()],
     )
 

@@ -57,6 +57,8 @@ class Upstreams:
         self._clock = clock
         self._user_agent = user_agent
         self._planner: Planner | None = None
+        self._seen: set[str] = set()
+        """The names of all providers that were ever configured."""
         self._upstreams: dict[str, Upstream] = {}
         self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
         self._blocking: set[str] = set()
@@ -98,6 +100,7 @@ class Upstreams:
             if direct is not None:
                 return [direct]
         rings = await self._rings_for(planner, context)
+        _note_left_out(planner, context)
         return planner.plan(
             context.model, context.fallbacks, self._clock.random, rings=rings, loads=self.loads(context)
         )
@@ -108,6 +111,7 @@ class Upstreams:
         if extra:
             planner.check_extra(extra)
         rings = await self._rings_for(planner, context)
+        _note_left_out(planner, context)
         return planner.outlook(context.model, context.fallbacks, rings=rings, loads=self.loads(context))
 
     def loads(self, context: CallContext) -> Loads:
@@ -311,7 +315,8 @@ class Upstreams:
 
     async def _new_planner(self) -> Planner:
         rows = check_providers(await self._ask("providers"), account=self._account.account)
-        return Planner(rows, self._groups)
+        self._seen |= rows.keys()
+        return Planner(rows, self._groups, gone=(self._seen | self._account.gone) - rows.keys())
 
     async def _config(self, name: str) -> ProviderConfig:
         return check_config(await self._ask("config", name), provider=name, account=self._account.account)
@@ -363,6 +368,11 @@ def _check_names(context: CallContext) -> None:
     for name in cast("Sequence[object]", fallbacks):
         if not isinstance(name, str):
             raise PluginError(f"a plugin's before_call has put a {type(name).__name__} among the fallbacks")
+
+
+def _note_left_out(planner: Planner, context: CallContext) -> None:
+    if planner.gone:
+        context.warnings += planner.left_out((context.model, *context.fallbacks))
 
 
 _DEFAULT = RetryConfig()

@@ -141,6 +141,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float
     candidates: list[PlannedCandidate]
     """Those of the model, then those of each fallback."""
+    warnings: list[str] = []
+    """What the call would be told beside its answer, whichever candidate serves."""
     plugins: list[PlannedPlugin] = []
     """The plugins in order. They were not run: what they would change or answer does not show here."""
 
@@ -176,7 +178,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def _notes(self) -> list[str]:
         plugins = listed(self.plugins)
-        return [] if plugins is None else [shown(f"plugins, not run here: {plugins}", _LONGEST)]
+        notes = [f"warning: {warning}" for warning in self.warnings]
+        notes += [] if plugins is None else [f"plugins, not run here: {plugins}"]
+        return [shown(note, _LONGEST) for note in notes]
 
 
 _COLUMNS = ("", "candidate", "share", "what would happen")

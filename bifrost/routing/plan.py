@@ -25,7 +25,7 @@ from bifrost.routing.balance import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from bifrost.providers.base import Provider
     from bifrost.routing.balance import Random
@@ -114,10 +114,15 @@ class Planner:
     A model is `provider/model`, split at the first `/`. If the left part is no configured provider, the whole is a bare
     name: a model group's, or else a model that a key lists or has an alias for. If several providers have such a key,
     one is chosen by the weights of those keys; the others are no fallbacks.
+
+    `gone` names providers that were configured before: a group does without its members there.
     """
 
-    def __init__(self, providers: Mapping[str, Provider], groups: ModelGroups) -> None:
+    def __init__(
+        self, providers: Mapping[str, Provider], groups: ModelGroups, *, gone: Collection[str] = frozenset()
+    ) -> None:
         self.providers = providers
+        self.gone = gone
         self._groups = groups
 
     def needs_keys(self, models: Iterable[str]) -> bool:
@@ -139,7 +144,8 @@ class Planner:
         what the providers have to do; among several one that is idle goes before one that is full. A fallback at a
         provider of the catalog that is not configured stays in the plan and fails when its turn comes
         (`not_configured`). Raises `MissingKeyError` if the model itself is at such a provider, `UnknownProviderError`
-        for a name that nobody has, `ConfigError` for a group with a member that is not configured.
+        for a name that nobody has, `ConfigError` for a group with a member that was never configured, or with none
+        left.
         """
         candidates: list[Candidate] = []
         for name in (model, *fallbacks):
@@ -163,6 +169,15 @@ class Planner:
             if choices not in places:
                 places.append(choices)
         return places
+
+    def left_out(self, models: Iterable[str]) -> list[str]:
+        """Tell which members of groups among these names are done without."""
+        return [
+            f"{member} was left out of model group {name!r}: {member.provider} is no longer configured"
+            for name in dict.fromkeys(models)
+            if (group := self._groups.get(name)) is not None
+            for member in self._missing(group)
+        ]
 
     def not_configured(self, provider: str) -> BifrostError:
         """Make the error for a provider that is not among the configured ones."""
@@ -193,7 +208,7 @@ class Planner:
     def _place(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Candidate | Group:
         """Give who stands at a place of the plan, or those of whom one is chosen."""
         try:
-            found = self.direct(name) or self._group_of(name, rings)
+            found = self.direct(name) or self._group_of(name, rings, is_fallback=is_fallback)
         except MissingKeyError:
             if not is_fallback:
                 raise
@@ -202,16 +217,12 @@ class Planner:
             return found.members.items[0]
         return found
 
-    def _group_of(self, name: str, rings: Mapping[str, KeyRing]) -> Group:
+    def _group_of(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Group:
         """Give the group of this name, or else the holders of keys that speak of it as one."""
         group = self._groups.get(name)
         if group is not None:
-            for member in group.members.items:
-                # Told on every call, not only on those that would go there.
-                if member.provider not in self.providers:
-                    problem = self.not_configured(member.provider).message
-                    raise ConfigError(f"model group {name!r} has {member}: {problem}, or take it out of the group")
-            return group
+            missing = self._missing(group)
+            return self._without(missing, name, group, is_fallback=is_fallback) if missing else group
         hits = [
             (Candidate(holder, name), weight)
             for holder, ring in rings.items()
@@ -220,6 +231,28 @@ class Planner:
         if not hits:
             raise self._unknown(name, rings)
         return Group(Weighted(hits), _BY_WEIGHT)
+
+    def _missing(self, group: Group) -> list[Candidate]:
+        return [member for member in group.members.items if member.provider not in self.providers]
+
+    def _without(self, missing: Sequence[Candidate], name: str, group: Group, *, is_fallback: bool) -> Group:
+        """Give what is left of a group whose members are partly gone."""
+        for member in missing:
+            # Told on every call, not only on those that would go there.
+            if member.provider not in self.gone:
+                problem = self.not_configured(member.provider).message
+                raise ConfigError(f"model group {name!r} has {member}: {problem}, or take it out of the group")
+        left = [(member, weight) for member, weight in group.members.pairs if member not in missing]
+        if left:
+            return Group(Weighted(left), group.balance)
+        if is_fallback:
+            # It fails when its turn comes.
+            return group
+        gone = ", ".join(map(str, missing))
+        raise ConfigError(
+            f"model group {name!r} has no member left: the providers of {gone} were taken out of the client; "
+            "add one again, or name another model"
+        )
 
     def _unknown(self, model: str, rings: Mapping[str, KeyRing]) -> BifrostError:
         provider, slash, _ = model.partition("/")

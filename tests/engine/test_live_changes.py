@@ -11,6 +11,8 @@ import attrs
 import pytest
 
 from bifrost import (
+    AuthenticationError,
+    BadRequestError,
     Bifrost,
     ConfigError,
     Key,
@@ -366,6 +368,47 @@ async def test_a_removed_provider_can_be_added_again() -> None:
     assert upstream.asked == [("old", "1"), ("new", "2")]
 
 
+GROUPS = {"fast": ["openai/a", "groq/b"], "slow": ["groq/b"]}
+LEFT_OUT = "groq/b was left out of model group 'fast': groq is no longer configured"
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+async def test_a_group_goes_on_without_a_removed_provider_and_says_so(in_use: bool) -> None:
+    mock = MockTransport()
+    mock.reply("hello").always()
+    async with mock.client(mock.account_with({"openai": ["k"], "groq": ["k"]}), models=GROUPS) as client:
+        if in_use:
+            assert (await client.chat("slow", "hi")).warnings == []
+        await client.remove_provider("groq")
+        for _ in range(5):
+            reply = await client.chat("fast", "hi")
+            assert reply.attempts[0].provider == "openai"
+            assert reply.warnings == [LEFT_OUT]
+        async with client.stream_chat("fast", "hi") as stream:
+            assert (await stream.final()).warnings == [LEFT_OUT]
+        told = await client.explain("fast", "hi")
+        assert [candidate.name for candidate in told.candidates] == ["openai/a"]
+        assert f"warning: {LEFT_OUT}" in str(told)
+        with pytest.raises(ConfigError, match="'slow' has no member left: the providers of groq/b were taken out"):
+            await client.chat("slow", "hi")
+        mock.forget()
+        mock.fail(400).then.reply("hello").always()
+        with pytest.raises(BadRequestError):
+            await client.chat("openai/a", "hi", fallbacks=["slow"])
+        await client.add_provider("groq", keys=fake_key("groq"))
+        assert (await client.chat("slow", "hi")).warnings == []
+
+
+async def test_a_group_fails_as_a_fallback_in_its_turn_when_nobody_of_it_is_left() -> None:
+    mock = MockTransport()
+    mock.fail(401).always()
+    async with mock.client(mock.account_with({"openai": ["k"], "groq": ["k"]}), models=GROUPS) as client:
+        await client.remove_provider("groq")
+        with pytest.raises(AuthenticationError) as caught:
+            await client.chat("openai/a", "hi", fallbacks=["slow"])
+    assert [type(error) for error in caught.value.errors] == [MissingKeyError]
+
+
 async def test_a_client_that_is_closed_meanwhile_closes_what_was_replaced() -> None:
     upstream = Upstream(is_open=False)
     async with leak_check():
@@ -415,6 +458,16 @@ async def test_the_account_is_asked_again() -> None:
         with pytest.raises(MissingKeyError, match="groq is not configured"):
             await client.chat("groq/llama", "5")
     assert upstream.asked == [("old", "1"), ("old", "2"), ("new", "3"), ("old", "4")]
+
+
+async def test_a_group_goes_on_without_a_provider_that_the_account_no_longer_has() -> None:
+    upstream, directory = Upstream(), Directory()
+    directory.configs["groq"] = config_of(NEW)
+    async with Bifrost(directory, transport=upstream, models=GROUPS) as client:
+        await client.chat("slow", "1")
+        del directory.configs["groq"]
+        await client.refresh()
+        assert (await client.chat("fast", "2")).warnings == [LEFT_OUT]
 
 
 async def test_an_account_that_fails_when_asked_again_changes_nothing() -> None:

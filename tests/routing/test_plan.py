@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -15,13 +15,16 @@ from bifrost.routing.balance import Load
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, ModelGroup, ModelGroups, Planner
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 OPENAI = CATALOG["openai"]
 MINE = attrs.evolve(OPENAI, name="mine", key_variables=())
 YOURS = attrs.evolve(OPENAI, name="yours", key_variables=())
 
 
-def planner(*rows: Provider, groups: Any = None) -> Planner:
-    return Planner({row.name: row for row in rows}, ModelGroups(groups or {}))
+def planner(*rows: Provider, groups: Any = None, gone: Sequence[str] = ()) -> Planner:
+    return Planner({row.name: row for row in rows}, ModelGroups(groups or {}), gone=gone)
 
 
 def planned(
@@ -221,6 +224,34 @@ def test_a_member_without_configuration_is_told_on_every_call() -> None:
     for seed in range(20):
         with pytest.raises(ConfigError, match="group 'fast' has anthropic/b: anthropic is not configured; set ANTHR"):
             planned(plan, "fast", seed=seed)
+
+
+MIXED = {"fast": ["openai/a", ("mine/b", 0.5), ("yours/c", 0), "mine/d"], "bulk": ["yours/c"]}
+
+
+def test_a_group_does_without_members_whose_provider_is_gone() -> None:
+    plan = planner(OPENAI, YOURS, groups=MIXED, gone=["mine"])
+
+    assert {planned(plan, "fast", seed=seed)[0] for seed in range(50)} == {"openai/a"}
+    assert plan.left_out(["fast", "bulk", "openai/a", "fast"]) == [
+        "mine/b was left out of model group 'fast': mine is no longer configured",
+        "mine/d was left out of model group 'fast': mine is no longer configured",
+    ]
+
+
+def test_a_spare_takes_over_when_all_others_are_gone() -> None:
+    plan = planner(YOURS, groups=MIXED, gone=["mine", "openai"])
+    assert planned(plan, "fast") == ["yours/c"]
+
+
+def test_a_group_of_which_nobody_is_left_is_an_error_or_fails_as_a_fallback_in_its_turn() -> None:
+    plan = planner(OPENAI, groups=MIXED, gone=["yours"])
+
+    with pytest.raises(ConfigError, match=r"'bulk' has no member left: the providers of yours/c were taken out .* add"):
+        planned(plan, "bulk")
+    assert planned(plan, "openai/a", "bulk") == ["openai/a", "yours/c"]
+    with pytest.raises(ConfigError, match="group 'fast' has mine/b: there is no provider named 'mine'"):
+        planned(plan, "fast")
 
 
 @pytest.mark.parametrize(
