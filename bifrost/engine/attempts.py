@@ -68,62 +68,62 @@ class Attempts:
         tries.keys, tries.retry, tries.health = keys, retry, upstream.health
         # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
         headers = upstream.headers_of(options, f"{context.id}-{len(context.trail)}")
-        while True:
-            if tries.faults:
-                upstream.counters.retries += 1
-                if call.stream is not None:
-                    await call.stream.source_gone()
-            choice, admission = await self._let_in(call, tries)
-            tries.choice = choice
-            exchange = Exchange(
-                upstream=upstream,
-                codec=codec,
-                request=request,
-                target=Target(
-                    provider=upstream.name,
-                    model=choice.model,
-                    stream=call.stream is not None,
-                    settings=None if choice.key is None else choice.key.settings,
-                ),
-                key=choice.key,
-                extra_headers=headers,
-                deadline=context.deadline,
-                clock=self._clock,
-                admission=admission,
-                fresh=bool(tries.faults) and tries.faults[-1] == "stale",
-            )
-            outcome = await self._attempt(call, exchange, tries.wait)
-            if not isinstance(outcome, BifrostError) or not self.again(call, tries, outcome):
-                return outcome
+        try:
+            while True:
+                if tries.faults:
+                    upstream.counters.retries += 1
+                    if call.stream is not None:
+                        await call.stream.source_gone()
+                choice, admission = await self._let_in(call, tries)
+                tries.choice = choice
+                exchange = Exchange(
+                    upstream=upstream,
+                    codec=codec,
+                    request=request,
+                    target=Target(
+                        provider=upstream.name,
+                        model=choice.model,
+                        stream=call.stream is not None,
+                        settings=None if choice.key is None else choice.key.settings,
+                    ),
+                    key=choice.key,
+                    extra_headers=headers,
+                    deadline=context.deadline,
+                    clock=self._clock,
+                    admission=admission,
+                    fresh=bool(tries.faults) and tries.faults[-1] == "stale",
+                )
+                outcome = await self._attempt(call, exchange, tries.wait)
+                if not isinstance(outcome, BifrostError) or not self.again(call, tries, outcome):
+                    return outcome
+        finally:
+            if tries.paid is not None:
+                tries.give_back(self._now())
 
     async def _let_in(self, call: Call, tries: Tries) -> tuple[Choice, Admission]:
         """Wait before a retry, choose a key, and be let in by what is known of the provider's health."""
-        try:
-            if tries.wait > 0:
-                call.context.phase = "backoff"
-                await self._clock.sleep(tries.wait)
-            options = call.context.options
-            while True:
-                call.submitted = now = self._now()
-                choice = tries.keys.choose(
-                    tries.model,
-                    random=self._clock.random,
-                    now=now,
-                    pin=options.key,
-                    session=options.session,
-                    excluded=tries.spent,
-                )
-                if choice.ready_at is None:
-                    break
-                if await self._turn_came(call, tries, choice):
-                    call.submitted = now = self._now()
-                    break
-            return choice, tries.health.admit(
-                choice, tries.model, now=now, is_retry=bool(tries.faults), paid=tries.paid
+        if tries.wait > 0:
+            call.context.phase = "backoff"
+            await self._clock.sleep(tries.wait)
+        options = call.context.options
+        while True:
+            call.submitted = now = self._now()
+            choice = tries.keys.choose(
+                tries.model,
+                random=self._clock.random,
+                now=now,
+                pin=options.key,
+                session=options.session,
+                excluded=tries.spent,
             )
-        except BaseException:
-            tries.health.budget.refund(tries.paid, now=self._now())
-            raise
+            if choice.ready_at is None:
+                break
+            if await self._turn_came(call, tries, choice):
+                call.submitted = now = self._now()
+                break
+        admission = tries.health.admit(choice, tries.model, now=now, is_retry=bool(tries.faults), paid=tries.paid)
+        tries.paid = None
+        return choice, admission
 
     async def _turn_came(self, call: Call, tries: Tries, choice: Choice) -> bool:
         """Wait for this call's turn with a parked key, as nobody has a ready one. False: look again, things changed."""
@@ -141,7 +141,10 @@ class Attempts:
         return key.until == until
 
     def again(self, call: Call, tries: Tries, error: BifrostError) -> bool:
-        """Say whether a failed attempt is followed by another at this candidate, and prepare for it."""
+        """Say whether a failed attempt is followed by another at this candidate, and prepare for it.
+
+        What that costs is paid here. Whoever asks gives it back (`Tries.give_back`), if no attempt is let in with it.
+        """
         context, health, now = call.context, tries.health, self._now()
         name = "" if tries.choice is None else tries.choice.name
         rule = rule_of(error)
@@ -174,7 +177,7 @@ class Attempts:
         elif not decision.other_key:
             tries.spent.discard(name)
         tries.wait = decision.delay
-        tries.paid = 0.0 if decision.is_free else health.pay(error, now=now)
+        tries.paid = None if decision.is_free else health.pay(error, now=now)
         return True
 
     async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
@@ -234,6 +237,7 @@ class Attempts:
         upstream = await self._upstreams.get(exchange.upstream.name)
         tries.keys = await self._upstreams.keys(upstream.name, context)
         exchange.admission.cancel(now)
+        exchange.admission.close(None, now=now)
         tries.choice = choice = tries.keys.choose(
             tries.model,
             random=self._clock.random,

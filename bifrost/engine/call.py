@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.errors import BifrostError
     from bifrost.plugins.base import Chain
+    from bifrost.routing.budget import Payment
     from bifrost.routing.health import Health
     from bifrost.routing.keys import Choice, KeyRing
     from bifrost.routing.plan import Candidate
@@ -172,8 +173,8 @@ class Tries:
         """The names of keys that are of no more use to this call."""
         self.wait = 0.0
         """How long to wait before the next attempt."""
-        self.paid = 0.0
-        """What the next attempt has cost of the retry budget."""
+        self.paid: Payment | None = None
+        """What the next attempt has cost of the retry budget, until it is let in."""
         self.hedged = False
         """There was a hedge: one is all that a candidate gets."""
 
@@ -185,3 +186,9 @@ class Tries:
         if rule_of(error).kills_key:
             self.refused.add(name)
         return is_free(self.faults)
+
+    def give_back(self, now: float) -> None:
+        """Give back what was paid for an attempt that is not made after all."""
+        paid, self.paid = self.paid, None
+        if paid is not None:
+            paid.give_back(now)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from bifrost.context import CallContext
-    from bifrost.engine.call import Call
+    from bifrost.engine.call import Call, Tries
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
     from bifrost.engine.sources import Source
@@ -276,22 +276,26 @@ class Dispatcher:
         call.share = attempt_deadline(
             now, call.context.deadline, len(call.candidates) - 1 - call.context.fallback_index
         )
-        again = self._attempts.again(call, tries, cause)
-        if not again and not self._goes_on(call, cause):
+        again = tries if self._attempts.again(call, tries, cause) else None
+        if again is None and not self._goes_on(call, cause):
             return None
-        return self._ending.in_time(call, self._go_on(call, stream, broken, again=again))
+        return self._ending.in_time(call, self._go_on(call, stream, broken, again))
 
-    async def _go_on(self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, *, again: bool) -> Outcome:
-        """Try further for a stream that broke: its candidate again, or those behind it."""
+    async def _go_on(
+        self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, again: Tries | None
+    ) -> Outcome:
+        """Try further for a stream that broke: its candidate `again`, or those behind it."""
         call.stream, call.error = stream, None
         call.failures.append(broken)
         candidate, index = call.candidate, call.context.fallback_index
         outcome: Outcome = broken
-        if again and candidate is not None:
+        if again is not None and candidate is not None:
             try:
                 outcome = await self._ask(call, candidate, call.asked, len(call.candidates) - 1 - index)
             except BifrostError as error:
                 outcome = _placed(error, candidate)
+            finally:
+                again.give_back(self._now())
         outcome = await self._judged(call, outcome)
         if isinstance(outcome, BifrostError) and (outcome is broken or self._goes_on(call, outcome)):
             self._upstreams.count_fallback(call.context.provider)

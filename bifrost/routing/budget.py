@@ -8,6 +8,21 @@ if TYPE_CHECKING:
     from bifrost.config import BudgetConfig
 
 
+class Payment:
+    """What a retry has cost: given back, once, if it succeeds or is not made; gone, if it fails."""
+
+    __slots__ = ("_budget", "amount")
+
+    def __init__(self, budget: RetryBudget, amount: float) -> None:
+        self._budget = budget
+        self.amount = amount
+
+    def give_back(self, now: float) -> None:
+        """Put it back into the bucket that it is from."""
+        amount, self.amount = self.amount, 0.0
+        self._budget.refund(amount, now=now)
+
+
 class RetryBudget:
     """The tokens that a provider's retries are paid with: one bucket per provider, never waited for.
 
@@ -50,21 +65,21 @@ class RetryBudget:
         """Say whether a retry of this cost may be made."""
         return cost <= self.tokens(now)
 
-    def withdraw(self, cost: float, *, now: float) -> bool:
-        """Pay for a retry; false, and nothing is taken, if there is not enough."""
+    def withdraw(self, cost: float, *, now: float) -> Payment | None:
+        """Pay for a retry; `None`, and nothing is taken, if there is not enough."""
         if not self.affords(cost, now=now):
-            return False
+            return None
         self._add(-cost)
-        return True
-
-    def refund(self, cost: float, *, now: float) -> None:
-        """Give back what a retry cost: it succeeded, or was not made after all."""
-        self.tokens(now)
-        self._add(cost)
+        return Payment(self, cost)
 
     def reward(self) -> None:
         """Take note of a call that succeeded at once."""
         self._add(self._config.success)
+
+    def refund(self, cost: float, *, now: float) -> None:
+        """Take back what a payment was: it asks for that itself."""
+        self.tokens(now)
+        self._add(cost)
 
     def _add(self, tokens: float) -> float:
         capacity = self._config.capacity

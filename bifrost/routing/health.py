@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bifrost.routing.adaptive import Trip
     from bifrost.routing.balance import Random
     from bifrost.routing.breaker import BreakerSnapshot, Ticket
+    from bifrost.routing.budget import Payment
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import Choice
 
@@ -61,6 +62,7 @@ class Health:
         for breaker in (self._breaker, *self._by_model.values()):
             breaker.change(config.breaker)
         self._config = config.breaker
+        self.heeds_breaker = config.breaker.enabled
         self._change_hedges(config.hedge)
 
     def breaker(self, model: str) -> Breaker:
@@ -74,8 +76,10 @@ class Health:
             breaker = self._by_model[model] = Breaker(self._config)
         return breaker
 
-    def admit(self, choice: Choice, model: str, *, now: float, is_retry: bool = False, paid: float = 0.0) -> Admission:
-        """Let an attempt in. `paid` is what it has cost of the budget: it comes back unless the attempt fails.
+    def admit(
+        self, choice: Choice, model: str, *, now: float, is_retry: bool = False, paid: Payment | None = None
+    ) -> Admission:
+        """Let an attempt in. What was `paid` for it is the admission's from here on: given back unless it fails.
 
         Raises `CircuitOpenError` while the provider is left alone.
         """
@@ -98,7 +102,7 @@ class Health:
         hedging = self.hedging
         if hedging is None or not hedging.load.affords or not self.breaker(model).is_closed:
             return None
-        if not self.budget.withdraw(self.budget.hedge, now=now):
+        if self.budget.withdraw(self.budget.hedge, now=now) is None:
             return None
         hedging.load.spend()
         return self.admit(choice, model, now=now, is_retry=True)
@@ -113,10 +117,9 @@ class Health:
         """Say whether no call would be let in, whichever model it is for."""
         return self.heeds_breaker and not self._config.per_model and self._breaker.retry_after(now) > 0
 
-    def pay(self, error: BifrostError, *, now: float) -> float:
-        """Take what the retry after a failure costs, and give how much that is."""
-        cost = self._cost(error)
-        return cost if self.budget.withdraw(cost, now=now) else 0.0
+    def pay(self, error: BifrostError, *, now: float) -> Payment | None:
+        """Take what the retry after a failure costs. Who pays gives back what no attempt was let in with."""
+        return self.budget.withdraw(self._cost(error), now=now)
 
     def breakers(self, now: float) -> dict[str, BreakerSnapshot]:
         """Give how the breakers stand, by model; the provider's own under the empty name."""
@@ -161,7 +164,7 @@ class Admission:
         use: int,
         model: str,
         is_retry: bool,
-        paid: float,
+        paid: Payment | None,
     ) -> None:
         self._health = health
         self.breaker = breaker
@@ -194,8 +197,8 @@ class Admission:
             self._key.succeeded(self._use)
         if self.trip is not None:
             self.trip.succeeded()
-        if self._paid:
-            health.budget.refund(self._paid, now=now)
+        if self._paid is not None:
+            self._paid.give_back(now)
         elif not (self._is_retry or health.budget.is_full):
             health.budget.reward()
 
@@ -206,17 +209,18 @@ class Admission:
         self._is_reported = True
         if self.ticket is not None:
             self.breaker.cancel(self.ticket)
-        self._health.budget.refund(self._paid, now=now)
+        if self._paid is not None:
+            self._paid.give_back(now)
 
     def close(self, error: BifrostError | None, *, now: float) -> str | None:
-        """End the attempt, and report what came of it, unless that was done. Gives in words what was decided."""
+        """End the attempt, once, and report what came of it, unless that was done. Gives in words what was decided."""
         told = None
         if not self._is_reported:
             if error is None:
                 self.succeeded(now)
             else:
                 told = self._failed(error, now)
-        key = self._key
+        key, self._key = self._key, None
         if key is not None:
             key.in_flight -= 1
             if key.state == "probing":

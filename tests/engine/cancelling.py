@@ -1,17 +1,20 @@
 """Calls that are cancelled at every point at which they wait, by every way there is to cancel.
 
-After each: nothing of the client is in use, every hook that began has ended once, and the next call works.
+After each: nothing of the client is in use, every hook that began has ended once, only retries that failed have cost of
+the retry budget, and the next call works.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 import anyio.lowlevel
 import attrs
+import msgspec
 
 from bifrost import BreakerConfig, BudgetConfig, CallCancelledError, HedgeConfig, ProviderConfig
 from bifrost.engine.clock import Clock
@@ -21,14 +24,19 @@ from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import Recorder, assert_paired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Sequence
 
-    from bifrost import Bifrost
+    from bifrost import Bifrost, CallContext, Key, StaticAccount
 
 Moment: TypeAlias = Literal["waiting", "woken", "crossing"]
 """When the cancellation comes: as the call begins to wait, as it goes on, or as what it waited for has come but it does
 not go on yet."""
 Style: TypeAlias = Literal["scope", "task", "timeout", "wait_for"]
+
+
+class Good(msgspec.Struct):
+    good: bool
+
 
 OTHER = "anthropic/claude-haiku-4-5"
 
@@ -150,6 +158,21 @@ async def _stream_anew(client: Bifrost) -> None:
         assert (await stream.final()).text == "good"
 
 
+async def _stream_again(client: Bifrost) -> None:
+    async with client.stream_chat(MODEL, "hi") as stream:
+        assert (await stream.final()).text == "good"
+
+
+async def _stream_anew_at_once(client: Bifrost) -> None:
+    async with client.stream_chat(MODEL, "hi", on_interrupt="restart") as stream:
+        assert (await stream.final()).text == "good"
+
+
+async def _asked_again(client: Bifrost) -> None:
+    response = await client.chat(MODEL, "hi", output=Good, max_reasks=1)
+    assert response.parsed == Good(good=True)
+
+
 def _script_good(mock: MockTransport) -> None:
     mock.stream(["go", "od"]).always()
 
@@ -184,17 +207,32 @@ def _script_failing_twice(mock: MockTransport) -> None:
     mock.fail(503).delay(1.5).then.fail(503).delay(1).then.reply("good")
 
 
+def _script_again(mock: MockTransport) -> None:
+    mock.stream(["ba", "d"]).cut(after_bytes=5).then.stream(["go", "od"])
+
+
+def _script_anew_at_once(mock: MockTransport) -> None:
+    mock.stream(["ba", "d"]).cut(after_events=1).then.stream(["go", "od"])
+
+
+def _script_unfit(mock: MockTransport) -> None:
+    mock.fail(503).then.reply("{}").then.fail(503).then.reply('{"good": true}')
+
+
 CALLS = {
     "plain": (_plain, _script_good),
     "stream": (_stream, _script_good),
     "stream that is left": (_left_stream, _script_good),
     "retries and a fallback": (_long_way, _script_long),
     "stream with retries and a fallback": (_long_stream, _script_long),
+    "stream that is tried again": (_stream_again, _script_again),
     "stream that begins anew": (_stream_anew, _script_anew),
     "hedge that wins": (_hedged, _script_slow),
     "hedge that loses": (_hedged, _script_overtaken),
     "hedge of a call that fails": (_hedged, _script_failing),
     "hedge that fails, too": (_hedged_in_vain, _script_failing_twice),
+    "stream that begins anew at the same place": (_stream_anew_at_once, _script_anew_at_once),
+    "answer that does not fit": (_asked_again, _script_unfit),
 }
 
 
@@ -204,7 +242,7 @@ CONFIG = ProviderConfig(
     queue=1,
     on_full="drop",
     breaker=BreakerConfig(enabled=False),
-    budget=BudgetConfig(retry=0, timeout=0),
+    budget=BudgetConfig(capacity=1_000, success=0, per_second=0),
 )
 HEDGING = attrs.evolve(
     CONFIG, concurrency=2, hedge=HedgeConfig(share=1), budget=BudgetConfig(retry=0, timeout=0, hedge=0)
@@ -214,6 +252,32 @@ HEDGING = attrs.evolve(
 
 async def _sleep(_seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
+
+
+class Asked:
+    """An account that is waited for whenever its keys are wanted."""
+
+    def __init__(self, account: StaticAccount) -> None:
+        self.providers = account.providers
+        self.config = account.config
+        self._keys = account.keys
+
+    async def keys(self, provider: str, call: CallContext | None) -> Sequence[Key]:
+        await anyio.lowlevel.checkpoint()
+        return self._keys(provider, call)
+
+
+def paid_in_vain(ends: list[Any], *, cost: float) -> float:
+    """Give what retries at openai have cost that failed: whatever else was paid comes back."""
+    attempts = [attempt for end in ends for attempt in end.attempts if attempt.provider == "openai"]
+    faults = [None, *(attempt.fault for attempt in attempts)]
+    # What does not fit is asked for again: that is a call's beginning.
+    failed = [
+        fault
+        for before, fault in pairwise(faults)
+        if before not in (None, "unfit") and fault not in (None, "unfit", "cancelled", "interrupted")
+    ]
+    return cost * len(failed)
 
 
 async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None:
@@ -229,12 +293,14 @@ async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None
     )
     broken_off = 0
     async with leak_check():
-        async with mock.client(account, plugins=plugins, clock=Clock(sleep=_sleep, random=lambda: 0.0)) as client:
+        async with mock.client(
+            Asked(account), plugins=plugins, clock=Clock(sleep=_sleep, random=lambda: 0.0)
+        ) as client:
             if config.hedge is not None:
                 mock.reply("at once").times(20)
                 for _ in range(20):
                     await client.chat(MODEL, "hi")
-            at, reached = 0, True
+            at, reached, left = 0, True, config.budget.capacity
             while reached:
                 at += 1
                 del log[:]
@@ -247,11 +313,15 @@ async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None
                 assert mock.connections.in_use == 0
                 assert_paired(log)
                 ends = plugins[1].seen.get("after_call", [])
+                left -= paid_in_vain(ends, cost=config.budget.retry)
                 broken_off += any(isinstance(end, CallCancelledError) for end in ends)
                 mock.forget()
                 mock.reply("next").always()
                 assert (await client.chat(MODEL, "hi")).text == "next"
                 await until(lambda: is_quiet(client))
+                budget = client.stats().providers["openai"].budget
+                assert budget is not None
+                assert budget.left == left, f"cancelled at wait {at}"
             # Only a few of the waits are for something that can come and cross with the cancellation.
             assert broken_off >= (1 if moment == "crossing" else 3)
         assert mock.connections.open == 0

@@ -124,6 +124,22 @@ async def test_what_an_attempt_at_a_retired_pool_learns_counts() -> None:
         assert health_of(client).breakers(anyio.current_time())[""].failures == 1
 
 
+async def test_calls_that_move_to_another_pool_at_the_same_place_leave_nothing_behind() -> None:
+    mock = MockTransport()
+    mock.reply("hello").delay(5).always()
+    async with leak_check(), client_of(mock, "one", concurrency=1) as client:
+        calls = Calls(client)
+        async with anyio.create_task_group() as group:
+            group.start_soon(calls.at_once, 3)
+            await anyio.sleep(1)
+            config = ProviderConfig(concurrency=1, connections=ConnectionConfig(idle=1))
+            await client.update_provider("openai", config=config)
+        assert not calls.errors
+        keys = client.stats().providers["openai"].keys
+        assert keys is not None
+        assert [key.in_flight for key in keys] == [0]
+
+
 async def test_another_policy_for_keys_is_used_at_once() -> None:
     mock = MockTransport()
     mock.reply("hello").always()

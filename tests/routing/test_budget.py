@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from bifrost.config import BudgetConfig
-from bifrost.routing.budget import RetryBudget
+from bifrost.routing.budget import Payment, RetryBudget
 
 
 def test_a_retry_costs_and_gets_it_back_if_it_succeeds() -> None:
     budget = RetryBudget(BudgetConfig(), now=0.0)
 
-    assert budget.withdraw(budget.cost(timed_out=False), now=0.0)
-    assert budget.withdraw(budget.cost(timed_out=True), now=0.0)
+    retry = budget.withdraw(budget.cost(timed_out=False), now=0.0)
+    after_timeout = budget.withdraw(budget.cost(timed_out=True), now=0.0)
+    assert retry is not None
+    assert after_timeout is not None
     assert budget.tokens(0.0) == 185
-    budget.refund(10, now=0.0)
+    after_timeout.give_back(0.0)
     assert budget.tokens(0.0) == 195
+    after_timeout.give_back(0.0)
+    assert budget.tokens(0.0) == 195, "once"
 
 
 def test_a_hedge_has_a_price_of_its_own() -> None:
@@ -30,10 +34,11 @@ def test_it_is_full_while_nothing_is_out() -> None:
     budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
     assert budget.is_full
 
-    budget.withdraw(10, now=0.0)
+    paid = budget.withdraw(10, now=0.0)
+    assert paid is not None
     assert not budget.is_full
     # Half of it has come back with time by then.
-    budget.refund(5, now=5.0)
+    paid.give_back(5.0)
     assert budget.is_full
 
 
@@ -59,7 +64,7 @@ def test_a_full_budget_is_full_with_other_settings() -> None:
 def test_too_few_tokens_are_not_taken() -> None:
     budget = RetryBudget(BudgetConfig(capacity=12), now=0.0)
 
-    assert [budget.withdraw(5, now=0.0) for _ in range(3)] == [True, True, False]
+    assert [budget.withdraw(5, now=0.0) is not None for _ in range(3)] == [True, True, False]
     assert not budget.affords(5, now=0.0)
     assert budget.tokens(0.0) == 2
 
@@ -118,20 +123,21 @@ class AgainstALedger(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(timed_out=st.booleans(), target=withdrawn)
-    def withdraw(self, timed_out: bool) -> float:
+    def withdraw(self, timed_out: bool) -> Payment | None:
         cost = self.budget.cost(timed_out=timed_out)
         there = self.expected()
-        taken = self.budget.withdraw(cost, now=self.now)
-        assert taken == (there >= cost)
-        if not taken:
-            return 0.0
-        self.ledger.append((self.now, -cost))
-        return cost
+        paid = self.budget.withdraw(cost, now=self.now)
+        assert (paid is not None) == (there >= cost)
+        if paid is not None:
+            assert paid.amount == cost
+            self.ledger.append((self.now, -cost))
+        return paid
 
-    @rule(cost=consumes(withdrawn))
-    def refund(self, cost: float) -> None:
-        self.budget.refund(cost, now=self.now)
-        self.ledger.append((self.now, cost))
+    @rule(paid=consumes(withdrawn))
+    def give_back(self, paid: Payment | None) -> None:
+        if paid is not None:
+            self.ledger.append((self.now, paid.amount))
+            paid.give_back(self.now)
 
     @rule()
     def reward(self) -> None:
@@ -173,15 +179,15 @@ class Simulation:
 
     def call(self, failing: float) -> None:
         self.calls += 1
-        paid = 0.0
         for attempt in range(3):
-            if attempt and not self.budget.withdraw(paid := self.budget.cost(timed_out=False), now=self.now):
+            paid = self.budget.withdraw(self.budget.cost(timed_out=False), now=self.now) if attempt else None
+            if attempt and paid is None:
                 return
             self.attempts.append(self.now)
             if self.random() >= failing:
                 self.served += 1
-                if attempt:
-                    self.budget.refund(paid, now=self.now)
+                if paid is not None:
+                    paid.give_back(self.now)
                 else:
                     self.budget.reward()
                 return

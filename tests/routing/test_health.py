@@ -24,6 +24,7 @@ from bifrost.errors import (
     ServerError,
 )
 from bifrost.providers.catalog import CATALOG
+from bifrost.routing.budget import Payment
 from bifrost.routing.health import Admission, Health
 from bifrost.routing.hedge import BURST
 from bifrost.routing.keys import Choice, KeyRing
@@ -50,7 +51,9 @@ class Rig:
     def choose(self, pin: str | None = None) -> Choice:
         return self.ring.choose(MODEL, random=lambda: 0.0, now=self.now, pin=pin)
 
-    def admit(self, pin: str = "a", *, model: str = MODEL, is_retry: bool = False, paid: float = 0.0) -> Admission:
+    def admit(
+        self, pin: str = "a", *, model: str = MODEL, is_retry: bool = False, paid: Payment | None = None
+    ) -> Admission:
         return self.health.admit(self.choose(pin), model, now=self.now, is_retry=is_retry, paid=paid)
 
     def attempted(self, times: int) -> None:
@@ -175,6 +178,27 @@ def test_a_breaker_that_is_switched_off_says_nothing_and_holds_nobody_back() -> 
     rig.admit()
 
 
+def test_a_breaker_may_be_switched_off_and_on_again() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=2))
+    rig.fail(failed(ServerError, 503), times=2)
+    for enabled in (True, False, True):
+        rig.change(ProviderConfig(breaker=BreakerConfig(calls=2, enabled=enabled)))
+        if enabled:
+            with pytest.raises(CircuitOpenError):
+                rig.admit()
+        else:
+            rig.admit().close(None, now=rig.now)
+
+
+def test_an_attempt_ends_once() -> None:
+    rig = Rig()
+    admission = rig.admit()
+    for _ in range(2):
+        admission.cancel(rig.now)
+        admission.close(None, now=rig.now)
+    assert rig.in_flight() == [0, 0]
+
+
 def test_what_waited_in_a_queue_until_the_breaker_opened_is_withdrawn() -> None:
     rig = Rig(breaker=BreakerConfig(calls=2))
     queued = rig.admit()
@@ -204,12 +228,12 @@ def test_a_retry_is_paid_and_comes_back_if_it_succeeds_or_is_broken_off() -> Non
 def test_what_was_reported_is_reported_once() -> None:
     rig = Rig(budget=BudgetConfig(per_second=0, success=0))
     rig.health.budget.withdraw(100, now=rig.now)
-    admission = rig.admit(is_retry=True, paid=5.0)
+    admission = rig.admit(is_retry=True, paid=rig.health.pay(failed(ServerError, 503), now=rig.now))
 
     admission.succeeded(rig.now)
     admission.cancel(rig.now)
     admission.close(failed(ServerError, 503), now=rig.now)
-    assert rig.tokens == 105
+    assert rig.tokens == 100
     assert rig.failures == 0
 
 
@@ -229,8 +253,10 @@ def test_what_speaks_against_a_retry_is_told() -> None:
 
     assert rig.health.holds_back(error, MODEL, now=rig.now) is None
     assert rig.health.holds_back(timeout, MODEL, now=rig.now) == "budget"
-    assert rig.health.pay(timeout, now=rig.now) == 0.0
-    assert rig.health.pay(error, now=rig.now) == 5.0
+    assert rig.health.pay(timeout, now=rig.now) is None
+    paid = rig.health.pay(error, now=rig.now)
+    assert paid is not None
+    assert paid.amount == 5.0
     assert rig.health.holds_back(error, MODEL, now=rig.now) == "budget"
     rig.fail(error, times=3)
     assert rig.health.holds_back(error, MODEL, now=rig.now) == "breaker"
@@ -352,14 +378,16 @@ class Together(RuleBasedStateMachine):
             assert "ready" not in rig.keys().values()
             return None
         before = rig.tokens
-        paid = rig.health.pay(failed(ServerError, 503), now=rig.now) if pays else 0.0
-        assert paid in (0.0, 5.0)
-        assert rig.tokens == pytest.approx(before - paid)
+        paid = rig.health.pay(failed(ServerError, 503), now=rig.now) if pays else None
+        cost = 0.0 if paid is None else paid.amount
+        assert cost in (0.0, 5.0)
+        assert rig.tokens == pytest.approx(before - cost)
         try:
             admission = rig.health.admit(choice, MODEL, now=rig.now, is_retry=pays, paid=paid)
         except CircuitOpenError as error:
             rest = error.retry_after or 0.0
-            rig.health.budget.refund(paid, now=rig.now)
+            if paid is not None:
+                paid.give_back(rig.now)
         else:
             rig.attempted(1)
             self.paid_in = min(self.paid_in + 1, 2 * BURST)
