@@ -278,6 +278,8 @@ class Dispatcher:
         )
         again = tries if self._attempts.again(call, tries, cause) else None
         if again is None and not self._goes_on(call, cause):
+            for why in getattr(cause, "__notes__", ()):
+                broken.add_note(why)
             return None
         return self._ending.in_time(call, self._go_on(call, stream, broken, again))
 

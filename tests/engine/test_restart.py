@@ -10,7 +10,10 @@ import pytest
 
 from bifrost import (
     DROP,
+    BreakerConfig,
+    BudgetConfig,
     CallTimeoutError,
+    CircuitOpenError,
     InvalidRequestError,
     MalformedResponseError,
     ProviderConfig,
@@ -258,6 +261,135 @@ async def test_no_retries_are_no_new_beginnings(mock: MockTransport, make: Any, 
             await stream.final()
     assert isinstance(caught.value.__cause__, TransportError)
     assert caught.value.errors == ()
+
+
+BUDGET = BudgetConfig(capacity=20, per_second=0, success=0)
+
+
+def left(client: Bifrost) -> float:
+    budget = client.stats().providers["openai"].budget
+    assert budget is not None
+    return budget.left
+
+
+async def test_with_a_used_up_budget_it_does_not_begin_anew_and_says_why(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"]).cut(after_events=1).always()
+    async with stream_of(make(budget=BudgetConfig(capacity=4))) as stream:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await stream.final()
+    assert [attempt.note for attempt in caught.value.attempts] == ["not tried again, the retry budget is used up"]
+    assert any("its retry budget is used up" in note for note in caught.value.__notes__)
+    assert len(mock.calls) == 1
+
+
+async def test_with_a_used_up_budget_a_fallback_still_takes_over(mock: MockTransport, make: Any) -> None:
+    mock.on(provider="openai").stream(["a", "b"]).cut(after_events=1).always()
+    mock.on(provider="anthropic").stream(["x"])
+    seen: list[str] = []
+    async with stream_of(make(budget=BudgetConfig(capacity=4)), fallbacks=[OTHER]) as stream:
+        await read(stream, seen)
+        whole = await stream.final()
+    assert seen == ["a", "RESET", "x"]
+    assert told(whole.attempts) == [("openai", "one", "interrupted"), ("anthropic", "two", None)]
+    assert whole.attempts[0].note == "not tried again, the retry budget is used up"
+
+
+async def test_a_new_beginning_costs_what_a_retry_does_and_gets_it_back(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"]).cut(after_events=1).then.stream(["x", "y"]).drip(1)
+    client = make(budget=BUDGET)
+    async with stream_of(client) as stream:
+        seen = [shown(await stream.__anext__()) for _ in range(2)]
+        assert seen == [None, "a"]
+        assert left(client) == 20
+        async with anyio.create_task_group() as group:
+            group.start_soon(stream.__anext__)
+            await anyio.sleep(0.1)
+            assert left(client) == 15, "paid before the wait"
+        assert left(client) == 20, "it has given its first content"
+        assert (await stream.final()).text == "xy"
+    assert left(client) == 20
+
+
+async def test_new_beginnings_that_fail_use_the_budget_up(mock: MockTransport, make: Any) -> None:
+    mock.stream(["a", "b"]).cut(after_events=1).then.fail(503).always()
+    client = make(budget=BUDGET)
+    async with stream_of(client) as stream:
+        with pytest.raises(StreamInterruptedError):
+            await stream.final()
+    assert left(client) == 10
+
+
+async def open_breaker(client: Bifrost) -> None:
+    """Let plain calls fail, after the one stream that began well, until the provider is left alone."""
+    for _ in range(3):
+        with pytest.raises(ServerError):
+            await client.chat(MODEL, "hi", max_retries=0)
+    with pytest.raises(CircuitOpenError):
+        await client.chat(MODEL, "hi", max_retries=0)
+
+
+def script_for_breaker(mock: MockTransport) -> None:
+    mock.on(stream=False).fail(503).always()
+    mock.on(provider="openai", stream=True).stream(["a", "b"]).cut(after_events=1).always()
+    mock.on(provider="anthropic", stream=True).stream(["x"]).always()
+
+
+async def test_while_the_breaker_is_open_it_does_not_begin_anew_and_says_why(mock: MockTransport, make: Any) -> None:
+    script_for_breaker(mock)
+    client = make(breaker=BreakerConfig(calls=4), budget=BUDGET)
+    async with stream_of(client) as stream:
+        assert await stream.__anext__()
+        await open_breaker(client)
+        calls = len(mock.calls)
+        with pytest.raises(StreamInterruptedError) as caught:
+            await stream.final()
+    assert len(mock.calls) == calls
+    assert [attempt.note for attempt in caught.value.attempts] == ["not tried again, the breaker is open"]
+    assert any("left alone for a while" in note for note in caught.value.__notes__)
+    assert left(client) == 20
+
+
+async def test_while_the_breaker_is_open_a_fallback_still_takes_over(mock: MockTransport, make: Any) -> None:
+    script_for_breaker(mock)
+    client = make(breaker=BreakerConfig(calls=4))
+    async with stream_of(client, fallbacks=[OTHER]) as stream:
+        assert await stream.__anext__()
+        await open_breaker(client)
+        whole = await stream.final()
+    assert whole.text == "x"
+    assert told(whole.attempts) == [("openai", "one", "interrupted"), ("anthropic", "two", None)]
+    assert whole.attempts[0].note == "not tried again, the breaker is open"
+
+
+@pytest.mark.parametrize("fallbacks", [[], [OTHER]], ids=["no fallback", "fallback"])
+async def test_a_breaker_that_opens_during_the_wait_lets_nothing_begin_anew(
+    mock: MockTransport, make: Any, fallbacks: list[str]
+) -> None:
+    script_for_breaker(mock)
+    # The wait before the new beginning is 2.5 s.
+    client = make(breaker=BreakerConfig(calls=4), budget=BUDGET, retry=RetryConfig(backoff_base=5))
+    seen: list[str] = []
+    errors: list[StreamInterruptedError] = []
+
+    async def read_all(stream: ChunkStream) -> None:
+        try:
+            await read(stream, seen)
+        except StreamInterruptedError as error:
+            errors.append(error)
+
+    async with stream_of(client, fallbacks=fallbacks) as stream, anyio.create_task_group() as group:
+        group.start_soon(read_all, stream)
+        await until(lambda: left(client) == 15)
+        await open_breaker(client)
+        assert left(client) == 15
+    assert left(client) == 20, "it was not made, so it costs nothing"
+    if fallbacks:
+        assert seen == ["a", "RESET", "x"]
+    else:
+        assert seen == ["a"]
+        (error,) = errors
+        assert [type(other) for other in error.errors] == [CircuitOpenError]
+        assert len(error.attempts) == 1
 
 
 async def test_what_cannot_be_read_twice_is_not_read_a_third_time(mock: MockTransport, make: Any) -> None:
