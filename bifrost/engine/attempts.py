@@ -104,7 +104,7 @@ class Attempts:
         """Wait before a retry, choose a key, and be let in by what is known of the provider's health."""
         if tries.wait > 0:
             call.context.phase = "backoff"
-            await self._clock.sleep(tries.wait)
+            await self._upstreams.pause(tries.keys.provider.name, tries.wait)
         options = call.context.options
         while True:
             call.submitted = now = self._now()
@@ -133,7 +133,7 @@ class Attempts:
         call.context.phase = "backoff"
         key.waiting += 1
         try:
-            await self._clock.sleep(wait)
+            await self._upstreams.pause(tries.keys.provider.name, wait)
         finally:
             key.waiting -= 1
         tries.wait += wait

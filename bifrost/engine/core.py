@@ -11,6 +11,7 @@ import anyio
 
 from bifrost.account import LiveAccount
 from bifrost.context import CallContext
+from bifrost.engine.active import Active
 from bifrost.engine.call import Call
 from bifrost.engine.clock import Clock
 from bifrost.engine.dispatch import Dispatcher
@@ -51,35 +52,19 @@ _UNREAD_LIMIT = 1.0
 class Running:
     """What belongs to one event loop: the host task, the providers in use on it, and the way to them."""
 
-    __slots__ = ("active", "calls", "dispatcher", "ending", "host", "idle", "upstreams")
+    __slots__ = ("active", "calls", "dispatcher", "ending", "host", "upstreams")
 
     def __init__(self, engine: Engine) -> None:
         self.calls = 0
         """How many have begun."""
-        self.active = 0
-        """How many have begun and not ended; a stream counts until it is open."""
-        self.idle: anyio.Event | None = None
-        """What waits for the last of them to end."""
+        self.active = Active()
+        """Those that have begun and not ended; a stream counts until it is open, and again while it ends."""
         self.ending = False
         """The plugins have been told to close."""
         self.host = engine.new_host()
         self.host.start()
         self.upstreams = engine.new_upstreams(self.host)
-        self.dispatcher = Dispatcher(self.upstreams, engine.clock, self.host)
-
-    def left(self) -> None:
-        """Count a call that has ended."""
-        self.active -= 1
-        if self.active == 0 and self.idle is not None:
-            self.idle.set()
-            self.idle = None
-
-    async def all_left(self) -> None:
-        """Wait until no call is under way."""
-        while self.active:
-            # Two may be closing the client at once: they wait for the same moment.
-            self.idle = self.idle or anyio.Event()
-            await self.idle.wait()
+        self.dispatcher = Dispatcher(self.upstreams, engine.clock, self.host, self.active)
 
 
 class Engine:
@@ -121,13 +106,8 @@ class Engine:
         """Take a plain call to its answer."""
         running = await self._ready(options.timeout)
         context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
-        running.active += 1
         running.calls += 1
-        try:
-            call = Call(context, request, self.chain, output=output, max_reasks=max_reasks)
-            return await running.dispatcher.run(call)
-        finally:
-            running.left()
+        return await running.dispatcher.run(Call(context, request, self.chain, output=output, max_reasks=max_reasks))
 
     def stream(
         self, endpoint: Operation, request: Any, options: CallOptions, *, output: OutputType[Any] | None = None
@@ -143,12 +123,8 @@ class Engine:
                 started=running.host.now(),
                 is_stream=True,
             )
-            running.active += 1
             running.calls += 1
-            try:
-                await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
-            finally:
-                running.left()
+            await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
 
         restarts = options.on_interrupt == "restart"
         if output is not None:
@@ -346,7 +322,7 @@ class Engine:
                 if last:
                     # Calls that were cut off still have their `after*` hooks to run.
                     with anyio.move_on_after(_CUT_OFF_LIMIT):
-                        await running.all_left()
+                        await running.active.ended()
                     await self.chain.close()
             self.state = "closed"
 
@@ -356,7 +332,7 @@ class Engine:
             return
         end = anyio.current_time() + seconds
         with anyio.CancelScope(deadline=end):
-            await running.all_left()
+            await running.active.ended()
         with anyio.CancelScope(deadline=end):
             await running.upstreams.streams_ended(unread_limit=_UNREAD_LIMIT)
 

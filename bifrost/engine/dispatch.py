@@ -17,7 +17,7 @@ from bifrost.engine.attempts import Attempts
 from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
-from bifrost.errors import BifrostError, CallCancelledError, OutputValidationError
+from bifrost.errors import BifrostError, OutputValidationError
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from bifrost.context import CallContext
+    from bifrost.engine.active import Active
     from bifrost.engine.call import Call, Tries
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
@@ -44,13 +45,13 @@ if TYPE_CHECKING:
 class Dispatcher:
     """Takes calls to their answers."""
 
-    def __init__(self, upstreams: Upstreams, clock: Clock, host: Host) -> None:
+    def __init__(self, upstreams: Upstreams, clock: Clock, host: Host, active: Active) -> None:
         self._upstreams = upstreams
         self._clock = clock
         self._now = host.now
         self._scope = host.scope
         self._attempts = Attempts(upstreams, clock, host, begin=self._begin)
-        self._ending = Ending(host)
+        self._ending = Ending(host, active)
 
     # --- a call
 
@@ -244,9 +245,7 @@ class Dispatcher:
                         rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
                     )
             call.record(outcome if isinstance(outcome, BifrostError) else None, now=self._now())
-            if isinstance(outcome, CallCancelledError) or self._now() >= call.context.deadline:
-                return await self._ending.settle_late(call, outcome)
-            return await self._ending.in_time(call, self._ending.settle(call, outcome))
+            return await self._ending.end(call, outcome)
 
         restarts = call.context.options.on_interrupt == "restart"
         # The stream must not be held by its own call: it ends when its user drops it.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
     from typing import Any
 
+    from bifrost.engine.active import Active
     from bifrost.engine.call import Call
     from bifrost.engine.host import Host
     from bifrost.errors import Phase
@@ -25,7 +26,8 @@ _HOOKS_LIMIT = 5.0
 class Ending:
     """Ends calls."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, active: Active) -> None:
+        self._active = active
         self._now = host.now
         self._scope = host.scope
 
@@ -50,21 +52,35 @@ class Ending:
         call.error = outcome if isinstance(outcome, BifrostError) else None
         return complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
 
+    async def end(self, call: Call, outcome: Outcome) -> Outcome:
+        """Settle a call whose stream has come to its end."""
+        if not isinstance(outcome, CallCancelledError) and self._now() < call.context.deadline:
+            return await self.in_time(call, self.settle(call, outcome))
+        self._active.count += 1
+        try:
+            return await self.settle_late(call, outcome)
+        finally:
+            self._active.left()
+
     async def in_time(self, call: Call, work: Coroutine[Any, Any, Outcome]) -> Outcome:
         """Do work of a call within its deadline. However that ends, no hook is due any more, unless a stream began."""
         outcome: Outcome = None
-        with self._scope(deadline=call.context.deadline) as scope:
-            try:
-                return await work
-            except GeneratorExit:
-                # Nobody runs this coroutine any more, so no hook can be waited for.
-                raise
-            except Exception as error:  # noqa: BLE001 - a defect of ours, or of a clock or codec that a user brought
-                outcome = await self.settle_late(call, self._defect(call, error))
-            except BaseException:
-                end = (call.error or self.out_of_time(call)) if scope.cancel_called else self._left(call)
-                outcome = await self.settle_late(call, end)
-                raise
+        self._active.count += 1
+        try:
+            with self._scope(deadline=call.context.deadline) as scope:
+                try:
+                    return await work
+                except GeneratorExit:
+                    # Nobody runs this coroutine any more, so no hook can be waited for.
+                    raise
+                except Exception as error:  # noqa: BLE001 - a defect of ours, or of what a user brought: clock, codec
+                    outcome = await self.settle_late(call, self._defect(call, error))
+                except BaseException:
+                    end = (call.error or self.out_of_time(call)) if scope.cancel_called else self._left(call)
+                    outcome = await self.settle_late(call, end)
+                    raise
+        finally:
+            self._active.left()
         return outcome
 
     async def settle_late(self, call: Call, outcome: Outcome) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from bifrost.config import ProviderConfig
     from bifrost.engine.connections import Connections
     from bifrost.engine.host import Host, Signal
+
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
+
+
+def own(error: ErrorT) -> ErrorT:
+    """Give one of many callers an error of its own: what its call adds to it is not for the others."""
+    copied = copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 class Replaced(Exception):  # noqa: N818 - it tells a caller to move on, and no user ever sees it
@@ -310,12 +320,9 @@ class Pool:
                 self._withdraw(job)
 
     def _refusal(self) -> Exception:
-        """Give each caller an error of its own: what the call adds to it is not for the others."""
         if self._closing is None:
             return ShuttingDownError(f"{self.provider}: the client is not running")
-        error = copy(self._closing)
-        error.__cause__ = self._closing.__cause__
-        return error
+        return own(self._closing)
 
     def _cut_off(self) -> Exception:
         """Give the error of a job that a worker was at: it may have been sent, so it goes to no other pool."""

@@ -12,7 +12,8 @@ import attrs
 from bifrost.account import account_failed, check_config, check_keys, check_providers
 from bifrost.config import RetryConfig
 from bifrost.engine.counters import Counters
-from bifrost.engine.pool import Replaced
+from bifrost.engine.pauses import Pauses
+from bifrost.engine.pool import Replaced, own
 from bifrost.engine.upstream import Upstream
 from bifrost.errors import BifrostError, PluginError, ShuttingDownError, without_errors
 from bifrost.plugins.base import BLOCKING
@@ -69,6 +70,7 @@ class Upstreams:
         self._closing: BifrostError | None = None
         self._retired: set[Upstream] = set()
         """What other settings took the place of, and what was taken out, until the calls there are done."""
+        self._pauses = Pauses(clock)
         self._changing = anyio.Lock()
         self._changes = 0
 
@@ -176,6 +178,15 @@ class Upstreams:
         self._rings[name] = (keys, health, ring)
         return ring
 
+    async def pause(self, name: str, seconds: float) -> None:
+        """Wait before an attempt at a provider.
+
+        Raises what those queued there are told, as soon as it takes no more attempts: waiting on would be in vain.
+        """
+        self._check_open(name)
+        await self._pauses.wait(name, seconds)
+        self._check_open(name)
+
     def retry_of(self, name: str, options: CallOptions) -> RetryConfig:
         """Give a provider's retry settings, with the call's own `max_retries` put in."""
         upstream = self._upstreams.get(name)
@@ -252,8 +263,8 @@ class Upstreams:
                 self._retire(before, Replaced(), drain)
         for upstream in gone:
             self._rings.pop(upstream.name, None)
-            told = f"{upstream.name} was taken out of the client"
-            self._retire(upstream, ShuttingDownError(told, provider=upstream.name), drain)
+            self._retire(upstream, _taken_out(upstream.name), drain)
+            self._pauses.break_off(upstream.name)
         return gone
 
     def _adopt(self, name: str, config: ProviderConfig) -> None:
@@ -282,12 +293,14 @@ class Upstreams:
         self._closing = error
         for upstream in self._all():
             upstream.pool.refuse_all(error)
+        self._pauses.break_off()
 
     def refuse_queued(self, error: BifrostError) -> None:
-        """Take no more calls and answer those still queued; what is in flight goes on."""
+        """Take no more attempts and answer those who wait for one; what is in flight goes on."""
         self._closing = error
         for upstream in self._all():
             upstream.pool.refuse_queued(error)
+        self._pauses.break_off()
 
     async def streams_ended(self, *, unread_limit: float) -> None:
         """Wait for the open streams, except those that nobody has read for `unread_limit` seconds."""
@@ -297,6 +310,12 @@ class Upstreams:
             await anyio.sleep(_LOOK_AGAIN)
 
     # --- inside
+
+    def _check_open(self, name: str) -> None:
+        if self._closing is not None:
+            raise own(self._closing)
+        if name not in self._upstreams:
+            raise _taken_out(name)
 
     def _all(self) -> list[Upstream]:
         return [*self._upstreams.values(), *self._retired]
@@ -358,6 +377,10 @@ class Upstreams:
                 method,
                 seconds,
             )
+
+
+def _taken_out(name: str) -> ShuttingDownError:
+    return ShuttingDownError(f"{name} was taken out of the client", provider=name)
 
 
 def _check_names(context: CallContext) -> None:

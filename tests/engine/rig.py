@@ -148,7 +148,7 @@ def is_quiet(client: Bifrost) -> bool:
     running = client._engine._running
     if running is None:
         return True
-    return running.active == 0 and all(
+    return running.active.count == 0 and all(
         not (held(upstream.pool) or upstream.pool.in_flight or upstream.pool.queued or upstream.pool._jobs)
         and upstream.connections.lent == 0
         and not upstream.leases

@@ -375,7 +375,7 @@ async def test_calls_that_outlive_a_failed_host_are_not_counted_with_those_of_th
             may_end.set()
         assert (await client.chat(MODEL, "hi")).text == "hello"
         await client.close()
-        assert first.active == 0
+        assert first.active.count == 0
 
 
 async def test_a_client_that_is_never_closed_warns_and_hangs_nothing() -> None:
