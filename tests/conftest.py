@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+from bifrost.testing import MockTransport, virtual_backends
+from tests.plugins.recorder import KINDS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +28,23 @@ _FOREIGN_ENDINGS = ("_API_KEY", "_BASE_URL", "_API_BASE", "_HOST", "_PROXY")
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Run each async test on both event loops."""
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Run each async test on both event loops; in virtual time, where a module is marked `virtual_time`."""
+    if request.node.get_closest_marker("virtual_time") is None:
+        return request.param
+    return request.param, dict(virtual_backends())[request.param]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Run a test with plain calls and with streams."""
     return request.param
+
+
+@pytest.fixture
+def mock() -> MockTransport:
+    """Give a provider in memory that knows nothing yet."""
+    return MockTransport()
 
 
 @pytest.fixture(scope="session", autouse=True)

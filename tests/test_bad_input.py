@@ -42,7 +42,7 @@ from bifrost import (
 )
 from bifrost.testing import LoopbackProvider, RawServer, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
-from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, ask, read_into
+from tests.plugins.recorder import MODEL, OTHER, Kind, ask, read_into
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -55,11 +55,6 @@ pytestmark = pytest.mark.anyio
 
 MODELS = {"openai": MODEL, "anthropic": OTHER}
 ErrorT = TypeVar("ErrorT", bound=BifrostError)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 @pytest.fixture(params=["openai", "anthropic"])

@@ -22,7 +22,7 @@ from bifrost import (
 )
 from bifrost.client import __version__
 from bifrost.testing import MockTransport, no_waits
-from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, Recorder, ask, read_into
+from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, read_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,16 +30,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 EMBEDDINGS = "openai/text-embedding-3-small"
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 @pytest.fixture(autouse=True)

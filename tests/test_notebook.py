@@ -213,11 +213,6 @@ def test_a_trail_is_a_list_that_prints_as_lines() -> None:
 
 
 @pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
-
-
-@pytest.fixture
 def client(mock: MockTransport) -> Iterator[SyncBifrost]:
     with SyncBifrost(mock.account, transport=mock) as client:
         yield client

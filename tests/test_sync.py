@@ -62,11 +62,6 @@ LIMIT = 20
 """How long a thread or an event is waited for, in seconds: what comes later never comes."""
 
 
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
-
-
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
     with no_waits():

@@ -11,25 +11,15 @@ import pytest
 
 from bifrost import ModelGroup, ProviderConfig
 from bifrost.engine.clock import Clock
-from bifrost.testing import MockTransport, virtual_backends
+from bifrost.testing import MockTransport
 from tests.engine.rig import until
 
 if TYPE_CHECKING:
     from bifrost import Balance, Bifrost
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 MEMBERS = ["openai/gpt-4o-mini", "groq/llama"]
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 def client_of(mock: MockTransport, balance: Any, members: Any = MEMBERS, **configs: ProviderConfig) -> Bifrost:

@@ -18,33 +18,18 @@ from bifrost import (
     ServerError,
     Timeouts,
 )
-from bifrost.testing import MockTransport, virtual_backends
+from bifrost.testing import MockTransport
 from tests.engine.rig import is_quiet, until
 from tests.engine.troubled import MODEL, OTHER, Calls, Sleeps, client_of, health_of, now_and_then, told
-from tests.plugins.recorder import KINDS, Kind, ask
+from tests.plugins.recorder import Kind, ask
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 ONCE = RetryConfig(max_retries=0)
 QUICK = BreakerConfig(calls=4)
 """Opens at the second failure of four."""
 UNLIMITED = BudgetConfig(retry=0, timeout=0)
 STEADY = BreakerConfig(enabled=False)
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 @pytest.fixture

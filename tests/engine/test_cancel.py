@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from bifrost.testing import virtual_backends
 from tests.engine.cancelling import CALLS, Moment, assert_cancellable
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 
 @pytest.mark.parametrize("moment", ["waiting", "woken"])

@@ -20,14 +20,9 @@ from bifrost import (
 from bifrost.testing import MockTransport, leak_check
 from tests.engine.peers import running
 from tests.engine.rig import until
-from tests.plugins.recorder import KINDS, MODEL, Kind, Recorder, ask, assert_paired
+from tests.plugins.recorder import MODEL, Kind, Recorder, ask, assert_paired
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 class Slow(MockTransport):

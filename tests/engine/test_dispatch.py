@@ -35,30 +35,20 @@ from bifrost import (
 from bifrost.engine.clock import Clock
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.keys import KeyRing
-from bifrost.testing import MockTransport, fake_key, virtual_backends
+from bifrost.testing import MockTransport, fake_key
 from tests.engine.rig import until
-from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, Recorder, ask, read_into
+from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, read_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bifrost import Bifrost, ChatResponse
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 THIRD = "third/llama"
 THIRD_ROW = attrs.evolve(CATALOG["openai"], name="third", base_url="https://third.example/v1")
 """A provider that the catalog does not have; the mock knows it by its host."""
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 class Sleeps(list[float]):
@@ -75,11 +65,6 @@ class Sleeps(list[float]):
 @pytest.fixture
 def sleeps() -> Sleeps:
     return Sleeps()
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 def client_of(

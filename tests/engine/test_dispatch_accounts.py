@@ -22,17 +22,12 @@ from bifrost import (
     UnknownProviderError,
 )
 from bifrost.testing import MockTransport, fake_key
-from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, Recorder, ask
+from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 class Directory:

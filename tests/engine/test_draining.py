@@ -20,27 +20,17 @@ from bifrost import (
     StreamInterruptedError,
 )
 from bifrost.engine.clock import Clock
-from bifrost.testing import MockTransport, leak_check, virtual_backends
+from bifrost.testing import MockTransport, leak_check
 from tests.engine.rig import until
 from tests.plugins.recorder import MODEL, OTHER, Recorder
 
 if TYPE_CHECKING:
     from bifrost import Bifrost
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 SLOW = RetryConfig(backoff_base=100, backoff_cap=100)
 """Waits before a retry are longer than any drain here."""
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 class Caller:

@@ -27,7 +27,7 @@ from bifrost import (
     UnknownProviderError,
 )
 from bifrost.engine.clock import Clock
-from bifrost.testing import MockTransport, fake_key, virtual_backends
+from bifrost.testing import MockTransport, fake_key
 from tests.engine.rig import until
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ GPT = "openai/gpt-4o-mini"
 CLAUDE = "anthropic/claude-haiku-4-5"
 
 
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
+pytestmark = pytest.mark.virtual_time
 
 
 def names(explanation: Explanation) -> list[tuple[int, str]]:

@@ -23,11 +23,11 @@ from bifrost import (
     Timeouts,
 )
 from bifrost.config import ConnectionConfig, Limits, NetworkConfig
-from bifrost.testing import MockTransport, leak_check, virtual_backends
+from bifrost.testing import MockTransport, leak_check
 from tests.engine.peers import running
 from tests.engine.troubled import MODEL, Calls, client_of, health_of, states_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 SETTINGS: dict[str, Any] = {
     "breaker": BreakerConfig(calls=4, open=30),
@@ -59,11 +59,6 @@ OTHER_PLACE: dict[str, dict[str, Any]] = {
     "headers": {"extra_headers": {"OpenAI-Organization": "other"}},
     "road": {"network": NetworkConfig(proxy="none")},
 }
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
 
 
 def known(client: Bifrost) -> tuple[str, float, dict[str, str]]:

@@ -27,7 +27,7 @@ from bifrost import (
 )
 from bifrost.engine.pool import Replaced
 from bifrost.routing.balance import WeightedRandom
-from bifrost.testing import MockTransport, fake_key, leak_check, virtual_backends
+from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.peers import running
 from tests.engine.rig import is_quiet, until
 from tests.engine.troubled import MODEL, OTHER, Calls, client_of, health_of, now_and_then, states_of, told
@@ -40,20 +40,10 @@ if TYPE_CHECKING:
     from bifrost.engine.pool import Pool
     from bifrost.reports.stats import ProviderStats
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 USUAL = 2.0
 """What an answer takes as a rule."""
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 @pytest.fixture(autouse=True)

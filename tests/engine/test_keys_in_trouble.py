@@ -19,27 +19,12 @@ from bifrost import (
     RateLimitError,
     RetryConfig,
 )
-from bifrost.testing import MockTransport, fake_key, no_waits, virtual_backends
+from bifrost.testing import MockTransport, fake_key, no_waits
 from tests.engine.rig import until
 from tests.engine.troubled import MODEL, OTHER, Calls, Sleeps, client_of, states_of, told
-from tests.plugins.recorder import KINDS, Kind, ask
+from tests.plugins.recorder import Kind, ask
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.engine.clock import Clock
-from bifrost.testing import MockTransport, leak_check, virtual_backends
+from bifrost.testing import MockTransport, leak_check
 from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import MODEL, OTHER, Recorder, assert_paired
 
@@ -36,21 +36,11 @@ if TYPE_CHECKING:
 
     from bifrost import Bifrost, ChatResponse, Chunk, ChunkStream
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 
 class Plan(msgspec.Struct):
     days: list[str]
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 @pytest.fixture

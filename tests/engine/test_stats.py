@@ -19,7 +19,7 @@ from bifrost import (
     StreamInterruptedError,
     SyncBifrost,
 )
-from bifrost.testing import MockTransport, no_waits, virtual_backends
+from bifrost.testing import MockTransport, no_waits
 from tests.engine.rig import until
 
 if TYPE_CHECKING:
@@ -31,14 +31,7 @@ GPT = "openai/gpt-4o-mini"
 CLAUDE = "anthropic/claude-haiku-4-5"
 
 
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ from bifrost.config import Limits
 from bifrost.engine.sources import ForeignChunks
 from bifrost.providers.catalog import CATALOG
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta
-from bifrost.testing import MockTransport, fake_key, leak_check, virtual_backends
+from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import Recorder, assert_paired
 
@@ -43,20 +43,10 @@ if TYPE_CHECKING:
     from bifrost import Bifrost, ChatResponse, ChunkStream
     from bifrost.providers.base import Ending, Target
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 MODEL = "openai/gpt-4o-mini"
 CHAT = CATALOG["openai"].codecs["chat"]
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
 
 
 @pytest.fixture

@@ -82,11 +82,6 @@ WRONG = '{"y": 2, "x": "1"}'
 ANSWER = ("final_answer", JSON)
 
 
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
-
-
 @pytest.fixture(autouse=True)
 def _no_waits() -> Iterator[None]:
     with no_waits():

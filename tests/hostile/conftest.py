@@ -11,12 +11,10 @@ import httpx
 import pytest
 
 from tests.hostile.stage import staged
-from tests.plugins.recorder import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.plugins.recorder import Kind
 
 _BARE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Made once: loading the certificates of authorities for each connection takes long."""
@@ -48,11 +46,6 @@ def transport(request: pytest.FixtureRequest) -> Any:
 def stage(transport: Any) -> Callable[..., Any]:
     """Give `staged` over one of the transports."""
     return partial(staged, transport=transport)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -27,25 +27,15 @@ from bifrost import (
     TextPart,
 )
 from bifrost.schema.chunks import ChunkChoice, Delta
-from bifrost.testing import MockTransport, no_waits, virtual_backends
-from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, Recorder, ask, assert_paired, read_into, three, upper
+from bifrost.testing import MockTransport, no_waits
+from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, assert_paired, read_into, three, upper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 BY_HOOK = ("before_call", "before", "after", "after_call")
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 @pytest.fixture(autouse=True)

@@ -6,14 +6,9 @@ import pytest
 
 from bifrost import ConfigError, DefaultOptions, Reasoning, ResponseFormat
 from bifrost.testing import MockTransport
-from tests.plugins.recorder import KINDS, MODEL, OTHER, Kind, ask
+from tests.plugins.recorder import MODEL, OTHER, Kind, ask
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
 
 
 async def sent_with(defaults: DefaultOptions, kind: Kind = "plain", **options: Any) -> dict[str, Any]:

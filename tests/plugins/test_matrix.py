@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from bifrost import AssistantMessage, BifrostError, ChatResponse, Choice, TextPart
-from bifrost.testing import MockTransport, leak_check, virtual_backends
+from bifrost.testing import MockTransport, leak_check
 from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import KINDS, Kind, Recorder, ask, assert_paired
 
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
     from bifrost import Bifrost, CallContext
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module", params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 
 def _raises(_client: Bifrost) -> Any:

@@ -67,11 +67,6 @@ ALL = " and ".join(ECHOES.values())
 STATUSES = [400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 502, 503, 504, 520, 529, 599, 999]
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    return request.param
-
-
 @pytest.fixture(autouse=True)
 def _no_waits() -> Iterator[None]:
     with no_waits():

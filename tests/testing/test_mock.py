@@ -26,11 +26,6 @@ GPT = "openai/gpt-4o-mini"
 CLAUDE = "anthropic/claude-haiku-4-5"
 
 
-@pytest.fixture
-def mock() -> MockTransport:
-    return MockTransport()
-
-
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
     with no_waits():
