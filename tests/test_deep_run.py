@@ -65,18 +65,24 @@ def test_a_finding_of_the_fuzzer_has_its_seed(monkeypatch: pytest.MonkeyPatch) -
         odd(Random(seed))
 
 
+def _told(source: str) -> list[str]:
+    return [mutant.told for mutant in mutants_of(source)]
+
+
 def test_each_mutant_has_one_defect() -> None:
     source = "def f(a: int = 1) -> bool:\n    '''Say.'''\n    b = a + 2\n    return a < b and not a\n"
     mutants = list(mutants_of(source))
     assert [mutant.told for mutant in mutants] == [
-        "2 for 1",
-        "0 for 1",
+        "2 for 1 in `def f(a: int=1) -> bool:`",
+        "0 for 1 in `def f(a: int=1) -> bool:`",
         "no `b = a + 2`",
         "Add as Sub in `a + 2`",
-        "3 for 2",
-        "1 for 2",
+        "3 for 2 in `b = a + 2`",
+        "1 for 2 in `b = a + 2`",
         "None for `a < b and (not a)`",
         "And as Or in `a < b and (not a)`",
+        "without `a < b` in `a < b and (not a)`",
+        "without `not a` in `a < b and (not a)`",
         "Lt as LtE in `a < b`",
         "no not in `not a`",
     ]
@@ -84,6 +90,36 @@ def test_each_mutant_has_one_defect() -> None:
     assert len(texts) == len(mutants)
     assert ast.unparse(ast.parse(source)) not in texts
     assert {mutant.line for mutant in mutants} == {1, 3, 4}
+    assert {mutant.where for mutant in mutants} == {"f"}
+
+
+@pytest.mark.parametrize(
+    ("source", "defects"),
+    [
+        ("x = a if b else c", ["not `b`"]),
+        ("x = [a for a in b if a]", ["not `a`"]),
+        ("x = min(a, b)", ["max in `min(a, b)`"]),
+        ("x = a.startswith(b)", ["endswith in `a.startswith(b)`"]),
+        ("x = -a", ["no minus in `-a`"]),
+        ("x = a and b and c", ["And as Or in {0}", "without `a` in {0}", "without `b` in {0}", "without `c` in {0}"]),
+        ("def f():\n    del a\n    return b", ["no `del a`", "None for `b`"]),
+        ("def f():\n    for a in b:\n        return\n    g()", ["no `for a in b:`", "no `return`", "no `g()`"]),
+        ("def f():\n    g()\n    return", ["no `g()`"]),
+        ("x = b'a'", ["b'?' for b'a' in `x = b'a'`"]),
+        ("x = f'words {a + b} words'", ["Add as Sub in `a + b`"]),
+        ("if TYPE_CHECKING:\n    x = 1", []),
+        ("X: TypeAlias = Literal['a']", []),
+    ],
+)
+def test_defects_are_small_and_of_many_kinds(source: str, defects: list[str]) -> None:
+    assert _told(source) == [defect.format("`a and b and c`") for defect in defects]
+
+
+def test_defects_that_read_alike_are_told_apart() -> None:
+    assert _told("def f():\n    return a + a + (a + a)")[-2:] == [
+        "Add as Sub in `a + a`",
+        "Add as Sub in `a + a`, no. 2",
+    ]
 
 
 def test_a_row_may_have_nothing_to_hold_it_against() -> None:

@@ -1,0 +1,246 @@
+"""One attempt as a value, without a road: what it waits for, and what its errors tell and keep to themselves."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bifrost import (
+    AuthenticationError,
+    BifrostError,
+    MalformedResponseError,
+    NotFoundError,
+    RateLimitError,
+    UnsupportedError,
+)
+from bifrost.account import Key
+from bifrost.config import Limits, ProviderConfig
+from bifrost.engine.clock import Clock
+from bifrost.engine.exchange import Exchange
+from bifrost.providers.base import ErrorBody, ReportedError, Target
+from bifrost.trail import RateLimit, Window
+from bifrost.wire.http import Headers
+from tests.canary import CANARY, assert_unseen, shown_by
+
+ECHO = f"no key {CANARY} here"
+SHOWN = "no key *** here"
+
+
+class Place:
+    """What an attempt asks of the provider that it goes to."""
+
+    def __init__(self, **limits: int) -> None:
+        self.config = ProviderConfig(limits=Limits(**limits))
+        self.row = SimpleNamespace(request_id_headers=("x-own-id",))
+
+
+class Stub:
+    """A decoder or a framer that keeps what it was made of."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self.given, self.named = given, named
+
+
+def exchange_of(*, key: Key | None = None, codec: Any = None, place: Any = None) -> Exchange:
+    admission: Any = None  # never asked here
+    return Exchange(
+        upstream=place or cast("Any", Place()),
+        codec=codec,
+        request=None,
+        target=Target(provider="openai", model="gpt-4o"),
+        key=key,
+        extra_headers={},
+        deadline=10.0,
+        clock=Clock(wall=lambda: 1_000_000_000.0),
+        admission=admission,
+    )
+
+
+def keyed(**given: Any) -> Exchange:
+    return exchange_of(key=Key(name="main", value=CANARY), **given)
+
+
+# --- what it waits for
+
+
+def test_what_an_attempt_waits_for_is_told_at_each_of_its_stations() -> None:
+    exchange = keyed()
+    assert exchange.phase == "queue"
+    connection: Any = SimpleNamespace(sent=False, reused=False)
+    exchange.connection = connection
+    assert exchange.phase == "connect"
+    connection.sent = True
+    assert exchange.phase == "headers"
+    connection.sent, connection.reused = False, True
+    assert exchange.phase == "headers"
+    exchange.status = 200
+    assert exchange.phase == "body"
+
+
+def test_an_attempt_goes_over_a_kept_connection_if_nothing_else_is_said() -> None:
+    assert not keyed().fresh
+
+
+def test_an_attempt_that_moved_is_at_the_new_place() -> None:
+    exchange = keyed()
+    place: Any = Place()
+    codec: Any = Stub()
+    exchange.move(place, codec)
+    assert exchange.upstream is place
+    assert exchange.codec is codec
+
+
+def test_a_stream_is_cut_into_events_within_the_providers_own_limits() -> None:
+    codec: Any = SimpleNamespace(framer=Stub, decoder=Stub)
+    exchange = keyed(codec=codec, place=Place(event=1000, stream=5000))
+    framer: Any = exchange.framer()
+    assert framer.named == {"event_limit": 1000, "stream_limit": 5000}
+    decoder: Any = exchange.decoder()
+    assert decoder.given == (exchange.target,)
+
+
+def test_what_a_provider_does_not_stream_is_refused_with_its_name() -> None:
+    with pytest.raises(UnsupportedError, match="openai does not stream this") as caught:
+        keyed(codec=SimpleNamespace(decoder=None)).decoder()
+    assert caught.value.provider == "openai"
+
+
+def test_several_codings_of_a_body_are_told_in_the_order_in_which_they_were_applied() -> None:
+    exchange = keyed()
+    assert exchange.content_encoding is None
+    exchange.headers = Headers.of(("content-encoding", "gzip"), ("content-encoding", "br"))
+    assert exchange.content_encoding == "gzip, br"
+
+
+# --- what its errors tell
+
+
+def test_a_refusal_tells_where_it_happened_and_what_the_provider_said() -> None:
+    exchange = keyed()
+    exchange.headers = Headers.of(("x-own-id", "req-1"))
+    error = exchange.failure(404, ErrorBody(message="no such model", code="gone"), raw=b"{}")
+    assert isinstance(error, NotFoundError)
+    assert (error.provider, error.model, error.key, error.status) == ("openai", "gpt-4o", "main", 404)
+    assert (error.code, error.request_id, error.body) == ("gone", "req-1", b"{}")
+    assert exchange_of().failure(404, ErrorBody(message="no such model")).key is None
+    assert exchange.failure(404, ErrorBody(message="no such model")).body is None
+
+
+def test_a_wait_until_a_date_is_told_in_seconds_of_the_wall_clock() -> None:
+    exchange = keyed()
+    exchange.headers = Headers.of(("retry-after", "Sun, 09 Sep 2001 01:46:50 GMT"))
+    error = exchange.failure(429, ErrorBody(message="slow down"))
+    assert isinstance(error, RateLimitError)
+    assert error.retry_after == 10.0
+
+
+def test_an_error_inside_a_200_is_judged_by_the_status_that_it_names() -> None:
+    error = keyed().reported(ReportedError(ErrorBody(message="bad key"), status=401))
+    assert isinstance(error, AuthenticationError)
+    assert error.status == 401
+    # Without one it is the answer's own, which says nothing.
+    assert keyed().reported(ReportedError(ErrorBody(message="odd"))).status == 200
+    assert "bad key" in exchange_of().reported(ReportedError(ErrorBody(message="bad key"))).message
+
+
+def test_an_error_inside_a_200_does_not_repeat_the_key() -> None:
+    error = keyed().reported(ReportedError(ErrorBody(message=ECHO)))
+    assert SHOWN in error.message
+    assert_unseen(*shown_by(error))
+
+
+def test_an_error_says_what_it_knows_itself_and_the_attempt_adds_the_rest() -> None:
+    exchange = keyed()
+    exchange.status, exchange.request_id = 200, "req-1"
+    exchange.headers = Headers.of(("x-ratelimit-remaining-requests", "3"))
+    bare = exchange.sign(BifrostError("it broke"))
+    assert (bare.provider, bare.model, bare.status) == ("openai", "gpt-4o", 200)
+    assert (bare.request_id, bare.key, bare.message) == ("req-1", "main", "it broke")
+    assert (bare.code, bare.type, bare.param) == (None, None, None)
+    assert bare.rate_limit == RateLimit(requests=Window(remaining=3))
+
+    told = BifrostError("it broke", provider="own", model="m", key="k", status=0, request_id="r")
+    told.rate_limit = RateLimit(tokens=Window(remaining=1))
+    exchange.sign(told)
+    assert (told.provider, told.model, told.key, told.status, told.request_id) == ("own", "m", "k", 0, "r")
+    assert told.rate_limit == RateLimit(tokens=Window(remaining=1))
+
+
+def test_an_attempt_without_a_key_has_nothing_to_take_out() -> None:
+    exchange = exchange_of()
+    error = BifrostError(ECHO, code="c")
+    error.__cause__ = ValueError(ECHO)
+    exchange.sign(error)
+    assert (error.key, error.message, error.code) == (None, ECHO, "c")
+    assert error.__cause__.args == (ECHO,)
+    assert exchange.redact(ECHO.encode()) == ECHO.encode()
+
+
+@pytest.mark.parametrize("field", ["code", "type", "param", "request_id"])
+def test_a_key_that_a_provider_repeats_in_a_field_of_its_error_is_taken_out(field: str) -> None:
+    error = BifrostError("it broke")
+    setattr(error, field, ECHO)
+    keyed().sign(error)
+    assert getattr(error, field) == SHOWN
+    assert_unseen(*shown_by(error))
+
+
+def test_a_key_that_a_provider_repeats_in_its_sentence_or_its_request_id_is_taken_out() -> None:
+    exchange = keyed()
+    exchange.request_id = ECHO
+    error = exchange.sign(BifrostError(ECHO))
+    assert error.message == SHOWN
+    # The trail takes it from here.
+    assert (exchange.request_id, error.request_id) == (SHOWN, SHOWN)
+    assert_unseen(*shown_by(error))
+
+
+def test_what_an_error_came_of_loses_the_key_and_the_frames_that_hold_the_providers_bytes() -> None:
+    def read(data: bytes) -> None:
+        raise ValueError(data.decode(), 7)
+
+    def parse(data: bytes) -> None:
+        try:
+            read(data)
+        except ValueError as error:
+            raise KeyError(ECHO) from error
+
+    error = MalformedResponseError("no JSON")
+    try:
+        parse(ECHO.encode())
+    except KeyError as behind:
+        error.__cause__ = behind
+    try:
+        parse(b64encode(CANARY.encode()))
+    except KeyError as beside:
+        error.__context__ = beside
+    keyed().sign(error)
+
+    first, second = error.__cause__, error.__context__
+    assert first is not None
+    assert second is not None
+    assert (first.args, second.args) == ((SHOWN,), (SHOWN,))
+    for each in (first, second, first.__cause__, second.__cause__):
+        assert each is not None
+        assert each.__traceback__ is None
+    assert first.__cause__ is not None
+    assert first.__cause__.args == (SHOWN, 7)
+    assert_unseen(*shown_by(error))
+
+
+def test_an_error_keeps_its_own_frames_and_a_ring_of_errors_is_no_end() -> None:
+    first, second = BifrostError("one"), ValueError(ECHO)
+    first.__cause__, second.__context__ = second, first
+    try:
+        raise first
+    except BifrostError:
+        keyed().sign(first)
+    assert first.__traceback__ is not None
+    assert second.args == (SHOWN,)
+
+
+def test_a_body_that_goes_into_an_error_does_not_repeat_the_key() -> None:
+    assert keyed().redact(b"\xff" + ECHO.encode()) == b"\xff" + SHOWN.encode()
