@@ -123,10 +123,12 @@ class Breaker:
             return
         if not self.is_closed:
             self._judge_probe(verdict, now=now, random=random)
+        elif verdict == "success":
+            self.succeeded(ticket, now=now, random=random)
         elif verdict == "neutral":
             self._unreachable = 0
         else:
-            self._count(verdict, never_sent=never_sent, now=now, random=random)
+            self._count_failure(never_sent=never_sent, now=now, random=random)
 
     def succeeded(self, ticket: Ticket, *, now: float, random: Random) -> None:
         """Report a success. Nearly all that is ever reported, so it is short while the breaker is closed."""
@@ -159,13 +161,10 @@ class Breaker:
     def _is_probing(self, now: float) -> bool:
         return self._probe is not None and now < self._probe_began + self._config.longest_open
 
-    def _count(self, verdict: Verdict, *, never_sent: bool, now: float, random: Random) -> None:
+    def _count_failure(self, *, never_sent: bool, now: float, random: Random) -> None:
         self._turn(now)
         bucket = self._period % BUCKETS
         self._calls[bucket] += 1
-        if verdict == "success":
-            self._unreachable = 0
-            return
         self._failures[bucket] += 1
         self._unreachable = self._unreachable + 1 if never_sent else 0
         calls = sum(self._calls)
@@ -207,11 +206,8 @@ class Breaker:
 
     def _turn(self, now: float) -> None:
         """Drop the pieces of the window that have become too old."""
-        period = int(now / self._piece)
-        passed = period - self._period
-        if passed <= 0:
-            return
-        for step in range(1, min(passed, BUCKETS) + 1):
+        period = max(int(now / self._piece), self._period)
+        for step in range(1, min(period - self._period, BUCKETS) + 1):
             self._calls[(self._period + step) % BUCKETS] = 0
             self._failures[(self._period + step) % BUCKETS] = 0
         self._period = period

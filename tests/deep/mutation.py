@@ -35,11 +35,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 _GOAL = 0.9
 _PATIENCE = 5.0
 """CPU seconds that a mutant's tests may take beyond three times what they take without it."""
-_LOADED = ("anyio", "attrs", "httpx", "hypothesis", "hypothesis.strategies", "msgspec", "trio", "trio.testing")
+_LOADED = (
+    *("anyio", "anyio._backends._asyncio", "anyio._backends._trio", "attrs", "httpx", "hypothesis"),
+    *("hypothesis.strategies", "msgspec", "trio", "trio.testing", "xdist.plugin"),
+)
 _OPTIONS = (
-    *("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"),
-    # What is loaded already cannot have its assertions rewritten; ours are not.
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    # Assertions as they are: to say more of a failure would cost more than the tests.
+    *("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--assert=plain", "-o", "faulthandler_timeout=0"),
 )
 
 

@@ -198,12 +198,13 @@ def test_a_success_before_a_failed_probe_does_not_count() -> None:
     assert rig.state == "closed"
 
 
-def test_a_success_told_in_full_ends_a_row_of_unreachables_too() -> None:
+def test_a_success_told_in_full_ends_a_row_of_unreachables_and_counts_as_a_call() -> None:
     rig = Rig()
     for _ in range(3):
         rig.calls(*["failure"] * 4, never_sent=True)
         rig.breaker.report(rig.admitted(), "success", now=rig.now, random=lambda: 0.5)
-    assert rig.state == "closed"
+    seen = rig.breaker.snapshot(rig.now)
+    assert (seen.state, seen.calls, seen.failures) == ("closed", 15, 12)
     rig.calls(*["failure"] * 5, never_sent=True)
     assert rig.state == "open"
 

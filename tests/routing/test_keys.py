@@ -9,11 +9,12 @@ import pytest
 
 from bifrost.account import Key
 from bifrost.config import KeyPoolConfig
-from bifrost.errors import ConfigError, CredentialsExhaustedError, MissingKeyError
+from bifrost.errors import ConfigError, CredentialsExhaustedError, MissingKeyError, RateLimitError
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import LeastBusy, RoundRobin, Snapshot, TwoChoices, Weighted, WeightedRandom
 from bifrost.routing.key_health import KeyHealth, KeyStates
 from bifrost.routing.keys import Choice, KeyRing, balance_of
+from bifrost.routing.retry import SMALLEST_ATTEMPT
 from bifrost.wire.auth import NoAuth
 from tests.canary import CANARY
 
@@ -427,3 +428,97 @@ def test_a_policy_of_ones_own_is_a_setting() -> None:
     assert balance_of(KeyPoolConfig(policy=policy)) is policy
     with pytest.raises(ConfigError, match="policy must have a `choose`"):
         KeyPoolConfig(policy=lambda candidates: candidates[0])
+
+
+# --- how long a call waits for a key
+
+
+def test_a_call_waits_until_its_key_is_ready() -> None:
+    pool = Pool(key("a"))
+    pool.park("a", 20.0)
+    turn = pool.choose()
+    assert pool.ring.waits(turn, now=2.0, left=100.0, fallback_behind=False) == 18.0
+    # Its turn has come, or it may go at once.
+    assert pool.ring.waits(turn, now=25.0, left=100.0, fallback_behind=False) == 0.0
+    assert pool.ring.waits(Choice(pool.keys["a"], "gpt-4o"), now=2.0, left=100.0, fallback_behind=False) == 0.0
+
+
+def test_a_call_waits_if_its_time_and_the_longest_wait_just_allow_it() -> None:
+    pool = Pool(key("a"), longest_wait=20.0)
+    pool.park("a", 20.0)
+    turn = pool.choose()
+    assert pool.ring.waits(turn, now=0.0, left=20.0 + SMALLEST_ATTEMPT, fallback_behind=False) == 20.0
+    pool.park("a", 20.5)
+    with pytest.raises(RateLimitError):
+        pool.ring.waits(pool.choose(), now=0.0, left=1000.0, fallback_behind=False)
+
+
+@pytest.mark.parametrize(("left", "fallback_behind"), [(1000.0, True), (20.0, False)])
+def test_a_call_that_has_a_fallback_or_no_time_does_not_wait_and_is_told_how_long_it_would_be(
+    left: float, fallback_behind: bool
+) -> None:
+    pool = Pool(key("a", aliases={"gpt-4o": "east"}))
+    pool.park("a", 20.0)
+    with pytest.raises(
+        RateLimitError, match=r"every key of openai for this model rests, a is ready in 20\.0 s"
+    ) as caught:
+        pool.ring.waits(pool.choose(), now=0.0, left=left, fallback_behind=fallback_behind)
+    error = caught.value
+    assert (error.provider, error.model, error.key, error.retry_after) == ("openai", "east", "a", 20.0)
+
+
+# --- what is foreseen
+
+
+def outlook(keys: KeyRing, **given: Any) -> dict[str, float]:
+    return {choice.name: share for choice, share in keys.outlook("gpt-4o", **given)}
+
+
+def test_the_share_of_each_key_is_foreseen() -> None:
+    keys = ring(key("a", weight=3), key("b", weight=1), key("spare", weight=0), key("c", models=["o1"]))
+    assert outlook(keys) == {"a": 0.75, "b": 0.25, "spare": 0.0}
+    assert outlook(keys, pin="b") == {"b": 1.0}
+    with pytest.raises(MissingKeyError):
+        keys.outlook("gpt-4o", pin="c")
+
+
+def test_a_key_that_rests_has_no_share_until_it_is_ready() -> None:
+    pool = Pool(key("a"), key("b"))
+    pool.park("a", 20.0)
+    assert outlook(pool.ring) == {"a": 0.0, "b": 1.0}
+    assert outlook(pool.ring, now=20.0) == {"a": 0.5, "b": 0.5}
+
+
+def test_the_key_of_a_session_is_foreseen() -> None:
+    pool = Pool(key("a"), key("b"), key("c"))
+    for number in range(20):
+        session = f"user {number}"
+        (name,) = pool.chosen(session=session)
+        assert outlook(pool.ring, session=session) == {"a": 0.0, "b": 0.0, "c": 0.0, name: 1.0}
+    for name in ("a", "b", "c"):
+        pool.kill(name)
+    assert outlook(pool.ring, session="anna") == {"a": 0.0, "b": 0.0, "c": 0.0}
+
+
+def test_what_a_policy_would_choose_is_foreseen_with_what_is_under_way() -> None:
+    pool = Pool(key("a"), key("b"), choose="least_busy")
+    pool.health("a").begin()
+    assert outlook(pool.ring) == {"a": 0.0, "b": 1.0}
+
+
+def test_of_a_policy_that_foresees_nothing_the_weights_are_told() -> None:
+    class Last:
+        def choose(self, candidates: Weighted[Any], snapshot: Snapshot, random: Any) -> Any:
+            return candidates.items[-1]
+
+    keys = KeyRing(OPENAI, [key("a", weight=3), key("b", weight=1)], balance=Last())
+    assert outlook(keys) == {"a": 0.75, "b": 0.25}
+
+
+def test_the_keys_that_may_not_serve_a_model_are_told_with_the_reason() -> None:
+    keys = ring(key("a"), key("b", models=["o1"]), key("c", enabled=False), key("d", deny=["*"], enabled=False))
+    assert keys.left_out("gpt-4o") == {
+        "b": "its lists leave the model out",
+        "c": "switched off",
+        "d": "switched off",
+    }

@@ -19,7 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import InvalidKeyError
-from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth, Secret, check_secret, redact, redact_bytes, sign
+from bifrost.wire.auth import (
+    BEARER,
+    HeaderAuth,
+    NoAuth,
+    Secret,
+    basic_auth,
+    check_secret,
+    credentials_of,
+    password_of,
+    redact,
+    redact_bytes,
+    sign,
+    user_and_password,
+)
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -141,6 +154,25 @@ def test_without_a_credential_nothing_is_added(auth: NoAuth | HeaderAuth, secret
     headers: dict[str, str] = {}
     sign(headers, auth, secret)
     assert headers == {}
+
+
+def test_the_secrets_on_a_request_can_be_told_to_what_takes_them_out() -> None:
+    headers: dict[str, str] = {"accept": "***"}
+    assert credentials_of(headers) == []
+    sign(headers, BEARER, Secret("sk-1"))
+    sign(headers, HeaderAuth(header="x-api-key"), Secret("sk-2"))
+    assert credentials_of(headers) == [Secret("sk-1"), Secret("sk-2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "password"),
+    [("joe:geheim", "joe", "geheim"), ("joe:ge:heim", "joe", "ge:heim"), ("joe", "joe", ""), ("jö:é", "jö", "é")],
+)
+def test_a_user_and_a_password_come_apart_at_the_first_colon(text: str, user: str, password: str) -> None:
+    secret = Secret(text)
+    assert user_and_password(secret) == (user.encode(), password.encode())
+    assert password_of(secret) == Secret(password)
+    assert basic_auth(secret) == b"Basic " + b64encode(text.encode())
 
 
 UNCHECKED = {
