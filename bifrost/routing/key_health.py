@@ -63,12 +63,17 @@ class KeyHealth:
         "waiting",
     )
 
+    until: float
+    """When a parked key is ready again, and a dead one may be tried; told when it is parked or dies."""
+    _proven_until: float
+    """Up to then it is the provider's word that it is parked, beyond it our guess."""
+    _probe: int
+    """The use that tries a dead key."""
+
     def __init__(self, name: str, config: KeyPoolConfig, troubled: set[KeyHealth], *, model: str | None = None) -> None:
         self.name = name
         self.model = model
         self.state: KeyState = "ready"
-        self.until = 0.0
-        """When a parked key is ready again, and a dead one may be tried."""
         self.reason: str | None = None
         self.is_steady = True
         """It is ready, and nothing is held against it: a success says nothing new."""
@@ -77,14 +82,11 @@ class KeyHealth:
         """The calls that wait for this key to be ready again."""
         self._config = config
         self._troubled: set[KeyHealth] = troubled
-        self._proven_until = 0.0
-        """Up to then it is the provider's word that it is parked, beyond it our guess."""
         self._strikes = 0
         """How often it was limited without a word on how long since it last served."""
         self._serial = 0
         self._since = 0
         """The uses up to this one began before the state did."""
-        self._probe = 0
 
     def change(self, config: KeyPoolConfig) -> None:
         """Go on with other settings."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode, urlsafe_b64encode
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -223,16 +224,13 @@ def _forms(plain: str) -> set[str]:
     # Base64 writes three bytes as four characters, so it depends on what stands before: 0, 1 or 2 bytes over.
     for over, foreign in ((0, 0), (1, 2), (2, 3)):
         for encode in (b64encode, urlsafe_b64encode):
-            forms.add(encode(bytes(over) + raw).decode().rstrip("=")[foreign:])
+            forms.add(encode(bytes(over) + raw).decode()[foreign:])
     return forms
 
 
 def _agreement(text: str, at: int, form: str) -> int:
     """Count the characters of `form` that stand in `text` from `at` on."""
-    for place, (found, wanted) in enumerate(zip(text[at : at + len(form)], form, strict=False)):
-        if found != wanted:
-            return place
-    return min(len(form), len(text) - at)
+    return len(commonprefix((form, text[at : at + len(form)])))
 
 
 def _text(secret: Secret) -> str:

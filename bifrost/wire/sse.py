@@ -50,7 +50,7 @@ class SseParser:
         self._at_start = True
         # The last byte was a CR: an LF that comes next belongs to the same line end.
         self._after_cr = False
-        # The event that has begun, its line ends already made LF; at the very start also a piece of a BOM.
+        # The event that has begun, its line ends already made LF; at the very start what may be a piece of a BOM.
         self._open = bytearray()
 
     def feed(self, data: bytes) -> list[SseEvent]:
@@ -82,7 +82,7 @@ class SseParser:
 
     def _skip_bom(self, data: bytes) -> bytes:
         head = bytes(self._open) + data
-        if len(head) < len(_BOM) and _BOM.startswith(head):
+        if len(head) < len(_BOM):
             self._open[:] = head
             return b""
         self._at_start = False
@@ -125,21 +125,13 @@ class SseParser:
         return self._split_others(data)
 
     def _split_others(self, data: bytes) -> list[SseEvent]:
-        events: list[SseEvent] = []
         blocks = data.split(b"\n\n")
         rest = blocks.pop().lstrip(b"\n")
         if rest:
             self._keep(rest)
-        if len(data) > self._event_limit and max(map(len, blocks), default=0) > self._event_limit:
+        if len(data) > self._event_limit and any(len(block) > self._event_limit for block in blocks):
             raise _too_large("an event of the stream is", self._event_limit)
-        for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
-                events.append(SseEvent(None, block[6:]))
-                continue
-            event = _read(block)
-            if event is not None:
-                events.append(event)
-        return events
+        return [event for event in map(_read, blocks) if event is not None]
 
     def _keep(self, data: bytes) -> None:
         # The blank line that ends an event is not counted, as it is not when an event comes whole.
@@ -150,10 +142,11 @@ class SseParser:
 
 def _read(block: bytes) -> SseEvent | None:
     """Read the lines of one event, as the standard says."""
-    head, newline, tail = block.partition(b"\n")
-    if newline and head.startswith(b"event: ") and tail.startswith(b"data: ") and b"\n" not in tail:
+    # Nearly always it has a name and one line of data.
+    head, _, tail = block.partition(b"\n")
+    if head.startswith(b"event: ") and tail.startswith(b"data: ") and b"\n" not in tail:
         return SseEvent(head[7:].decode("utf-8", "replace") or None, tail[6:])
-    if block.count(b"\n") > _LINES_LIMIT:
+    if block.count(b"\n") >= _LINES_LIMIT:
         raise ResponseTooLargeError(f"an event of the stream has more than {_LINES_LIMIT:,} lines")
     name = b""
     data: list[bytes] = []

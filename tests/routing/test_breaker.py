@@ -361,6 +361,11 @@ def test_how_it_stands_can_be_seen() -> None:
     assert (seen.state, seen.openings, seen.retry_after) == ("open", 1, 5.0)
 
 
+def test_how_a_breaker_stood_is_a_value() -> None:
+    seen = Rig().breaker.snapshot(1000.0)
+    assert {seen: 1}[Rig().breaker.snapshot(1000.0)] == 1
+
+
 # --- against a naive model
 
 

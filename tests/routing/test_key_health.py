@@ -152,6 +152,39 @@ def test_a_rest_that_is_proven_is_forgotten_with_its_end() -> None:
     assert rig.health.rests_on_a_guess(rig.now)
 
 
+def test_a_key_that_does_not_rest_rests_on_no_guess() -> None:
+    rig = Rig()
+    assert not rig.health.rests_on_a_guess(rig.now)
+    rig.throttle(wait=5.0)
+    rig.refuse()
+    rig.now += 10
+    assert not rig.health.rests_on_a_guess(rig.now)
+
+
+def test_a_late_refusal_after_a_success_makes_the_shortest_guess_and_no_shorter_one() -> None:
+    rig = Rig()
+    rig.chance = 1.0
+    late = rig.health.begin()
+    rig.throttle()
+    rig.health.succeeded(rig.health.begin())
+
+    assert rig.throttle(late) == 1.0
+
+
+def test_a_success_says_something_new_only_of_a_key_that_something_is_held_against() -> None:
+    rig = Rig()
+    assert rig.health.is_steady
+    rig.throttle()
+    rig.now += 60
+    assert rig.usable
+    # The next guess would be longer: that is forgotten with a success alone.
+    assert not rig.health.is_steady
+    rig.health.succeeded(rig.health.begin())
+    assert rig.health.is_steady
+    rig.refuse()
+    assert not rig.health.is_steady
+
+
 def test_those_who_wait_are_let_go_one_then_two_then_four() -> None:
     rig = Rig()
     rig.throttle(wait=10.0)
@@ -240,6 +273,15 @@ def test_what_began_before_it_died_says_nothing() -> None:
     assert rig.usable
 
 
+def test_what_was_under_way_when_it_died_does_not_bring_it_back() -> None:
+    rig = Rig()
+    first, last = rig.health.begin(), rig.health.begin()
+    rig.refuse(first)
+    rig.throttle(last, wait=1.0)
+
+    assert rig.health.snapshot(rig.now).state == "dead"
+
+
 def test_a_parked_key_can_die() -> None:
     rig = Rig()
     late = rig.health.begin()
@@ -269,6 +311,7 @@ def test_each_model_may_have_a_limit_of_its_own() -> None:
     together, apart = KeyStates(KeyPoolConfig()), KeyStates(KeyPoolConfig(per_model=True))
 
     assert together.of(key, "gpt-4o") is together.of(key, "o1") is together.of(key)
+    assert apart.of(key) is apart.of(key, "")
     assert apart.of(key, "gpt-4o") is apart.of(key, "gpt-4o") is not apart.of(key, "o1")
     assert (apart.of(key, "o1").snapshot(0.0).model, together.of(key, "o1").snapshot(0.0).model) == ("o1", None)
 
@@ -314,6 +357,14 @@ def test_what_is_remembered_of_keys_is_bounded() -> None:
     assert len(states._states) == 10_000
     assert not states.troubled
     assert states.of(Key(name="first", value="sk")) is not first
+    # What is still under way with a key that is forgotten ends some time.
+    first.refused(first.begin(), "quota", now=0.0)
+    assert not states.troubled
+
+
+def test_how_a_key_stood_is_a_value() -> None:
+    seen = Rig().health.snapshot(0.0)
+    assert {seen: 1}[Rig().health.snapshot(0.0)] == 1
 
 
 # --- how long a key rests

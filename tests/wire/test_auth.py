@@ -149,6 +149,35 @@ def test_what_is_sent_comes_out_of_encode() -> None:
     assert copy.deepcopy(headers)["x-api-key"].encode() == b"sk-2"
 
 
+def test_a_copy_of_a_request_or_of_its_secret_is_as_good() -> None:
+    headers: dict[str, str] = {}
+    sign(headers, BEARER, Secret("sk-1"))
+    for again in (copy.copy(headers["authorization"]), copy.deepcopy(headers)["authorization"]):
+        assert again.encode() == b"Bearer sk-1"
+    for secret in (copy.copy(Secret("sk-1")), copy.deepcopy(Secret("sk-1"))):
+        assert secret == Secret("sk-1")
+
+
+def test_who_pickles_a_secret_is_told_what_to_do_instead() -> None:
+    headers: dict[str, str] = {}
+    sign(headers, BEARER, Secret("sk-1"))
+    with pytest.raises(TypeError, match="give the other process its own key"):
+        pickle.dumps(Secret("sk-1"))
+    with pytest.raises(TypeError, match="take the request before it is signed"):
+        pickle.dumps(headers)
+
+
+def test_a_prefix_that_cannot_be_sent_is_refused_and_not_sent_as_something_else() -> None:
+    headers: dict[str, str] = {}
+    sign(headers, HeaderAuth(header="x-key", prefix="ké "), Secret("sk-1"))
+    with pytest.raises(UnicodeEncodeError):
+        headers["x-key"].encode("ascii")
+
+
+def test_how_a_provider_is_signed_to_is_a_value() -> None:
+    assert len({BEARER, HeaderAuth(header="authorization", prefix="Bearer "), NoAuth(), NoAuth()}) == 2
+
+
 @pytest.mark.parametrize(("auth", "secret"), [(NoAuth(), Secret("sk-1")), (BEARER, None)])
 def test_without_a_credential_nothing_is_added(auth: NoAuth | HeaderAuth, secret: Secret | None) -> None:
     headers: dict[str, str] = {}
@@ -224,6 +253,8 @@ PROBLEMS: dict[str, tuple[object, str]] = {
     "shell's variable": ("$CANARY", "it is a variable's name and not what stands there"),
     "braces": (" ${CANARY}", "it is a variable's name and not what stands there"),
     "vendor's variable": ("CANARY_API_KEY", "it is a variable's name and not what stands there"),
+    "a character too long": ("x" * 8193, "it is longer than 8,192 characters"),
+    "just not too long, blank": ("x" * 4000 + " " + "x" * 4191, "it holds a blank, line break or control character"),
     "none": (None, "it is not text"),
     "bytes": (b"sk-CANARY", "it is not text"),
 }
@@ -288,6 +319,17 @@ def test_a_secret_inside_base64_is_taken_out(before: str, after: str) -> None:
     assert len(told.replace("***", "")) < 16
 
 
+@pytest.mark.parametrize(("before", "foreign"), [("", 0), ("u", 2), ("us", 3), ("use", 4), ("user:", 7)])
+def test_of_base64_only_what_stands_before_the_secret_is_left(before: str, foreign: int) -> None:
+    secret = "abcdefghijklmnopqrstuvwxyz0123456789"
+    whole = b64encode((before + secret).encode()).decode()
+    assert redact(whole, Secret(secret)) == whole[:foreign] + "***"
+
+
+def test_a_password_with_a_blank_is_taken_out_of_a_url() -> None:
+    assert redact("http://ab%20cd%2Fefgh%20ij@proxy", Secret("ab cd/efgh ij")) == "http://***@proxy"
+
+
 def test_lower_case_escapes_of_a_url_are_taken_out() -> None:
     assert redact("a?key=abcdefgh%2fij%2bkl&x=1", Secret("abcdefgh/ij+kl")) == "a?key=***&x=1"
 
@@ -302,6 +344,8 @@ def test_lower_case_escapes_of_a_url_are_taken_out() -> None:
         ("key sk-p...6WXYZ is wrong", "key sk-p*** is wrong"),
         ("key …WXYZ", "key ***"),
         ("key ••••WXYZ", "key ***"),
+        ("key ...XYZ", "key ***"),
+        ("key ...YZ", "key ...YZ"),
         ("wait... WXYZ", "wait... WXYZ"),
         ("nothing here", "nothing here"),
         ("", ""),

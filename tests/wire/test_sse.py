@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import tracemalloc
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
@@ -118,6 +119,22 @@ def test_an_event_ends_with_the_cr_of_its_blank_line_without_waiting_for_an_lf()
     assert parser.feed(b"\ndata: 2\r\n\r\n") == [SseEvent(None, b"2")]
 
 
+def test_nothing_between_a_cr_and_its_lf_does_not_part_them() -> None:
+    assert parse(b"data: 1\r", b"", b"\ndata: 2\r\n\r\n") == [SseEvent(None, b"1\n2")]
+
+
+def test_a_blank_line_that_begins_a_piece_ends_the_event_before_whatever_ends_the_lines_after() -> None:
+    assert parse(b"data: 1\n", b"\ndata: 2\r\n\r\n") == [SseEvent(None, b"1"), SseEvent(None, b"2")]
+
+
+def test_an_event_is_a_value_that_none_of_its_readers_can_change() -> None:
+    (event,) = parse(b"event: e\ndata: 1\n\n")
+    assert {event: 1}[SseEvent("e", b"1")] == 1
+    reader: Any = event
+    with pytest.raises(AttributeError):
+        reader.data = b"2"
+
+
 @pytest.mark.parametrize("char", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
 def test_what_other_splitters_take_for_a_line_end_stays_in_the_text(char: str) -> None:
     text = f'{{"text":"a{char}b"}}'.encode()
@@ -199,8 +216,25 @@ def test_an_endless_line_is_refused_before_it_fills_memory() -> None:
 
 
 def test_an_event_of_very_many_lines_is_refused() -> None:
+    def lines(count: int) -> bytes:
+        return b"data\n" * count + b"\n"
+
+    assert parse(lines(65_536)) == [SseEvent(None, b"\n" * 65_535)]
     with pytest.raises(ResponseTooLargeError, match="more than 65,536 lines"):
-        parse(b"data\n" * 70_000 + b"\n")
+        parse(lines(65_537))
+
+
+def test_one_event_that_is_too_large_is_refused_among_small_ones() -> None:
+    small = b"data: 12\n\n"
+    assert len(parse(small * 100, event_limit=20)) == 100
+    with pytest.raises(ResponseTooLargeError):
+        parse(small + b"data: " + b"x" * 20 + b"\n\n" + small, event_limit=20)
+
+
+def test_a_blank_line_too_many_is_no_part_of_the_event_that_follows() -> None:
+    largest = b"data: " + b"x" * 94
+    assert len(parse(b"data: 1\n\n\n", largest, b"\n\n", event_limit=100)) == 2
+    assert len(parse(b"\n", largest, b"\n\n", event_limit=100)) == 1
 
 
 def test_a_stream_above_its_limit_is_refused_even_if_its_events_are_small() -> None:
@@ -218,3 +252,35 @@ def test_blank_lines_and_heartbeats_without_end_are_not_kept() -> None:
         assert parser.feed(b"\r\n") == []
         assert parser.feed(b": ping\n\n") == []
     assert parser.feed(b"data: x\n\n") == [SseEvent(None, b"x")]
+
+
+# --- what it costs
+
+
+def calls_of(stream: bytes) -> int:
+    """Count what is called to read a stream that comes in one piece, functions of C included."""
+    parser, calls = SseParser(), 0
+
+    def count(_frame: Any, event: str, _what: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        parser.feed(stream)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("event", "most"),
+    [
+        (b"data: {}\n\n", 1),
+        (b"event: e\ndata: {}\n\n", 5),
+    ],
+)
+def test_the_events_that_providers_send_are_read_without_looking_at_each_line(event: bytes, most: int) -> None:
+    few, many = calls_of(event * 10), calls_of(event * 1010)
+    assert (many - few) / 1000 <= most
