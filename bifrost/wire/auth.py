@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode, urlsafe_b64encode
-from os.path import commonprefix
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -230,7 +230,8 @@ def _forms(plain: str) -> set[str]:
 
 def _agreement(text: str, at: int, form: str) -> int:
     """Count the characters of `form` that stand in `text` from `at` on."""
-    return len(commonprefix((form, text[at : at + len(form)])))
+    pairs = zip(text[at : at + len(form)], form, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _text(secret: Secret) -> str:

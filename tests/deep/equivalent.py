@@ -11,5 +11,64 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {}
+_NUMBERED = "generations are only told apart, so any first number and any step will do"
+_CAPPED = "2 to that power times any open time or rest is beyond the longest one already"
+_NO_EARLIER = "the first look at a clock drops all pieces of the window, and they are empty"
+
+EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
+    "routing/breaker": {
+        ("Breaker.__init__", "1 for 0 in `self.generation = 0`"): _NUMBERED,
+        ("Breaker.__init__", "-1 for 0 in `self.generation = 0`"): _NUMBERED,
+        ("Breaker._begin", "Add as Sub in `self.generation += 1`"): _NUMBERED,
+        ("Breaker._begin", "2 for 1 in `self.generation += 1`"): _NUMBERED,
+        ("Breaker.__init__", "1 for 0 in `self._period = 0`"): _NO_EARLIER,
+        ("Breaker.__init__", "-1 for 0 in `self._period = 0`"): _NO_EARLIER,
+        (
+            "Breaker.succeeded",
+            "Div as Mult in `now / self._piece`",
+        ): "it only asks whether `_turn` has something to do, which looks again",
+        (
+            "Breaker._open",
+            "65 for 64 in `seconds = min(config.longest_open, config.open * 2.0 ** min(`",
+        ): _CAPPED,
+        (
+            "Breaker._open",
+            "63 for 64 in `seconds = min(config.longest_open, config.open * 2.0 ** min(`",
+        ): _CAPPED,
+    },
+    "routing/key_health": {
+        ("KeyHealth.__init__", "-1 for 0 in `self._since = 0`"): "the first use has the number 1",
+        ("KeyHealth.throttled", "65 for 64 in `steps = min(max(self._strikes - 1, 0), 64)`"): _CAPPED,
+        ("KeyHealth.throttled", "63 for 64 in `steps = min(max(self._strikes - 1, 0), 64)`"): _CAPPED,
+        ("KeyHealth.throttled", "-1.0 for 0.0 in `proven = 0.0`"): "both are long past on any clock",
+    },
+    "wire/sse": {
+        (
+            "SseEvent",
+            "True for False in `class SseEvent(msgspec.Struct, frozen=True, gc=False):`",
+        ): "it spares the garbage collector work; text and bytes make no ring",
+        (
+            "SseParser.__init__",
+            "True for False in `self._after_cr = False`",
+        ): "a stream that begins with a blank line loses it, which ends no event",
+        (
+            "SseParser._skip_bom",
+            "Lt as LtE in `len(head) < len(_BOM)`",
+        ): "three bytes end no event either, so they may as well wait for the next",
+        (
+            "SseParser._split",
+            "Gt as GtE in `len(data) > self._event_limit`",
+        ): "a piece that is no larger than the limit holds no event that is",
+        (
+            "SseParser._split",
+            "without `len(data) > self._event_limit` in `len(data) > self._event_limit and any((len(block) > self._ev`",
+        ): "a piece that is no larger than the limit holds no event that is; asked first, it spares the look at each",
+    },
+    "wire/auth": {
+        (
+            "redact",
+            "without `not text` in `not secret or not text`",
+        ): "an empty text comes out empty anyway, after all forms of the secret were made for it",
+    },
+}
 """Module, function and defect as they are told, and why the module does the same with it."""
