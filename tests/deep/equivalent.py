@@ -59,10 +59,6 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
             "SseParser._split",
             "Gt as GtE in `len(data) > self._event_limit`",
         ): "a piece that is no larger than the limit holds no event that is",
-        (
-            "SseParser._split",
-            "without `len(data) > self._event_limit` in `len(data) > self._event_limit and any((len(block) > self._ev`",
-        ): "a piece that is no larger than the limit holds no event that is; asked first, it spares the look at each",
     },
     "wire/auth": {
         (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import re
 import sys
 import tracemalloc
@@ -121,6 +122,10 @@ def test_an_event_ends_with_the_cr_of_its_blank_line_without_waiting_for_an_lf()
 
 def test_nothing_between_a_cr_and_its_lf_does_not_part_them() -> None:
     assert parse(b"data: 1\r", b"", b"\ndata: 2\r\n\r\n") == [SseEvent(None, b"1\n2")]
+
+
+def test_an_lf_belongs_to_the_cr_right_before_it_and_to_no_earlier_one() -> None:
+    assert parse(b"data: 1\r", b"data: 2\n", b"\ndata: 3\n\n") == [SseEvent(None, b"1\n2"), SseEvent(None, b"3")]
 
 
 def test_a_blank_line_that_begins_a_piece_ends_the_event_before_whatever_ends_the_lines_after() -> None:
@@ -265,12 +270,15 @@ def calls_of(stream: bytes) -> int:
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # Others may have it call them.
     sys.setprofile(count)
     try:
         parser.feed(stream)
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return calls
 
 
