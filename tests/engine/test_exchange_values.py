@@ -21,6 +21,7 @@ from bifrost.config import Limits, ProviderConfig
 from bifrost.engine.clock import Clock
 from bifrost.engine.exchange import Exchange
 from bifrost.providers.base import ErrorBody, ReportedError, Target
+from bifrost.routing.keys import Choice
 from bifrost.trail import RateLimit, Window
 from bifrost.wire.http import Headers
 from tests.canary import CANARY, assert_unseen, shown_by
@@ -34,6 +35,7 @@ class Place:
 
     def __init__(self, **limits: int) -> None:
         self.config = ProviderConfig(limits=Limits(**limits))
+        self.name = "elsewhere"
         self.row = SimpleNamespace(request_id_headers=("x-own-id",))
 
 
@@ -84,13 +86,32 @@ def test_an_attempt_goes_over_a_kept_connection_if_nothing_else_is_said() -> Non
     assert not keyed().fresh
 
 
-def test_an_attempt_that_moved_is_at_the_new_place() -> None:
+def test_an_attempt_that_moved_goes_to_the_new_place_with_the_key_that_is_chosen_there() -> None:
     exchange = keyed()
     place: Any = Place()
     codec: Any = Stub()
-    exchange.move(place, codec)
+    admission: Any = Stub()
+    exchange.move(place, codec, Choice(Key(name="new", value="sk-new", settings="east"), "own-name"), admission)
     assert exchange.upstream is place
     assert exchange.codec is codec
+    assert exchange.admission is admission
+    assert exchange.key == Key(name="new", value="sk-new", settings="east")
+    assert exchange.target == Target(provider="elsewhere", model="own-name", settings="east")
+    exchange.move(place, codec, Choice(None, "own-name"), admission)
+    assert exchange.key is None
+    assert exchange.target.settings is None
+
+
+def test_an_attempt_beside_another_asks_the_same_with_its_own_key() -> None:
+    first = keyed(codec=Stub())
+    target = Target(provider="openai", model="other")
+    key = Key(name="b", value="sk-b")
+    admission: Any = Stub()
+    second = first.beside(target=target, key=key, extra_headers={"a": "b"}, admission=admission)
+    assert (second.upstream, second.codec, second.clock) == (first.upstream, first.codec, first.clock)
+    assert (second.request, second.deadline, second.fresh) == (first.request, first.deadline, False)
+    assert (second.target, second.key, second.extra_headers) == (target, key, {"a": "b"})
+    assert second.admission is admission
 
 
 def test_a_stream_is_cut_into_events_within_the_providers_own_limits() -> None:
@@ -244,3 +265,16 @@ def test_an_error_keeps_its_own_frames_and_a_ring_of_errors_is_no_end() -> None:
 
 def test_a_body_that_goes_into_an_error_does_not_repeat_the_key() -> None:
     assert keyed().redact(b"\xff" + ECHO.encode()) == b"\xff" + SHOWN.encode()
+
+
+def test_a_defect_tells_its_place_and_its_kind_and_nothing_of_what_it_held() -> None:
+    def fail() -> None:
+        raise LookupError(ECHO)
+
+    try:
+        fail()
+    except LookupError as error:
+        line = fail.__code__.co_firstlineno + 1
+        told = keyed().defect(error).message
+    assert told == f"the attempt failed in {__file__}:{line}: LookupError"
+    assert keyed().defect(ValueError(ECHO)).message == "the attempt failed in code without a trace: ValueError"

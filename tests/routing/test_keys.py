@@ -164,6 +164,25 @@ def test_a_provider_that_needs_no_key_has_none() -> None:
     assert not keys.has_other("llama", excluded=())
 
 
+def test_a_provider_without_a_key_is_asked_about_its_keys_like_any_other() -> None:
+    keys = KeyRing(attrs.evolve(OPENAI, auth=NoAuth()), [])
+
+    assert keys.outlook("llama") == [(Choice(None, "llama"), 1.0)]
+    assert keys.ready_in("llama", excluded=()) is None
+    assert keys.has_other("llama", excluded=(), pin="z") is False
+    with pytest.raises(MissingKeyError, match="the names are: none"):
+        keys.choose("llama", random=lambda: 0.0, pin="z")
+    with pytest.raises(CredentialsExhaustedError, match="openai has no usable key for llama left"):
+        keys.choose("llama", random=lambda: 0.0, excluded={""})
+
+
+def test_a_key_that_is_switched_off_does_not_hide_that_another_may_not_serve_the_model() -> None:
+    with pytest.raises(
+        MissingKeyError, match="no key of openai may serve gpt-4o; add it to the models of one of these: a, b"
+    ):
+        ring(key("a", models=["o1"]), key("b", enabled=False)).choose("gpt-4o", random=lambda: 0.0)
+
+
 def test_a_provider_that_needs_no_key_may_have_one() -> None:
     keys = KeyRing(attrs.evolve(OPENAI, auth=NoAuth()), [key("a", models=["llama"])])
 
