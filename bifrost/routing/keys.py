@@ -229,7 +229,7 @@ class KeyRing:
             for key in self.keys
             if _serves(key, model)
         ]
-        if not serving and not self.keys and isinstance(self.provider.auth, NoAuth):
+        if not self.keys and isinstance(self.provider.auth, NoAuth):
             serving = [(Choice(None, model), 1.0)]
         if not serving:
             raise self._missing(model)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _NUMBERED = "generations are only told apart, so any first number and any step will do"
 _CAPPED = "2 to that power times any open time or rest is beyond the longest one already"
 _NO_EARLIER = "the first look at a clock drops all pieces of the window, and they are empty"
+_ALONE = "an only one is chosen whatever its weight"
+_KEPT = "what is sorted already is sorted again, with the same outcome"
 
 EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
     "routing/breaker": {
@@ -41,6 +43,46 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
         ("KeyHealth.throttled", "65 for 64 in `steps = min(max(self._strikes - 1, 0), 64)`"): _CAPPED,
         ("KeyHealth.throttled", "63 for 64 in `steps = min(max(self._strikes - 1, 0), 64)`"): _CAPPED,
         ("KeyHealth.throttled", "-1.0 for 0.0 in `proven = 0.0`"): "both are long past on any clock",
+    },
+    "routing/keys": {
+        (
+            "KeyRing.choose",
+            "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
+        ): _KEPT,
+        (
+            "KeyRing.outlook",
+            "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
+        ): _KEPT,
+        (
+            "KeyRing.has_other",
+            "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
+        ): _KEPT,
+        (
+            "KeyRing.ready_in",
+            "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
+        ): _KEPT,
+        ("KeyRing.choose", "2.0 for 1.0 in `choices = Weighted([(self._pinned(choices, pin, model), 1.0)`"): _ALONE,
+        ("KeyRing.choose", "0.0 for 1.0 in `choices = Weighted([(self._pinned(choices, pin, model), 1.0)`"): _ALONE,
+        ("KeyRing._sort", "2.0 for 1.0 in `serving = [(Choice(None, model), 1.0)]`"): _ALONE,
+        ("KeyRing._sort", "0.0 for 1.0 in `serving = [(Choice(None, model), 1.0)]`"): _ALONE,
+        (
+            "KeyRing.outlook",
+            "False for True in `shares = dict(zip((choice.name for choice in choices.items),`",
+        ): "names and shares are of the same list, so there are as many",
+        (
+            "KeyRing._first_ready",
+            "without `choice.health` in `choice.health and choice.health.state == 'parked'`",
+        ): "a choice without a key is always ready; the type does not say so",
+    },
+    "engine/exchange": {
+        (
+            "Exchange.sign",
+            "without `''` in `getattr(error, said) or ''`",
+        ): "`redact` gives back whatever is empty, `None` too; the type does not say so",
+        (
+            "Exchange.sign",
+            "without `''` in `self.request_id or ''`",
+        ): "`redact` gives back whatever is empty, `None` too; the type does not say so",
     },
     "wire/sse": {
         (

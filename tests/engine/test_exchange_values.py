@@ -82,6 +82,12 @@ def test_what_an_attempt_waits_for_is_told_at_each_of_its_stations() -> None:
     assert exchange.phase == "body"
 
 
+def test_of_an_attempt_that_has_not_begun_nothing_is_known() -> None:
+    exchange = keyed()
+    assert (exchange.status, exchange.request_id, exchange.connect, exchange.first_byte) == (None, None, None, None)
+    assert (list(exchange.headers), exchange.warnings, exchange.note) == ([], (), None)
+
+
 def test_an_attempt_goes_over_a_kept_connection_if_nothing_else_is_said() -> None:
     assert not keyed().fresh
 
@@ -181,6 +187,9 @@ def test_an_error_says_what_it_knows_itself_and_the_attempt_adds_the_rest() -> N
     assert (bare.provider, bare.model, bare.status) == ("openai", "gpt-4o", 200)
     assert (bare.request_id, bare.key, bare.message) == ("req-1", "main", "it broke")
     assert (bare.code, bare.type, bare.param) == (None, None, None)
+    nameless = keyed()
+    assert nameless.sign(BifrostError("it broke")).request_id is None
+    assert nameless.request_id is None
     assert bare.rate_limit == RateLimit(requests=Window(remaining=3))
 
     told = BifrostError("it broke", provider="own", model="m", key="k", status=0, request_id="r")
@@ -261,6 +270,10 @@ def test_an_error_keeps_its_own_frames_and_a_ring_of_errors_is_no_end() -> None:
         keyed().sign(first)
     assert first.__traceback__ is not None
     assert second.args == (SHOWN,)
+    third = ValueError(ECHO)
+    third.__cause__, second.__cause__ = second, third
+    assert keyed().sign(first) is first
+    assert third.args == (SHOWN,)
 
 
 def test_a_body_that_goes_into_an_error_does_not_repeat_the_key() -> None:
@@ -271,10 +284,8 @@ def test_a_defect_tells_its_place_and_its_kind_and_nothing_of_what_it_held() -> 
     def fail() -> None:
         raise LookupError(ECHO)
 
-    try:
+    with pytest.raises(LookupError) as caught:
         fail()
-    except LookupError as error:
-        line = fail.__code__.co_firstlineno + 1
-        told = keyed().defect(error).message
-    assert told == f"the attempt failed in {__file__}:{line}: LookupError"
+    told = keyed().defect(caught.value).message
+    assert told == f"the attempt failed in {__file__}:{fail.__code__.co_firstlineno + 1}: LookupError"
     assert keyed().defect(ValueError(ECHO)).message == "the attempt failed in code without a trace: ValueError"
