@@ -16,6 +16,8 @@ _CAPPED = "2 to that power times any open time or rest is beyond the longest one
 _NO_EARLIER = "the first look at a clock drops all pieces of the window, and they are empty"
 _ALONE = "an only one is chosen whatever its weight"
 _KEPT = "what is sorted already is sorted again, with the same outcome"
+_AFTER_DATA = "a blank line comes after the `data: ` of the piece's beginning, or there is none"
+_NOTHING_KEPT = "where nothing is left, nothing is kept"
 
 EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
     "routing/breaker": {
@@ -97,8 +99,22 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
             "SseParser._skip_bom",
             "Lt as LtE in `len(head) < len(_BOM)`",
         ): "three bytes end no event either, so they may as well wait for the next",
+        ("SseParser._split", "Gt as GtE in `end > 0`"): _AFTER_DATA,
+        ("SseParser._split", "1 for 0 in `if end > 0 and data.startswith(b'data: ') and (len(data) <= `"): _AFTER_DATA,
+        ("SseParser._split", "-1 for 0 in `if end > 0 and data.startswith(b'data: ') and (len(data) <= `"): _AFTER_DATA,
         (
             "SseParser._split",
+            "LtE as Lt in `len(data) <= self._event_limit`",
+        ): "the longer way reads a piece of just that size alike",
+        (
+            "SseParser._split",
+            "1 for 0 in `if data.count(b'\\n', 0, end) == 2 * (len(lines) - 1):`",
+        ): "the first byte is a letter",
+        ("SseParser._split", "Gt as GtE in `len(data) > end + 2`"): _NOTHING_KEPT,
+        ("SseParser._split", "1 for 2 in `if len(data) > end + 2:`"): _NOTHING_KEPT,
+        ("SseParser._split", "Add as Sub in `end + 2`"): _NOTHING_KEPT,
+        (
+            "SseParser._split_others",
             "Gt as GtE in `len(data) > self._event_limit`",
         ): "a piece that is no larger than the limit holds no event that is",
     },

@@ -108,6 +108,13 @@ def test_a_stream_of_several_lines_may_be_split_anywhere(end: bytes) -> None:
         assert parse(stream[:cut], stream[cut:]) == whole
 
 
+def test_a_stream_of_lone_data_lines_may_be_split_anywhere() -> None:
+    stream = b"data: 1\n\ndata: 2\n\ndata: 3\n\n"
+    whole = [SseEvent(None, b"1"), SseEvent(None, b"2"), SseEvent(None, b"3")]
+    for cut in range(len(stream)):
+        assert parse(stream[:cut], stream[cut:]) == whole
+
+
 def test_without_limits_of_ones_own_those_of_the_settings_hold() -> None:
     limits = Limits()
     assert (EVENT_LIMIT, STREAM_LIMIT) == (limits.event, limits.stream) == (8 * 1024 * 1024, 256 * 1024 * 1024)
@@ -240,6 +247,11 @@ def test_a_blank_line_too_many_is_no_part_of_the_event_that_follows() -> None:
     largest = b"data: " + b"x" * 94
     assert len(parse(b"data: 1\n\n\n", largest, b"\n\n", event_limit=100)) == 2
     assert len(parse(b"\n", largest, b"\n\n", event_limit=100)) == 1
+
+
+def test_what_comes_with_the_event_before_is_no_larger_for_it() -> None:
+    largest = b"data: " + b"x" * 94
+    assert len(parse(b"data: 1\n\n" + largest[:50], largest[50:], b"\n\n", event_limit=100)) == 2
 
 
 def test_a_stream_above_its_limit_is_refused_even_if_its_events_are_small() -> None:
