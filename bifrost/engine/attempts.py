@@ -15,7 +15,6 @@ from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
 from bifrost.errors import BifrostError, UnsupportedError
-from bifrost.providers.base import Target
 from bifrost.routing.retry import GiveUp, Retry, decide, rule_of
 from bifrost.schema.structured import ChunkLift
 from bifrost.wire.waits import rate_limit
@@ -80,13 +79,8 @@ class Attempts:
                     upstream=upstream,
                     codec=codec,
                     request=request,
-                    target=Target(
-                        provider=upstream.name,
-                        model=choice.model,
-                        stream=call.stream is not None,
-                        settings=None if choice.key is None else choice.key.settings,
-                    ),
-                    key=choice.key,
+                    choice=choice,
+                    stream=call.stream is not None,
                     extra_headers=headers,
                     deadline=context.deadline,
                     clock=self._clock,

@@ -16,7 +16,6 @@ from bifrost.wire.waits import rate_limit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bifrost.account import Key
     from bifrost.engine.clock import Clock
     from bifrost.engine.transport import Connection
     from bifrost.engine.upstream import Upstream
@@ -58,8 +57,8 @@ class Exchange:
         upstream: Upstream,
         codec: Codec[Any, Any],
         request: Any,
-        target: Target,
-        key: Key | None,
+        choice: Choice,
+        stream: bool = False,
         extra_headers: Mapping[str, str],
         deadline: float,
         clock: Clock,
@@ -69,8 +68,13 @@ class Exchange:
         self.upstream = upstream
         self.codec = codec
         self.request = request
-        self.target = target
-        self.key = key
+        self.key = key = choice.key
+        self.target = Target(
+            provider=upstream.name,
+            model=choice.model,
+            stream=stream,
+            settings=None if key is None else key.settings,
+        )
         self.extra_headers = extra_headers
         self.deadline = deadline
         self.clock = clock
@@ -98,16 +102,13 @@ class Exchange:
             return "body"
         return "headers" if self.connection.sent or self.connection.reused else "connect"
 
-    def beside(
-        self, *, target: Target, key: Key | None, extra_headers: Mapping[str, str], admission: Admission
-    ) -> Exchange:
+    def beside(self, choice: Choice, *, extra_headers: Mapping[str, str], admission: Admission) -> Exchange:
         """Make another attempt of the same request at the same provider."""
         return Exchange(
             upstream=self.upstream,
             codec=self.codec,
             request=self.request,
-            target=target,
-            key=key,
+            choice=choice,
             extra_headers=extra_headers,
             deadline=self.deadline,
             clock=self.clock,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.errors import BifrostError, CallCancelledError
-from bifrost.providers.base import Target
 from bifrost.routing.hedge import leaves_room
 from bifrost.routing.retry import rule_of
 
@@ -118,12 +117,7 @@ class Hedges:
         tries.hedged = True
         upstream.counters.hedges += 1
         exchange = first.beside(
-            target=Target(
-                provider=upstream.name,
-                model=choice.model,
-                settings=None if choice.key is None else choice.key.settings,
-            ),
-            key=choice.key,
+            choice,
             # Meant to be done a second time, so it is not to be taken for the same.
             extra_headers=upstream.headers_of(options, f"{call.context.id}-{len(call.context.trail)}-hedge"),
             admission=admission,

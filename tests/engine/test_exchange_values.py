@@ -33,9 +33,9 @@ SHOWN = "no key *** here"
 class Place:
     """What an attempt asks of the provider that it goes to."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, name: str = "elsewhere", **limits: int) -> None:
         self.config = ProviderConfig(limits=Limits(**limits))
-        self.name = "elsewhere"
+        self.name = name
         self.row = SimpleNamespace(request_id_headers=("x-own-id",))
 
 
@@ -49,11 +49,10 @@ class Stub:
 def exchange_of(*, key: Key | None = None, codec: Any = None, place: Any = None) -> Exchange:
     admission: Any = None  # never asked here
     return Exchange(
-        upstream=place or cast("Any", Place()),
+        upstream=place or cast("Any", Place("openai")),
         codec=codec,
         request=None,
-        target=Target(provider="openai", model="gpt-4o"),
-        key=key,
+        choice=Choice(key, "gpt-4o"),
         extra_headers={},
         deadline=10.0,
         clock=Clock(wall=lambda: 1_000_000_000.0),
@@ -113,7 +112,7 @@ def test_an_attempt_beside_another_asks_the_same_with_its_own_key() -> None:
     target = Target(provider="openai", model="other")
     key = Key(name="b", value="sk-b")
     admission: Any = Stub()
-    second = first.beside(target=target, key=key, extra_headers={"a": "b"}, admission=admission)
+    second = first.beside(Choice(key, "other"), extra_headers={"a": "b"}, admission=admission)
     assert (second.upstream, second.codec, second.clock) == (first.upstream, first.codec, first.clock)
     assert (second.request, second.deadline, second.fresh) == (first.request, first.deadline, False)
     assert (second.target, second.key, second.extra_headers) == (target, key, {"a": "b"})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -16,6 +17,9 @@ from bifrost.testing import MockTransport, RawServer, leak_check
 from tests.engine.peers import MODEL, Authority, Served, account_of, answer, client_of, running, until_left
 from tests.engine.rig import until
 from tests.engine.transport.http2_peer import Http2Server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
 
@@ -194,10 +198,9 @@ class Early:
         self.is_open = False
 
 
-async def test_a_connection_that_is_made_after_all_was_closed_is_closed_too() -> None:
-    connection: Any = Early()
-    client = Bifrost(account_of("https://api.example"), transport=connection)
-    await client.open()
+@asynccontextmanager
+async def closed_while_warmed_up(client: Bifrost) -> AsyncIterator[None]:
+    """Close a client while it warms up; what it waits for comes in the block."""
 
     async def warm_up() -> None:
         with pytest.raises(ShuttingDownError):
@@ -207,6 +210,15 @@ async def test_a_connection_that_is_made_after_all_was_closed_is_closed_too() ->
         group.start_soon(warm_up)
         await anyio.wait_all_tasks_blocked()
         await client.close()
+        yield
+
+
+async def test_a_connection_that_is_made_after_all_was_closed_is_closed_too() -> None:
+    connection: Any = Early()
+    client = Bifrost(account_of("https://api.example"), transport=connection)
+    await client.open()
+
+    async with closed_while_warmed_up(client):
         connection.may_go_on.set()
     assert not connection.is_open
 
@@ -229,14 +241,7 @@ async def test_a_client_that_is_closed_before_its_account_has_answered_connects_
     client = Bifrost(Slow(), transport=connection)
     await client.open()
 
-    async def warm_up() -> None:
-        with pytest.raises(ShuttingDownError):
-            await client.warm_up()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(warm_up)
-        await anyio.wait_all_tasks_blocked()
-        await client.close()
+    async with closed_while_warmed_up(client):
         connection.may_go_on.set()
         may_answer.set()
     assert not connection.is_open
