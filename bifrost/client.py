@@ -76,8 +76,8 @@ class Bifrost:
             ("anthropic/claude-haiku-4-5", 0.3)]}` (a number is a weight). A `ModelGroup` also says how one of
             them is chosen.
         plugins: Hooks around every call, in order.
-        transport: An httpx transport (shared as it is), a function that makes one per connection, "fast" for the client
-            of the extra `fast` (asyncio only), or a `Transport`.
+        transport: An httpx transport (shared as it is), a function that makes one per connection, or a
+            `Transport`.
         timeout: The most a call may take, in seconds, everything included.
         max_retries: Further attempts per provider after the first; `None`: the provider's setting (2).
         fallbacks: `provider/model` names to try when the first cannot serve.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bifrost.engine.transport import Bounded, Early
+from bifrost.engine.transport import Early
 from bifrost.errors import BifrostError, ShuttingDownError
 
 if TYPE_CHECKING:
@@ -23,12 +23,10 @@ _AGE_SPREAD = 0.2
 class Kept:
     """A connection and what decides how long it is kept."""
 
-    __slots__ = ("bounded", "connection", "good_until", "origin", "requests", "retire_at")
+    __slots__ = ("connection", "good_until", "origin", "requests", "retire_at")
 
     def __init__(self, connection: Connection, origin: Origin, *, retire_at: float) -> None:
         self.connection = connection
-        self.bounded = connection if isinstance(connection, Bounded) else None
-        """The connection, if it wants to know a call's deadline."""
         self.origin = origin
         self.retire_at = retire_at
         self.good_until = retire_at

@@ -98,8 +98,6 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
     connection = kept.connection
     reused = connection.reused
     exchange.connection = connection
-    if kept.bounded is not None:
-        kept.bounded.end_by(exchange.deadline)
     try:
         answer = await connection.send(
             request,

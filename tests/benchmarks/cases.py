@@ -17,7 +17,6 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "mcp",
         "openai",
         "httpx2",
-        "pyreqwest",
         "trio",
         "uvloop",
     ),
@@ -34,7 +33,6 @@ CLIENTS: dict[str, tuple[str, str]] = {
     "httpx": ("httpx.AsyncClient", "base"),
     "bifrost": ("bifrost", "base"),
     "bifrost-hooks": ("bifrost, 3+3 hooks", "base"),
-    "bifrost-fast": ('bifrost, transport="fast"', "base"),
     "openai": ("openai SDK", "base"),
     "any-llm": ("any-llm", "any-llm"),
     "litellm": ("LiteLLM", "litellm"),
@@ -244,7 +242,7 @@ def _sustained(quick: bool) -> list[Case]:
             scheme="http",
             compare="bare/http",
         )
-        for name in ("bare", "bifrost", "bifrost-fast")
+        for name in ("bare", "bifrost")
     ]
     inside = Case(
         part="sustained",

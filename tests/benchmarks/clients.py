@@ -227,9 +227,8 @@ class HttpxClient:
 class BifrostClient:
     """bifrost with its defaults, but for a pool as wide as the widest measurement; with or without plugins."""
 
-    def __init__(self, hooks: int = 0, *, transport: str | None = None) -> None:
+    def __init__(self, hooks: int = 0) -> None:
         self._hooks = hooks
-        self._transport = transport
 
     async def open(self, base_url: str, authority: str | None) -> None:
         bifrost = import_module("bifrost")
@@ -239,7 +238,7 @@ class BifrostClient:
             # A quarter of a pool's places is kept from streams and these are all plain, or all streams.
             configs={"openai": bifrost.ProviderConfig(base_url=base_url, concurrency=512)},
         )
-        self._client = bifrost.Bifrost(account, plugins=plugins, transport=self._transport)
+        self._client = bifrost.Bifrost(account, plugins=plugins)
         await self._client.open()
 
     async def call(self) -> Any:
@@ -419,7 +418,6 @@ CLIENTS: dict[str, Callable[[], Client]] = {
     "httpx": HttpxClient,
     "bifrost": BifrostClient,
     "bifrost-hooks": lambda: BifrostClient(3),
-    "bifrost-fast": lambda: BifrostClient(transport="fast"),
     "openai": OpenAI,
     "any-llm": AnyLlm,
     "litellm": LiteLlm,

@@ -383,23 +383,6 @@ _GOALS = [
         Goal(f"requests/s at 256 callers against {other}", limit, _ratio("http", "bifrost", other, "c256", "rps"), True)
         for other, limit in (("bare", 0.65), ("openai", 3.0), ("litellm", 4.0))
     ),
-    *(
-        Goal(
-            f'with "fast", requests/s at 256 callers against {other}',
-            limit,
-            _ratio("http", "bifrost-fast", other, "c256", "rps"),
-            True,
-        )
-        for other, limit in (("bifrost", 2.5), ("openai", 8.0), ("litellm", 10.0))
-    ),
-    *(
-        Goal(
-            f'with "fast", CPU a request at 256 callers against {other}',
-            1.0,
-            _ratio("http", "bifrost-fast", other, "c256", "cpu_us"),
-        )
-        for other in ("tensorzero", "liter-llm")
-    ),
     Goal("stream, 1,000 batched, CPU us a chunk", 10, _least("stream", "bifrost/batched-1000", "chunk", "cpu_us")),
     Goal(
         "stream, 1,000 batched, CPU against the openai SDK",

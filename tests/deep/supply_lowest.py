@@ -26,7 +26,7 @@ _CORE = (
     "tests/test_errors.py",
     "tests/test_sync.py",
 )
-_OPTIONAL = ("fast", "http2", "socks")
+_OPTIONAL = ("http2", "socks")
 _UNUSED = ("coverage", "editables", "hatchling", "ipykernel", "nbclient")
 """What the core does not need of the extra `test`."""
 _SEEN = re.compile(r"(\d+) (passed|failed|errors?)")

@@ -36,7 +36,7 @@ WITH_TESTS_OF_THEIR_OWN = {
 
 PAGES = {page.stem: page for page in pages_with_code() if page.stem not in WITH_TESTS_OF_THEIR_OWN}
 
-ASYNCIO_ONLY = {"embeddings", "fast", "notebooks"}
+ASYNCIO_ONLY = {"embeddings", "notebooks"}
 """They use asyncio by name, where a notebook's loop is one, or are about what works on it alone."""
 
 ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})

@@ -49,20 +49,12 @@ async def slow_peer() -> AsyncIterator[RawServer]:
         yield server
 
 
-@pytest.fixture(params=["direct", "fast"])
-def transport(request: pytest.FixtureRequest) -> str | None:
-    """Give what is said as `transport=`: nothing, or that it shall be fast."""
-    return None if request.param == "direct" else request.param
-
-
 @pytest.mark.parametrize("call", ["plain", "stream"])
-async def test_a_call_may_be_cancelled_after_any_number_of_turns_of_the_loop(
-    call: str, slow_peer: RawServer, transport: str | None
-) -> None:
+async def test_a_call_may_be_cancelled_after_any_number_of_turns_of_the_loop(call: str, slow_peer: RawServer) -> None:
     log: list[str] = []
     async with (
         leak_check(),
-        client_of(slow_peer.url, plugins=[Recorder(log, waits=True)], concurrency=1, transport=transport) as client,
+        client_of(slow_peer.url, plugins=[Recorder(log, waits=True)], concurrency=1) as client,
     ):
         finished: list[bool] = []
 
@@ -127,10 +119,8 @@ def styles(anyio_backend: str) -> list[str]:
 # --- a storm
 
 
-async def test_a_storm_of_cancellations_costs_no_place(
-    slow_peer: RawServer, styles: list[str], transport: str | None
-) -> None:
-    async with leak_check(), client_of(slow_peer.url, concurrency=10, queue=5, transport=transport) as client:
+async def test_a_storm_of_cancellations_costs_no_place(slow_peer: RawServer, styles: list[str]) -> None:
+    async with leak_check(), client_of(slow_peer.url, concurrency=10, queue=5) as client:
         random = Random(1)
         end = anyio.current_time() + 4
         came_through: list[bool] = []

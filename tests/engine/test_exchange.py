@@ -6,7 +6,6 @@ import gzip
 import socket
 import zlib
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -74,18 +73,9 @@ async def _served(handler: Any, *, ssl_context: Any = None, **config: Any) -> As
 Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[Bifrost, RawServer]]]"
 
 
-@pytest.fixture(params=["direct", "fast"])
-def served(request: pytest.FixtureRequest) -> Serve:
-    """Give a client and its server, over our own transport and over the fast one."""
-    return partial(_served, transport=None if request.param == "direct" else request.param)
-
-
 @pytest.fixture
-def plainly_served() -> Serve:
-    """Give a client over our own transport alone: one that knows its socket, and closes it whenever it likes.
-
-    The fast transport can do neither before an answer has begun (`transport/test_fast.py`).
-    """
+def served() -> Serve:
+    """Return what gives a client and its server."""
     return _served
 
 
@@ -99,8 +89,8 @@ async def test_one_connection_carries_one_call_after_the_other(served: Serve) ->
     assert all(reply.text == "hello" for reply in replies)
 
 
-async def test_the_time_of_connecting_is_told_by_the_call_that_connected(plainly_served: Serve) -> None:
-    async with plainly_served(Served(answer())) as (client, _server):
+async def test_the_time_of_connecting_is_told_by_the_call_that_connected(served: Serve) -> None:
+    async with served(Served(answer())) as (client, _server):
         replies = [await client.chat(MODEL, "hi") for _ in range(3)]
     assert [reply.attempts[0].connect is None for reply in replies] == [False, True, True]
 
@@ -159,15 +149,13 @@ async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt(ser
     ],
     ids=["garbage", "half a head", "interim answers", "too large a head"],
 )
-async def test_a_kept_connection_on_which_an_answer_has_begun_is_not_stale(
-    plainly_served: Serve, begins: bytes
-) -> None:
+async def test_a_kept_connection_on_which_an_answer_has_begun_is_not_stale(served: Serve, begins: bytes) -> None:
     async def begin(stream: ByteStream) -> None:
         await stream.send(begins)
         await stream.aclose()
 
     handler = Served(answer(), begin, answer())
-    async with plainly_served(handler) as (client, _):
+    async with served(handler) as (client, _):
         await client.chat(MODEL, "hi")
         with pytest.raises(ProtocolError) as caught:
             await client.chat(MODEL, "hi")
@@ -300,8 +288,8 @@ async def test_time_that_ends_while_connecting_is_told_so() -> None:
             await server.all_closed()
 
 
-async def test_time_that_ends_while_waiting_for_the_answer_is_told_so(plainly_served: Serve) -> None:
-    async with plainly_served(until_left, timeout=0.1) as (client, _server):
+async def test_time_that_ends_while_waiting_for_the_answer_is_told_so(served: Serve) -> None:
+    async with served(until_left, timeout=0.1) as (client, _server):
         with pytest.raises(CallTimeoutError) as caught:
             await client.chat(MODEL, "hi")
         assert caught.value.phase == "headers"
@@ -495,11 +483,9 @@ async def test_no_fault_of_a_peer_shows_the_key(served: Serve, name: str, kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_peer_that_never_answers_sees_that_nobody_waits_and_no_key_is_shown(
-    plainly_served: Serve, kind: Kind
-) -> None:
+async def test_a_peer_that_never_answers_sees_that_nobody_waits_and_no_key_is_shown(served: Serve, kind: Kind) -> None:
     with listening() as log:
-        async with plainly_served(until_left, timeout=0.3) as (client, _server):
+        async with served(until_left, timeout=0.3) as (client, _server):
             with pytest.raises(CallTimeoutError) as caught:
                 await ask(client, kind)
     assert_unseen(*shown_by(caught.value), *log.lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -55,10 +54,10 @@ async def _served(handler: Any, **config: Any) -> AsyncIterator[tuple[Bifrost, R
 Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[Bifrost, RawServer]]]"
 
 
-@pytest.fixture(params=["direct", "fast"])
-def served(request: pytest.FixtureRequest) -> Serve:
-    """Give a client and its server, over our own transport and over the fast one."""
-    return partial(_served, transport=None if request.param == "direct" else request.param)
+@pytest.fixture
+def served() -> Serve:
+    """Return what gives a client and its server."""
+    return _served
 
 
 async def rest(stream: ChunkStream) -> list[str]:

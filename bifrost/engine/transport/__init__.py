@@ -11,7 +11,6 @@ from __future__ import annotations
 from bifrost.engine.transport.given import as_transport
 from bifrost.engine.transport.seam import (
     Answer,
-    Bounded,
     Connection,
     Early,
     Hearing,
@@ -23,7 +22,6 @@ from bifrost.engine.transport.seam import (
 
 __all__ = [
     "Answer",
-    "Bounded",
     "Connection",
     "Early",
     "Hearing",

@@ -18,18 +18,16 @@ if TYPE_CHECKING:
 
 
 def as_transport(transport: Any) -> Transport:
-    """Take what a user gives as `transport=`: a `Transport`, "fast", an httpx transport, or a function that makes one.
+    """Return the transport for what a user gives as `transport=`: a `Transport`, an httpx transport, or a function.
 
     An httpx transport is shared by all connections as it is; a function without arguments is called once per
-    connection and gives an httpx transport of its own.
+    connection and returns an httpx transport for it. Raises `ConfigError` for anything else.
     """
     if transport is None:
         # Loads httpx and httpcore, and with that trio if it is installed.
         from bifrost.engine.transport.direct import DirectTransport
 
         return DirectTransport()
-    if transport == "fast":
-        return _fast()
     guard_loggers()
     if _is_of_httpx(transport):
         return _Shared(transport)
@@ -38,19 +36,9 @@ def as_transport(transport: Any) -> Transport:
     if callable(transport):
         return _Made(cast("Callable[[], httpx.AsyncBaseTransport]", transport))
     raise ConfigError(
-        f'transport= takes "fast", an httpx.AsyncBaseTransport, a function that makes one, or a bifrost Transport, '
+        "transport= takes an httpx.AsyncBaseTransport, a function that makes one, or a bifrost Transport, "
         f"not {type(transport).__name__}"
     )
-
-
-def _fast() -> Transport:
-    try:
-        from bifrost.engine.transport.fast import FastTransport
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "pyreqwest":
-            raise
-        raise ConfigError('transport="fast" needs pyreqwest; install bifrost-llm[fast]') from error
-    return FastTransport()
 
 
 def _is_of_httpx(transport: Any) -> TypeGuard[httpx.AsyncBaseTransport]:

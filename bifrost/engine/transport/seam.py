@@ -129,15 +129,6 @@ class Hearing(Protocol):
 
 
 @runtime_checkable
-class Bounded(Protocol):
-    """A connection that cannot always break off what it carries, and so wants to know when that is of no more use."""
-
-    def end_by(self, deadline: float) -> None:
-        """Give the call's deadline, by the loop's clock; before the request is sent."""
-        ...
-
-
-@runtime_checkable
 class PerProvider(Protocol):
     """A transport that knows of network settings."""
 

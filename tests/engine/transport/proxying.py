@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import pytest
 
 from bifrost.config import NetworkConfig, ProviderConfig, Timeouts
 from bifrost.engine.transport import Connection, Origin, PerProvider, as_transport
@@ -17,15 +16,10 @@ if TYPE_CHECKING:
 
 SMALL = answer(b"{}")
 
-OWN: dict[str, Any] = {"direct": None, "fast": "fast"}
-"""The transports of our own, by what is given as `transport=`."""
 
-by_both = pytest.mark.parametrize("carrier", OWN)
-
-
-def opened(origin: Origin, *, carrier: str = "direct", **network: Any) -> Connection:
-    """Give a connection of a provider with these network settings."""
-    transport = as_transport(OWN[carrier])
+def opened(origin: Origin, **network: Any) -> Connection:
+    """Return a connection of a provider with these network settings."""
+    transport = as_transport(None)
     assert isinstance(transport, PerProvider)
     return transport.for_provider(ProviderConfig(network=NetworkConfig(**network))).open(origin)
 

@@ -13,7 +13,7 @@ from bifrost.errors import BifrostError, ConfigError, ConnectError, ProtocolErro
 from bifrost.testing import RawServer, leak_check
 from bifrost.wire.auth import Secret
 from tests.engine.peers import Authority, Served, answer, until_left
-from tests.engine.transport.proxying import OWN, SMALL, Proxy, Socks, by_both, opened, request, sent
+from tests.engine.transport.proxying import SMALL, Proxy, Socks, opened, request, sent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +33,14 @@ def authority() -> Authority:
 # --- the environment's proxy
 
 
-@by_both
 async def test_the_environments_proxy_carries_plain_requests(
-    carrier: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy = Proxy()
     async with leak_check(), RawServer(proxy) as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-canary@127.0.0.1:{server.port}")
         caplog.set_level(logging.DEBUG)
-        transport = as_transport(OWN[carrier])
+        transport = as_transport(None)
         for _ in range(2):
             connection = transport.open(Origin("http", "127.0.0.9", 81))
             assert await sent(connection) == (200, b"{}")
@@ -52,15 +51,14 @@ async def test_the_environments_proxy_carries_plain_requests(
     assert "s3cret-canary" not in caplog.text
 
 
-@by_both
 async def test_the_environments_proxy_makes_a_tunnel_for_tls(
-    carrier: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
     proxy, served = Proxy(), Served(SMALL)
     async with leak_check(), RawServer(proxy) as server, RawServer(served, ssl_context=authority.context()) as there:
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{server.port}")
-        connection = as_transport(OWN[carrier]).open(Origin.of(there.url))
+        connection = as_transport(None).open(Origin.of(there.url))
         for _ in range(2):
             assert await sent(connection, request(authorization="Bearer k")) == (200, b"{}")
             await connection.finish()
@@ -72,12 +70,11 @@ async def test_the_environments_proxy_makes_a_tunnel_for_tls(
     assert len(served.heads) == 2
 
 
-@by_both
-async def test_hosts_named_in_no_proxy_are_asked_directly(carrier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hosts_named_in_no_proxy_are_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with leak_check(), RawServer(Served(SMALL)) as server:
-        connection = opened(Origin.of(server.url), carrier=carrier)
+        connection = opened(Origin.of(server.url))
         assert await sent(connection) == (200, b"{}")
         await connection.close()
 
@@ -107,18 +104,16 @@ async def test_a_proxy_that_makes_no_tunnel_is_told_without_its_password(
     assert "s3cret-canary" not in str(caught.value)
 
 
-@by_both
-async def test_a_proxy_that_is_not_there_is_told(carrier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        connection = as_transport(OWN[carrier]).open(Origin("http", "127.0.0.9", 81))
+        connection = as_transport(None).open(Origin("http", "127.0.0.9", 81))
         with pytest.raises(ConnectError, match="through the environment's proxy"):
             await sent(connection)
         await connection.close()
 
 
-@by_both
 @pytest.mark.parametrize(
     "address",
     [
@@ -129,11 +124,11 @@ async def test_a_proxy_that_is_not_there_is_told(carrier: str, monkeypatch: pyte
     ],
 )
 async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
-    carrier: str, address: str, monkeypatch: pytest.MonkeyPatch
+    address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(ConfigError, match="the environment names for http cannot be used") as caught:
-        as_transport(OWN[carrier]).open(Origin("http", "127.0.0.9", 81))
+        as_transport(None).open(Origin("http", "127.0.0.9", 81))
     assert "s3cret-canary" not in str(caught.value)
     assert caught.value.__context__ is None
 
@@ -141,9 +136,8 @@ async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
 # --- a configured proxy
 
 
-@by_both
 async def test_a_configured_proxy_takes_the_place_of_the_environments(
-    carrier: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.9")
@@ -151,7 +145,7 @@ async def test_a_configured_proxy_takes_the_place_of_the_environments(
     caplog.set_level(logging.DEBUG)
     async with leak_check(), RawServer(proxy) as server:
         place = f"http://127.0.0.1:{server.port}"
-        connection = opened(Origin("http", "127.0.0.9", 81), proxy=place, proxy_auth=AUTH, carrier=carrier)
+        connection = opened(Origin("http", "127.0.0.9", 81), proxy=place, proxy_auth=AUTH)
         assert await sent(connection) == (200, b"{}")
         await connection.finish()
         assert connection.usable()
@@ -163,25 +157,21 @@ async def test_a_configured_proxy_takes_the_place_of_the_environments(
     ]
 
 
-@by_both
-async def test_a_tunnel_is_asked_for_with_the_proxys_credentials_and_those_only(
-    carrier: str, authority: Authority
-) -> None:
+async def test_a_tunnel_is_asked_for_with_the_proxys_credentials_and_those_only(authority: Authority) -> None:
     proxy, served = Proxy(), Served(SMALL)
     async with leak_check(), RawServer(proxy) as server, RawServer(served, ssl_context=authority.context()) as there:
         place = f"http://127.0.0.1:{server.port}"
-        connection = opened(Origin.of(there.url), proxy=place, proxy_auth=AUTH, ca=authority.pem, carrier=carrier)
+        connection = opened(Origin.of(there.url), proxy=place, proxy_auth=AUTH, ca=authority.pem)
         assert await sent(connection, request(authorization="Bearer k")) == (200, b"{}")
-        assert (connection.connect_time is None) is (carrier == "fast")
+        assert connection.connect_time is not None
         await connection.close()
     assert "proxy-authorization: Basic dXNlcjpzM2NyZXQtY2FuYXJ5" in proxy.heads[0]
     assert "Bearer" not in proxy.heads[0]
     assert "proxy-authorization" not in served.heads[0]
 
 
-@by_both
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_proxy_may_want_tls_itself(carrier: str, scheme: str, authority: Authority) -> None:
+async def test_a_proxy_may_want_tls_itself(scheme: str, authority: Authority) -> None:
     proxy, served = Proxy(), Served(SMALL)
     tls = authority.context() if scheme == "https" else None
     async with (
@@ -190,7 +180,7 @@ async def test_a_proxy_may_want_tls_itself(carrier: str, scheme: str, authority:
         RawServer(served, ssl_context=tls) as there,
     ):
         place = f"https://127.0.0.1:{server.port}"
-        connection = opened(Origin.of(there.url), proxy=place, ca=authority.pem, carrier=carrier)
+        connection = opened(Origin.of(there.url), proxy=place, ca=authority.pem)
         assert await sent(connection) == (200, b"{}")
         await connection.finish()
         assert connection.usable()
@@ -198,19 +188,17 @@ async def test_a_proxy_may_want_tls_itself(carrier: str, scheme: str, authority:
     assert len(proxy.heads) == 1
 
 
-@by_both
-async def test_no_proxy_at_all(carrier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     async with leak_check(), RawServer(Served(SMALL)) as server:
-        connection = opened(Origin.of(server.url), proxy="none", carrier=carrier)
+        connection = opened(Origin.of(server.url), proxy="none")
         assert await sent(connection) == (200, b"{}")
         await connection.close()
 
 
-@by_both
-async def test_a_proxy_that_never_answers_ends_with_the_connect_limit(carrier: str) -> None:
+async def test_a_proxy_that_never_answers_ends_with_the_connect_limit() -> None:
     async with leak_check(), RawServer(until_left) as server:
-        connection = opened(Origin("https", "127.0.0.9", 4), proxy=f"http://127.0.0.1:{server.port}", carrier=carrier)
+        connection = opened(Origin("https", "127.0.0.9", 4), proxy=f"http://127.0.0.1:{server.port}")
         with pytest.raises(BifrostError, match="in time") as caught:
             await sent(connection, connect=0.1)
         await connection.close()
@@ -221,15 +209,14 @@ async def test_a_proxy_that_never_answers_ends_with_the_connect_limit(carrier: s
 # --- SOCKS
 
 
-@by_both
 @pytest.mark.parametrize("auth", [None, AUTH])
 @pytest.mark.parametrize("host", ["provider.example", "127.0.0.1", "::1"])
-async def test_a_socks_proxy_connects_and_looks_names_up(carrier: str, auth: Secret | None, host: str) -> None:
+async def test_a_socks_proxy_connects_and_looks_names_up(auth: Secret | None, host: str) -> None:
     proxy = Socks(password=None if auth is None else b"user:s3cret-canary")
     served = Served(SMALL)
     async with leak_check(), RawServer(proxy) as server, RawServer(served) as there:
         place = f"socks5://127.0.0.1:{server.port}"
-        connection = opened(Origin("http", host, there.port), proxy=place, proxy_auth=auth, carrier=carrier)
+        connection = opened(Origin("http", host, there.port), proxy=place, proxy_auth=auth)
         for _ in range(2):
             assert await sent(connection) == (200, b"{}")
             await connection.finish()
@@ -241,12 +228,11 @@ async def test_a_socks_proxy_connects_and_looks_names_up(carrier: str, auth: Sec
     assert served.heads[0].startswith("POST /v1/things HTTP/1.1")
 
 
-@by_both
-async def test_tls_goes_through_a_socks_proxy(carrier: str, authority: Authority) -> None:
+async def test_tls_goes_through_a_socks_proxy(authority: Authority) -> None:
     proxy, served = Socks(), Served(SMALL)
     async with leak_check(), RawServer(proxy) as server, RawServer(served, ssl_context=authority.context()) as there:
         place = f"socks5h://127.0.0.1:{server.port}"
-        connection = opened(Origin.of(there.url), proxy=place, ca=authority.pem, carrier=carrier)
+        connection = opened(Origin.of(there.url), proxy=place, ca=authority.pem)
         assert await sent(connection) == (200, b"{}")
         await connection.close()
 
@@ -285,8 +271,7 @@ async def test_a_socks_proxy_that_does_not_connect_is_told(
     assert caught.value.__context__ is None
 
 
-@by_both
-async def test_socks_without_its_extra_names_it(carrier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_socks_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
     with pytest.raises(ConfigError, match=r"bifrost-llm\[socks\]"):
-        opened(Origin("http", "127.0.0.1", 4), proxy="socks5://127.0.0.1:1080", carrier=carrier)
+        opened(Origin("http", "127.0.0.1", 4), proxy="socks5://127.0.0.1:1080")

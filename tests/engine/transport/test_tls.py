@@ -11,7 +11,7 @@ from bifrost.engine.transport.direct import DirectTransport
 from bifrost.errors import BifrostError, ConfigError
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import Authority, Served
-from tests.engine.transport.proxying import SMALL, by_both, opened, sent
+from tests.engine.transport.proxying import SMALL, opened, sent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +32,10 @@ def _as_file(authority: Authority, folder: Path) -> str:
     return authority.trust(folder / "ca.pem")
 
 
-@by_both
 @pytest.mark.parametrize("form", [_as_text, _as_file])
-async def test_an_authority_of_ones_own_is_trusted(
-    carrier: str, form: Any, authority: Authority, tmp_path: Path
-) -> None:
+async def test_an_authority_of_ones_own_is_trusted(form: Any, authority: Authority, tmp_path: Path) -> None:
     async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
-        connection = opened(Origin.of(server.url), ca=form(authority, tmp_path), carrier=carrier)
+        connection = opened(Origin.of(server.url), ca=form(authority, tmp_path))
         assert await sent(connection) == (200, b"{}")
         await connection.close()
 
@@ -65,9 +62,8 @@ async def test_a_context_of_ones_own_is_used_as_it_is(authority: Authority) -> N
         await connection.close()
 
 
-@by_both
 @pytest.mark.parametrize("in_one", [True, False])
-async def test_a_client_certificate_is_shown(carrier: str, in_one: bool, authority: Authority, tmp_path: Path) -> None:
+async def test_a_client_certificate_is_shown(in_one: bool, authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.issue(tmp_path, "client.example")
     network: dict[str, Any] = {"client_certificate": certificate, "client_key": key}
     if in_one:
@@ -78,16 +74,15 @@ async def test_a_client_certificate_is_shown(carrier: str, in_one: bool, authori
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=authority.pem)
     async with leak_check(), RawServer(Served(SMALL), ssl_context=context) as server:
-        connection = opened(Origin.of(server.url), ca=authority.pem, **network, carrier=carrier)
+        connection = opened(Origin.of(server.url), ca=authority.pem, **network)
         assert await sent(connection) == (200, b"{}")
         await connection.close()
-        without = opened(Origin.of(server.url), ca=authority.pem, carrier=carrier)
+        without = opened(Origin.of(server.url), ca=authority.pem)
         with pytest.raises(BifrostError):
             await sent(without)
         await without.close()
 
 
-@by_both
 @pytest.mark.parametrize(
     ("network", "said"),
     [
@@ -96,13 +91,12 @@ async def test_a_client_certificate_is_shown(carrier: str, in_one: bool, authori
         ({"client_certificate": "/nowhere/a.pem"}, r"client_certificate cannot be loaded \(No such file"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(carrier: str, network: dict[str, str], said: str) -> None:
+def test_what_cannot_be_loaded_is_told(network: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        opened(Origin("https", "127.0.0.1", 1), **network, carrier=carrier)
+        opened(Origin("https", "127.0.0.1", 1), **network)
 
 
-@by_both
-def test_an_encrypted_key_is_refused_and_nobody_asked(carrier: str, tmp_path: Path, authority: Authority) -> None:
+def test_an_encrypted_key_is_refused_and_nobody_asked(tmp_path: Path, authority: Authority) -> None:
     from cryptography.hazmat.primitives import serialization
 
     certificate, key = authority.issue(tmp_path, "client.example")
@@ -112,7 +106,7 @@ def test_an_encrypted_key_is_refused_and_nobody_asked(carrier: str, tmp_path: Pa
     )
     (tmp_path / "key.pem").write_bytes(locked)
     with pytest.raises(ConfigError, match="for an encrypted one give an ssl_context"):
-        opened(Origin("https", "127.0.0.1", 1), client_certificate=certificate, client_key=key, carrier=carrier)
+        opened(Origin("https", "127.0.0.1", 1), client_certificate=certificate, client_key=key)
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(authority: Authority) -> None:

@@ -23,7 +23,7 @@ from bifrost.testing import RawServer, leak_check
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import SSE_HEAD, Authority, Served, answer, chunk, read_request, until_left
 from tests.engine.rig import until
-from tests.engine.transport.proxying import OWN, SMALL, request, sent
+from tests.engine.transport.proxying import SMALL, request, sent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,6 +56,7 @@ class Road:
 
 
 Roads: TypeAlias = "Callable[..., Road]"
+Make: TypeAlias = "Callable[[], Transport]"
 
 
 def by_httpx() -> httpx.AsyncHTTPTransport:
@@ -63,39 +64,27 @@ def by_httpx() -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1, keepalive_expiry=None))
 
 
-CARRIERS: dict[str, Any] = {**OWN, "httpx": by_httpx}
+CARRIERS: dict[str, Any] = {"direct": None, "httpx": by_httpx}
 
 
 @pytest.fixture(params=CARRIERS)
 def roads(request: pytest.FixtureRequest) -> Roads:
-    """Give what makes roads over our own transport, over one of httpx, and over the fast one."""
+    """Return what makes roads over our own transport, and over one of httpx."""
     return partial(Road, transport=CARRIERS[request.param])
 
 
-@pytest.fixture(params=["direct", "httpx"])
-def plain_roads(request: pytest.FixtureRequest) -> Roads:
-    """Give roads whose connection has a socket of its own and writes its request itself.
-
-    Of the fast transport, whose client does both unseen, `test_fast.py` says what holds in place of the test.
-    """
-    return partial(Road, transport=CARRIERS[request.param])
-
-
-Make: TypeAlias = "Callable[[], Transport]"
-
-
-@pytest.fixture(params=OWN)
-def make(request: pytest.FixtureRequest) -> Make:
-    """Give what makes the transports of our own."""
-    return partial(as_transport, OWN[request.param])
+@pytest.fixture
+def make() -> Make:
+    """Return what makes our own transport."""
+    return partial(as_transport, None)
 
 
 # --- a good exchange
 
 
-async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as_it_came(plain_roads: Roads) -> None:
+async def test_an_exchange_carries_the_request_as_it_was_built_and_the_answer_as_it_came(roads: Roads) -> None:
     served = Served(answer(b'{"a": 1}', status="201 Created", headers="x-request-id: r-1\r\n"))
-    road = plain_roads(served)
+    road = roads(served)
     async with road as connection:
         outgoing = request(b'{"q": 2}', **{"authorization": "Bearer k", "content-type": "application/json"})
         got = await connection.send(outgoing, timeouts=Timeouts(), read_timeout=None)
@@ -147,8 +136,8 @@ async def test_a_small_request_goes_out_as_one_piece(method: str) -> None:
     assert [piece.startswith(method.encode()) and piece.endswith(ends) for piece in pieces] == [True, True]
 
 
-async def test_a_connection_serves_one_exchange_after_the_other(plain_roads: Roads) -> None:
-    road = plain_roads(Served(SMALL))
+async def test_a_connection_serves_one_exchange_after_the_other(roads: Roads) -> None:
+    road = roads(Served(SMALL))
     async with road as connection:
         for number in range(3):
             assert connection.reused is bool(number)
@@ -166,9 +155,9 @@ async def test_interim_answers_are_passed_over(roads: Roads) -> None:
 
 
 async def test_an_answer_that_ends_with_the_connection_is_whole_and_the_connection_is_not_used_again(
-    plain_roads: Roads,
+    roads: Roads,
 ) -> None:
-    async with plain_roads(Served(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as connection:
+    async with roads(Served(b"HTTP/1.0 200 OK\r\n\r\nall of it", close=True)) as connection:
         assert await sent(connection) == (200, b"all of it")
         await connection.finish()
         assert not connection.usable()
@@ -292,9 +281,9 @@ async def test_a_broken_answer_is_a_transport_error_of_ours(roads: Roads, how: s
         assert len(str(caught.value)) < 200
 
 
-async def test_as_many_header_fields_as_allowed_are_no_trouble(plain_roads: Roads) -> None:
+async def test_as_many_header_fields_as_allowed_are_no_trouble(roads: Roads) -> None:
     fields = "".join(f"x-{n}: a\r\n" for n in range(198))
-    async with plain_roads(Served(answer(b"{}", headers=fields))) as connection:
+    async with roads(Served(answer(b"{}", headers=fields))) as connection:
         assert await sent(connection) == (200, b"{}")
 
 
@@ -320,14 +309,14 @@ async def test_a_head_that_never_comes_ends_with_the_read_limit(roads: Roads) ->
         assert connection.sent
 
 
-async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope(plain_roads: Roads) -> None:
+async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope(roads: Roads) -> None:
     async def drip(stream: ByteStream) -> None:
         await read_request(stream)
         while True:
             await stream.send(b"x")
             await anyio.sleep(0.01)
 
-    async with plain_roads(drip) as connection:
+    async with roads(drip) as connection:
         with anyio.move_on_after(1.2) as scope:
             await connection.send(request(), timeouts=Timeouts(), read_timeout=1.0)
         assert scope.cancelled_caught
@@ -378,15 +367,15 @@ async def test_a_cut_wakes_the_reader_at_once(roads: Roads) -> None:
 # --- whether a connection may be used again
 
 
-async def test_a_connection_that_the_peer_closed_while_idle_is_seen(plain_roads: Roads) -> None:
-    async with plain_roads(Served(SMALL, close=True)) as connection:
+async def test_a_connection_that_the_peer_closed_while_idle_is_seen(roads: Roads) -> None:
+    async with roads(Served(SMALL, close=True)) as connection:
         await sent(connection)
         await connection.finish()
         await until(lambda: not connection.usable())
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_bytes_behind_an_answer_spoil_the_connection(plain_roads: Roads, late: bool) -> None:
+async def test_bytes_behind_an_answer_spoil_the_connection(roads: Roads, late: bool) -> None:
     async def talk(stream: ByteStream) -> None:
         await read_request(stream)
         await stream.send(SMALL if late else SMALL + SMALL)
@@ -394,14 +383,14 @@ async def test_bytes_behind_an_answer_spoil_the_connection(plain_roads: Roads, l
             await stream.send(SMALL)
         await until_left(stream)
 
-    async with plain_roads(talk) as connection:
+    async with roads(talk) as connection:
         await sent(connection)
         await connection.finish()
         await until(lambda: not connection.usable())
 
 
 async def test_bytes_behind_an_answer_are_seen_through_tls_too(
-    plain_roads: Roads, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    roads: Roads, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority.trust(tmp_path / "ca.pem"))
     both = anyio.Event()
@@ -414,7 +403,7 @@ async def test_bytes_behind_an_answer_are_seen_through_tls_too(
         both.set()
         await until_left(stream)
 
-    async with plain_roads(talk, ssl_context=authority.context()) as connection:
+    async with roads(talk, ssl_context=authority.context()) as connection:
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
         await both.wait()
         await got.reader.read()
