@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Answer
     from bifrost.wire.http import HttpRequest
 
+STALE_WITHIN = 1.0
+"""How soon after a request was begun the end of its kept connection counts as one from before, in seconds.
+
+A connection that the peer closed while it was idle says so within a round trip. One that ends later was closed by a
+peer that may have worked on the request.
+"""
+
 
 async def perform(job: Job) -> Any:
     """Carry one attempt to its parsed answer, or for a stream hand over the open answer and watch it to its end.
@@ -98,6 +105,7 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
     connection = kept.connection
     reused = connection.reused
     exchange.connection = connection
+    began = exchange.upstream.now()
     try:
         answer = await connection.send(
             request,
@@ -107,8 +115,9 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
         )
     except TransportError as error:
         heard = isinstance(connection, Hearing) and connection.heard
-        if reused and not heard and error.fault != "never_sent":
-            # The peer closed a kept connection before it answered anything.
+        at_once = exchange.upstream.now() - began <= STALE_WITHIN
+        if reused and at_once and not heard and error.fault != "never_sent":
+            # The peer closed the kept connection while it was idle.
             error.fault = "stale"
         raise
     exchange.status = answer.status

@@ -450,8 +450,8 @@ class Script:
     ) -> Step:
         """Reset the connection: after the request was sent, or after so much of a reply's body.
 
-        If that happens on a connection that has served before, before any answer, it looks like one that went stale
-        while idle: the client sends again at once, which plays the next step, and counts one attempt.
+        If that happens on a connection that has served before, before any answer and within 1 s, it looks like one that
+        went stale while idle: the client sends again at once, which plays the next step, and counts one attempt.
         """
         step = self._default("reset()")
         return step.reset(after_bytes=after_bytes, after_events=after_events, after_share=after_share)

@@ -33,6 +33,7 @@ from bifrost import (
     UnsupportedError,
 )
 from bifrost.engine.clock import Clock
+from bifrost.engine.perform import STALE_WITHIN
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.keys import KeyRing
 from bifrost.testing import MockTransport, fake_key
@@ -234,6 +235,36 @@ async def test_a_stale_connection_costs_no_attempt_and_no_wait(mock: MockTranspo
     assert told(reply.attempts) == [("openai", "one", None, "stale"), ("openai", "one", 200, None)]
     assert [call.connection for call in mock.calls] == [1, 1, 2]
     assert sleeps == []
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_a_kept_connection_that_ends_after_a_while_follows_the_ordinary_rules(
+    mock: MockTransport, sleeps: Sleeps, kind: Kind, retries: int
+) -> None:
+    mock.reply("first").then.reset().delay(STALE_WITHIN + 0.1).then.reply("second")
+    async with client_of(mock, sleeps, {"openai": ["one"]}) as client:
+        await ask(client, kind)
+        await until(lambda: not mock.connections.in_use)
+        if retries:
+            reply = await ask(client, kind, max_retries=1)
+            assert told(reply.attempts) == [("openai", "one", None, "transient"), ("openai", "one", 200, None)]
+        else:
+            with pytest.raises(TransportError) as caught:
+                await ask(client, kind, max_retries=0)
+            assert told(caught.value.attempts) == [("openai", "one", None, "transient")]
+    assert len(mock.calls) == 2 + retries
+    assert len(sleeps) == retries
+
+
+async def test_a_kept_connection_that_ends_within_the_bound_is_stale(
+    mock: MockTransport, sleeps: Sleeps, kind: Kind
+) -> None:
+    mock.reply("first").then.reset().delay(STALE_WITHIN - 0.1).then.reply("second")
+    async with client_of(mock, sleeps) as client:
+        await ask(client, kind)
+        await until(lambda: not mock.connections.in_use)
+        reply = await ask(client, kind, max_retries=0)
+    assert [attempt.fault for attempt in reply.attempts] == ["stale", None]
 
 
 async def test_an_answer_that_is_cut_is_tried_again(mock: MockTransport, sleeps: Sleeps) -> None:
