@@ -320,7 +320,7 @@ class Limits(Frozen):
     event: int = attrs.field(default=8 * 1024 * 1024, validator=_positive)
     stream: int = attrs.field(default=256 * 1024 * 1024, validator=_positive)
     preamble: int = attrs.field(default=64 * 1024, validator=_positive)
-    """What is held back of a stream before its first content."""
+    """The bytes of events that are held back of a stream before its first content. Comments are not counted."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -7,9 +7,10 @@ the socket's own. The worker that opened the answer waits beside it, ends it whe
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from bifrost.engine.host import is_stray
 from bifrost.errors import (
@@ -25,12 +26,16 @@ from bifrost.providers.base import ReportedError
 from bifrost.wire.body import Inflater
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bifrost.engine.connections import Kept
     from bifrost.engine.exchange import Exchange
     from bifrost.engine.transport import Reader
     from bifrost.schema.chunks import Chunk
+    from bifrost.wire.sse import SseEvent
+
+_SLICE = 16 * 1024
+"""How many bytes are decoded at once. Other tasks run in between, so that no answer holds the event loop for long."""
 
 _TAIL_LIMIT = 0.1
 """How long the end of a body is waited for after the final marker, in seconds: the price of keeping the connection."""
@@ -53,11 +58,13 @@ class Lease:
         "_last_pull",
         "_last_seen",
         "_now",
+        "_pieces",
         "_reader",
         "_reading",
         "_reason",
         "_released",
-        "size",
+        "_size",
+        "held",
         "warnings",
     )
 
@@ -70,6 +77,8 @@ class Lease:
         self._framer = exchange.framer()
         coding = exchange.content_encoding
         self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
+        self._pieces: Iterator[bytes] | None = None
+        """What is left of the bytes that were read last: unpacked and decoded piece by piece, as they are asked for."""
         self._released = anyio.Event()
         self._gone = anyio.Event()
         self._reason: BifrostError | None = None
@@ -78,7 +87,8 @@ class Lease:
         """What went wrong behind chunks that are given first."""
         self._reading = False
         self._committed = False
-        self.size = 0
+        self._size = 0
+        self.held = 0
         self._now = exchange.upstream.now
         self._last_event = self._last_pull = self._last_seen = self._asked = self._now()
         # The worker watches over silence here: a timer for each read would cost more than the rest of it.
@@ -97,9 +107,9 @@ class Lease:
                 return None
             chunks: list[Chunk] = []
             try:
-                data = await self._read()
-                if data:
-                    self._decode(data, chunks)
+                piece = await self._next_piece()
+                if piece:
+                    self._decode(piece, chunks)
                 else:
                     self._end(chunks)
             except BifrostError as error:
@@ -134,6 +144,28 @@ class Lease:
         """Wait until its worker has let go of the connection."""
         await self._gone.wait()
 
+    async def _next_piece(self) -> bytes:
+        """Return the next bytes to decode, empty at the clean end."""
+        while True:
+            if self._pieces is not None:
+                await anyio.lowlevel.checkpoint()
+                if self._reason is not None:
+                    raise self._reason
+                piece = next(self._pieces, None)
+                if piece is not None:
+                    return piece
+                self._pieces = None
+            data = await self._read()
+            if not data or (self._inflater is None and len(data) <= _SLICE):
+                return data
+            self._pieces = self._cut(data)
+
+    def _cut(self, data: bytes) -> Iterator[bytes]:
+        """Unpack what was read, and cut it into pieces."""
+        for unpacked in (data,) if self._inflater is None else self._inflater.feed(data):
+            for start in range(0, len(unpacked), _SLICE):
+                yield unpacked[start : start + _SLICE]
+
     async def _read(self) -> bytes:
         if self._reason is not None:
             raise self._reason
@@ -157,22 +189,23 @@ class Lease:
             raise failure
         return data
 
-    def _decode(self, data: bytes, chunks: list[Chunk]) -> None:
-        for piece in (data,) if self._inflater is None else self._inflater.feed(data):
-            self.size += len(piece)
-            if self.size > self._exchange.upstream.config.limits.stream:
-                raise ResponseTooLargeError(f"the stream passed {self.size:,} bytes, more than limits.stream allows")
-            self._take(self._framer.feed(piece), chunks)
-            if self._decoder.done:
-                return
+    def _decode(self, piece: bytes, chunks: list[Chunk]) -> None:
+        self._size += len(piece)
+        if self._size > self._exchange.upstream.config.limits.stream:
+            raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than limits.stream allows")
+        self._take(self._framer.feed(piece), chunks)
 
-    def _take(self, events: Sequence[Any], chunks: list[Chunk]) -> None:
+    def _take(self, events: Sequence[SseEvent], chunks: list[Chunk]) -> None:
         """Decode events, up to the final marker. Raises what the provider reports in one."""
         decoder = self._decoder
         reported: ReportedError
         try:
             for event in events:
-                chunks += decoder.feed(event)
+                made = decoder.feed(event)
+                if made:
+                    chunks += made
+                    if not self._committed:
+                        self.held += len(event.data)
                 if decoder.done:
                     break
             return

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from bifrost.engine.host import is_stray
 from bifrost.engine.lease import Lease
@@ -38,6 +39,9 @@ STALE_WITHIN = 1.0
 A connection that the peer closed while it was idle says so within a round trip. One that ends later was closed by a
 peer that may have worked on the request.
 """
+
+_PACKED_SLICE = 16 * 1024
+"""How many bytes of a packed body are unpacked at once. Other tasks run in between."""
 
 
 async def perform(job: Job) -> Any:
@@ -83,7 +87,10 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
     kept = await connections.take(upstream.origin, now, fresh=exchange.fresh)
     try:
         answer = await _send(exchange, kept, request, now)
-        if exchange.target.stream and _is_stream(answer):
+        is_stream = exchange.target.stream and _is_stream(answer)
+        if answer.status < 300:
+            _check_length(exchange, answer, is_stream=is_stream)
+        if is_stream:
             lease = Lease(exchange, kept, answer.reader)
             if not job.finish(lease):
                 raise TransportError("the caller left while the stream was being opened")
@@ -138,6 +145,16 @@ def _is_stream(answer: Answer) -> bool:
     return not kind.startswith(("application/json", "text/html"))
 
 
+def _check_length(exchange: Exchange, answer: Answer, *, is_stream: bool) -> None:
+    """Raise `ResponseTooLargeError` for an answer that announces more than may be read, before any of it is read."""
+    limits = exchange.upstream.config.limits
+    name, limit = ("stream", limits.stream) if is_stream else ("body", limits.body)
+    length = answer.headers.get("content-length") or ""
+    # Digits beyond any length there is are not made a number: that takes long.
+    if length.isdecimal() and (len(length) > 20 or int(length) > limit):
+        raise ResponseTooLargeError(f"the answer announces more than limits.{name}={limit:,} bytes")
+
+
 async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
     """Read a body within its limit. Of a failure the beginning is enough; the rest is not waited for."""
     limits, timeouts = exchange.upstream.config.limits, exchange.upstream.config.timeouts
@@ -155,7 +172,9 @@ async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
     if coding is not None:
         body = BodyReader(coding, limit=limits.body)
         while data := await answer.reader.read():
-            body.feed(data)
+            for start in range(0, len(data), _PACKED_SLICE):
+                body.feed(data[start : start + _PACKED_SLICE])
+                await anyio.lowlevel.checkpoint()
         return body.finish(), True
     pieces: list[bytes] = []
     size = 0

@@ -19,8 +19,8 @@ class Source(Protocol):
 
     warnings: Sequence[str]
     """What was noticed on the way; ends on the answer."""
-    size: int
-    """The bytes that were read."""
+    held: int
+    """The bytes of the events whose chunks came before the first content."""
 
     async def next(self) -> Sequence[Chunk] | None:
         """Give the next chunks, `None` at the end. Raises `BifrostError`."""
@@ -53,7 +53,7 @@ class ReadyChunks:
     def __init__(self, chunks: Iterable[Chunk]) -> None:
         self._chunks: Sequence[Chunk] | None = list(chunks)
         self.warnings: Sequence[str] = ()
-        self.size = 0
+        self.held = 0
 
     async def next(self) -> Sequence[Chunk] | None:
         """Give all chunks at once."""
@@ -83,7 +83,7 @@ class ForeignChunks:
         self._iterator = iterator
         self._deadline = deadline
         self.warnings: Sequence[str] = ()
-        self.size = 0
+        self.held = 0
 
     async def next(self) -> Sequence[Chunk] | None:
         """Give the plugin's next chunk."""

@@ -92,7 +92,8 @@ class ChunkStream:
     async def commit(self, *, first_token: float, held: int) -> None:
         """Read until the first chunk with content is in the buffer. Raises what ended the stream before it.
 
-        `first_token` is the point in time by which it must have come; `held` how many bytes may be read before it.
+        `first_token` is the point in time by which it must have come; `held` how many bytes of events may be kept
+        before it. Comments and events without chunks are signs of life and are not counted.
         """
         with anyio.CancelScope(deadline=first_token) as scope:
             while True:
@@ -105,7 +106,7 @@ class ChunkStream:
                 if any(chunk.has_content for chunk in chunks):
                     source.committed()
                     return
-                if source.size > held:
+                if source.held > held:
                     raise MalformedResponseError(f"more than {held:,} bytes of the stream came without any content")
         if scope.cancelled_caught:
             raise CallTimeoutError("no token came within first_token", phase="first_token")

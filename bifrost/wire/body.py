@@ -27,9 +27,9 @@ _BITE = 16 * 1024
 _MEMBERS = 1000
 """The most members of a gzip body. One is usual; tiny ones by the hundred thousand are an attack."""
 
-_BOMB_SIZE = 16 * 1024 * 1024
+_BOMB_SIZE = 1024 * 1024
 _BOMB_RATIO = 100
-"""A body that grew past this size at this ratio is refused before the limit. Zeros pack 1,000 : 1, JSON 5 to 40 : 1."""
+"""What grew past this size at this ratio is refused before the limit. Zeros pack 1,000 : 1, JSON 5 to 40 : 1."""
 
 _ERROR_BODY_SLACK = 1024 * 1024
 """What may come in of a failure's body that unpacks to nothing."""
@@ -44,6 +44,7 @@ class Inflater:
 
     `encoding` is the Content-Encoding field, `None` if there is none. Raises `MalformedResponseError` for codings that
     were not asked for (br, zstd) and for one inside another. `limit` bounds both what comes in and what goes out.
+    Packed data that has grown past 1 MiB, at more than 100 : 1, is refused as too large: it is made to spend memory.
     """
 
     __slots__ = ("_begun", "_coding", "_limit", "_members", "_received", "_unpacker", "size", "used")
@@ -64,7 +65,7 @@ class Inflater:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Give what `data` unpacks to, in pieces of at most 64 KiB if it was packed. Use the iterator up.
 
-        Raises `ResponseTooLargeError` as soon as the limit is passed, before what is above it is unpacked, and
+        Raises `ResponseTooLargeError` as soon as the limit or the ratio is passed, before more is unpacked, and
         `MalformedResponseError` if the data is no such coding, or its checksum does not fit.
         """
         self._received += len(data)
@@ -124,18 +125,20 @@ class Inflater:
         if len(piece) > room:
             raise _too_large(self._limit)
         self.size += len(piece)
+        if self.size > _BOMB_SIZE and self.size > self.used * _BOMB_RATIO:
+            raise ResponseTooLargeError(
+                f"the answer unpacks to more than {_BOMB_RATIO} times its size on the wire; it was not read further"
+            )
         return piece
 
 
 class BodyReader:
     """Collect a whole body, unpacked, up to `limit` bytes.
 
-        reader = BodyReader(headers.get("content-encoding"), limit=limit)
-        for piece in pieces:
-            reader.feed(piece)
-        body = reader.finish()
-
-    What unpacks to more than 16 MiB at more than 100 : 1 is taken for a bomb and refused as too large.
+    reader = BodyReader(headers.get("content-encoding"), limit=limit)
+    for piece in pieces:
+        reader.feed(piece)
+    body = reader.finish()
     """
 
     __slots__ = ("_body", "_inflater")
@@ -148,10 +151,6 @@ class BodyReader:
         """Take the next bytes. Raises `ResponseTooLargeError` and `MalformedResponseError`."""
         for piece in self._inflater.feed(data):
             self._body += piece
-            if len(self._body) > _BOMB_SIZE and len(self._body) > self._inflater.used * _BOMB_RATIO:
-                raise ResponseTooLargeError(
-                    f"the answer unpacks to more than {_BOMB_RATIO} times its size on the wire; it was not read further"
-                )
 
     def finish(self) -> bytes:
         """Give the whole body. Raises `MalformedResponseError` if its packed data was cut off."""

@@ -38,7 +38,8 @@ class SseParser:
             for event in parser.feed(piece): ...
         rest = parser.finish()
 
-    A comment (heartbeat) gives no event, nor does an event without a `data` line.
+    A comment (heartbeat) gives no event, nor does an event without a `data` line. Comments at the head of an event are
+    not kept, however many they are.
     """
 
     __slots__ = ("_after_cr", "_at_start", "_event_limit", "_open", "_received", "_stream_limit")
@@ -137,7 +138,23 @@ class SseParser:
         # The blank line that ends an event is not counted, as it is not when an event comes whole.
         if len(self._open) + len(data) > self._event_limit + len(b"\n\n"):
             raise _too_large("an event of the stream is", self._event_limit)
+        before = len(self._open)
         self._open += data
+        if self._open.startswith(b":"):
+            self._drop_comments(before)
+
+    def _drop_comments(self, searched: int) -> None:
+        """Forget whole comments at the head of the event that has begun: heartbeats may come without blank lines.
+
+        No line ends before `searched`.
+        """
+        start = 0
+        while self._open.startswith(b":", start):
+            end = self._open.find(b"\n", max(start, searched))
+            if end < 0:
+                break
+            start = end + 1
+        del self._open[:start]
 
 
 def _read(block: bytes) -> SseEvent | None:

@@ -171,6 +171,20 @@ async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by
         assert server.connections.opened == 3
 
 
+@pytest.mark.parametrize("length", ["1001", "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("coding", ["", "content-encoding: gzip\r\n"], ids=["plain", "packed"])
+async def test_an_answer_that_announces_more_than_allowed_is_not_read(served: Serve, length: str, coding: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{coding}content-length: {length}\r\n\r\n"
+    handler = Served(head.encode())
+    async with served(handler, limits=Limits(body=1000)) as (client, _server):
+        # Nothing follows the head, so whoever reads on waits.
+        with anyio.fail_after(5), pytest.raises(BifrostError) as caught:
+            await client.chat(MODEL, "hi", max_retries=0)
+        assert isinstance(
+            caught.value, ResponseTooLargeError if len(length) <= 20 else (ResponseTooLargeError, ProtocolError)
+        )
+
+
 async def test_bytes_behind_an_answer_never_reach_the_next_call(served: Serve) -> None:
     poison = answer(CHAT.replace(b"hello", b"poison"))
 

@@ -30,6 +30,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import Limits
+from bifrost.engine.lease import Lease
 from bifrost.engine.sources import ForeignChunks
 from bifrost.providers.catalog import CATALOG
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta
@@ -96,8 +97,8 @@ async def rest(stream: ChunkStream) -> list[str]:
 
 def size_of(stream: ChunkStream) -> int:
     """Give how many bytes of a stream have been read from its connection."""
-    assert stream._source is not None
-    return stream._source.size
+    assert isinstance(stream._source, Lease)
+    return stream._source._size
 
 
 # --- reading

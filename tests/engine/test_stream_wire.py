@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+import zlib
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -15,6 +18,7 @@ from bifrost import (
     Bifrost,
     CallTimeoutError,
     OverloadedError,
+    ResponseTooLargeError,
     ShuttingDownError,
     StreamInterruptedError,
     Timeouts,
@@ -22,6 +26,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import Limits
+from bifrost.engine.lease import Lease
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import DONE, END, MODEL, SSE_HEAD, Served, answer, chunk, client_of, event
 from tests.engine.rig import is_quiet, until
@@ -58,6 +63,11 @@ Serve: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[Bifrost, Raw
 def served() -> Serve:
     """Return what gives a client and its server."""
     return _served
+
+
+async def first(stream: ChunkStream) -> str:
+    """Read the first piece of text."""
+    return await stream.text_stream.__anext__()
 
 
 async def rest(stream: ChunkStream) -> list[str]:
@@ -157,8 +167,11 @@ async def test_a_failure_before_the_first_content_is_tried_again_unseen(served: 
 # --- packed streams
 
 
-def packed(data: bytes) -> bytes:
-    return SSE_HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(data)
+def packed(data: bytes, coding: str = "gzip") -> bytes:
+    return SSE_HEAD.replace(b"\r\n\r\n", f"\r\ncontent-encoding: {coding}\r\n\r\n".encode()) + chunk(data)
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 def unframed(*events: bytes) -> bytes:
@@ -187,6 +200,109 @@ async def test_a_stream_that_unpacks_to_more_than_allowed_is_ended(served: Serve
         with pytest.raises(StreamInterruptedError, match="1,000,000"):
             async with client.stream_chat(MODEL, "hi") as stream:
                 await stream.final()
+
+
+def noisy_comments(size: int) -> bytes:
+    """Return comments that pack some twenty times, so that they are no bomb by their ratio."""
+    random = Random(1)
+    return b"".join(b": " + random.randbytes(16).hex().encode() + b" " * 1000 + b"\n\n" for _ in range(size // 1000))
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+async def test_other_tasks_run_while_a_packed_stream_is_unpacked(served: Serve, coding: str) -> None:
+    size = 4_000_000
+    data = unframed(event("a")) + noisy_comments(size) + unframed(event(finish="stop"), DONE)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    handler = Served(packed(PACKERS[coding](data), coding) + END)
+    async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
+        assert await first(stream) == "a"
+        async with anyio.create_task_group() as group:
+            group.start_soon(count)
+            await stream.final()
+            group.cancel_scope.cancel()
+    assert turns > size / (64 * 1024)
+
+
+@pytest.mark.parametrize("before", [b"", unframed(event("a"))], ids=["before content", "after content"])
+@pytest.mark.parametrize("coding", PACKERS)
+async def test_a_packed_stream_that_grows_too_fast_is_refused(served: Serve, coding: str, before: bytes) -> None:
+    data = PACKERS[coding](before + b": c\n\n" * 2_000_000)
+    async with served(Served(packed(data, coding) + END)) as (client, _server):
+        with pytest.raises((StreamInterruptedError, ResponseTooLargeError), match="more than 100 times its size"):
+            async with client.stream_chat(MODEL, "hi", max_retries=0) as stream:
+                await stream.final()
+
+
+async def test_a_packed_stream_is_left_in_the_middle_of_what_was_read(served: Serve) -> None:
+    data = unframed(event("a")) + noisy_comments(2_000_000) + unframed(event("b"))
+    handler = Served(packed(gzip.compress(data)))
+    async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
+        assert await first(stream) == "a"
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await first(stream)
+        with pytest.raises(UsageError):
+            await stream.final()
+
+
+async def test_a_packed_stream_ends_with_the_clock_though_nothing_is_waited_for(served: Serve) -> None:
+    """The deadline falls between two pieces of what was read at once."""
+    data = unframed(event("a")) + noisy_comments(2_000_000) + unframed(event("b"))
+    handler = Served(packed(gzip.compress(data)))
+    async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
+        assert await first(stream) == "a"
+        assert isinstance(stream._source, Lease)
+        stream._source._end_for(CallTimeoutError("time is over", phase="stream"))
+        with pytest.raises(StreamInterruptedError, match="time is over"):
+            await stream.final()
+
+
+# --- before the first content
+
+
+@pytest.mark.parametrize("role", [b"", event("")], ids=["nothing", "a role"])
+@pytest.mark.parametrize("line", [b": keep-alive\n\n", b": keep-alive\n", b":\r\n", b"event: ping\ndata:\n\n"])
+async def test_comments_before_the_first_content_are_signs_of_life(served: Serve, role: bytes, line: bytes) -> None:
+    async def send(stream: ByteStream) -> None:
+        await stream.send(SSE_HEAD)
+        for _ in range(10):
+            await stream.send(chunk(line * (40_000 // len(line))))
+        await stream.send(chunk(b"\n") + role + event("a") + event(finish="stop") + DONE + END)
+
+    handler = Served(send)
+    async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
+        assert (await stream.final()).text == "a"
+    assert len(handler.heads) == 1
+
+
+async def test_comments_without_end_are_bounded_by_the_first_token(served: Serve) -> None:
+    async def send(stream: ByteStream) -> None:
+        await stream.send(SSE_HEAD)
+        with suppress(anyio.BrokenResourceError):
+            while True:
+                await stream.send(chunk(b": keep-alive\n\n" * 1000))
+                await anyio.lowlevel.checkpoint()
+
+    async with served(Served(send), timeouts=Timeouts(first_token=0.3)) as (client, _server):
+        with pytest.raises(CallTimeoutError) as caught:
+            async with client.stream_chat(MODEL, "hi", max_retries=0):
+                pass
+        assert caught.value.phase == "first_token"
+
+
+async def test_a_stream_that_announces_more_than_allowed_is_not_read(served: Serve) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000001\r\n\r\n"
+    async with served(Served(head), limits=Limits(stream=1_000_000)) as (client, _server):
+        with anyio.fail_after(5), pytest.raises(ResponseTooLargeError, match=r"limits.stream=1,000,000"):
+            async with client.stream_chat(MODEL, "hi", max_retries=0):
+                pass
 
 
 # --- what we end
