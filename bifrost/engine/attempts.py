@@ -16,7 +16,7 @@ from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
 from bifrost.errors import BifrostError, UnsupportedError
 from bifrost.routing.retry import GiveUp, Retry, decide, rule_of
-from bifrost.schema.structured import ChunkLift
+from bifrost.schema.structured import ChunkLift, tool_names
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
@@ -189,8 +189,8 @@ class Attempts:
             upstream = exchange.upstream
             if stream is not None:
                 context.phase = "first_token"
-                grow = ChunkLift() if call.output is not None and call.mode == "tool" else None
-                stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=grow)
+                lift = lift_of(call, exchange.request)
+                stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=lift)
                 limits, timeouts = upstream.config.limits, upstream.config.timeouts
                 await stream.commit(first_token=call.begun + timeouts.first_token, held=limits.preamble)
         except BifrostError as error:
@@ -248,6 +248,13 @@ class Attempts:
             upstream.health.admit(choice, tries.model, now=now, is_retry=bool(tries.faults)),
         )
         call.exchange = exchange
+
+
+def lift_of(call: Call, request: Any = None) -> ChunkLift | None:
+    """Return what makes the text of a stream's chunks plain, for a call that wants a type."""
+    if call.output is None:
+        return None
+    return ChunkLift(call.output, call.mode, others=() if request is None else tool_names(request))
 
 
 _HELD_BACK: Mapping[HeldBack, str] = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from bifrost.engine.attempts import Attempts
+from bifrost.engine.attempts import Attempts, lift_of
 from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
@@ -21,7 +21,7 @@ from bifrost.errors import BifrostError, OutputValidationError
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
-from bifrost.schema.structured import choose_mode, fitted, is_correctable, lift, lower, merged, reask
+from bifrost.schema.structured import choose_mode, fitted, is_correctable, lift, lower, merged, reask, tool_names
 from bifrost.trail import shown
 from bifrost.wire.waits import rate_limit
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bifrost.routing.plan import Candidate
     from bifrost.schema.chunks import Chunk
     from bifrost.schema.output_type import OutputType
+    from bifrost.schema.structured import ChunkLift
 
 
 class Dispatcher:
@@ -179,7 +180,7 @@ class Dispatcher:
                 source = ForeignChunks(answer, context.deadline)
         if stream is None:
             return await _collect(source, context)
-        stream.attach(source, provider=context.provider, model=context.model)
+        stream.attach(source, provider=context.provider, model=context.model, lift=lift_of(call))
         return self._begin(call, stream)
 
     # --- structured output
@@ -200,7 +201,7 @@ class Dispatcher:
             answer = await self._attempts.run(call, candidate, lower(request, output, call.mode), behind)
             if not isinstance(answer, ChatResponse):
                 return answer
-            answer = lift(answer, call.mode)
+            answer = lift(answer, call.mode, others=tool_names(request))
             answer = answer if before is None else merged(before, answer)
             outcome = self._fitted(call, answer)
             if not isinstance(outcome, OutputValidationError):
@@ -213,10 +214,10 @@ class Dispatcher:
             upstream.counters.reasks += 1
             left, before, request = left - 1, answer, reask(request, answer, outcome)
 
-    def _fitted(self, call: Call, outcome: Outcome) -> Outcome:
+    def _fitted(self, call: Call, outcome: Outcome, lift: ChunkLift | None = None) -> Outcome:
         """Read a whole answer as the type that is wanted, if one is: give it so, or the error that kept it from that.
 
-        It does not fit, or the type's own code failed.
+        It does not fit, or the type's own code failed. `lift` is what made the answer's text, if it was streamed.
         """
         output = call.output
         if output is None or type(outcome) is not ChatResponse:
@@ -224,6 +225,9 @@ class Dispatcher:
         try:
             return fitted(outcome, output, call.mode)
         except BifrostError as error:
+            whole = None if lift is None else lift.restored(outcome)
+            if whole is not None:
+                return self._fitted(call, whole)
             error.provider = error.provider or call.context.provider or None
             error.model = error.model or call.context.model
             return error
@@ -253,7 +257,7 @@ class Dispatcher:
         stream.begin(
             on_chunk=call.chain.on_chunk(call.context, call.hooks),
             settle=settle,
-            read=None if call.output is None else partial(self._fitted, call),
+            read=None if call.output is None else partial(self._fitted, call, lift=stream.lift),
             # What a plugin gave is not asked for again.
             restart=partial(self._restart, call) if restarts and call.exchange is not None else None,
         )
@@ -328,6 +332,7 @@ class Dispatcher:
             source,
             provider=response.provider or call.context.provider,
             model=response.model or call.context.model,
+            lift=lift_of(call),
         )
         return self._begin(call, stream, response.request_id)
 

@@ -14,7 +14,7 @@ from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKe
 from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
 from bifrost.routing.hedge import LEAST, leaves_room
 from bifrost.routing.retry import attempt_deadline, may_fall_back
-from bifrost.schema.structured import choose_mode, lower
+from bifrost.schema.structured import choose_mode, lower, shortfalls
 
 if TYPE_CHECKING:
     from bifrost.account import Key
@@ -68,6 +68,7 @@ async def _candidate(
     behind: int,
 ) -> PlannedCandidate:
     """Add what a candidate would do, as far as it gets; in the order in which a call comes to it."""
+    checked_here: list[str] = []
     try:
         upstream = await upstreams.prepare(candidate.provider)
         told = _with_state(upstreams, upstream, context, told, behind=behind)
@@ -75,6 +76,7 @@ async def _candidate(
             mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name)
             told = msgspec.structs.replace(told, structured=mode)
             request = lower(request, output, mode)
+            checked_here = shortfalls(output, mode)
         codec = upstream.codec(context.endpoint)
         if context.is_stream and codec.decoder is None:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
@@ -91,7 +93,7 @@ async def _candidate(
         )
         built = codec.build(request, _target(upstream, context, likeliest))
         upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id))
-        return _with_request(upstream, built, told)
+        return _with_request(upstream, built, told, warnings=[*built.warnings, *checked_here])
     except BifrostError as error:
         goes_on = behind > 0 and may_fall_back(
             error,
@@ -152,8 +154,8 @@ def _hedge(
     return f"a second attempt after {delay:.3g} s, with {'another key' if has_other else 'the same key'}"
 
 
-def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate) -> PlannedCandidate:
-    """Keep what may be shown of a request that is ready to send."""
+def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate, *, warnings: list[str]) -> PlannedCandidate:
+    """Keep what may be shown of a request that is ready to send, and what its answer would be warned of."""
     address, request = urlsplit(upstream.base_url), built.request
     return msgspec.structs.replace(
         told,
@@ -161,7 +163,7 @@ def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate) -> P
         url=f"{address.scheme}://{address.netloc}{request.path}",
         headers=sorted(request.headers),
         body=request.body,
-        warnings=built.warnings,
+        warnings=warnings,
     )
 
 

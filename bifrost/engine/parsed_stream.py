@@ -102,7 +102,7 @@ class PartialOutput:
             self._begin()
         text = chunk.text
         if not self._begun:
-            # A model that was asked in words may say some before it begins.
-            text = text[text.find("{") :] if "{" in text else ""
+            # White space may come before it begins.
+            text = text.lstrip()
             self._begun = bool(text)
         return self._output.unwrap(self._reader.value) if self._reader.feed(text) else None

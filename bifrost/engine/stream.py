@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bifrost.engine.sources import Source
     from bifrost.schema.chat import ChatResponse
     from bifrost.schema.chunks import Chunk
+    from bifrost.schema.structured import ChunkLift
 
 _HOOKS_LIMIT = 5.0
 """How long the hooks at the end of a stream may take when its reader is leaving, in seconds."""
@@ -59,7 +60,8 @@ class ChunkStream:
         self._source: Source | None = None
         self._dropped: Source | None = None
         self._buffer: deque[Chunk] = deque()
-        self._lift: Callable[[Chunk], Chunk] | None = None
+        self.lift: ChunkLift | None = None
+        """What makes the text of its chunks plain, if the answer is wanted as a type."""
         self._pass: Callable[[Chunk], Chunk | None] | None = None
         self._read: Callable[[ChatResponse], Any] | None = None
         self._settle: Callable[[Any], Awaitable[Any]] | None = None
@@ -76,15 +78,13 @@ class ChunkStream:
 
     # --- opening, and opening again (used by dispatch)
 
-    def attach(
-        self, source: Source, *, provider: str, model: str, lift: Callable[[Chunk], Chunk] | None = None
-    ) -> None:
+    def attach(self, source: Source, *, provider: str, model: str, lift: ChunkLift | None = None) -> None:
         """Take a new source; what an earlier one gave is forgotten. Only before the stream is committed.
 
         `lift` makes its chunks plain (`schema.structured.ChunkLift`).
         """
         self._source = source
-        self._lift = lift
+        self.lift = lift
         self._buffer.clear()
         self._accumulator = ChatAccumulator(provider=provider, model=model)
         self._received = 0
@@ -101,8 +101,8 @@ class ChunkStream:
                 chunks = None if source is None else await source.next()
                 if source is None or chunks is None:
                     return
-                chunks = self._lifted(chunks)
-                self._buffer += chunks
+                self._buffer += self._lifted(chunks)
+                # What the model writes around its JSON counts: the answer has begun.
                 if any(chunk.has_content for chunk in chunks):
                     source.committed()
                     return
@@ -228,7 +228,7 @@ class ChunkStream:
     # --- inside
 
     def _lifted(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
-        return chunks if self._lift is None else [self._lift(chunk) for chunk in chunks]
+        return chunks if self.lift is None else [self.lift(chunk) for chunk in chunks]
 
     async def _advance(self) -> StreamReset | None:
         """Read on: into the buffer, to the end, or over a break to a new beginning, whose reset is given."""

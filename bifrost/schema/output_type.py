@@ -39,6 +39,14 @@ class _Wrapped(msgspec.Struct, frozen=True):
 _WRAPPED: Final = msgspec.json.Decoder(_Wrapped)
 
 
+def _is_wrapped(text: str) -> bool:
+    try:
+        _WRAPPED.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
 class OutputType(Generic[T]):
     """A type for `output=`, made ready: name, schema, decoder.
 
@@ -74,14 +82,14 @@ class OutputType(Generic[T]):
         self.strict: StrictSchema = strict_schema(self.schema)
         """The schema as providers' strict modes take it. Not to be changed."""
 
-    def decode(self, text: str) -> T:
-        """Read a model's text: JSON and nothing else.
+    def decode(self, text: str, *, bare: bool = False) -> T:
+        """Read a model's text: JSON and nothing else. `bare`: that of a wrapped type may come without its object.
 
         Raises `OutputValidationError` that says what does not fit and where, in words fit for the model.
         """
         prefix = "$"
         try:
-            if not self.is_wrapped:
+            if not self.is_wrapped or (bare and not _is_wrapped(text)):
                 return self._read(text)
             value = _WRAPPED.decode(text).value
             prefix = "$.value"
@@ -94,9 +102,9 @@ class OutputType(Generic[T]):
         raise OutputValidationError(f"the answer does not fit {self.name}: {problem}", output=text)
 
     def unwrap(self, value: Any) -> Any:
-        """Take the type's own JSON out of its object; `None` if it is not there (yet)."""
-        if not self.is_wrapped:
-            return value
+        """Take the type's own JSON out of its object; `None` if it is not there (yet). A bare list is left as it is."""
+        if not self.is_wrapped or isinstance(value, list):
+            return cast("object", value)
         return cast("dict[str, Any]", value).get("value") if isinstance(value, dict) else None
 
     def __repr__(self) -> str:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from bifrost.errors import InvalidRequestError, OutputValidationError, UnsupportedError
+from bifrost.errors import BifrostError, InvalidRequestError, OutputValidationError, UnsupportedError
 from bifrost.schema.chat import ChatRequest, ChatResponse, Choice, FinishReason, ResponseFormat
-from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
-from bifrost.schema.content import TextPart, ToolCall
-from bifrost.schema.messages import Message
+from bifrost.schema.chunks import Chunk, ChunkChoice, ToolCallDelta
+from bifrost.schema.content import ReasoningPart, TextPart, ToolCall
+from bifrost.schema.json_text import JsonFinder, json_in
+from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.tools import Tool, ToolChoice
 from bifrost.schema.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from bifrost.schema.content import Part
+    from bifrost.schema.json_text import Piece
     from bifrost.schema.output_type import OutputType
 
 T = TypeVar("T")
@@ -48,8 +49,14 @@ StructuredMode: TypeAlias = Literal["native", "native_closed", "tool", "json_obj
 ANSWER_TOOL = "final_answer"
 """The tool whose arguments are the answer."""
 
-_FENCED = re.compile(r"^[ \t]*```\w*(.*?)```[ \t]*$", re.DOTALL | re.MULTILINE)
-"""A fenced block. A fence inside of JSON ends no line: behind it comes at least the quote that ends its string."""
+_ANSWER_NAME = re.compile(rf"(?<![A-Za-z0-9_-]){ANSWER_TOOL}(?![A-Za-z0-9_-])")
+"""The tool's name as models decorate it: `functions.final_answer`, `final_answer<|channel|>json`."""
+
+_IN_WORDS: Final = ("json_object", "prompt")
+"""The ways in which a model is told in words alone what to write."""
+
+_DONE: Final = 1
+"""In place of a source: the JSON is whole, and what follows it is passed over."""
 
 _CUT: Mapping[FinishReason | None, str] = {
     "length": "it was cut off at its token limit; raise max_tokens",
@@ -158,18 +165,26 @@ def _instructed(messages: list[Message], output: OutputType[Any]) -> list[Messag
     return [msgspec.structs.replace(first, content=content), *messages[1:]]
 
 
-# --- making an answer plain: the call of the answer's tool becomes text
+# --- making an answer plain: the call of the answer's tool becomes text, and the text the JSON alone
 
 
-def lift(response: ChatResponse, mode: StructuredMode) -> ChatResponse:
-    """Make the answer what it would be without detours: text that is JSON."""
+def lift(response: ChatResponse, mode: StructuredMode, *, others: Collection[str] = ()) -> ChatResponse:
+    """Return the answer as it would be without detours: calls of the answer's tool become text.
+
+    `others` has the names of the caller's own tools.
+    """
     if mode != "tool":
         return response
-    return msgspec.structs.replace(response, choices=[_lifted(choice) for choice in response.choices])
+    return msgspec.structs.replace(response, choices=[_lifted(choice, others) for choice in response.choices])
 
 
-def _lifted(choice: Choice) -> Choice:
-    parts = [_as_text(part) for part in choice.message.parts]
+def tool_names(request: ChatRequest) -> frozenset[str]:
+    """Return the names of a request's own tools, without the one of the answer."""
+    return frozenset(tool.name for tool in request.tools or () if isinstance(tool, Tool)) - {ANSWER_TOOL}
+
+
+def _lifted(choice: Choice, others: Collection[str]) -> Choice:
+    parts = [_as_text(part, others) for part in choice.message.parts]
     if parts == choice.message.parts:
         return choice
     return msgspec.structs.replace(
@@ -179,8 +194,13 @@ def _lifted(choice: Choice) -> Choice:
     )
 
 
-def _as_text(part: Part) -> Part:
-    return TextPart(text=part.arguments) if isinstance(part, ToolCall) and part.name == ANSWER_TOOL else part
+def _as_text(part: Part, others: Collection[str]) -> Part:
+    return TextPart(text=part.arguments) if isinstance(part, ToolCall) and _is_answer(part.name, others) else part
+
+
+def _is_answer(name: str, others: Collection[str]) -> bool:
+    """Return whether a call is the answer: by its name, however decorated, or because there is no other tool."""
+    return name == ANSWER_TOOL or (name not in others and (not others or _ANSWER_NAME.search(name) is not None))
 
 
 def _without_call(reason: FinishReason | None, calls_others: bool) -> FinishReason | None:
@@ -188,80 +208,256 @@ def _without_call(reason: FinishReason | None, calls_others: bool) -> FinishReas
 
 
 class ChunkLift:
-    """Does for a stream's chunks what `lift` does for an answer. Made anew for each stream of mode `tool`."""
+    """Does for a stream's chunks what `lift` and `fitted` do for an answer: its text is the JSON alone, as it comes.
 
-    __slots__ = ("_answers", "_others")
+    Made anew for each stream. What turns out to be no JSON at all is given as text at the answer's end.
+    """
 
-    def __init__(self) -> None:
-        self._answers: set[tuple[int, int]] = set()
-        """The calls that are the answer, by the indexes of choice and call."""
-        self._others: set[int] = set()
-        """The choices that call other tools."""
+    __slots__ = ("_choices", "_lists", "_mode", "_others", "_words")
+
+    def __init__(self, output: OutputType[Any], mode: StructuredMode, *, others: Collection[str] = ()) -> None:
+        self._mode = mode
+        self._others = others
+        self._words, self._lists = _leniency(output, mode)
+        self._choices: dict[int, _GrowingText] = {}
 
     def __call__(self, chunk: Chunk) -> Chunk:
-        """Give the chunk with pieces of the answer's call turned into text."""
+        """Return the chunk with its text made plain."""
         choices = [self._choice(choice) for choice in chunk.choices]
         return msgspec.structs.replace(chunk, choices=choices) if choices != chunk.choices else chunk
 
+    def restored(self, response: ChatResponse) -> ChatResponse | None:
+        """Return an answer with everything that its model wrote, `None` if its text shows all of it already.
+
+        Where a stream has to guess which JSON is the answer, the whole text may tell better.
+        """
+        growing = self._choices.get(0)
+        if growing is None or growing.given() != response.text or growing.given() == growing.written():
+            return None
+        kept = [part for part in response.message.parts if not isinstance(part, TextPart)]
+        message = AssistantMessage(parts=[*kept, *(TextPart(text=text) for text in growing.texts())])
+        first = msgspec.structs.replace(response.choices[0], message=message)
+        return msgspec.structs.replace(response, choices=[first, *response.choices[1:]])
+
     def _choice(self, choice: ChunkChoice) -> ChunkChoice:
-        mine: list[ToolCallDelta] = []
+        growing = self._choices.get(choice.index)
+        if growing is None:
+            growing = self._choices[choice.index] = _GrowingText(words=self._words, lists=self._lists)
+        delta = choice.delta
         others: list[ToolCallDelta] = []
-        for call in choice.delta.tool_calls or ():
-            (mine if self._is_answer(choice.index, call) else others).append(call)
+        if delta.content:
+            growing.take(delta.content, part=delta.block)
+        for call in delta.tool_calls or ():
+            if self._mode == "tool" and growing.is_answer(call, self._others):
+                growing.take(call.arguments, part=-1 - call.index)
+            else:
+                others.append(call)
         if others:
-            self._others.add(choice.index)
-        delta = _lifted_delta(choice.delta, mine, others) if mine else choice.delta
-        reason = choice.finish_reason
-        if any(index == choice.index for index, _ in self._answers):
-            reason = _without_call(reason, choice.index in self._others)
-        return msgspec.structs.replace(choice, delta=delta, finish_reason=reason)
+            growing.calls_others = True
+        if others or choice.finish_reason is not None:
+            growing.flush(at_end=choice.finish_reason is not None)
+        if not (delta.content or delta.tool_calls or growing.text or growing.thought):
+            return self._ended(choice, growing)
+        text, thought = growing.taken()
+        delta = msgspec.structs.replace(
+            delta,
+            content=text or (None if delta.content else delta.content),
+            reasoning=f"{delta.reasoning or ''}{thought}" or delta.reasoning,
+            tool_calls=others or None,
+            # A call's text is a part of its own, beside other text of the answer. No provider counts below zero.
+            block=growing.part if text and growing.part is not None else delta.block,
+        )
+        return self._ended(msgspec.structs.replace(choice, delta=delta), growing)
 
-    def _is_answer(self, choice: int, call: ToolCallDelta) -> bool:
-        if call.name == ANSWER_TOOL:
-            self._answers.add((choice, call.index))
-        return (choice, call.index) in self._answers
+    def _ended(self, choice: ChunkChoice, growing: _GrowingText) -> ChunkChoice:
+        if not growing.answers or choice.finish_reason is None:
+            return choice
+        return msgspec.structs.replace(choice, finish_reason=_without_call(choice.finish_reason, growing.calls_others))
 
 
-def _lifted_delta(delta: Delta, mine: list[ToolCallDelta], others: list[ToolCallDelta]) -> Delta:
-    text = (delta.content or "") + "".join([call.arguments for call in mine])
-    return msgspec.structs.replace(
-        delta,
-        content=text or None,
-        tool_calls=others or None,
-        # A part of its own, beside other text of the answer. No provider counts below zero.
-        block=-1 - mine[0].index,
+class _GrowingText:
+    """The text of one choice as it grows: what was written, in parts, and what is given of it."""
+
+    __slots__ = (
+        "_finders",
+        "_given",
+        "_held",
+        "_leniency",
+        "_part",
+        "_source",
+        "_written",
+        "answers",
+        "calls_others",
+        "part",
+        "text",
+        "thought",
     )
+
+    def __init__(self, *, words: bool, lists: bool) -> None:
+        self._leniency = (words, lists)
+        self._finders: dict[int, JsonFinder] = {}
+        """By what is read: the text (0), or a call of the answer's tool (below zero)."""
+        self._part: int | None = None
+        self._source: int | None = None
+        """Where the JSON comes from that is given; what others have is not."""
+        self._written: dict[int | None, list[str]] = {}
+        self._given: list[str] = []
+        self._held: list[str] = []
+        self.answers: set[int] = set()
+        """The indexes of the calls that are the answer."""
+        self.calls_others = False
+        self.part: int | None = None
+        """The call that the new text comes from, as the number of a part; `None`: it is the answer's own text."""
+        self.text: list[str] = []
+        self.thought: list[str] = []
+
+    def is_answer(self, call: ToolCallDelta, others: Collection[str]) -> bool:
+        if call.name is not None and _is_answer(call.name, others):
+            self.answers.add(call.index)
+        return call.index in self.answers
+
+    def take(self, text: str, *, part: int | None) -> None:
+        """Take more of the text, or of a call's arguments."""
+        self._written.setdefault(part, []).append(text)
+        source = part if part is not None and part < 0 else 0
+        finder = self._finders.get(source)
+        if finder is None:
+            words, lists = self._leniency
+            # Arguments are JSON or nothing.
+            finder = self._finders[source] = JsonFinder(words=words and source == 0, lists=lists)
+        if source == 0 and part != self._part:
+            self._sort(finder.new_part(), 0)
+            self._part = part
+        self._sort(finder.feed(text), source)
+
+    def _sort(self, pieces: Sequence[Piece], source: int) -> None:
+        for kind, text in pieces:
+            match kind:
+                case "json" if self._source in (None, source):
+                    self._source = source
+                    self.part = source if source < 0 else None
+                    self.text.append(text)
+                case "end" | "broken" if self._source == source:
+                    # What follows is given only if it goes on where this has ended in nothing.
+                    self._source = _DONE if kind == "end" else source
+                case "thought":
+                    self.thought.append(text)
+                case "words":
+                    self._held.append(text)
+                case "were thought":
+                    self.thought += self._held
+                    self._held = []
+                case _:
+                    pass
+
+    def flush(self, *, at_end: bool) -> None:
+        """Give the words that were held back as text, if there is no JSON (yet)."""
+        if at_end:
+            for source, finder in self._finders.items():
+                self._sort(finder.finish(), source)
+        if self._source is None:
+            self.text += self._held
+        self._held = []
+
+    def taken(self) -> tuple[str, str]:
+        """Return the new text and thinking."""
+        text, thought = "".join(self.text), "".join(self.thought)
+        self.text, self.thought = [], []
+        if text:
+            self._given.append(text)
+        return text, thought
+
+    def given(self) -> str:
+        return "".join(self._given)
+
+    def written(self) -> str:
+        return "".join(self.texts())
+
+    def texts(self) -> list[str]:
+        return ["".join(pieces) for pieces in self._written.values()]
 
 
 # --- reading the answer
 
 
 def fitted(response: ChatResponse, output: OutputType[T], mode: StructuredMode) -> ParsedResponse[T]:
-    """Read the first answer, lifted, as the type. What the provider did not enforce is told in the warnings.
+    """Read the first answer, lifted, as the type; its text becomes the JSON alone.
 
-    Raises `OutputValidationError`.
+    What the provider did not enforce is told in the warnings. Raises `OutputValidationError`.
     """
-    parsed = cast("T", None) if response.tool_calls else _parse(response, output, mode)
+    parsed = cast("T", None)
+    if not response.tool_calls:
+        first, parsed = _parse(response, output, mode)
+        others = [_plain(choice, output, mode) for choice in response.choices[1:]]
+        response = msgspec.structs.replace(response, choices=[first, *others])
     fields: dict[str, Any] = {name: getattr(response, name) for name in response.__struct_fields__}
-    fields["warnings"] = list(dict.fromkeys([*response.warnings, *_shortfalls(output, mode)]))
+    fields["warnings"] = list(dict.fromkeys([*response.warnings, *shortfalls(output, mode)]))
     fields["parsed"] = parsed
     return ParsedResponse(**fields)
 
 
-def _parse(response: ChatResponse, output: OutputType[T], mode: StructuredMode) -> T:
-    *others, last = _texts(response, mode)
-    for text in others:
-        with suppress(OutputValidationError):
-            return output.decode(text)
-    try:
-        return output.decode(last)
-    except OutputValidationError as error:
-        failure = error
+def _parse(response: ChatResponse, output: OutputType[T], mode: StructuredMode) -> tuple[Choice, T]:
+    choice = response.choices[0]
+    failure: OutputValidationError | None = None
+    for text, thought in _texts(choice.message.parts, output, mode):
+        try:
+            return _with_json(choice, text, thought), output.decode(text, bare=mode in _IN_WORDS)
+        except OutputValidationError as error:
+            failure = error
+    assert failure is not None  # noqa: S101 - there is always a text
     failure.message = _reason(response, output) or failure.message
     failure.output, failure.response = response.text, response
     failure.provider, failure.model = response.provider or None, response.model or None
     failure.request_id = response.request_id
     raise failure
+
+
+def _plain(choice: Choice, output: OutputType[Any], mode: StructuredMode) -> Choice:
+    """Make the text of a further answer the JSON alone, if it has any that fits."""
+    for text, thought in _texts(choice.message.parts, output, mode):
+        try:
+            output.decode(text, bare=mode in _IN_WORDS)
+        except BifrostError:
+            continue
+        return _with_json(choice, text, thought)
+    return choice
+
+
+def _texts(parts: Sequence[Part], output: OutputType[Any], mode: StructuredMode) -> Iterator[tuple[str, str]]:
+    """Give what may be the JSON, and the thinking that stands before it: the whole text, its pieces, JSON in it."""
+    pieces = [part.text for part in parts if isinstance(part, TextPart)]
+    whole = "".join(pieces)
+    yield whole, ""
+    if len(pieces) > 1:
+        for piece in pieces:
+            yield piece, ""
+    words, lists = _leniency(output, mode)
+    for text in [whole] if len(pieces) < 2 else [*pieces, whole]:
+        found, thought = json_in(text, words=words, lists=lists)
+        for each in found:
+            if each != text:
+                yield each, thought
+
+
+def _leniency(output: OutputType[Any], mode: StructuredMode) -> tuple[bool, bool]:
+    """Return whether JSON may stand among words, and whether it may be a bare list."""
+    return mode in _IN_WORDS, mode in _IN_WORDS and output.is_wrapped
+
+
+def _with_json(choice: Choice, text: str, thought: str) -> Choice:
+    """Make JSON the text of an answer. Thinking that was written before it is told as what it is."""
+    message = choice.message
+    if message.text == text:
+        return choice
+    parts: list[Part] = [part for part in message.parts if not isinstance(part, TextPart)]
+    behind = len(message.parts) - next(
+        place for place, part in enumerate(reversed(message.parts)) if isinstance(part, TextPart)
+    )
+    place = len([part for part in message.parts[:behind] if not isinstance(part, TextPart)])
+    parts.insert(place, TextPart(text=text))
+    if thought.strip() and message.reasoning is None:
+        parts.insert(0, ReasoningPart(text=thought))
+    return msgspec.structs.replace(choice, message=msgspec.structs.replace(message, parts=parts))
 
 
 def is_correctable(response: ChatResponse) -> bool:
@@ -277,17 +473,8 @@ def _reason(response: ChatResponse, output: OutputType[Any]) -> str:
     return ""
 
 
-def _texts(response: ChatResponse, mode: StructuredMode) -> list[str]:
-    """Give what may be the JSON: the whole text, its last piece (words may stand before it), fenced blocks in it."""
-    pieces = [part.text for part in response.message.parts if isinstance(part, TextPart)]
-    texts = [response.text] if len(pieces) < 2 else [response.text, pieces[-1]]
-    if mode in ("json_object", "prompt") and not response.text.lstrip().startswith("{"):
-        texts += _FENCED.findall(response.text)
-    return texts
-
-
-def _shortfalls(output: OutputType[Any], mode: StructuredMode) -> list[str]:
-    """Tell what of the type the provider does not enforce in this mode."""
+def shortfalls(output: OutputType[Any], mode: StructuredMode) -> list[str]:
+    """Return what of the type the provider does not enforce in this mode."""
     if mode not in ("native", "native_closed"):
         way = "through a tool" if mode == "tool" else "in the prompt"
         return [f"output: {output.name} was asked for {way}; that the answer fits was checked here only"]

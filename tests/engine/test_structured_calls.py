@@ -359,6 +359,93 @@ async def test_words_before_the_json_are_passed_over(mock: MockTransport) -> Non
     assert parts == [{}, {"y": 2}, {"y": 2, "x": 1}]
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_stream_gives_the_json_alone_whatever_stands_around_it(mock: MockTransport, mode: str) -> None:
+    pieces = [
+        "<thi",
+        "nk>Is it {",
+        "y}?</think",
+        ">\n\n```js",
+        "on\n",
+        '{"y"',
+        ": 2, ",
+        '"x": 1}',
+        "\n```\n",
+        "Bye {}.",
+    ]
+    mock.stream(pieces).times(3)
+    async with client_of(mock, mode) as client:
+        async with client.stream_chat("third/m", "?", output=Point) as stream:
+            parts = [part async for part in stream.partial_stream]
+            answer = await stream.final()
+        async with client.stream_chat("third/m", "?", output=Point) as stream:
+            assert "".join([text async for text in stream.text_stream]) == JSON
+        plain = await client.chat("third/m", "?", output=Point)
+
+    assert parts == [{}, {"y": 2}, {"y": 2, "x": 1}]
+    assert (answer.text, answer.parsed, answer.reasoning) == (JSON, Point(2, 1), "Is it {y}?")
+    assert (plain.text, plain.parsed, plain.reasoning) == (JSON, Point(2, 1), "Is it {y}?")
+
+
+async def test_a_stream_that_takes_words_for_the_answer_is_put_right_at_its_end(mock: MockTransport) -> None:
+    pieces = ['Not {"y": 1} but ', JSON, "."]
+    mock.stream(pieces)
+    async with client_of(mock, "prompt") as client, client.stream_chat("third/m", "?", output=Point) as stream:
+        answer = await stream.final()
+
+    assert (answer.text, answer.parsed) == (JSON, Point(2, 1))
+
+
+async def test_a_streams_words_without_json_are_its_text(mock: MockTransport) -> None:
+    mock.stream(["I would ", "rather <not>."]).times(2)
+    async with client_of(mock) as client:
+        async with client.stream_chat(MODEL, "?", output=Point) as stream:
+            texts: list[str] = []
+            with pytest.raises(OutputValidationError, match="it is not JSON") as caught:  # noqa: PT012 - a loop's end
+                async for text in stream.text_stream:
+                    texts.append(text)  # noqa: PERF401 - the loop ends with an error
+        with pytest.raises(OutputValidationError):
+            await client.chat(MODEL, "?", output=Point)
+
+    assert "".join(texts) == caught.value.output == "I would rather <not>."
+
+
+async def test_a_stream_of_a_plugin_is_made_plain_too(mock: MockTransport) -> None:
+    mock.reply(f"```\n{JSON}\n```")
+    async with client_of(mock) as client:
+        answer = await client.chat(MODEL, "?")
+        await client.add_plugin(Recorder([], before=lambda _call, _request: answer))
+        async with client.stream_chat(MODEL, "?", output=Point) as stream:
+            texts = [text async for text in stream.text_stream]
+            read = await stream.final()
+
+    assert "".join(texts) == JSON
+    assert read.parsed == Point(2, 1)
+
+
+async def test_words_before_a_call_of_another_tool_are_kept(mock: MockTransport) -> None:
+    mock.reply("I look.", tool_calls=[("look", "{}")])
+    tools = [Tool(name="look")]
+    async with (
+        client_of(mock, "tool") as client,
+        client.stream_chat("third/m", "?", output=Point, tools=tools) as stream,
+    ):
+        answer = await stream.final()
+
+    assert (answer.text, [call.name for call in answer.tool_calls]) == ("I look.", ["look"])
+
+
+async def test_explain_warns_as_the_call_does(mock: MockTransport) -> None:
+    for mode, kind in (("native", dict[str, int]), ("tool", Point), ("prompt", Point)):
+        mock.reply(tool_calls=[ANSWER]) if mode == "tool" else mock.reply('{"y": 2, "x": 1}')
+        async with client_of(mock, mode) as client:
+            told = await client.explain("third/m", "?", output=kind)
+            answer = await client.chat("third/m", "?", output=kind)
+
+        assert told.candidates[0].warnings == answer.warnings
+        assert answer.warnings
+
+
 async def test_a_stream_that_does_not_fit_says_so_at_its_end(mock: MockTransport) -> None:
     mock.reply(WRONG)
     log: list[str] = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from decimal import Decimal
 from itertools import accumulate
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from bifrost.providers.compatible import OPENAI
 from bifrost.schema.chat import ChatRequest, ChatResponse, Choice, FinishReason, Reasoning, ResponseFormat
 from bifrost.schema.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, ToolCallDelta, chunks_of
 from bifrost.schema.content import CacheMark, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.schema.json_text import json_in
 from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.output_type import OutputType
 from bifrost.schema.structured import (
@@ -57,6 +59,7 @@ NODE = OutputType(Node)
 MAP: OutputType[dict[str, int]] = OutputType(dict[str, int])
 
 MODES: list[StructuredMode] = ["native", "native_closed", "tool", "json_object", "prompt"]
+IN_WORDS: list[StructuredMode] = ["json_object", "prompt"]
 JSON = '{"y": 2, "x": 1}'
 
 
@@ -79,6 +82,15 @@ def answer_call(arguments: str = JSON) -> ToolCall:
 
 def parse(response: ChatResponse, output: OutputType[Any], mode: StructuredMode) -> Any:
     return fitted(response, output, mode).parsed
+
+
+def streamed(said: str, output: OutputType[Any], mode: StructuredMode) -> ChatResponse:
+    """What a stream of this text gives, in pieces of three characters."""
+    grow = ChunkLift(output, mode)
+    pieces = [said[place : place + 3] for place in range(0, len(said), 3)]
+    chunks = [Chunk(choices=[ChunkChoice(delta=Delta(content=piece))]) for piece in pieces]
+    chunks.append(Chunk(choices=[ChunkChoice(finish_reason="stop")]))
+    return whole([grow(chunk) for chunk in chunks])
 
 
 def shortfalls(output: OutputType[Any], mode: StructuredMode) -> list[str]:
@@ -326,12 +338,12 @@ def test_another_finish_reason_stays(reason: FinishReason | None) -> None:
 
 def test_a_call_of_another_tool_stays_one() -> None:
     look = ToolCall(id="c2", name="look")
-    both = lift(answered(look, answer_call(), finish_reason="tool_calls"), "tool")
+    both = lift(answered(look, answer_call(), finish_reason="tool_calls"), "tool", others=["look"])
 
     assert both.message.parts == [look, text(JSON)]
     assert both.finish_reason == "tool_calls"
     other = answered(look, finish_reason="tool_calls")
-    assert lift(other, "tool") == other
+    assert lift(other, "tool", others=["look"]) == other
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "tool"])
@@ -372,11 +384,13 @@ def whole(chunks: list[Chunk]) -> ChatResponse:
 def test_lifted_chunks_make_the_lifted_answer(parts: list[Part]) -> None:
     reason: FinishReason = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
     response = answered(*parts, finish_reason=reason)
-    grow = ChunkLift()
+    grow = ChunkLift(POINT, "tool", others=["look"])
 
     streamed = whole([grow(chunk) for chunk in chunks_of(response)])
 
-    plain = lift(response, "tool")
+    plain = lift(response, "tool", others=["look"])
+    if not plain.tool_calls and plain.text.endswith("}"):
+        plain = fitted(plain, POINT, "tool")
     assert streamed.finish_reason == plain.finish_reason
     assert streamed.text == plain.text
     assert [call.name for call in streamed.tool_calls] == [call.name for call in plain.tool_calls]
@@ -398,13 +412,13 @@ def test_the_answer_may_come_in_any_pieces(sizes: list[int]) -> None:
         *(chunk(tool_calls=[ToolCallDelta(index=0, arguments=piece)]) for piece in pieces),
         Chunk(choices=[ChunkChoice(finish_reason="tool_calls")], usage=Usage(output_tokens=3)),
     ]
-    grow = ChunkLift()
+    grow = ChunkLift(POINT, "tool")
     lifted = [grow(each) for each in chunks]
 
     assert [each.text for each in lifted[3:-1]] == pieces
     assert not lifted[2].has_content
     response = whole(lifted)
-    assert [part for part in response.message.parts if isinstance(part, TextPart)] == [text("Well: "), text(JSON)]
+    assert [part for part in response.message.parts if isinstance(part, TextPart)] == [text(JSON)]
     assert (response.finish_reason, response.usage) == ("stop", Usage(output_tokens=3))
     assert parse(response, POINT, "tool") == Point(2, 1)
 
@@ -414,27 +428,28 @@ def test_chunks_of_several_choices_and_calls_are_told_apart() -> None:
         delta = Delta(tool_calls=list(calls) or None)
         return Chunk(choices=[ChunkChoice(index=index, delta=delta, finish_reason=reason)])
 
-    grow = ChunkLift()
+    grow = ChunkLift(OutputType(dict[str, int]), "tool", others=["look"])
     lifted = [
         grow(chunk(0, ToolCallDelta(index=0, name="look"), ToolCallDelta(index=1, name=ANSWER_TOOL))),
         grow(chunk(1, ToolCallDelta(index=0, name=ANSWER_TOOL, arguments="{"))),
-        grow(chunk(0, ToolCallDelta(index=0, arguments="1"), ToolCallDelta(index=1, arguments="2"))),
+        grow(chunk(0, ToolCallDelta(index=0, arguments="1"), ToolCallDelta(index=1, arguments="{}"))),
         grow(chunk(0, reason="tool_calls")),
         grow(chunk(1, reason="tool_calls")),
     ]
 
     first, second = whole(lifted).choices
     assert [(call.name, call.arguments) for call in first.message.tool_calls or ()] == [("look", "1")]
-    assert first.message.text == "2"
+    assert first.message.text == "{}"
     assert first.finish_reason == "tool_calls"
     assert (second.message.text, second.message.tool_calls, second.finish_reason) == ("{", None, "stop")
 
 
 def test_a_chunk_without_the_answer_passes_as_it_is() -> None:
-    chunk = Chunk(choices=[ChunkChoice(delta=Delta(content="a"))])
+    chunk = Chunk(choices=[ChunkChoice(delta=Delta(content=JSON))])
+    grow = ChunkLift(POINT, "tool")
 
-    assert ChunkLift()(chunk) is chunk
-    assert ChunkLift()(Chunk()) == Chunk()
+    assert grow(chunk) is chunk
+    assert grow(Chunk()) == Chunk()
 
 
 # --- reading the answer
@@ -488,14 +503,146 @@ def test_words_in_a_part_of_their_own_do_no_harm(mode: StructuredMode) -> None:
         f"  ```json\n  {JSON}\n  ```",
         f"```python\nprint()\n```\nand\n```json\n{JSON}```",
         '```json\n{"y": 2,\n "x": 1}\n```',
+        f"<think>Is it {{y}}? It is.</think>{JSON}",
+        f"\n<think>\nIs it {{y}}? It is.\n</think>\n\n{JSON}\n",
+        f"<thinking>Is it {{y}}? It is.</thinking>\n```json\n{JSON}\n```",
+        f"[THINK]Is it {{y}}? It is.[/THINK]{JSON}",
+        f"Is it {{y}}? It is.</think>\n{JSON}",
+        f"<think>Is it {{y}}? It is.</think>Here:\n```\n{JSON}\n```",
     ],
 )
-def test_a_fenced_block_is_read_only_where_the_model_was_asked_in_words(said: str) -> None:
-    assert parse(answered(text(said)), POINT, "prompt") == Point(2, 1)
-    assert parse(answered(text(said)), POINT, "json_object") == Point(2, 1)
+@pytest.mark.parametrize("mode", MODES)
+def test_json_is_found_behind_thinking_and_inside_a_fence(said: str, mode: StructuredMode) -> None:
+    read = fitted(answered(text(said)), POINT, mode)
+
+    assert read.parsed == Point(2, 1)
+    assert json.loads(read.text) == {"y": 2, "x": 1}
+    thought = (read.reasoning or "").strip()
+    assert thought == ("Is it {y}? It is." if "think" in said.lower() else "")
+    assert streamed(said, POINT, mode).text == read.text
+    assert (streamed(said, POINT, mode).reasoning or "").strip() == thought
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"Sure! {JSON}",
+        f"Use {{braces}} and {{}}: {JSON} as you like.",
+        f'Not {{"y", but {JSON}.',
+        f"{JSON}\n\nBye {{}}.",
+    ],
+)
+def test_json_among_words_is_found_where_the_model_was_asked_in_words(said: str) -> None:
+    for mode in IN_WORDS:
+        assert fitted(answered(text(said)), POINT, mode).text == JSON
+    if said.startswith("{"):
+        return
     for mode in ("native", "native_closed", "tool"):
-        with pytest.raises(OutputValidationError, match="it is not JSON"):
+        with pytest.raises(OutputValidationError, match="it is not JSON") as caught:
             parse(answered(text(said)), POINT, mode)
+        assert caught.value.output == said
+        assert streamed(said, POINT, mode).text == said
+
+
+@pytest.mark.parametrize(
+    ("said", "alone"), [("[1, 2]", "[1, 2]"), ("It is [1, 2].", "[1, 2]"), ("```json\n[1, 2]\n```", "[1, 2]")]
+)
+def test_a_bare_list_is_taken_where_the_model_was_asked_in_words(said: str, alone: str) -> None:
+    numbers: OutputType[list[int]] = OutputType(list[int])
+    for mode in IN_WORDS:
+        read = fitted(answered(text(said)), numbers, mode)
+        assert (read.parsed, read.text) == ([1, 2], alone)
+        assert streamed(said, numbers, mode).text == alone
+    with pytest.raises(OutputValidationError):
+        parse(answered(text(said)), numbers, "native")
+
+
+@pytest.mark.parametrize(("kind", "said"), [(int, "42"), (str, '"a"'), (Point | None, JSON), (Point | None, "null")])
+def test_any_wrapped_type_may_come_bare_where_the_model_was_asked_in_words(kind: Any, said: str) -> None:
+    output = OutputType[Any](kind)
+    for mode in IN_WORDS:
+        assert parse(answered(text(said)), output, mode) == output.decode(f'{{"value": {said}}}')
+
+
+def test_marks_inside_of_the_json_stay() -> None:
+    said = json.dumps({"name": "<think>no</think> ```json {} ``` {"})
+    for mode in MODES:
+        for around in (said, f"```json\n{said}\n```", f"<think>{{}}</think>{said}"):
+            assert fitted(answered(text(around)), LOOSE, mode).text == said
+            assert streamed(around, LOOSE, mode).text == said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "functions.final_answer",
+        "final_answer<|channel|>json",
+        "final_answer:0",
+        " final_answer",
+        "default_api:final_answer",
+    ],
+)
+def test_a_decorated_name_of_the_answers_tool_is_known(name: str) -> None:
+    call = ToolCall(id="c", name=name, arguments=JSON)
+    lifted = lift(answered(call, finish_reason="tool_calls"), "tool", others=["look"])
+
+    assert (lifted.text, lifted.tool_calls, lifted.finish_reason) == (JSON, [], "stop")
+    grow = ChunkLift(POINT, "tool", others=["look"])
+    chunks = chunks_of(answered(call, finish_reason="tool_calls"))
+    assert whole([grow(chunk) for chunk in chunks]).text == JSON
+
+
+def test_another_tools_name_is_never_taken_for_the_answers() -> None:
+    for name in ("not_final_answer", "final_answers", "look.final_answer"):
+        call = ToolCall(id="c", name=name, arguments=JSON)
+        assert lift(answered(call), "tool", others=["look", "look.final_answer"]).tool_calls == [call]
+
+
+def test_a_call_of_whatever_name_is_the_answer_where_there_is_no_other_tool() -> None:
+    call = ToolCall(id="c", name="Point", arguments=JSON)
+
+    assert fitted(lift(answered(call), "tool"), POINT, "tool").parsed == Point(2, 1)
+
+
+@pytest.mark.parametrize(
+    "calls", [(JSON, '{"y": 3, "x": 4}'), ('{"y": 3}', JSON), (JSON, ""), (JSON, JSON), ("", JSON)]
+)
+def test_of_two_calls_of_the_answers_tool_text_and_value_are_the_same(calls: tuple[str, str]) -> None:
+    parts = [ToolCall(id=f"c{place}", name=ANSWER_TOOL, arguments=said) for place, said in enumerate(calls)]
+    response = answered(*parts, finish_reason="tool_calls")
+
+    read = fitted(lift(response, "tool"), POINT, "tool")
+    assert (read.text, read.parsed) == (JSON, Point(2, 1))
+
+    grow = ChunkLift(POINT, "tool")
+    streamed = whole([grow(chunk) for chunk in chunks_of(response)])
+    read = fitted(grow.restored(streamed) or streamed, POINT, "tool") if streamed.text != JSON else streamed
+    assert read.text == JSON
+
+
+def test_looking_for_json_takes_time_in_proportion_to_the_text() -> None:
+    for unit in ("{", "[", "<think>", '{"a":', "```", "</think>", '{"', "{ ", '{"a": 1} '):
+        said = f"Well: {unit * 3000}"
+        calls = [_operations(lambda said=said * times: json_in(said, words=True, lists=True)) for times in (1, 4)]
+        assert calls[1] < calls[0] * 6
+
+
+def _operations(work: Any) -> int:
+    """Count the steps that Python takes."""
+    count = 0
+
+    def trace(*_: Any) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def test_a_fence_inside_of_the_json_is_text() -> None:

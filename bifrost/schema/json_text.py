@@ -1,0 +1,275 @@
+"""The JSON in a model's text: behind marked thinking, in a code fence, among words. Pure; reads each character once.
+
+A model that is asked for JSON often writes something around it. `JsonFinder` takes the text in pieces, as a stream
+gives it, and says of each piece what it is. Marks inside of the JSON's own strings are part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind: TypeAlias = Literal["json", "end", "broken", "thought", "words", "were thought"]
+"""What a piece is.
+
+- `json`: part of a JSON value; `end` and `broken` (both without text) say that it is whole, or no JSON after all
+- `thought`: marked as thinking
+- `words`: anything else; `were thought` (without text) says that the words so far were thinking: their end was marked
+"""
+
+Piece: TypeAlias = tuple[Kind, str]
+
+_THINKING: Final[Mapping[str, str]] = {
+    **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "reasoning")},
+    "[THINK]": "[/THINK]",
+}
+"""How thinking is marked where a server leaves it in the text: the mark before it, and the mark behind."""
+
+_LONGEST_MARK = max(map(len, [*_THINKING, *_THINKING.values()]))
+_MARKS_IN_WORDS = ("```", *_THINKING.values())
+
+_LONGEST_WAIT = 256
+"""So many characters of white space behind a bracket are waited for to see whether it begins a value."""
+
+_SIGN_IN_WORDS = re.compile(r"[{\[`<]")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_STRING_RUN = re.compile(r'[^"\\]*')
+_RUN = re.compile(r'[^"{}\[\]]*')
+_NO_JSON = re.compile(r"[^ \t\n\r,:0-9+\-.eEtrufalsn]")
+"""What stands outside of the strings of no JSON value."""
+_VALUE_BEGINS = frozenset('"{[]-0123456789tfn')
+
+
+class JsonFinder:
+    """Tells the JSON of a text from what stands around it. Text that begins with JSON is taken as JSON to its end.
+
+    `words` lets JSON stand anywhere among words; without it, JSON stands at the beginning or inside a code fence.
+    `lists` lets it be a list; without it, only an object counts.
+    """
+
+    __slots__ = ("_close", "_direct", "_expects", "_fenced", "_open", "_opening", "_rest", "_state", "_words")
+
+    def __init__(self, *, words: bool, lists: bool) -> None:
+        self._words = words
+        self._opening = "{[" if lists else "{"
+        self._state: Literal["start", "thought", "words", "value", "string"] = "start"
+        self._close = ""
+        """The mark that ends the thinking."""
+        self._rest = ""
+        """Text that cannot be judged before more has come."""
+        self._open: list[str] = []
+        """The brackets that close the value, from the outside in."""
+        self._expects = False
+        """An object has just begun, and a key or its end must follow."""
+        self._fenced = False
+        self._direct = True
+        """Nothing but marked thinking has come before this."""
+
+    def feed(self, text: str) -> list[Piece]:
+        """Take the next piece of the text."""
+        text, self._rest = self._rest + text, ""
+        pieces: list[Piece] = []
+        place = 0
+        while place < len(text):
+            match self._state:
+                case "start":
+                    end = self._start(text, place, pieces)
+                case "thought":
+                    end = self._thought(text, place, pieces)
+                case "words":
+                    end = self._among_words(text, place, pieces)
+                case "value":
+                    end = self._value(text, place, pieces)
+                case "string":
+                    end = self._string(text, place, pieces)
+            if end is None:
+                self._rest = text[place:]
+                break
+            place = end
+        return pieces
+
+    def finish(self) -> list[Piece]:
+        """Return what was held back, once the text is at its end."""
+        rest, self._rest = self._rest, ""
+        kind: Kind = "words" if self._state in ("start", "words") else "thought" if self._state == "thought" else "json"
+        return [(kind, rest)] if rest else []
+
+    def new_part(self) -> list[Piece]:
+        """Take what comes next as the beginning of a text of its own, unless thinking or a JSON value is open."""
+        if self._state not in ("start", "words"):
+            return []
+        pieces = self.finish()
+        self._state, self._direct = "start", True
+        return pieces
+
+    # --- each of these takes text from a place on, and gives the place behind it; `None`: it needs more
+
+    def _start(self, text: str, place: int, pieces: list[Piece]) -> int | None:
+        begin = _end_of(_SPACE, text, place)
+        _add(pieces, "words", text[place:begin])
+        if begin > place:
+            return begin
+        if text[begin] in "<[":
+            for mark, close in _THINKING.items():
+                if text.startswith(mark, begin):
+                    self._state, self._close = "thought", close
+                    return begin + len(mark)
+                if _is_cut(mark, text, begin):
+                    return None
+        if text[begin] in self._opening:
+            return self._begin(text, begin, pieces)
+        self._state, self._direct = "words", False
+        return place
+
+    def _thought(self, text: str, place: int, pieces: list[Piece]) -> int | None:
+        end = text.find(self._close, place)
+        if end >= 0:
+            _add(pieces, "thought", text[place:end])
+            self._state = "start"
+            return end + len(self._close)
+        end = len(text) - _overlap(text, place, (self._close,))
+        _add(pieces, "thought", text[place:end])
+        return end if end > place else None
+
+    def _among_words(self, text: str, place: int, pieces: list[Piece]) -> int | None:
+        found = _SIGN_IN_WORDS.search(text, place)
+        begin = len(text) if found is None else found.start()
+        _add(pieces, "words", text[place:begin])
+        if begin > place or found is None:
+            return begin
+        for mark in _MARKS_IN_WORDS:
+            if text.startswith(mark, begin):
+                self._pass_mark(mark, pieces)
+                return begin + len(mark)
+            if _is_cut(mark, text, begin):
+                return None
+        if text[begin] in self._opening and (self._words or self._fenced):
+            return self._begin(text, begin, pieces)
+        _add(pieces, "words", text[begin])
+        return begin + 1
+
+    def _pass_mark(self, mark: str, pieces: list[Piece]) -> None:
+        if mark == "```":
+            self._fenced = not self._fenced
+            _add(pieces, "words", mark)
+            return
+        pieces.append(("were thought", ""))
+        self._state, self._direct, self._fenced = "start", True, False
+
+    def _begin(self, text: str, begin: int, pieces: list[Piece]) -> int | None:
+        """Begin a value, if what follows its bracket can be one."""
+        follows = _end_of(_SPACE, text, begin + 1)
+        if follows == len(text) and not self._direct and follows - begin < _LONGEST_WAIT:
+            return None
+        is_object = text[begin] == "{"
+        if follows < len(text) and text[follows] not in ('"}' if is_object else _VALUE_BEGINS) and not self._direct:
+            _add(pieces, "words", text[begin])
+            return begin + 1
+        self._open, self._expects = ["}" if is_object else "]"], is_object
+        self._state = "value"
+        pieces.append(("json", text[begin]))
+        return begin + 1
+
+    def _value(self, text: str, place: int, pieces: list[Piece]) -> int:
+        end = _end_of(_RUN, text, place)
+        run = text[place:end]
+        wrong = _NO_JSON.search(run)
+        if wrong is not None or (self._expects and run.strip(" \t\n\r")):
+            return self._break(place if wrong is None else place + wrong.start(), text, place, pieces)
+        _add(pieces, "json", run)
+        if end == len(text):
+            return end
+        sign = text[end]
+        if sign not in '"{[' and sign != self._open[-1]:
+            return self._break(end, text, end, pieces)
+        if self._expects and sign not in '"}':
+            return self._break(end, text, end, pieces)
+        pieces.append(("json", sign))
+        self._expects = sign == "{"
+        if sign == '"':
+            self._state = "string"
+        elif sign in "{[":
+            self._open.append("}" if sign == "{" else "]")
+        else:
+            self._open.pop()
+            if not self._open:
+                pieces.append(("end", ""))
+                self._state, self._direct = "words", False
+        return end + 1
+
+    def _string(self, text: str, place: int, pieces: list[Piece]) -> int | None:
+        end = _end_of(_STRING_RUN, text, place)
+        _add(pieces, "json", text[place:end])
+        if end == len(text):
+            return end
+        if text[end] == '"':
+            self._state = "value"
+            pieces.append(("json", '"'))
+            return end + 1
+        if end + 1 == len(text):
+            return None if end == place else end
+        _add(pieces, "json", text[end : end + 2])
+        return end + 2
+
+    def _break(self, wrong: int, text: str, place: int, pieces: list[Piece]) -> int:
+        """Leave a value that is no JSON; whatever was read of it is not read again."""
+        _add(pieces, "json", text[place:wrong])
+        pieces.append(("broken", ""))
+        self._state, self._direct = "words", False
+        return wrong
+
+
+def json_in(text: str, *, words: bool, lists: bool) -> tuple[list[str], str]:
+    """Return what may be the JSON of a whole text, the likeliest first, and what of the text is marked as thinking."""
+    finder = JsonFinder(words=words, lists=lists)
+    found: list[str] = []
+    before: list[str] = []
+    thoughts: list[str] = []
+    said: list[str] = []
+    value: list[str] = []
+    for kind, piece in [*finder.feed(text), *finder.finish()]:
+        match kind:
+            case "json":
+                value.append(piece)
+            case "end":
+                found.append("".join(value))
+                said += value
+                value = []
+            case "broken":
+                said += value
+                value = []
+            case "thought":
+                thoughts.append(piece)
+            case "words":
+                said.append(piece)
+            case "were thought":
+                before, found = [*before, *found], []
+                thoughts += said
+                said = []
+    return [*found, *before], "".join(thoughts)
+
+
+def _add(pieces: list[Piece], kind: Kind, text: str) -> None:
+    if text:
+        pieces.append((kind, text))
+
+
+def _end_of(pattern: re.Pattern[str], text: str, place: int) -> int:
+    found = pattern.match(text, place)
+    return place if found is None else found.end()
+
+
+def _is_cut(mark: str, text: str, place: int) -> bool:
+    """Return whether the text ends amid a mark that begins at a place."""
+    return len(text) - place < len(mark) and mark.startswith(text[place:])
+
+
+def _overlap(text: str, place: int, marks: tuple[str, ...]) -> int:
+    """Return how many characters at the end of a text may be the beginning of a mark."""
+    for length in range(min(_LONGEST_MARK - 1, len(text) - place), 0, -1):
+        if any(mark.startswith(text[-length:]) and len(mark) > length for mark in marks):
+            return length
+    return 0
