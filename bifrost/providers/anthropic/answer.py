@@ -39,6 +39,9 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 
 
+# Numbers may be written as 3.0, and what may be left out may be null: gateways that pass answers on write them anew.
+
+
 class CacheCreation(msgspec.Struct):
     """What was written to the prompt cache, by the time it lives."""
 
@@ -54,7 +57,7 @@ class OutputTokensDetails(msgspec.Struct):
 class Iteration(msgspec.Struct):
     """One round of a server-side loop, or the making of a summary (`compaction`)."""
 
-    type: str = ""
+    type: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -83,34 +86,34 @@ class WireUsage(msgspec.Struct):
 class StopDetails(msgspec.Struct):
     """Why the provider declined."""
 
-    type: str = ""
+    type: str | None = None
     explanation: str | None = None
 
 
 class Tag(msgspec.Struct):
     """The type of a block or an event, whatever else it holds."""
 
-    type: str = ""
+    type: str | None = None
 
 
 class TextBlock(msgspec.Struct):
     """Text, and the sources it cites."""
 
-    text: str = ""
+    text: str | None = None
     citations: list[dict[str, Any]] | None = None
 
 
 class ThinkingBlock(msgspec.Struct):
     """Thinking in the open; its text is empty where the request asks to omit it."""
 
-    thinking: str = ""
-    signature: str = ""
+    thinking: str | None = None
+    signature: str | None = None
 
 
 class RedactedBlock(msgspec.Struct):
     """Thinking that only the provider can read."""
 
-    data: str = ""
+    data: str | None = None
 
 
 class ToolUseBlock(msgspec.Struct):
@@ -143,9 +146,9 @@ class _CitedPlace(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    type: str = ""
-    id: str = ""
-    model: str = ""
+    type: str | None = None
+    id: str | None = None
+    model: str | None = None
     content: list[msgspec.Raw] | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -153,12 +156,12 @@ class _Message(msgspec.Struct):
     usage: WireUsage | None = None
 
 
-_MESSAGE = msgspec.json.Decoder(_Message)
-_TAG = msgspec.json.Decoder(Tag)
-_TEXT = msgspec.json.Decoder(TextBlock)
-_THINKING = msgspec.json.Decoder(ThinkingBlock)
-_REDACTED = msgspec.json.Decoder(RedactedBlock)
-_TOOL_USE = msgspec.json.Decoder(ToolUseBlock)
+_MESSAGE = msgspec.json.Decoder(_Message, strict=False)
+_TAG = msgspec.json.Decoder(Tag, strict=False)
+_TEXT = msgspec.json.Decoder(TextBlock, strict=False)
+_THINKING = msgspec.json.Decoder(ThinkingBlock, strict=False)
+_REDACTED = msgspec.json.Decoder(RedactedBlock, strict=False)
+_TOOL_USE = msgspec.json.Decoder(ToolUseBlock, strict=False)
 _WHOLE = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -172,10 +175,12 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
         raise reported_error(response.body)
     if message.content is None:
         raise MalformedResponseError("the answer is JSON, but no message: it has no content")
+    if not message.content and message.stop_reason is None:
+        raise MalformedResponseError("the answer is no whole message: it has neither content nor a stop reason")
     parts = [part for block in message.content if (part := parse_block(block)) is not None]
     declined = refusal_of(message.stop_details)
     return ChatResponse(
-        id=message.id,
+        id=message.id or "",
         model=message.model or target.model,
         provider=target.provider,
         choices=[
@@ -194,7 +199,7 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
 
 def parse_block(block: msgspec.Raw | bytes) -> Part | None:
     """Read one block of content. `None`: it is empty (and Anthropic does not take empty text back)."""
-    read = _READERS.get(json.decode(block, _TAG, what="a block of the answer").type, _read_opaque)
+    read = _READERS.get(json.decode(block, _TAG, what="a block of the answer").type or "", _read_opaque)
     return read(block)
 
 
@@ -261,25 +266,25 @@ def citation_of(native: dict[str, Any]) -> Citation:
 
 def opaque_of(block: dict[str, Any]) -> OpaquePart:
     """Keep a block whole."""
-    return OpaquePart(provider=DIALECT, kind=str(block.get("type", "")), data=block)
+    return OpaquePart(provider=DIALECT, kind=str(block.get("type") or ""), data=block)
 
 
 def _read_text(block: msgspec.Raw | bytes) -> Part | None:
     read = json.decode(block, _TEXT, what="a text block")
     citations = [citation_of(native) for native in read.citations or ()] or None
-    return TextPart(text=read.text, citations=citations) if read.text or citations else None
+    return TextPart(text=read.text or "", citations=citations) if read.text or citations else None
 
 
 def _read_thinking(block: msgspec.Raw | bytes) -> Part | None:
     read = json.decode(block, _THINKING, what="a thinking block")
     if not (read.thinking or read.signature):
         return None
-    return ReasoningPart(text=read.thinking, signature=read.signature or None, provider=DIALECT)
+    return ReasoningPart(text=read.thinking or "", signature=read.signature or None, provider=DIALECT)
 
 
 def _read_redacted(block: msgspec.Raw | bytes) -> Part:
     read = json.decode(block, _REDACTED, what="a redacted thinking block")
-    return ReasoningPart(redacted=read.data, provider=DIALECT)
+    return ReasoningPart(redacted=read.data or "", provider=DIALECT)
 
 
 def _read_tool_use(block: msgspec.Raw | bytes) -> Part:

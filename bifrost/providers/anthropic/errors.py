@@ -47,7 +47,7 @@ class _ErrorResponse(msgspec.Struct):
     request_id: str | None = None
 
 
-_ERROR = msgspec.json.Decoder(_ErrorResponse)
+_ERROR = msgspec.json.Decoder(_ErrorResponse, strict=False)
 
 
 def parse_error(response: HttpResponse) -> ErrorBody:

@@ -29,13 +29,13 @@ class _Model(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    type: str = ""
+    type: str | None = None
     data: list[_Model] | None = None
-    has_more: bool = False
+    has_more: bool | None = None
     last_id: str | None = None
 
 
-_PAGE = msgspec.json.Decoder(_Page)
+_PAGE = msgspec.json.Decoder(_Page, strict=False)
 
 
 def build_models(request: ModelsRequest, _target: Target) -> Built:

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 
 class _Delta(msgspec.Struct, frozen=True):
-    type: str = ""
-    text: str = ""
-    thinking: str = ""
-    partial_json: str = ""
-    signature: str = ""
+    type: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    signature: str | None = None
     citation: dict[str, Any] | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -49,16 +49,16 @@ class _Delta(msgspec.Struct, frozen=True):
 
 
 class _Start(msgspec.Struct, frozen=True):
-    id: str = ""
-    model: str = ""
+    id: str | None = None
+    model: str | None = None
     usage: WireUsage | None = None
 
 
 class _Event(msgspec.Struct):
-    type: str = ""
-    index: int = 0
-    delta: _Delta = _Delta()
-    message: _Start = _Start()
+    type: str | None = None
+    index: int | None = None
+    delta: _Delta | None = None
+    message: _Start | None = None
     content_block: msgspec.Raw = msgspec.Raw(b"null")
     usage: WireUsage | None = None
 
@@ -69,13 +69,16 @@ class _Tagged(msgspec.Struct):
 
 class _ForeignDelta(msgspec.Struct):
     delta: dict[str, Any]
-    index: int = 0
+    index: int | None = None
 
 
-_EVENT = msgspec.json.Decoder(_Event)
-_TAG = msgspec.json.Decoder(Tag)
-_TAGGED = msgspec.json.Decoder(_Tagged)
-_FOREIGN_DELTA = msgspec.json.Decoder(_ForeignDelta)
+_NO_DELTA = _Delta()
+_NO_START = _Start()
+
+_EVENT = msgspec.json.Decoder(_Event, strict=False)
+_TAG = msgspec.json.Decoder(Tag, strict=False)
+_TAGGED = msgspec.json.Decoder(_Tagged, strict=False)
+_FOREIGN_DELTA = msgspec.json.Decoder(_ForeignDelta, strict=False)
 _INPUT = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -120,6 +123,7 @@ class MessagesDecoder:
         self._calls = 0
         self._blocks = 0
         self._finished = False
+        self._has_content = False
 
     def feed(self, event: SseEvent) -> Sequence[Chunk]:
         """Take an event, give its chunks; kinds of events and deltas that are not known give none.
@@ -159,19 +163,21 @@ class MessagesDecoder:
     def _chunk(self, delta: Delta) -> list[Chunk]:
         # Usage commits a stream, so message_start's waits for the first content.
         usage, self._held = self._held, None
+        self._has_content = True
         return [Chunk(id=self._id, model=self._model, choices=[ChunkChoice(delta=delta)], usage=usage)]
 
     def _start_message(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
-        self._id = wire.message.id
-        self._model = wire.message.model or self._model
-        self._usage = wire.message.usage
+        message = wire.message or _NO_START
+        self._id = message.id or ""
+        self._model = message.model or self._model
+        self._usage = message.usage
         self._held = usage_of(self._usage)
         tier = self._usage.service_tier if self._usage is not None else None
         choice = ChunkChoice(delta=Delta(role="assistant"))
         return [Chunk(id=self._id, model=self._model, choices=[choice], service_tier=tier)]
 
     def _start_block(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
-        index = wire.index
+        index = wire.index or 0
         self._blocks = index + 1
         match parse_block(wire.content_block):
             case TextPart() as part:
@@ -196,10 +202,11 @@ class MessagesDecoder:
         return self._chunk(Delta(tool_calls=[piece], provider=call.provider, block=index))
 
     def _feed_delta(self, wire: _Event, data: bytes) -> Sequence[Chunk]:
-        read = self._DELTAS.get(wire.delta.type)
+        delta = wire.delta or _NO_DELTA
+        read = self._DELTAS.get(delta.type or "")
         if read is None:
             return self._extend(data)
-        return read(self, wire.index, wire.delta)
+        return read(self, wire.index or 0, delta)
 
     def _feed_text(self, index: int, delta: _Delta) -> Sequence[Chunk]:
         return self._chunk(Delta(content=delta.text, block=index)) if delta.text else ()
@@ -218,7 +225,7 @@ class MessagesDecoder:
     def _feed_input(self, index: int, delta: _Delta) -> Sequence[Chunk]:
         match self._open.get(index):
             case _Opaque() as opaque:
-                opaque.input.append(delta.partial_json)
+                opaque.input.append(delta.partial_json or "")
             case _Call() as call if delta.partial_json:
                 call.written = True
                 piece = ToolCallDelta(index=call.number, arguments=delta.partial_json)
@@ -235,18 +242,19 @@ class MessagesDecoder:
         `compaction_delta`, the one such delta that is documented, brings its fields complete.
         """
         foreign = json.decode(data, _FOREIGN_DELTA, what="a content_block_delta event")
-        opaque = self._open.get(foreign.index)
+        opaque = self._open.get(foreign.index or 0)
         if isinstance(opaque, _Opaque):
             opaque.block |= {name: value for name, value in foreign.delta.items() if name != "type"}
         return ()
 
     def _stop_block(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
-        match self._open.pop(wire.index, None):
+        index = wire.index or 0
+        match self._open.pop(index, None):
             case _Opaque() as opaque:
-                return self._chunk(Delta(part=opaque.finished(), block=wire.index))
+                return self._chunk(Delta(part=opaque.finished(), block=index))
             case _Call(written=False) as call:
                 piece = ToolCallDelta(index=call.number, arguments=call.given)
-                return self._chunk(Delta(tool_calls=[piece], block=wire.index))
+                return self._chunk(Delta(tool_calls=[piece], block=index))
             case _:
                 return ()
 
@@ -254,7 +262,7 @@ class MessagesDecoder:
         if wire.usage is not None:
             self._usage = self._usage.updated(wire.usage) if self._usage is not None else wire.usage
         self._held = None
-        ending = wire.delta
+        ending = wire.delta or _NO_DELTA
         self._finished = self._finished or ending.stop_reason is not None
         declined = refusal_of(ending.stop_details)
         choice = ChunkChoice(
@@ -266,6 +274,8 @@ class MessagesDecoder:
         return [Chunk(id=self._id, model=self._model, choices=[choice], usage=usage_of(self._usage))]
 
     def _stop_message(self, _wire: _Event, _data: bytes) -> Sequence[Chunk]:
+        if not (self._has_content or self._finished):
+            raise MalformedResponseError("the stream ended with neither content nor a stop reason")
         self.done = True
         return ()
 

@@ -140,7 +140,7 @@ def test_citations(native: dict[str, Any], expected: dict[str, Any]) -> None:
     ],
 )
 def test_finish_reasons(native: str | None, ours: str | None) -> None:
-    choice = parsed(stop_reason=native).choices[0]
+    choice = parsed({"type": "text", "text": "Hi"}, stop_reason=native).choices[0]
     assert (choice.finish_reason, choice.native_finish_reason) == (ours, native)
 
 
@@ -201,9 +201,30 @@ def test_making_a_summary_counts_and_an_advisor_does_not() -> None:
 
 
 def test_an_answer_without_usage() -> None:
-    response = parsed_bytes(b'{"content": []}')
+    response = parsed_bytes(b'{"content": [], "stop_reason": "end_turn"}')
     assert response.usage is None
     assert response.model == "asked-for"
+
+
+@pytest.mark.parametrize("ending", [b"", b', "stop_reason": null'])
+def test_an_answer_with_neither_content_nor_a_stop_reason_is_malformed(ending: bytes) -> None:
+    with pytest.raises(MalformedResponseError, match="neither content nor a stop reason"):
+        parsed_bytes(b'{"type": "message", "content": []' + ending + b"}")
+
+
+def test_numbers_with_a_point_and_nulls_are_taken() -> None:
+    body = b"""{"type": "message", "id": null, "model": null, "content": [
+        {"type": "text", "text": "Hi", "citations": null}, {"type": "text", "text": null},
+        {"type": "thinking", "thinking": null, "signature": "s"},
+        {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1.0}, "caller": null}],
+        "stop_reason": "tool_use", "stop_details": {"type": null},
+        "usage": {"input_tokens": 3.0, "output_tokens": 5.0, "cache_read_input_tokens": 0.0,
+            "cache_creation": {"ephemeral_1h_input_tokens": 0.0}, "output_tokens_details": {"thinking_tokens": 2.0},
+            "iterations": [{"type": null, "input_tokens": 1.0}]}}"""
+    response = parsed_bytes(body)
+    assert (response.id, response.model, response.text) == ("", "asked-for", "Hi")
+    assert [call.arguments for call in response.message.tool_calls or ()] == ['{"a": 1.0}']
+    assert response.usage == Usage(input_tokens=3, output_tokens=5, reasoning_tokens=2)
 
 
 # --- back and forth

@@ -322,6 +322,7 @@ def test_events_and_deltas_that_we_do_not_know_are_skipped(data: Any) -> None:
 
 def test_an_event_is_known_by_its_name_if_its_data_does_not_say() -> None:
     reader = decoder()
+    reader.feed(event(END))
     reader.feed(event(b"{}", name="message_stop"))
     assert reader.done
 
@@ -375,8 +376,46 @@ def test_how_a_stream_ended() -> None:
 
 def test_what_follows_the_end_is_not_read() -> None:
     reader = decoder()
+    reader.feed(event(END))
     reader.feed(event(STOP))
     assert list(reader.feed(event(b"garbage"))) == []
+
+
+@pytest.mark.parametrize("before", [[], [START], [START, start(0, type="text", text=""), stop(0)]])
+def test_a_stream_that_ends_with_neither_content_nor_a_stop_reason_is_malformed(before: list[dict[str, Any]]) -> None:
+    with pytest.raises(MalformedResponseError, match="neither content nor a stop reason"):
+        chunks_of(*before, STOP)
+
+
+def test_a_stream_with_content_ends_without_a_stop_reason_too() -> None:
+    reader = decoder()
+    for each in (START, delta(0, "text_delta", text="Hi"), STOP):
+        reader.feed(event(each))
+    assert reader.finish() == "complete"
+
+
+def test_numbers_with_a_point_and_nulls_are_taken() -> None:
+    lines = [
+        b'{"type": "message_start", "message": {"id": null, "model": null, "usage": {"input_tokens": 3.0}}}',
+        b'{"type": "content_block_start", "index": 0.0, "content_block": {"type": "text", "text": null}}',
+        b'{"type": "content_block_delta", "index": 0.0, "delta": {"type": "text_delta", "text": "Hi"}}',
+        b'{"type": "content_block_delta", "index": null, "delta": {"type": "text_delta", "text": null}}',
+        b'{"type": "content_block_stop", "index": 0.0}',
+        b'{"type": "content_block_start", "index": 1.0, "content_block": {"type": "tool_use", "id": "t", "name": "f"}}',
+        b'{"type": "content_block_delta", "index": 1.0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}',
+        b'{"type": "content_block_stop", "index": 1.0, "delta": null, "message": null}',
+        b'{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5.0}}',
+        b'{"type": "message_delta", "delta": null, "usage": null}',
+        b'{"type": "message_stop"}',
+    ]
+    reader, accumulator = decoder(), ChatAccumulator(provider="mine", model="asked-for")
+    for line in lines:
+        for chunk in reader.feed(event(line)):
+            accumulator.add(chunk)
+    whole = accumulator.response()
+    assert (whole.id, whole.model, whole.text, reader.finish()) == ("", "asked-for", "Hi", "complete")
+    assert whole.message.tool_calls == [ToolCall(id="t", name="f", arguments="{}")]
+    assert whole.usage == Usage(input_tokens=3, output_tokens=5)
 
 
 def test_an_error_inside_the_stream_is_reported() -> None:
