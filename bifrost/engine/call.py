@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bifrost.plugins.base import Progress
 from bifrost.routing.retry import is_free, rule_of
+from bifrost.schema.strict_schema import COMMON_RULES
 from bifrost.trail import Attempt, shown
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bifrost.routing.keys import Choice, KeyRing
     from bifrost.routing.plan import Candidate
     from bifrost.schema.output_type import OutputType
+    from bifrost.schema.strict_schema import SchemaRules
     from bifrost.schema.structured import StructuredMode
 
 
@@ -46,6 +48,7 @@ class Call:
         "mode",
         "output",
         "request",
+        "rules",
         "share",
         "stream",
         "submitted",
@@ -70,6 +73,8 @@ class Call:
         self.max_reasks = max_reasks
         self.mode: StructuredMode = "prompt"
         """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
+        self.rules: SchemaRules = COMMON_RULES
+        """What the candidate's strict mode takes of JSON schema."""
         self.chain = chain
         """The plugins as they were when the call began."""
         self.stream = stream

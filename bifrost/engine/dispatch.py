@@ -21,6 +21,7 @@ from bifrost.errors import BifrostError, OutputValidationError
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
+from bifrost.schema.strict_schema import COMMON_RULES
 from bifrost.schema.structured import choose_mode, fitted, is_correctable, lift, lower, merged, reask, tool_names
 from bifrost.trail import shown
 from bifrost.wire.waits import rate_limit
@@ -118,7 +119,7 @@ class Dispatcher:
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
         call.error = call.tries = None
-        call.mode = "prompt"
+        call.mode, call.rules = "prompt", COMMON_RULES
         request = msgspec.structs.replace(call.request, model=candidate.model)
         try:
             request, outcome = await call.chain.before(context, request, call.hooks)
@@ -195,10 +196,11 @@ class Dispatcher:
         """
         output = cast("OutputType[Any]", call.output)
         upstream = await self._upstreams.get(candidate.provider)
-        call.mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name)
+        call.rules = rules = upstream.row.schema_rules
+        call.mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
         left, before = call.max_reasks, None
         while True:
-            answer = await self._attempts.run(call, candidate, lower(request, output, call.mode), behind)
+            answer = await self._attempts.run(call, candidate, lower(request, output, call.mode, rules), behind)
             if not isinstance(answer, ChatResponse):
                 return answer
             answer = lift(answer, call.mode, others=tool_names(request))
@@ -223,7 +225,7 @@ class Dispatcher:
         if output is None or type(outcome) is not ChatResponse:
             return outcome  # an error, a stream, or read already
         try:
-            return fitted(outcome, output, call.mode)
+            return fitted(outcome, output, call.mode, call.rules)
         except BifrostError as error:
             whole = None if lift is None else lift.restored(outcome)
             if whole is not None:

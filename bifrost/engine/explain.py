@@ -73,10 +73,11 @@ async def _candidate(
         upstream = await upstreams.prepare(candidate.provider)
         told = _with_state(upstreams, upstream, context, told, behind=behind)
         if output is not None:
-            mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name)
+            rules = upstream.row.schema_rules
+            mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
             told = msgspec.structs.replace(told, structured=mode)
-            request = lower(request, output, mode)
-            checked_here = shortfalls(output, mode)
+            request = lower(request, output, mode, rules)
+            checked_here = shortfalls(output, mode, rules)
         codec = upstream.codec(context.endpoint)
         if context.is_stream and codec.decoder is None:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)

@@ -18,6 +18,7 @@ from bifrost.frozen import Frozen
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import Quirks, parse_error
+from bifrost.schema.strict_schema import AZURE_RULES
 from bifrost.wire.auth import HeaderAuth
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _path(path: str, target: Target) -> str:
 _ENDPOINTS: tuple[Endpoint, ...] = ("chat", "embeddings", "models")
 
 # https://learn.microsoft.com/azure/foundry/openai/latest#create-chat-completion
-_CODECS = openai_codecs(Quirks(lacks=frozenset(["web_search"])))
+_CODECS = openai_codecs(Quirks(lacks=frozenset(["web_search"]), schema_rules=AZURE_RULES))
 
 AZURE = Provider(
     name="azure",
@@ -91,6 +92,7 @@ AZURE = Provider(
     key_variables=("AZURE_OPENAI_API_KEY",),
     base_url_variable="AZURE_OPENAI_ENDPOINT",
     request_id_headers=("apim-request-id", "x-request-id"),
+    schema_rules=AZURE_RULES,
     docs="https://learn.microsoft.com/azure/foundry/openai/latest",
 )
 """Without an address of its own: that of the resource is given, `https://<resource>.openai.azure.com`."""

@@ -9,6 +9,7 @@ import msgspec
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.wire.auth import BEARER, Auth
 from bifrost.wire.http import HttpRequest, HttpResponse
 from bifrost.wire.sse import SseEvent, SseParser
@@ -141,6 +142,8 @@ class Provider(Frozen):
     """
     structured: tuple[StructuredMode, ...] = ("native", "tool", "prompt")
     """The ways in which an answer of a type can be asked for, the best first."""
+    schema_rules: SchemaRules = COMMON_RULES
+    """What its strict mode takes of JSON schema."""
     docs: str = ""
     """The vendor's reference of the format."""
 

@@ -23,6 +23,7 @@ from bifrost.schema.chat import ChatRequest, ChatResponse
 from bifrost.schema.chunks import chunks_of
 from bifrost.schema.embeddings import EmbeddingRequest, EmbeddingResponse
 from bifrost.schema.models import ModelsRequest, ModelsResponse
+from bifrost.schema.strict_schema import OPENAI_RULES
 from bifrost.wire.auth import BEARER, Auth, NoAuth
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def speaks_openai(
 
     Raises `ConfigError` for a name that no call could write, and for an endpoint that the dialect does not have.
     """
-    codecs = openai_codecs(quirks or Quirks())
+    quirks = quirks or Quirks()
+    codecs = openai_codecs(quirks)
     for endpoint in endpoints:
         if endpoint not in codecs:
             raise ConfigError(f"{name}: OpenAI's dialect has no endpoint {endpoint!r}; it has: {', '.join(codecs)}")
@@ -76,6 +78,7 @@ def speaks_openai(
         base_url_variable=f"{name.upper().replace('-', '_')}_BASE_URL",
         request_id_headers=tuple(request_id_headers),
         structured=tuple(structured),
+        schema_rules=quirks.schema_rules,
         docs=docs,
     )
 
@@ -100,6 +103,7 @@ OPENAI = speaks_openai(
     "openai",
     "https://api.openai.com/v1",
     "OPENAI_API_KEY",
+    Quirks(schema_rules=OPENAI_RULES),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 

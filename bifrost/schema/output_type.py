@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, get_args, 
 import msgspec
 
 from bifrost.errors import InvalidRequestError, OutputValidationError, UsageError
-from bifrost.schema.strict_schema import DEFS, StrictSchema, references, strict_schema
+from bifrost.schema.strict_schema import (
+    COMMON_RULES,
+    DEFS,
+    SchemaRules,
+    StrictSchema,
+    references,
+    single_values_required,
+    strict_schema,
+    with_items,
+)
 from bifrost.trail import shown
 
 if TYPE_CHECKING:
@@ -59,28 +68,45 @@ class OutputType(Generic[T]):
     Providers want an object. A type whose JSON is none (a list, a number, a union) is asked for inside of one,
     `{"value": ...}`, and taken out again.
 
+    `require_all=True` asks the model for every key, also for those with a default, which it may otherwise leave out; so
+    OpenAI's strict mode stays on. An answer without them fits all the same.
+
     Raises `InvalidRequestError` for a type that has no JSON schema.
     """
 
-    __slots__ = ("_read", "is_wrapped", "kind", "name", "schema", "strict")
+    __slots__ = ("_read", "_strict", "is_wrapped", "kind", "name", "schema", "tool_schema")
 
     @overload
-    def __init__(self, kind: type[T]) -> None: ...
+    def __init__(self, kind: type[T], *, require_all: bool = False) -> None: ...
     @overload
-    def __init__(self, kind: Any) -> None: ...
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, *, require_all: bool = False) -> None: ...
+    def __init__(self, kind: Any, *, require_all: bool = False) -> None:
         self.kind: Any = kind
         """The type itself."""
         self.name: str = _name_of(kind)
         """For providers: at most 64 of the characters a-z, A-Z, 0-9, `_` and `-`."""
         schema, read = _understood(kind)
+        schema = single_values_required(schema, everything=require_all)
         self._read: Callable[[str | bytes], T] = read
         self.is_wrapped: bool = schema.get("type") != "object"
         """The type's own JSON is no object, and stands in `value` of one."""
         self.schema: dict[str, Any] = _wrapped(schema) if self.is_wrapped else schema
         """The type's JSON schema, an object at its root, keys in the order of declaration. Not to be changed."""
-        self.strict: StrictSchema = strict_schema(self.schema)
-        """The schema as providers' strict modes take it. Not to be changed."""
+        self.tool_schema: dict[str, Any] = with_items(self.schema)
+        """The schema as the parameters of a tool: every array has `items`. Not to be changed."""
+        self._strict: dict[SchemaRules, StrictSchema] = {}
+
+    @property
+    def strict(self) -> StrictSchema:
+        """The schema as the strict modes of all providers take it. Not to be changed."""
+        return self.strict_for(COMMON_RULES)
+
+    def strict_for(self, rules: SchemaRules) -> StrictSchema:
+        """Return the schema as the strict mode of one provider takes it. Not to be changed."""
+        made = self._strict.get(rules)
+        if made is None:
+            made = self._strict[rules] = strict_schema(self.schema, rules)
+        return made
 
     def decode(self, text: str, *, bare: bool = False) -> T:
         """Read a model's text: JSON and nothing else. `bare`: that of a wrapped type may come without its object.

@@ -1,17 +1,19 @@
-"""A JSON schema in the words that providers' strict modes have in common. Pure; the order of keys is kept.
+"""A JSON schema in the words that a provider's strict mode takes. Pure; the order of keys is kept.
 
-A strict mode refuses what it does not know, often the whole request. So only what all of them take is left in the
-schema; a limit (`maxLength`, `minimum`, ...) is told in the description instead, and the answer is checked against the
-type in any case. https://platform.openai.com/docs/guides/structured-outputs#supported-schemas and
-https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+A strict mode refuses what it does not know, often the whole request. So only what the provider documents is left in the
+schema (`SchemaRules`); any other limit is told in the description instead, and the answer is checked against the type
+in any case.
 """
 
 from __future__ import annotations
 
+import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+
+from bifrost.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,9 +23,62 @@ DEFS = "#/$defs/"
 
 _KEPT = frozenset({"$ref", "title", "description", "type", "enum", "required"})
 
-_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"},
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+
+
+class SchemaRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider's strict mode takes of JSON schema, as its documentation says."""
+
+    limits: frozenset[str] = frozenset()
+    """Keywords that narrow a value (`minimum`, `pattern`, ...) and are enforced; others are told in words."""
+    formats: frozenset[str] = _FORMATS
+    """Values of `format` that are known."""
+    largest_min_items: int | None = None
+    """The largest `minItems` that is taken; `None`: any."""
+    most_enum_values: int | None = None
+    """In all enumerations of a schema together."""
+    most_properties: int | None = None
+    """In all objects of a schema together."""
+    deepest: int | None = None
+    """How many levels of objects may stand inside of each other."""
+    most_optional: int | None = None
+    """Properties that may be left out."""
+    most_unions: int | None = None
+    """Properties and items whose value may be one of several kinds."""
+
+
+COMMON_RULES = SchemaRules()
+"""What the strict modes of all providers have in common."""
+
+OPENAI_RULES = SchemaRules(
+    # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+    limits=frozenset(
+        {
+            *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+            *("pattern", "minItems", "maxItems"),
+        }
+    ),
+    most_enum_values=1000,
+    most_properties=5000,
+    deepest=10,
 )
+
+ANTHROPIC_RULES = SchemaRules(
+    # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+    limits=frozenset({"minItems"}),
+    formats=_FORMATS | {"uri"},
+    largest_min_items=1,
+    most_optional=24,
+    most_unions=16,
+)
+
+AZURE_RULES = SchemaRules(
+    # https://learn.microsoft.com/azure/foundry/openai/how-to/structured-outputs#unsupported-type-specific-keywords
+    formats=frozenset(),
+)
+
+_LONG_ENUM, _LONG_ENUM_TEXT, _MOST_TEXT = 250, 15_000, 120_000
+"""OpenAI's limits of text: in an enumeration of more values than the first, and in all names and values."""
 
 _LIMITS = frozenset(
     {
@@ -43,6 +98,9 @@ _SILENT = frozenset(
 )
 """What is left out without a word, since it says nothing about the answer's form that is not said elsewhere."""
 
+_SPECIAL_PATTERN = re.compile(r"\(\?(?!:)|\\[1-9AbBGkpPzZ]")
+"""What not every engine of regular expressions knows: looking around, groups with names, references back, ..."""
+
 _TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -54,28 +112,311 @@ class StrictSchema(msgspec.Struct, frozen=True, kw_only=True):
     """Every object has a fixed set of keys, all of them required: what OpenAI's strict mode asks for."""
     closed: bool
     """Every object has a fixed set of keys, optional or not, and nothing contains itself: what Anthropic asks for."""
+    excess: list[str] = []
+    """What the schema has more of than the provider's strict mode takes."""
     optional: list[str] = []
     """The places of keys that may be left out, for which there is no strict mode."""
     notes: list[str] = []
     """What no provider enforces, with its place."""
 
 
-def strict_schema(schema: Mapping[str, Any]) -> StrictSchema:
-    """Say a schema in the words that strict modes have in common.
+def strict_schema(schema: Mapping[str, Any], rules: SchemaRules = COMMON_RULES) -> StrictSchema:
+    """Write a schema in the words that a strict mode takes.
 
     Objects that name their properties are closed (`additionalProperties: false`). What would change the meaning stays
     as it is: maps with free keys, values of any kind, keys that may be left out.
     """
-    writer = _Writer()
+    writer = _Writer(rules)
     written = writer.write(schema, "$")
-    recursive = _is_recursive(written)
+    excess = [] if writer.is_open else _excess(written, rules)
     return StrictSchema(
         schema=written,
-        strict=not (writer.is_open or writer.optional),
-        closed=not (writer.is_open or recursive),
+        strict=not (writer.is_open or writer.optional or excess),
+        closed=not (writer.is_open or excess or _is_recursive(written)),
         optional=writer.optional,
+        excess=excess,
         notes=writer.notes,
     )
+
+
+def with_items(schema: Any) -> Any:
+    """Return a schema whose every array has `items`, which many providers ask for where a schema of tools is given.
+
+    A tuple becomes a list of as many items, each of one of its kinds; their order is told in the description.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    given = cast("dict[str, Any]", schema)
+    written: dict[str, Any] = {}
+    for key, value in given.items():
+        match key, value:
+            case (("properties" | "$defs" | "patternProperties"), dict()):
+                each = cast("dict[str, Any]", value)
+                written[key] = {name: with_items(inner) for name, inner in each.items()}
+            case (("anyOf" | "oneOf" | "allOf" | "prefixItems"), list()):
+                written[key] = [with_items(inner) for inner in cast("list[object]", value)]
+            case (("items" | "additionalProperties"), dict()):
+                written[key] = with_items(value)
+            case _:
+                written[key] = value
+    return _listed(written) if _is_array(written) else written
+
+
+def single_values_required(schema: dict[str, Any], *, everything: bool = False) -> dict[str, Any]:
+    """Return a schema in which a key that has one possible value and that as its default must be given.
+
+    Such a key tells the kinds of a union apart, so the model has to write it. With `everything`, every key must be.
+    """
+    written: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs", "patternProperties") and isinstance(value, dict):
+            inner = cast("dict[str, Any]", value)
+            written[key] = {name: _required_inside(each, everything=everything) for name, each in inner.items()}
+        elif key in ("anyOf", "oneOf", "allOf", "prefixItems", "items", "additionalProperties"):
+            written[key] = _required_inside(value, everything=everything)
+        else:
+            written[key] = value
+    if isinstance(written.get("properties"), dict):
+        before: list[str] = schema.get("required", [])
+        properties = cast("dict[str, Any]", written["properties"])
+        required = [name for name in properties if name in before or everything or _has_one_value(properties[name])]
+        if len(required) > len(before):
+            written["required"] = required
+    return written
+
+
+def _required_inside(schema: Any, *, everything: bool) -> Any:
+    if isinstance(schema, list):
+        return [_required_inside(each, everything=everything) for each in cast("list[object]", schema)]
+    if isinstance(schema, dict):
+        return single_values_required(cast("dict[str, Any]", schema), everything=everything)
+    return schema
+
+
+def _has_one_value(schema: Any) -> bool:
+    match schema:
+        case {"const": value, "default": default}:
+            return bool(value == default)
+        case {"enum": [value], "default": default}:
+            return bool(value == default)
+        case _:
+            return False
+
+
+def _is_array(schema: dict[str, Any]) -> bool:
+    return "prefixItems" in schema or (schema.get("type") == "array" and not isinstance(schema.get("items"), dict))
+
+
+def _listed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an array without `prefixItems`, and with `items`."""
+    first: list[Any] = schema.get("prefixItems", [])
+    rest = schema.get("items")
+    kinds: list[Any] = []
+    given: list[Any] = [*first, rest] if isinstance(rest, dict) else first
+    for kind in given:
+        if kind not in kinds:
+            kinds.append(kind)
+    written = {key: value for key, value in schema.items() if key not in ("prefixItems", "items")}
+    written["items"] = {"anyOf": kinds} if len(kinds) > 1 else kinds[0] if kinds else {}
+    if schema.get("maxItems") == 0:
+        written["items"] = {"type": "string"}
+    if len(kinds) < 2:
+        return written
+    order = ", ".join(map(_kind_name, first))
+    before = f"{schema['description']} " if schema.get("description") else ""
+    return {**written, "description": f"{before}(items in this order: {order})"}
+
+
+def _kind_name(schema: dict[str, Any]) -> str:
+    """Return a name for what a schema describes, for a model to read."""
+    for key in ("title", "type", "$ref"):
+        if isinstance(schema.get(key), str):
+            return str(schema[key]).removeprefix(DEFS)
+    values: list[Any] = [schema["const"]] if "const" in schema else schema.get("enum", [])
+    if values:
+        return " or ".join([msgspec.json.encode(value).decode() for value in values[:5]])
+    kinds: list[Any] = schema.get("anyOf") or schema.get("oneOf") or []
+    return " or ".join(map(_kind_name, kinds)) or "anything"
+
+
+def _excess(schema: dict[str, Any], rules: SchemaRules) -> list[str]:
+    """Return what a closed schema has more of than the rules allow."""
+    counted: list[tuple[int, int | None, str]] = []
+    if rules.most_enum_values is not None or rules.most_properties is not None:
+        enums = [each["enum"] for each in _schemas_in(schema) if "enum" in each]
+        names = [name for each in _schemas_in(schema) for name in each.get("properties", ())]
+        texts = [text for values in enums for text in values if isinstance(text, str)]
+        long = [
+            sum(len(text) for text in values if isinstance(text, str)) for values in enums if len(values) > _LONG_ENUM
+        ]
+        counted += [
+            (sum(map(len, enums)), rules.most_enum_values, "values in enumerations"),
+            (len(names), rules.most_properties, "keys"),
+            (max(long, default=0), _LONG_ENUM_TEXT, "characters in a long enumeration"),
+            (sum(map(len, [*names, *texts, *schema.get("$defs", ())])), _MOST_TEXT, "characters in names and values"),
+        ]
+    if rules.deepest is not None:
+        counted.append((_depth(schema), rules.deepest, "levels of objects"))
+    if rules.most_optional is not None and not _is_recursive(schema):
+        optional, unions = _counts(schema)
+        counted += [
+            (optional, rules.most_optional, "keys that may be left out"),
+            (unions, rules.most_unions, "keys of several kinds"),
+        ]
+    return [
+        f"{count:,} {what}, of {most:,} at most" for count, most, what in counted if most is not None and count > most
+    ]
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give the schemas that stand directly inside of a schema, definitions left out."""
+    yield from schema.get("properties", {}).values()
+    yield from schema.get("anyOf", ())
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield schema[key]
+
+
+def _schemas_in(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give a schema and all inside of it, definitions included, each once."""
+    waiting = [schema, *schema.get("$defs", {}).values()]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        waiting += _parts(each)
+
+
+def _counts(schema: dict[str, Any]) -> tuple[int, int]:
+    """Count optional keys and unions of a schema that does not contain itself; a definition counts where it is used."""
+    defs: dict[str, Any] = schema.get("$defs", {})
+    known: dict[str, tuple[int, int]] = {}
+
+    def count(each: dict[str, Any]) -> tuple[int, int]:
+        name = each.get("$ref")
+        if name is not None:
+            name = name.removeprefix(DEFS)
+            if name not in known:
+                known[name] = count(defs.get(name, {}))
+            return known[name]
+        optional = len(each.get("properties", ())) - len(each.get("required", ())) if "properties" in each else 0
+        unions = int(len(each.get("anyOf", ())) > 1)
+        for part in _parts(each):
+            more = count(part)
+            optional, unions = optional + more[0], unions + more[1]
+        return optional, unions
+
+    return count(schema)
+
+
+def _depth(schema: dict[str, Any]) -> int:
+    """Return how many levels of objects stand inside of each other; what contains itself counts once."""
+    defs: dict[str, Any] = schema.get("$defs", {})
+    known: dict[str, int] = {}
+
+    def depth(each: dict[str, Any]) -> int:
+        name = each.get("$ref")
+        if name is not None:
+            name = name.removeprefix(DEFS)
+            if name not in known:
+                known[name] = 0  # as long as it is being counted
+                known[name] = depth(defs.get(name, {}))
+            return known[name]
+        return int("properties" in each) + max(map(depth, _parts(each)), default=0)
+
+    return depth(schema)
+
+
+def tool_parameters(
+    name: str, parameters: Mapping[str, Any] | None, *, strict: bool | None, rules: SchemaRules
+) -> tuple[dict[str, Any], bool | None, list[str]]:
+    """Return the schema of a tool's parameters as providers take it, whether it is strict, and what was changed.
+
+    An object stands at its root, with `properties`, and every array has `items`. A strict one is closed, and where the
+    rules ask for it all of its keys are required: what fits the strict schema fits the given one too. One that cannot
+    be strict is not. A schema that is right already stays as it is.
+
+    Raises `InvalidRequestError` if it does not describe an object.
+    """
+    given = _object_of(name, dict(parameters or {}))
+    if any(map(_is_array, _schemas_in(given))):
+        given = with_items(given)
+    if not strict:
+        return given, strict, []
+    everything = rules.most_optional is None
+    found = strict_schema(single_values_required(given, everything=everything), rules)
+    if not found.strict and (everything or not found.closed):
+        reasons = [*found.notes, *(f"it has {excess}" for excess in found.excess), "it contains itself"]
+        return given, None, [f"tool {name}: strict was left out, since {reasons[0]}"]
+    told = [] if rules == COMMON_RULES else found.notes
+    optional = strict_schema(given, rules).optional if everything else []
+    if optional:
+        told = [f"{', '.join(optional)} must be given in strict mode", *told]
+    written = _closed(given, everything=everything) if rules == COMMON_RULES else found.schema
+    if _with_sorted_required(written) == _with_sorted_required(given):
+        written = given
+    return written, True, [f"tool {name}: {'; '.join(told)}"] if told else []
+
+
+def _closed(schema: Any, *, everything: bool) -> Any:
+    """Close every object of a schema, and leave the rest as it is: for servers whose strict mode nobody documents."""
+    if isinstance(schema, list):
+        return [_closed(each, everything=everything) for each in cast("list[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    given = cast("dict[str, Any]", schema)
+    written: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in ("properties", "$defs") and isinstance(value, dict):
+            inner = cast("dict[str, Any]", value)
+            written[key] = {name: _closed(each, everything=everything) for name, each in inner.items()}
+        elif key in ("items", "anyOf", "oneOf", "allOf"):
+            written[key] = _closed(value, everything=everything)
+        else:
+            written[key] = value
+    if "properties" in given:
+        if everything:
+            written["required"] = list(given["properties"])
+        written["additionalProperties"] = False
+    return written
+
+
+def _with_sorted_required(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_sorted_required(each) for each in cast("list[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    given = cast("dict[str, Any]", schema)
+    return {
+        key: sorted(value) if key == "required" and _are_names(value) else _with_sorted_required(value)
+        for key, value in given.items()
+    }
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in cast("list[object]", value))
+
+
+def _object_of(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with an object at its root, spelled out."""
+    defs: Any = schema.get("$defs")
+    if isinstance(schema.get("$ref"), str) and isinstance(defs, dict):
+        root = cast("dict[str, Any]", defs).get(schema["$ref"].removeprefix(DEFS))
+        if isinstance(root, dict):
+            schema = {**root, **{key: value for key, value in schema.items() if key != "$ref"}}
+    kind = schema.get("type", "object")
+    if kind != "object":
+        if kind != ["object", "null"]:
+            raise InvalidRequestError(
+                f"tool {name}: parameters describe {kind!r}, and no object; put it into a property of one"
+            )
+        schema = {**schema, "type": "object"}
+    missing: dict[str, Any] = {key: value for key, value in _EMPTY.items() if key not in schema}
+    if schema.keys() & {"anyOf", "oneOf", "allOf"}:
+        missing.pop("properties", None)
+    return {**schema, **missing} if missing else schema
+
+
+_EMPTY: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 def references(schema: object) -> Iterator[str]:
@@ -104,7 +445,8 @@ def _is_recursive(schema: dict[str, Any]) -> bool:
 class _Writer:
     """Writes one schema anew, and notes what becomes of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: SchemaRules) -> None:
+        self._rules = rules
         self.notes: list[str] = []
         self.optional: list[str] = []
         self.is_open = False
@@ -116,6 +458,10 @@ class _Writer:
                 self._free(where)
             return schema
         given = cast("dict[str, Any]", schema)
+        if "prefixItems" in given:
+            given = _listed(given)
+            if "anyOf" in given["items"]:
+                self._note(where, "the order of its items is told in words only")
         written: dict[str, Any] = {}
         told: list[str] = []
         for key, value in given.items():
@@ -134,12 +480,15 @@ class _Writer:
                 written["anyOf"] = [self.write(each, where) for each in value]
             case "allOf" if len(value) == 1:
                 written["anyOf"] = [self.write(value[0], where)]
-            case "allOf" | "prefixItems":
+            case "allOf":
                 written[key] = [self.write(each, where) for each in value]
                 self._note(where, f"{key} is not enforced")
                 self.is_open = True
             case "items":
                 written[key] = self.write(value, f"{where}[]")
+            case "patternProperties" if isinstance(value, dict):
+                patterns = cast("dict[str, Any]", value)
+                told.append(_limit("keys match", list(patterns)))
             case "properties":
                 written[key] = {name: self.write(each, f"{where}.{name}") for name, each in value.items()}
             case "$defs":
@@ -149,7 +498,7 @@ class _Writer:
 
     def _word(self, key: str, value: Any, written: dict[str, Any], told: list[str], where: str) -> None:
         """Write a keyword that holds no schema (or one that strict modes have no use for)."""
-        if key in _KEPT or (key == "format" and value in _FORMATS):
+        if key in _KEPT or self._is_taken(key, value):
             written[key] = value
         elif key == "const":
             written["enum"] = [value]
@@ -161,9 +510,27 @@ class _Writer:
         elif key not in _SILENT:
             self._note(where, f"{key} is left out")
 
+    def _is_taken(self, key: str, value: Any) -> bool:
+        """Return whether the provider enforces this limit."""
+        rules = self._rules
+        match key:
+            case "format":
+                return value in rules.formats
+            case "pattern":
+                return key in rules.limits and _SPECIAL_PATTERN.search(value) is None
+            case "minItems":
+                return key in rules.limits and (rules.largest_min_items is None or value <= rules.largest_min_items)
+            case _:
+                return key in rules.limits
+
     def _object(self, given: dict[str, Any], written: dict[str, Any], where: str) -> None:
         properties: dict[str, Any] | None = written.get("properties")
-        more = given.get("additionalProperties", properties is None)
+        more: Any = given.get("additionalProperties", properties is None)
+        patterns: list[Any] = list(given.get("patternProperties", {}).values())
+        if patterns:
+            # The keys' patterns are told in words, their values are not.
+            kinds: list[Any] = [*patterns, more] if isinstance(more, dict) else patterns
+            more = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         if more is not False:
             written["additionalProperties"] = True if more is True else self.write(more, f"{where}.*")
             self.is_open = True

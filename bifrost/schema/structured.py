@@ -13,6 +13,7 @@ from bifrost.schema.chunks import Chunk, ChunkChoice, ToolCallDelta
 from bifrost.schema.content import ReasoningPart, TextPart, ToolCall
 from bifrost.schema.json_text import JsonFinder, json_in
 from bifrost.schema.messages import AssistantMessage, Message
+from bifrost.schema.strict_schema import COMMON_RULES
 from bifrost.schema.tools import Tool, ToolChoice
 from bifrost.schema.usage import Usage
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bifrost.schema.content import Part
     from bifrost.schema.json_text import Piece
     from bifrost.schema.output_type import OutputType
+    from bifrost.schema.strict_schema import SchemaRules
 
 T = TypeVar("T")
 
@@ -68,7 +70,12 @@ _CUT: Mapping[FinishReason | None, str] = {
 
 
 def choose_mode(
-    output: OutputType[Any], request: ChatRequest, modes: Sequence[StructuredMode], *, provider: str
+    output: OutputType[Any],
+    request: ChatRequest,
+    modes: Sequence[StructuredMode],
+    *,
+    provider: str,
+    rules: SchemaRules = COMMON_RULES,
 ) -> StructuredMode:
     """Choose the first of a provider's modes that can carry this type with this request.
 
@@ -78,7 +85,7 @@ def choose_mode(
     """
     for mode in modes:
         match mode:
-            case "native_closed" if not output.strict.closed:
+            case "native_closed" if not output.strict_for(rules).closed:
                 continue
             case "tool" if _thinks(request):
                 continue
@@ -90,8 +97,10 @@ def choose_mode(
     )
 
 
-def lower(request: ChatRequest, output: OutputType[Any], mode: StructuredMode) -> ChatRequest:
-    """Put the type into a request, in the way that the provider has.
+def lower(
+    request: ChatRequest, output: OutputType[Any], mode: StructuredMode, rules: SchemaRules = COMMON_RULES
+) -> ChatRequest:
+    """Put the type into a request, in the way that the provider has. `rules` say what its strict mode takes.
 
     Raises `InvalidRequestError` if the request has a tool of the name that the answer's tool needs.
     """
@@ -102,8 +111,8 @@ def lower(request: ChatRequest, output: OutputType[Any], mode: StructuredMode) -
                 response_format=ResponseFormat(
                     type="json_schema",
                     name=output.name,
-                    schema=output.strict.schema,
-                    strict=True if output.strict.strict else None,
+                    schema=output.strict_for(rules).schema,
+                    strict=True if output.strict_for(rules).strict else None,
                 ),
             )
         case "tool":
@@ -137,7 +146,7 @@ def _answer_tool(output: OutputType[Any]) -> Tool:
     return Tool(
         name=ANSWER_TOOL,
         description=f"Give your answer ({output.name}). It is read by a program, so give it by this tool only.",
-        parameters=output.schema,
+        parameters=output.tool_schema,
     )
 
 
@@ -380,7 +389,9 @@ class _GrowingText:
 # --- reading the answer
 
 
-def fitted(response: ChatResponse, output: OutputType[T], mode: StructuredMode) -> ParsedResponse[T]:
+def fitted(
+    response: ChatResponse, output: OutputType[T], mode: StructuredMode, rules: SchemaRules = COMMON_RULES
+) -> ParsedResponse[T]:
     """Read the first answer, lifted, as the type; its text becomes the JSON alone.
 
     What the provider did not enforce is told in the warnings. Raises `OutputValidationError`.
@@ -391,7 +402,7 @@ def fitted(response: ChatResponse, output: OutputType[T], mode: StructuredMode) 
         others = [_plain(choice, output, mode) for choice in response.choices[1:]]
         response = msgspec.structs.replace(response, choices=[first, *others])
     fields: dict[str, Any] = {name: getattr(response, name) for name in response.__struct_fields__}
-    fields["warnings"] = list(dict.fromkeys([*response.warnings, *shortfalls(output, mode)]))
+    fields["warnings"] = list(dict.fromkeys([*response.warnings, *shortfalls(output, mode, rules)]))
     fields["parsed"] = parsed
     return ParsedResponse(**fields)
 
@@ -473,14 +484,18 @@ def _reason(response: ChatResponse, output: OutputType[Any]) -> str:
     return ""
 
 
-def shortfalls(output: OutputType[Any], mode: StructuredMode) -> list[str]:
+def shortfalls(output: OutputType[Any], mode: StructuredMode, rules: SchemaRules = COMMON_RULES) -> list[str]:
     """Return what of the type the provider does not enforce in this mode."""
     if mode not in ("native", "native_closed"):
         way = "through a tool" if mode == "tool" else "in the prompt"
         return [f"output: {output.name} was asked for {way}; that the answer fits was checked here only"]
-    told = list(output.strict.notes)
-    if mode == "native" and output.strict.optional:
-        told.append(f"strict mode is off, since {', '.join(output.strict.optional)} may be left out")
+    strict = output.strict_for(rules)
+    told = list(strict.notes)
+    if mode == "native":
+        causes = [f"{', '.join(strict.optional)} may be left out"] if strict.optional else []
+        causes += [f"it has {excess}" for excess in strict.excess]
+        if causes:
+            told.append(f"strict mode is off, since {' and '.join(causes)}")
     return [f"output: checked here only: {'; '.join(told)}"] if told else []
 
 

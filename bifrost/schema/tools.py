@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from bifrost.errors import InvalidRequestError
 from bifrost.schema.content import CacheMark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,128}")
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool"):
@@ -43,3 +50,19 @@ class ToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: Literal["auto", "none", "required", "tool"] = "auto"
     name: str | None = None
     allowed: list[str] | None = None
+
+
+def check_tools(tools: Sequence[Tool | ProviderTool]) -> None:
+    """Refuse names that no vendor takes, and two tools of one name. Raises `InvalidRequestError`."""
+    names: set[str] = set()
+    for place, tool in enumerate(tools):
+        if not isinstance(tool, Tool):
+            continue
+        if not _NAME.fullmatch(tool.name):
+            raise InvalidRequestError(
+                f"tools[{place}]: {tool.name[:200]!r} cannot be a tool's name: no provider takes other characters than "
+                "a-z, A-Z, 0-9, '_', '-', '.' and ':', and more than 128 of them; OpenAI takes 64, without '.' and ':'"
+            )
+        if tool.name in names:
+            raise InvalidRequestError(f"tools[{place}]: there are two tools of the name {tool.name!r}; rename one")
+        names.add(tool.name)

@@ -97,6 +97,7 @@ SCHEMA: dict[str, Any] = {
     "properties": {"city": {"type": "string"}, "country": {"type": "string"}, "area": {"type": "number"}},
     "additionalProperties": False,
 }
+STRICT: dict[str, Any] = {**SCHEMA, "required": ["country", "city", "area"]}
 WEATHER = Tool(name="weather", description="The weather", parameters=SCHEMA)
 CLOCK = Tool(name="clock")
 
@@ -473,9 +474,9 @@ _TOOLS: list[Meaning] = [
     _chat("tools", _OPENAI_TOOLS, _ANTHROPIC_TOOLS, tools=[WEATHER, CLOCK]),
     _chat(
         "a strict tool",
-        {"tools": [{"type": "function", "function": {**_OPENAI_WEATHER["function"], "strict": True}}]},
-        {"tools": [{**_ANTHROPIC_WEATHER, "strict": True}]},
-        tools=[Tool(name="weather", description="The weather", parameters=SCHEMA, strict=True)],
+        {"tools": [{"type": "function", "function": {"name": "weather", "parameters": STRICT, "strict": True}}]},
+        {"tools": [{"name": "weather", "input_schema": STRICT, "strict": True}]},
+        tools=[Tool(name="weather", parameters=STRICT, strict=True)],
     ),
     _chat(
         "a tool in the cache",

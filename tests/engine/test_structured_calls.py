@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import attrs
 import msgspec
@@ -162,6 +162,67 @@ async def test_anthropic_is_asked_through_a_tool_for_what_its_strict_mode_refuse
 
     assert answer.parsed == {"a": 1}
     assert mock.calls[0].json["tool_choice"] == {"type": "tool", "name": "final_answer"}
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "native"), [(24, int, True), (25, int, False), (16, int | None, True), (17, int | None, False)]
+)
+async def test_anthropic_is_asked_natively_as_far_as_its_grammar_goes(
+    mock: MockTransport, count: int, kind: Any, native: bool
+) -> None:
+    fields: Any = [(f"k{number}", kind, 0) if kind is int else (f"k{number}", kind) for number in range(count)]
+    wide = msgspec.defstruct("Wide", fields)
+    text = json.dumps({f"k{number}": 1 for number in range(count)})
+    mock.reply(text) if native else mock.reply(tool_calls=[("final_answer", text)])
+    async with client_of(mock) as client:
+        await client.chat(OTHER, "?", output=wide)
+
+    assert ("tools" in mock.calls[0].json) is not native
+
+
+async def test_openai_is_asked_without_strict_mode_for_more_than_it_takes(mock: MockTransport) -> None:
+    mock.reply('{"value": "v1"}')
+    many = Literal[tuple(f"v{number}" for number in range(1001))]
+    async with client_of(mock) as client:
+        answer: Any = await client.chat(MODEL, "?", output=many)
+
+    assert answer.parsed == "v1"
+    assert "strict" not in mock.calls[0].json["response_format"]["json_schema"]
+    assert answer.warnings == [
+        "output: checked here only: strict mode is off, since it has 1,001 values in enumerations, of 1,000 at most"
+    ]
+
+
+class Card(pydantic.BaseModel):
+    kind: Literal["card"] = "card"
+    number: str
+
+
+class Cash(pydantic.BaseModel):
+    kind: Literal["cash"] = "cash"
+
+
+class Payment(pydantic.BaseModel):
+    way: Annotated[Card | Cash, pydantic.Field(discriminator="kind")]
+    note: str | None = None
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_kinds_of_a_union_are_told_apart_by_a_key_that_must_be_given(mock: MockTransport, mode: str) -> None:
+    reply(mock, mode, '{"way": {"kind": "cash"}, "note": null}')
+    output = OutputType(Payment, require_all=True)
+    async with client_of(mock, mode) as client:
+        answer = await client.chat("third/m", "?", output=output)
+
+    assert answer.parsed == Payment(way=Cash())
+    sent = mock.calls[0].json
+    if mode == "native":
+        form = sent["response_format"]["json_schema"]
+        assert form["strict"] is True
+        assert form["schema"]["required"] == ["way", "note"]
+        assert [kind["required"] for kind in form["schema"]["$defs"].values()] == [["kind", "number"], ["kind"]]
+    assert len(re.findall(r"required\W+kind\W", json.dumps(sent))) == 2
+    assert output.decode('{"way": {"kind": "cash"}}').note is None
 
 
 async def test_anthropic_is_asked_in_words_where_it_is_to_think_as_well(mock: MockTransport) -> None:

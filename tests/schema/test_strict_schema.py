@@ -7,7 +7,15 @@ import openai
 import pydantic
 import pytest
 
-from bifrost.schema.strict_schema import references, strict_schema
+from bifrost.schema.strict_schema import (
+    ANTHROPIC_RULES,
+    COMMON_RULES,
+    OPENAI_RULES,
+    references,
+    single_values_required,
+    strict_schema,
+    with_items,
+)
 
 
 def properties(**fields: Any) -> dict[str, Any]:
@@ -231,7 +239,6 @@ def test_references_and_unions_take_the_form_that_all_know(given: Any, expected:
     "given",
     [
         {"allOf": [{"type": "string"}, {"const": "a"}]},
-        {"type": "array", "prefixItems": [{"type": "string"}], "items": False},
     ],
 )
 def test_what_no_strict_mode_knows_but_means_something_ends_strictness(given: Any) -> None:
@@ -239,10 +246,10 @@ def test_what_no_strict_mode_knows_but_means_something_ends_strictness(given: An
 
     assert (found.strict, found.closed) == (False, False)
     assert found.schema["properties"]["x"].keys() == given.keys()
-    assert found.notes == [f"$.x: {'allOf' if 'allOf' in given else 'prefixItems'} is not enforced"]
+    assert found.notes == ["$.x: allOf is not enforced"]
 
 
-@pytest.mark.parametrize("keyword", ["not", "if", "patternProperties", "dependentRequired", "x-own"])
+@pytest.mark.parametrize("keyword", ["not", "if", "dependentRequired", "x-own"])
 def test_an_unknown_keyword_is_left_out_and_noted(keyword: str) -> None:
     assert written({"type": "string", keyword: {}}) == {"type": "string"}
     assert notes({"type": "string", keyword: {}}) == [f"$.x: {keyword} is left out"]
@@ -275,6 +282,204 @@ def test_references_are_found_wherever_they_stand() -> None:
     }
 
     assert sorted(references(schema)) == ["A", "A", "B"]
+
+
+# --- arrays
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"type": "array", "prefixItems": [{"type": "integer"}] * 2, "items": False, "minItems": 2, "maxItems": 2},
+            {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}},
+        ),
+        (
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"$ref": "#/$defs/A"}], "description": "Two."},
+            {
+                "type": "array",
+                "description": "Two. (items in this order: integer, A)",
+                "items": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/A"}]},
+            },
+        ),
+        (
+            {"type": "array", "prefixItems": [{"const": 1}], "items": {"enum": ["a", "b"]}},
+            {
+                "type": "array",
+                "description": "(items in this order: 1)",
+                "items": {"anyOf": [{"const": 1}, {"enum": ["a", "b"]}]},
+            },
+        ),
+        ({"type": "array", "maxItems": 0}, {"type": "array", "maxItems": 0, "items": {"type": "string"}}),
+        ({"type": "array"}, {"type": "array", "items": {}}),
+        ({"type": "array", "items": {"type": "array"}}, {"type": "array", "items": {"type": "array", "items": {}}}),
+        (
+            {"type": "object", "additionalProperties": {"type": "array"}},
+            {"type": "object", "additionalProperties": {"type": "array", "items": {}}},
+        ),
+        ({"enum": [{"type": "array"}]}, {"enum": [{"type": "array"}]}),
+    ],
+)
+def test_every_array_gets_items(given: Any, expected: Any) -> None:
+    before = repr(given)
+
+    assert with_items(given) == expected
+    assert with_items(properties(items={"anyOf": [given]}))["properties"]["items"] == {"anyOf": [expected]}
+    assert repr(given) == before
+
+
+def test_a_tuple_stays_strict_and_its_order_is_told() -> None:
+    pair = {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2}
+    found = strict_schema(properties(x=pair), OPENAI_RULES)
+
+    assert found.strict
+    assert found.notes == ["$.x: the order of its items is told in words only"]
+    assert found.schema["properties"]["x"]["minItems"] == 2
+
+
+def test_a_map_whose_keys_have_a_pattern_keeps_the_kind_of_its_values() -> None:
+    given = {"type": "object", "patternProperties": {"^a": {"type": "integer", "maximum": 3}}}
+
+    assert written(given) == {
+        "type": "object",
+        "additionalProperties": {"type": "integer", "description": "(maximum: 3)"},
+        "description": '(keys match: ["^a"])',
+    }
+
+
+# --- what one provider takes
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "integer", "minimum": 0, "exclusiveMaximum": 10, "multipleOf": 2},
+        {"type": "string", "pattern": r"^(?:[a-z]+\d{2,3})$"},
+        {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2, "maxItems": 3},
+    ],
+)
+def test_limits_that_a_strict_mode_takes_are_sent(given: dict[str, Any]) -> None:
+    found = strict_schema(properties(x=given), OPENAI_RULES)
+
+    assert found.schema["properties"]["x"] == given
+    assert (found.strict, found.notes) == (True, [])
+
+
+@pytest.mark.parametrize("pattern", [r"^(?=a)b", r"(?<!a)b", r"(a)\1", r"\Aa\Z", r"(?P<x>a)", r"\bword\b"])
+def test_a_pattern_that_not_every_engine_knows_is_told(pattern: str) -> None:
+    found = strict_schema(properties(x={"type": "string", "pattern": pattern}), OPENAI_RULES)
+
+    assert found.notes == ["$.x: pattern is told in words only"]
+    assert "pattern" not in found.schema["properties"]["x"]
+
+
+def test_an_address_is_a_format_for_anthropic_alone() -> None:
+    given = properties(x={"type": "string", "format": "uri"})
+
+    assert strict_schema(given, ANTHROPIC_RULES).schema["properties"]["x"] == {"type": "string", "format": "uri"}
+    for rules in (COMMON_RULES, OPENAI_RULES):
+        assert strict_schema(given, rules).schema["properties"]["x"]["description"] == '(format: "uri")'
+
+
+def test_anthropic_takes_a_smallest_number_of_items_up_to_one() -> None:
+    for least, taken in ((0, True), (1, True), (2, False)):
+        given = {"type": "array", "items": {"type": "string"}, "minItems": least}
+        found = strict_schema(properties(x=given), ANTHROPIC_RULES)
+        assert ("minItems" in found.schema["properties"]["x"]) is taken
+
+
+def enumeration(count: int, length: int = 3) -> dict[str, Any]:
+    return {"enum": [f"{number:0{length}}" for number in range(count)]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "excess"),
+    [
+        (properties(x=enumeration(1000, 10), y={"type": "string"}), None),
+        (properties(x=enumeration(600, 4), y=enumeration(401, 4)), "1,001 values in enumerations, of 1,000 at most"),
+        (properties(x=enumeration(250, 100)), None),
+        (properties(x=enumeration(251, 60)), "15,060 characters in a long enumeration, of 15,000 at most"),
+        (properties(**{f"k{number}": {"type": "null"} for number in range(5000)}), None),
+        (properties(**{f"k{number}": {"type": "null"} for number in range(5001)}), "5,001 keys, of 5,000 at most"),
+        (properties(**{"k" * 120_001: {"type": "null"}}), "120,001 characters in names and values, of 120,000 at most"),
+    ],
+)
+def test_what_openai_takes_is_counted(schema: dict[str, Any], excess: str | None) -> None:
+    found = strict_schema(schema, OPENAI_RULES)
+
+    assert found.excess == ([] if excess is None else [excess])
+    assert found.strict is (excess is None)
+    assert strict_schema(schema).strict
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = properties(x={"type": "array", "items": schema})
+    return schema
+
+
+def test_levels_are_counted_through_references_and_end_at_what_contains_itself() -> None:
+    assert strict_schema(nested(10), OPENAI_RULES).strict
+    assert strict_schema(nested(11), OPENAI_RULES).excess == ["11 levels of objects, of 10 at most"]
+    around = {**properties(a={"$ref": "#/$defs/A"}), "$defs": {"A": nested(10)}}
+    assert strict_schema(around, OPENAI_RULES).excess == ["11 levels of objects, of 10 at most"]
+    node = properties(children={"type": "array", "items": {"$ref": "#/$defs/Node"}})
+    assert strict_schema({**node, "$defs": {"Node": node}}, OPENAI_RULES).strict
+
+
+def test_anthropics_optional_keys_and_unions_are_counted_wherever_they_are_used() -> None:
+    def optional(count: int) -> dict[str, Any]:
+        return {"type": "object", "properties": {f"k{number}": {"type": "string"} for number in range(count)}}
+
+    union = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+    assert strict_schema(optional(24), ANTHROPIC_RULES).closed
+    assert strict_schema(optional(25), ANTHROPIC_RULES).excess == ["25 keys that may be left out, of 24 at most"]
+    twice = {**properties(a={"$ref": "#/$defs/A"}, b={"$ref": "#/$defs/A"}), "$defs": {"A": optional(13)}}
+    assert not strict_schema(twice, ANTHROPIC_RULES).closed
+    unions = {f"k{number}": union for number in range(17)}
+    assert strict_schema(properties(**unions), ANTHROPIC_RULES).excess == ["17 keys of several kinds, of 16 at most"]
+    del unions["k0"]
+    assert strict_schema(properties(**unions), ANTHROPIC_RULES).closed
+    assert strict_schema(optional(25)).closed
+
+
+# --- keys that must be given
+
+
+def test_a_key_with_one_possible_value_must_be_given() -> None:
+    kinds = {
+        "Card": {
+            "type": "object",
+            "properties": {"kind": {"const": "card", "default": "card"}, "n": {"type": "string"}},
+        },
+        "Cash": {
+            "type": "object",
+            "properties": {"kind": {"enum": ["cash"], "default": "cash"}, "n": {"type": "string", "default": ""}},
+            "required": ["n"],
+        },
+        "Free": {"type": "object", "properties": {"kind": {"const": "free"}, "else": {"const": 1, "default": 2}}},
+    }
+    given = {**properties(x={"oneOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]}), "$defs": kinds}
+    before = repr(given)
+
+    found = single_values_required(given)["$defs"]
+
+    assert [found[name].get("required") for name in kinds] == [["kind"], ["kind", "n"], None]
+    assert repr(given) == before
+
+
+def test_every_key_can_be_asked_for() -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "string", "default": ""}, "b": {"type": "string"}}}
+    given = {"type": "object", "properties": {"x": {"type": "array", "items": inner}, "required": inner}}
+
+    found = single_values_required(given, everything=True)
+
+    assert found["required"] == ["x", "required"]
+    assert found["properties"]["x"]["items"]["required"] == ["a", "b"]
+    assert found["properties"]["required"]["required"] == ["a", "b"]
+    assert strict_schema(found).strict
 
 
 # --- beside what the vendors' own packages make

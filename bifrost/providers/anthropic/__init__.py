@@ -11,6 +11,7 @@ from bifrost.providers.base import Codec, Provider
 from bifrost.schema.chat import ChatRequest, ChatResponse
 from bifrost.schema.chunks import chunks_of
 from bifrost.schema.models import ModelsRequest, ModelsResponse
+from bifrost.schema.strict_schema import ANTHROPIC_RULES
 from bifrost.wire.auth import HeaderAuth
 
 __all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]
@@ -35,5 +36,6 @@ ANTHROPIC = Provider(
     request_id_headers=("request-id",),
     # https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
     structured=("native_closed", "tool", "prompt"),
+    schema_rules=ANTHROPIC_RULES,
     docs="https://platform.claude.com/docs/en/api/messages",
 )

@@ -30,7 +30,8 @@ from bifrost.schema.content import (
     ToolCall,
 )
 from bifrost.schema.messages import Message
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.schema.strict_schema import ANTHROPIC_RULES, tool_parameters
+from bifrost.schema.tools import ProviderTool, Tool, ToolChoice, check_tools
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 
@@ -71,6 +72,7 @@ _ROLES: Mapping[str, str] = {
 _UNMARKABLE = ("thinking", "redacted_thinking")
 
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
 _FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -223,7 +225,8 @@ def _betas(names: object) -> str:
 
 
 def _tools(request: ChatRequest, target: Target, warnings: list[str]) -> dict[str, Any]:
-    tools = [_tool(tool, target) for tool in request.tools or ()]
+    check_tools(request.tools or ())
+    tools = [_tool(tool, target, warnings) for tool in request.tools or ()]
     choice = request.tool_choice or ToolChoice()
     if choice.mode not in _MODES:
         raise InvalidRequestError(f"tool_choice: mode {choice.mode!r} is none of {', '.join(_MODES)}")
@@ -246,7 +249,7 @@ def _tools(request: ChatRequest, target: Target, warnings: list[str]) -> dict[st
     return {"tools": tools, "tool_choice": wire} if given else {"tools": tools}
 
 
-def _tool(tool: Tool | ProviderTool, target: Target) -> dict[str, Any]:
+def _tool(tool: Tool | ProviderTool, target: Target, warnings: list[str]) -> dict[str, Any]:
     match tool:
         case ProviderTool():
             if tool.provider not in {None, DIALECT, target.provider}:
@@ -254,13 +257,18 @@ def _tool(tool: Tool | ProviderTool, target: Target) -> dict[str, Any]:
             return tool.definition
         case Tool(kind="custom"):
             raise _unsupported(f"has no tools that take free text, as {tool.name!r} does; give it JSON parameters")
+        case Tool() if not _TOOL_NAME.fullmatch(tool.name):
+            raise _unsupported(f"takes only a-z, A-Z, 0-9, '_' and '-' in a tool's name, not {tool.name!r}; rename it")
         case Tool():
             wire: dict[str, Any] = {"name": tool.name}
             if tool.description is not None:
                 wire["description"] = tool.description
-            wire["input_schema"] = {"type": "object", "properties": {}} if tool.parameters is None else tool.parameters
-            if tool.strict is not None:
-                wire["strict"] = tool.strict
+            wire["input_schema"], strict, changed = tool_parameters(
+                tool.name, tool.parameters, strict=tool.strict, rules=ANTHROPIC_RULES
+            )
+            warnings += changed
+            if strict is not None:
+                wire["strict"] = strict
             return _marked(wire, tool.cache)
 
 

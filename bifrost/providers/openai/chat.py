@@ -15,7 +15,8 @@ from bifrost.providers.openai.messages import DIALECT, MessageWriter, unsupporte
 from bifrost.providers.openai.quirks import NEEDS
 from bifrost.providers.openai.search import add_search
 from bifrost.schema.chat import ChatRequest, Prediction, Reasoning, ResponseFormat, StreamOptions
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.schema.strict_schema import tool_parameters
+from bifrost.schema.tools import ProviderTool, Tool, ToolChoice, check_tools
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _NOT_ASKED: Mapping[str, object] = {"n": 1, "logprobs": False, "modalities": ["text"], "top_logprobs": 0}
 """Values by which an option asks for nothing that every server would not do anyway."""
-
-_EMPTY: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built:
@@ -118,6 +117,7 @@ class _Options:
         tools: Sequence[Tool | ProviderTool] = request.tools or ()
         if tools:
             self._has("tools")
+            check_tools(tools)
         choice = request.tool_choice
         if choice is not None:
             if choice.mode == "tool" and choice.name is None:
@@ -168,12 +168,14 @@ class _Options:
             if tool.format is not None:
                 wire["format"] = tool.format
             return {"type": "custom", "custom": wire}
-        if tool.parameters is not None:
-            wire["parameters"] = tool.parameters
-        elif self._quirks.parameters_are_needed:
-            wire["parameters"] = _EMPTY
-        if tool.strict is not None:
-            wire["strict"] = tool.strict
+        strict = tool.strict
+        if tool.parameters is not None or strict or self._quirks.parameters_are_needed:
+            wire["parameters"], strict, changed = tool_parameters(
+                tool.name, tool.parameters, strict=strict, rules=self._quirks.schema_rules
+            )
+            self.warnings += changed
+        if strict is not None:
+            wire["strict"] = strict
         return self._writer.mark({"type": "function", "function": wire}, tool.cache)
 
     # --- the others

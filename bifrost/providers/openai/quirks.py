@@ -12,6 +12,7 @@ import attrs
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,6 +157,8 @@ class Quirks(Frozen):
     web_search: SearchStyle = "options"
     parameters_are_needed: bool = False
     """A tool without parameters must say so in a schema."""
+    schema_rules: SchemaRules = COMMON_RULES
+    """What the server's strict mode takes of JSON schema."""
 
     # --- messages
 

@@ -471,8 +471,62 @@ def test_another_providers_signature_is_not_sent() -> None:
 # --- tools
 
 
+def test_a_strict_tool_gets_the_form_that_strict_mode_takes() -> None:
+    schema = {
+        "properties": {"a": {"type": "integer", "minimum": 1}, "b": {"type": "string", "format": "uri"}},
+        "required": ["a"],
+    }
+    request = built(tools=[Tool(name="f", parameters=schema, strict=True)])
+    assert json.loads(request.request.body)["tools"][0] == {
+        "name": "f",
+        "input_schema": {
+            "properties": {
+                "a": {"type": "integer", "description": "(minimum: 1)"},
+                "b": {"type": "string", "format": "uri"},
+            },
+            "required": ["a"],
+            "type": "object",
+            "additionalProperties": False,
+        },
+        "strict": True,
+    }
+    assert request.warnings == ["tool f: $.a: minimum is told in words only"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"type": "object", "properties": {"a": {}}}, "$.a: it may be anything"),
+        ({"type": "object", "additionalProperties": True}, "$: it may have any keys"),
+        (
+            {"type": "object", "properties": {f"k{number}": {"type": "null"} for number in range(25)}},
+            "it has 25 keys that may be left out, of 24 at most",
+        ),
+        (
+            {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}}}}},
+            "it contains itself",
+        ),
+    ],
+)
+def test_a_tool_that_cannot_be_strict_is_not(parameters: dict[str, Any], reason: str) -> None:
+    request = built(tools=[Tool(name="f", parameters=parameters, strict=True)])
+    assert "strict" not in json.loads(request.request.body)["tools"][0]
+    assert request.warnings == [f"tool f: strict was left out, since {reason}"]
+
+
+def test_a_tool_of_a_name_that_anthropic_refuses_is_refused_here() -> None:
+    with pytest.raises(UnsupportedError, match=r"'a\.b'; rename it"):
+        built(tools=[Tool(name="a.b")])
+
+
 def test_a_schemas_keys_keep_their_order() -> None:
-    schema = {"type": "object", "required": ["z", "a"], "properties": {"z": {}, "a": {}}, "additionalProperties": False}
+    kind = {"type": "string"}
+    schema = {
+        "type": "object",
+        "required": ["z", "a"],
+        "properties": {"z": kind, "a": kind},
+        "additionalProperties": False,
+    }
     tool = Tool(name="f", description="does f", parameters=schema, strict=True, cache=CacheMark())
     request = built(tools=[tool]).request
     assert msgspec.json.encode(schema) in request.body

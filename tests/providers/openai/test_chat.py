@@ -32,6 +32,7 @@ from bifrost.schema.content import (
     ToolCall,
 )
 from bifrost.schema.messages import Message
+from bifrost.schema.strict_schema import OPENAI_RULES
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
 
 HELLO = Message(role="user", content="hello")
@@ -178,8 +179,108 @@ def test_obfuscation_of_a_stream_is_asked_for_as_told() -> None:
 # --- tools
 
 
+def test_a_tool_gets_an_object_with_properties_and_lists_with_items() -> None:
+    inner = {"type": "array", "prefixItems": [{"type": "integer"}], "maxItems": 1}
+    for given, sent in (
+        ({}, {"type": "object", "properties": {}}),
+        ({"type": "object"}, {"type": "object", "properties": {}}),
+        ({"properties": {"a": {}}}, {"properties": {"a": {}}, "type": "object"}),
+        ({"type": ["object", "null"], "properties": {}}, {"type": "object", "properties": {}}),
+        ({"anyOf": [{"type": "object"}]}, {"anyOf": [{"type": "object"}], "type": "object"}),
+        (
+            {"type": "object", "properties": {"a": inner, "b": {"type": "array"}}},
+            {
+                "type": "object",
+                "properties": {
+                    "a": {"type": "array", "maxItems": 1, "items": {"type": "integer"}},
+                    "b": {"type": "array", "items": {}},
+                },
+            },
+        ),
+        (
+            {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"a": {"type": "null"}}}}},
+            {
+                "type": "object",
+                "properties": {"a": {"type": "null"}},
+                "$defs": {"A": {"type": "object", "properties": {"a": {"type": "null"}}}},
+            },
+        ),
+    ):
+        before = json.dumps(given)
+        assert body(tools=[Tool(name="f", parameters=given)])["tools"][0]["function"]["parameters"] == sent
+        assert json.dumps(given) == before
+
+
+def test_a_strict_tool_gets_the_form_that_strict_mode_takes() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "pattern": "^[A-Z]"},
+            "unit": {"type": "string", "enum": ["C", "F"], "default": "C"},
+            "near": {"type": "object", "properties": {"km": {"type": "integer", "minimum": 1, "maxLength": 3}}},
+        },
+        "required": ["city"],
+    }
+    request = ChatRequest(model="m", messages=[HELLO], tools=[Tool(name="f", parameters=schema, strict=True)])
+    made = build_chat(request, Target(provider="openai", model="m"), quirks=Quirks(schema_rules=OPENAI_RULES))
+
+    assert json.loads(made.request.body)["tools"][0]["function"] == {
+        "name": "f",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "pattern": "^[A-Z]"},
+                "unit": {"type": "string", "enum": ["C", "F"], "description": '(default: "C")'},
+                "near": {
+                    "type": "object",
+                    "properties": {"km": {"type": "integer", "minimum": 1, "description": "(maxLength: 3)"}},
+                    "required": ["km"],
+                    "additionalProperties": False,
+                },
+            },
+            "required": ["city", "unit", "near"],
+            "additionalProperties": False,
+        },
+        "strict": True,
+    }
+    assert made.warnings == [
+        "tool f: $.near.km, $.unit, $.near must be given in strict mode; $.near.km: maxLength is told in words only"
+    ]
+
+
+def test_a_tool_that_cannot_be_strict_is_not() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "object", "additionalProperties": {"type": "integer"}}}}
+    request = ChatRequest(model="m", messages=[HELLO], tools=[Tool(name="f", parameters=schema, strict=True)])
+    made = build_chat(request, Target(provider="openai", model="m"), quirks=Quirks())
+
+    assert json.loads(made.request.body)["tools"][0]["function"] == {"name": "f", "parameters": schema}
+    assert made.warnings == ["tool f: strict was left out, since $.a: it may have any keys"]
+
+
+@pytest.mark.parametrize("kind", ["string", "array", ["string", "null"]])
+def test_parameters_that_describe_no_object_are_refused(kind: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"tool f: parameters describe .*, and no object"):
+        body(tools=[Tool(name="f", parameters={"type": kind})])
+
+
+@pytest.mark.parametrize("name", ["", "get weather", "größe", "a/b", "a" * 129, "f()"])
+def test_a_name_that_no_provider_takes_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"tools\[1\]: .* cannot be a tool's name"):
+        body(tools=[Tool(name="f"), Tool(name=name)])
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(InvalidRequestError, match=r"tools\[1\]: there are two tools of the name 'f'; rename one"):
+        body(tools=[Tool(name="f"), Tool(name="f")])
+
+
 def test_tools_are_said_in_openais_words_with_their_keys_in_order() -> None:
-    schema = {"type": "object", "required": ["b"], "properties": {"b": {"type": "string"}, "a": {"type": "string"}}}
+    schema = {
+        "type": "object",
+        "required": ["a", "b"],
+        "properties": {"b": {"type": "string"}, "a": {"type": "string"}},
+        "additionalProperties": False,
+    }
     tools = [
         Tool(name="f", description="", parameters=schema, strict=True),
         Tool(name="g"),

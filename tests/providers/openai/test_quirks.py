@@ -249,7 +249,7 @@ def test_parameters_that_are_needed_are_there() -> None:
     sent = body(Quirks(parameters_are_needed=True), tools=[Tool(name="f"), G])["tools"]
     assert [tool["function"]["parameters"] for tool in sent] == [
         {"type": "object", "properties": {}},
-        {"type": "object"},
+        {"type": "object", "properties": {}},
     ]
 
 
