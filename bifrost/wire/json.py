@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
 
-from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.errors import InvalidRequestError, MalformedResponseError, ResponseTooLargeError
 from bifrost.trail import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -29,6 +29,18 @@ _MENDING_LIMIT = 8 * 1024 * 1024
 
 _PLAIN_LIMIT = 100_000
 """So many parts of a value are looked at on the quick way: one that holds itself twice doubles with each level."""
+
+SMALL = 16 * 1024
+"""A document of up to this size takes little memory, whatever it holds."""
+
+_CONTAINERS = 4096
+"""So many objects and lists any document may hold, and more only for its size."""
+
+_STRINGS = 8192, 8
+"""So many strings a document may hold, and another for each so many bytes. A short one takes 72 bytes of memory."""
+
+_WINDOW = 64 * 1024
+"""How many bytes are taken apart at once."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -45,12 +57,15 @@ _LONE_SURROGATE = rb"""
     """
 
 
-def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str) -> T:
+def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str, sparse: int = 16) -> T:
     """Read a provider's JSON. `what` begins the error's sentence: "the answer", "an event of the stream".
 
     Accepts a byte order mark, and puts U+FFFD for halves of surrogate pairs (models cut emoji in two; msgspec refuses
-    the whole document). Raises `MalformedResponseError` for anything else that is not JSON of the decoder's type.
+    the whole document). Raises `MalformedResponseError` for anything else that is not JSON of the decoder's type, and
+    `ResponseTooLargeError` as `check_density` does, which gets `sparse`. (A `Raw` is a piece of what was checked.)
     """
+    if len(data) > SMALL and not isinstance(data, msgspec.Raw):
+        check_density(data, what=what, sparse=sparse)
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -64,6 +79,38 @@ def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what:
             problem = _problem_of(error)
     # Outside of the `except` block: the foreign error may hold the whole text.
     raise MalformedResponseError(f"{what} cannot be read: {problem}; {excerpt(found)}")
+
+
+def check_density(data: bytes, *, what: str, sparse: int = 16) -> None:
+    """Raise `ResponseTooLargeError` for JSON that would take many times its size in memory, as tiny objects do.
+
+    A large document may hold an object or a list for each `sparse` bytes: a small struct takes some 100 bytes of
+    memory, a dict 200, and both three on the wire. Of what providers send, log probabilities are the densest, with one
+    for each 20 bytes, and a string for each 10.
+    """
+    least, each = _STRINGS
+    if (data.count(b'"') - data.count(b'\\"')) // 2 > least + len(data) // each:
+        raise _too_dense(what, "strings")
+    limit = _CONTAINERS + len(data) // sparse
+    # Text may hold any number of braces, so they are counted precisely only where there are many.
+    if data.count(b"{") + data.count(b"[") > limit and sum(_containers(data)) > limit:
+        raise _too_dense(what, "objects and lists")
+
+
+def _containers(data: bytes) -> Iterator[int]:
+    """Count the braces and brackets outside of strings, window by window."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    inside = 0
+    for start in range(0, len(data), _WINDOW):
+        pieces = data[start : start + _WINDOW].split(b'"')
+        outside = b"".join(pieces[inside::2])
+        yield outside.count(b"{") + outside.count(b"[")
+        inside ^= (len(pieces) - 1) & 1
+
+
+def _too_dense(what: str, things: str) -> ResponseTooLargeError:
+    return ResponseTooLargeError(f"{what} holds too many {things} for its size; reading it would take too much memory")
 
 
 def excerpt(data: bytes) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.errors import InvalidRequestError, MalformedResponseError, ResponseTooLargeError
 from bifrost.wire import json
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_json_of_the_decoders_type_is_read() -> None:
         (b'{"size": ' + b"9" * 5000 + b"}", "out of range"),
         (b'{"text": "\xff"}', "it holds text that is not UTF-8"),
         ('{"text": "a"}'.encode("utf-16"), "invalid character"),
-        (b'{"new": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"new": ' + b"[" * 5000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"text": "\\ud8zz"}', "cannot be read"),
         (b'{"text": "\\ud800', "truncated"),
     ],
@@ -208,6 +208,48 @@ def test_what_json_cannot_say_is_our_error_and_names_the_place(value: Any, words
 
 def test_deep_values_that_msgspec_can_write_are_not_searched_further() -> None:
     assert json.encode([nest(200), None]) == b"[" + b"[" * 201 + b"]" * 201 + b",null]"
+
+
+# --- documents of very many tiny things
+
+
+def counted(value: Any) -> int:
+    """Return how many objects and lists a value is made of."""
+    match value:
+        case dict():
+            return 1 + sum(map(counted, value.values()))
+        case list():
+            return 1 + sum(map(counted, value))
+        case _:
+            return 0
+
+
+TRICKY = st.text('{}[]"\\\\ab', max_size=6)
+
+
+@given(st.recursive(TRICKY | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(TRICKY, inner)))
+def test_braces_in_text_are_told_from_those_of_objects(value: Any) -> None:
+    assert sum(json._containers(msgspec.json.encode(value))) == counted(value)
+
+
+@given(st.integers(0, 40), st.sampled_from(['"', "\\", '\\"', "[", "x"]))
+def test_a_string_may_stand_across_two_windows(shift: int, end: str) -> None:
+    text = "x" * (json._WINDOW - 20 + shift) + end + "[{" * 10
+    assert sum(json._containers(msgspec.json.encode([{"a": text}, [text, {}]]))) == 4
+
+
+@pytest.mark.parametrize("text", ["{}" * 100_000, "[" * 100_000, '{"a": [1]}' * 20_000, '\\"' * 100_000])
+def test_text_may_hold_any_number_of_braces_and_quotes(text: str) -> None:
+    assert json.decode(msgspec.json.encode({"text": text}), ANSWER, what="the answer").text == text
+
+
+@pytest.mark.parametrize("item", ["{}", "[]", '"a"', '{"a":1}', '"{"', '{"}":"{"}'])
+def test_very_many_tiny_things_are_refused(item: str) -> None:
+    data = f'{{"text": "x", "new": [{",".join([item] * 40_000)}]}}'.encode()
+    with pytest.raises(ResponseTooLargeError, match=r"the answer holds too many (strings|objects and lists) for its"):
+        json.decode(data, ANSWER, what="the answer")
+    small = f'{{"text": "x", "new": [{",".join([item] * 1000)}]}}'.encode()
+    assert json.decode(small, ANSWER, what="the answer").text == "x"
 
 
 # --- a caller's own values

@@ -12,6 +12,7 @@ import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.providers.anthropic.errors import reported_error
+from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
 from bifrost.schema.chat import ChatResponse, Choice, FinishReason
 from bifrost.schema.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.schema.messages import AssistantMessage
@@ -170,14 +171,23 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
 
     Raises `ReportedError` for an error object under a good status, `MalformedResponseError` for what is no message.
     """
-    message = json.decode(response.body, _MESSAGE, what="the answer")
+    message = json.decode(response.body, _MESSAGE, what="the answer", sparse=SPARSE)
     if message.type == "error":
         raise reported_error(response.body)
     if message.content is None:
         raise MalformedResponseError("the answer is JSON, but no message: it has no content")
     if not message.content and message.stop_reason is None:
         raise MalformedResponseError("the answer is no whole message: it has neither content nor a stop reason")
-    parts = [part for block in message.content if (part := parse_block(block)) is not None]
+    check_count(len(message.content), PARTS_LIMIT, what="blocks")
+    parts: list[Part] = []
+    cited = 0
+    for block in message.content:
+        part = parse_block(block)
+        if part is not None:
+            parts.append(part)
+        if isinstance(part, TextPart):
+            cited += len(part.citations or ())
+            check_count(cited, PARTS_LIMIT, what="citations")
     declined = refusal_of(message.stop_details)
     return ChatResponse(
         id=message.id or "",
@@ -271,6 +281,7 @@ def opaque_of(block: dict[str, Any]) -> OpaquePart:
 
 def _read_text(block: msgspec.Raw | bytes) -> Part | None:
     read = json.decode(block, _TEXT, what="a text block")
+    check_count(len(read.citations or ()), PARTS_LIMIT, what="citations in a block")
     citations = [citation_of(native) for native in read.citations or ()] or None
     return TextPart(text=read.text or "", citations=citations) if read.text or citations else None
 

@@ -11,6 +11,7 @@ import msgspec
 from bifrost.errors import MalformedResponseError
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.base import Built
+from bifrost.providers.sizes import MODELS_LIMIT, check_count
 from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
@@ -53,6 +54,7 @@ def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
         raise reported_error(response.body)
     if page.data is None:
         raise MalformedResponseError("the answer is JSON, but no list of models: it has no data")
+    check_count(len(page.data), MODELS_LIMIT, what="models")
     return ModelsResponse(
         data=[_info(model, target.provider) for model in page.data],
         next=page.last_id if page.has_more else None,

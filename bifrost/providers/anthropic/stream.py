@@ -24,6 +24,7 @@ from bifrost.providers.anthropic.answer import (
     usage_of,
 )
 from bifrost.providers.anthropic.errors import reported_error
+from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.schema.content import OpaquePart, ReasoningPart, TextPart, ToolCall
 from bifrost.wire import json
@@ -103,7 +104,7 @@ class _Opaque:
         written = "".join(self.input)
         if written:
             try:
-                self.block["input"] = json.decode(written.encode(), _INPUT, what="a server tool's input")
+                self.block["input"] = json.decode(written.encode(), _INPUT, what="a server tool's input", sparse=SPARSE)
             except MalformedResponseError:
                 # The answer was cut within the input (max_tokens). The block still says what was called.
                 return opaque_of(self.block)
@@ -122,6 +123,8 @@ class MessagesDecoder:
         self._open: dict[int, _Call | _Opaque] = {}
         self._calls = 0
         self._blocks = 0
+        self._begun = 0
+        """How many blocks there are, whatever their numbers."""
         self._finished = False
         self._has_content = False
 
@@ -133,7 +136,7 @@ class MessagesDecoder:
         if self.done:
             return ()
         try:
-            wire = json.decode(event.data, _EVENT, what="an event of the stream")
+            wire = json.decode(event.data, _EVENT, what="an event of the stream", sparse=SPARSE)
         except MalformedResponseError:
             chunks = self._feed_foreign(event)
             if chunks is None:
@@ -179,6 +182,8 @@ class MessagesDecoder:
     def _start_block(self, wire: _Event, _data: bytes) -> Sequence[Chunk]:
         index = wire.index or 0
         self._blocks = index + 1
+        self._begun += 1
+        check_count(self._begun, PARTS_LIMIT, what="blocks")
         match parse_block(wire.content_block):
             case TextPart() as part:
                 return self._chunk(Delta(content=part.text, citations=part.citations, block=index))

@@ -16,6 +16,7 @@ from bifrost.errors import MalformedResponseError
 from bifrost.providers.openai.details import kept_details
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.openai.quirks import Quirks
+from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
 from bifrost.schema.chat import ChatResponse, Choice, FinishReason, Logprobs
 from bifrost.schema.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.schema.messages import AssistantMessage
@@ -226,6 +227,8 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
         raise reported_error(response.body) or _shapeless(response.body, "neither choices nor an error")
     if not wire.choices:
         raise _shapeless(response.body, "no choices")
+    check_count(len(wire.choices), CHOICES_LIMIT, what="choices")
+    check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
     sources = sources_of(wire.search_results, wire.citations)
     return ChatResponse(
         id=text_of(wire.id),
@@ -243,10 +246,14 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
     )
 
 
-def decode_answer(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
+def _size(choice: _Choice) -> int:
+    return 0 if choice.message is None else size_of(choice.message)
+
+
+def decode_answer(body: bytes, decoder: msgspec.json.Decoder[_T], *, sparse: int = 16) -> _T:
     """Decode a body that came with a good status. Raises `ReportedError` if it is an error in another shape."""
     try:
-        return json.decode(body, decoder, what="the answer")
+        return json.decode(body, decoder, what="the answer", sparse=sparse)
     except MalformedResponseError as error:
         malformed = error
     raise reported_error(body) or malformed
@@ -304,6 +311,12 @@ def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
 
 
 # --- reading pieces
+
+
+def size_of(message: WireMessage) -> int:
+    """Return how many things a message holds, or the delta of one."""
+    content = message.content
+    return len(message.tool_calls or ()) + (len(content) if isinstance(content, list) else 0)
 
 
 def words_of(message: WireMessage) -> tuple[str | None, str | None]:
@@ -424,7 +437,9 @@ def logprobs_of(raw: msgspec.Raw) -> Logprobs | None:
 
 def citations_of(raw: msgspec.Raw) -> list[Citation] | None:
     """Read the sources of an answer, `None` if it names none."""
-    sources = [note.url_citation for note in _patiently(raw, _ANNOTATIONS) or () if note.url_citation is not None]
+    notes = _patiently(raw, _ANNOTATIONS) or ()
+    check_count(len(notes), PARTS_LIMIT, what="annotations")
+    sources = [note.url_citation for note in notes if note.url_citation is not None]
     return [
         Citation(
             url=source.url,
@@ -441,12 +456,12 @@ def sources_of(results: msgspec.Raw, urls: msgspec.Raw) -> list[Citation] | None
     """Read the sources that Perplexity lists beside its answers, whose text names them by number."""
     if results is _NOTHING and urls is _NOTHING:
         return None
+    listed, named = _patiently(results, _RESULTS) or (), _patiently(urls, _URLS) or ()
+    check_count(len(listed) + len(named), PARTS_LIMIT, what="sources")
     found = [
-        Citation(url=result.url, title=result.title, text=result.snippet)
-        for result in _patiently(results, _RESULTS) or ()
-        if result.url is not None
+        Citation(url=result.url, title=result.title, text=result.snippet) for result in listed if result.url is not None
     ]
-    return found or [Citation(url=url) for url in _patiently(urls, _URLS) or ()] or None
+    return found or [Citation(url=url) for url in named] or None
 
 
 def text_of(value: object) -> str:

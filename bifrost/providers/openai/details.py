@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from bifrost.providers.sizes import SPARSE
+from bifrost.wire import json
+
 _LIST = msgspec.json.Decoder(list[dict[str, Any]] | None)
 
 _IN_PIECES = ("reasoning.text", "reasoning.summary")
@@ -54,6 +57,8 @@ def _kept(details: list[dict[str, Any]]) -> str | None:
 
 
 def _decode(raw: msgspec.Raw) -> list[dict[str, Any]]:
+    if len(raw) > json.SMALL:
+        json.check_density(bytes(raw), what="the answer", sparse=SPARSE)
     try:
         return _LIST.decode(raw) or []
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -11,6 +11,7 @@ from bifrost.providers.base import Built
 from bifrost.providers.extra import merge_extra
 from bifrost.providers.openai.answer import PLAIN, decode_answer, text_of, usage_of
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.sizes import NUMBERS_LIMIT, SPARSE, VECTORS_LIMIT, check_count
 from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Embedding(msgspec.Struct):
-    embedding: str | list[float] | None = None
+    embedding: msgspec.Raw = msgspec.Raw(b"")
     index: int | None = None
 
 
@@ -35,6 +36,9 @@ class _Embeddings(msgspec.Struct):
 
 
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings, strict=False)
+_VECTOR: msgspec.json.Decoder[str | list[float] | None] = msgspec.json.Decoder(str | list[float] | None, strict=False)
+_SHORT = 6
+"""Numbers written in fewer bytes than this, comma included, would take many times that in memory (32 bytes each)."""
 
 
 def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirks = PLAIN) -> Built:
@@ -75,9 +79,10 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
 
     Raises `ReportedError` for an error under a good status, `MalformedResponseError` for what holds no vectors.
     """
-    wire = decode_answer(response.body, _EMBEDDINGS)
+    wire = decode_answer(response.body, _EMBEDDINGS, sparse=SPARSE)
     if wire.error or not wire.data:
         raise reported_error(response.body) or _shapeless(response.body, "no data")
+    check_count(len(wire.data), VECTORS_LIMIT, what="vectors")
     data = [_embedding(item, place, response.body) for place, item in enumerate(wire.data)]
     data.sort(key=lambda item: item.index)
     return EmbeddingResponse(
@@ -90,9 +95,16 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
 
 
 def _embedding(item: _Embedding, place: int, body: bytes) -> Embedding:
-    if not item.embedding:
+    what = f"the vector in data[{place}]"
+    check_count(bytes(item.embedding).count(b",") + 1, NUMBERS_LIMIT, what="numbers in a vector")
+    given = json.decode(item.embedding, _VECTOR, what=what) if item.embedding else None
+    if not given:
         raise _shapeless(body, f"no vector in data[{place}]")
-    vector = read_vector(item.embedding, what=f"the vector in data[{place}]")
+    vector = read_vector(given, what=what)
+    if len(item.embedding) < _SHORT * len(vector):
+        # Numbers that are so short are few different ones; each is kept once.
+        known: dict[float, float] = {}
+        vector = [known.setdefault(number, number) for number in vector]
     return Embedding(embedding=vector, index=place if item.index is None else item.index)
 
 

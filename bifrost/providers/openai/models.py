@@ -10,6 +10,7 @@ from bifrost.errors import MalformedResponseError
 from bifrost.providers.base import Built
 from bifrost.providers.openai.answer import decode_answer, seconds_of, text_of, whole_of
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.sizes import MODELS_LIMIT, SPARSE, check_count
 from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
@@ -54,7 +55,7 @@ def build_models(request: ModelsRequest, target: Target) -> Built:
 
 def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
     """Read a model list. Raises `ReportedError` for an error under a good status, `MalformedResponseError`."""
-    wire = decode_answer(response.body, _LIST)
+    wire = decode_answer(response.body, _LIST, sparse=SPARSE)
     if isinstance(wire, list):  # Together's list has no object around it.
         wire = _List(data=wire)
     if wire.data is None:
@@ -62,6 +63,7 @@ def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
             reported_error(response.body)
             or MalformedResponseError(f"the model list cannot be read: it has no data; {json.excerpt(response.body)}")
         )
+    check_count(len(wire.data), MODELS_LIMIT, what="models")
     models = [_model(model, target) for model in wire.data if text_of(model.id)]
     return ModelsResponse(data=models, provider=target.provider, raw=response.body)
 

@@ -26,6 +26,7 @@ from bifrost.providers.openai.answer import (
     native_reason_of,
     plain_text_of,
     seconds_of,
+    size_of,
     sources_of,
     stop_sequence_of,
     text_of,
@@ -35,6 +36,7 @@ from bifrost.providers.openai.answer import (
 )
 from bifrost.providers.openai.details import Details
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
 from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.wire import json
 
@@ -137,6 +139,8 @@ class ChatDecoder:
         self._calls: dict[int, _Calls] = {}
         self._details: dict[int, Details] = {}
         self._cited: set[str | None] = set()
+        self._parts = 0
+        """How many tool calls there are, in all choices together."""
         self._skip = 0
         """So many events are not tried as plain ones."""
         self._pause = 0
@@ -149,6 +153,8 @@ class ChatDecoder:
         """
         if self.done:
             return ()
+        if len(event.data) > json.SMALL:
+            json.check_density(event.data, what="an event of the stream")
         if self._skip:
             self._skip -= 1
         elif event.event != "error":
@@ -163,11 +169,13 @@ class ChatDecoder:
 
     def _plain(self, wire: _Plain) -> Sequence[Chunk]:
         choices: list[ChunkChoice] = []
+        if len(wire.choices) > 1:
+            check_count(len(wire.choices), CHOICES_LIMIT, what="choices in one event")
         # No comprehension: there is one choice nearly always, and it would cost a call more.
         for choice in wire.choices:
             index, delta = choice.index or 0, choice.delta
             if index not in self._finished:
-                self._finished[index] = False
+                self._begin(index)
             choices.append(ChunkChoice(delta=Delta(content=delta.content, role=delta.role or None), index=index))
         if not choices:
             return ()
@@ -199,6 +207,7 @@ class ChatDecoder:
             error = reported_error(data, always=event.event == "error")
             if error is not None:
                 raise error
+        check_count(len(wire.choices or ()), CHOICES_LIMIT, what="choices in one event")
         choices = [self._choice(choice) for choice in wire.choices or ()]
         usage = usage_of(wire.usage, self._quirks) if len(wire.usage) > _NULL else None
         if usage is None and wire.x_groq is not _NOTHING:
@@ -258,13 +267,19 @@ class ChatDecoder:
                 return None
             raise
 
+    def _begin(self, index: int) -> None:
+        """Note a choice that is new. Raises `ResponseTooLargeError` for one too many."""
+        check_count(len(self._finished) + 1, CHOICES_LIMIT, what="choices")
+        self._finished[index] = False
+
     def _choice(self, choice: _Choice) -> ChunkChoice:
         index = choice.index or 0
         delta = self._delta(choice.delta or _NO_DELTA, index)
         native = choice.finish_reason
         logprobs = logprobs_of(choice.logprobs) if len(choice.logprobs) > _NULL else None
+        if index not in self._finished:
+            self._begin(index)
         if not native:
-            self._finished.setdefault(index, False)
             return ChunkChoice(delta=delta, index=index, logprobs=logprobs)
         self._finished[index] = True
         if self._details:
@@ -282,6 +297,7 @@ class ChatDecoder:
         text = plain_text_of(wire)
         if text is not None:
             return Delta(content=text)
+        check_count(size_of(wire), PARTS_LIMIT, what="parts and tool calls in one event")
         content, refusal = words_of(wire)
         thought = thought_of(wire)
         if self._keeps_details and wire.reasoning_details is not _NOTHING:
@@ -320,7 +336,11 @@ class ChatDecoder:
         calls = self._calls.get(index)
         if calls is None:
             calls = self._calls[index] = _Calls()
-        return [calls.piece(piece) for piece in pieces]
+        before = len(calls)
+        made = [calls.piece(piece) for piece in pieces]
+        self._parts += len(calls) - before
+        check_count(self._parts, PARTS_LIMIT, what="tool calls")
+        return made
 
 
 class _Calls:
@@ -331,6 +351,9 @@ class _Calls:
         self._names: list[str | None] = []
         self._numbers: dict[int, int] = {}
         """Our number of a call by the provider's `index`."""
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
     def piece(self, wire: WireToolCall) -> ToolCallDelta:
         name, arguments = called(wire)
