@@ -205,8 +205,13 @@ class RetryConfig(Frozen):
     """Whether a request that went out may be sent again when nothing tells what became of it (a cut, a time limit, an
     answer that cannot be read): the provider may bill it twice. `"never"` leaves retries to those that were never sent
     and those that the provider refused."""
+    fallback_on_context_length: bool = True
+    """Try the fallbacks when the request is too long for the model: another model may have a longer context."""
+    fallback_on_content_filter: bool = False
+    """Try the fallbacks when the provider refuses the content with an error status. An answer that is a refusal, or was
+    cut by a filter, is an answer."""
     fallback_on_caller_error: bool = False
-    """Try the fallbacks also when the provider calls the request itself wrong (400, 413, 422, context length)."""
+    """Try the fallbacks also when the provider calls the request itself wrong in another way (400, 413, 415, 422)."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -232,23 +237,31 @@ class BudgetConfig(Frozen):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class BreakerConfig(Frozen):
-    """When a provider that keeps failing is left alone, and for how long."""
+    """When what keeps failing is left alone, and for how long.
+
+    There are two kinds of breakers with these settings: one for each address (refused connections, TLS, unknown hosts),
+    and one for each model (5xx, overload, silence, streams that stall or break).
+    """
 
     enabled: bool = True
-    per_model: bool = False
-    """Judge each of the provider's models by itself."""
+    per_model: bool = True
+    """Judge each of the provider's models by itself. `False`: all of them together, where they fail together."""
     window: float = attrs.field(default=30.0, validator=_positive)
     """How far back failures count."""
     calls: int = attrs.field(default=20, validator=_positive)
     """So many answers must be in the window before their share of failures says anything."""
     failures: float = attrs.field(default=0.5, validator=_share)
     """The share of failures that opens the breaker."""
+    in_a_row: int = attrs.field(default=5, validator=_positive)
+    """While there are fewer answers than `calls`, so many failures in a row open a model's breaker."""
     unreachable: int = attrs.field(default=5, validator=_positive)
-    """So many attempts in a row that could not even be sent open it too."""
+    """The same for the address: so many attempts in a row that could not even be sent."""
     open: float = attrs.field(default=5.0, validator=_positive)
     """How long it stays open the first time; twice as long each time that a probe fails. Give or take 20 %."""
     longest_open: float = attrs.field(default=60.0, validator=_positive)
     """The longest it stays open. A probe that takes longer than this makes room for another."""
+    longest_open_with_fallback: float = attrs.field(default=8.0, validator=_positive)
+    """The longest it stays open for calls that have another candidate behind this one: they lose little by trying."""
     successes: int = attrs.field(default=2, validator=_positive)
     """So many probes must succeed to close it."""
 

@@ -4,9 +4,10 @@
     ├── ConfigError            InvalidKeyError · MissingKeyError · UnknownProviderError
     ├── UsageError             ClientClosedError · WrongLoopError · ForkedClientError
     ├── InvalidRequestError    UnsupportedError
-    ├── ProviderError          BadRequestError · ContextLengthError · AuthenticationError · PermissionDeniedError
-    │                          NotFoundError · QuotaExceededError · RateLimitError · OverloadedError · ServerError
-    │                          MalformedResponseError · ResponseTooLargeError · OutputValidationError
+    ├── ProviderError          BadRequestError · ContextLengthError · ContentFilterError · AuthenticationError
+    │                          PermissionDeniedError · NotFoundError · QuotaExceededError · RateLimitError
+    │                          OverloadedError · ServerError · MalformedResponseError · ResponseTooLargeError
+    │                          OutputValidationError
     ├── TransportError         ConnectError · ProtocolError
     ├── CallTimeoutError(phase)
     ├── StreamInterruptedError(partial)
@@ -199,6 +200,10 @@ class BadRequestError(ProviderError):
 
 class ContextLengthError(BadRequestError):
     """The request is too long for the model's context window."""
+
+
+class ContentFilterError(BadRequestError):
+    """The provider refuses the content of the request, with an error status."""
 
 
 class AuthenticationError(ProviderError):

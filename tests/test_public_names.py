@@ -15,7 +15,8 @@ NAMES = """
     AuthenticationError BadRequestError Balance Bifrost BifrostError BreakerConfig BudgetConfig BudgetExceededError
     CacheMark CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse
     Choice Chunk ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
-    ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest EmbeddingResponse EnvAccount
+    ContentFilterError ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest
+    EmbeddingResponse EnvAccount
     Explanation FilePart ForkedClientError HedgeConfig ImagePart InternalError InvalidKeyError InvalidRequestError Key
     KeyPoolConfig LimitError Limits MalformedResponseError Message MissingKeyError ModelGroup ModelInfo ModelsResponse
     NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse ParsedStream

@@ -115,8 +115,16 @@ class Attempts:
             if await self._turn_came(call, tries, choice):
                 call.submitted = now = self._now()
                 break
-        admission = tries.health.admit(choice, tries.model, now=now, is_retry=bool(tries.faults), paid=tries.paid)
+        admission = tries.health.admit(
+            choice,
+            tries.model,
+            now=now,
+            is_retry=bool(tries.faults),
+            paid=tries.paid,
+            fallback=tries.fallback_behind,
+        )
         tries.paid = None
+        tries.was_probe = admission.is_probe
         return choice, admission
 
     async def _turn_came(self, call: Call, tries: Tries, choice: Choice) -> bool:
@@ -144,7 +152,9 @@ class Attempts:
         rule = rule_of(error)
         call.free += tries.failed(error)
         pin = context.options.key
-        held_back = health.holds_back(error, tries.model, now=now)
+        held_back = health.holds_back(error, tries.model, now=now, fallback=tries.fallback_behind)
+        if tries.was_probe:
+            held_back = "breaker"
         decision = decide(
             error,
             faults=tries.faults,
@@ -205,7 +215,7 @@ class Attempts:
             raise
         context.warnings += exchange.warnings
         if stream is not None:
-            exchange.admission.succeeded(self._now())
+            exchange.admission.began(self._now())
             return self._begin(call, stream)
         call.record(None, now=self._now())
         return msgspec.structs.replace(

@@ -160,6 +160,7 @@ class Tries:
         "retry",
         "spent",
         "wait",
+        "was_probe",
     )
 
     def __init__(self, model: str, keys: KeyRing, retry: RetryConfig, health: Health, *, fallback_behind: bool) -> None:
@@ -178,6 +179,8 @@ class Tries:
         """The names of keys that are of no more use to this call."""
         self.wait = 0.0
         """How long to wait before the next attempt."""
+        self.was_probe = False
+        """A breaker let the last attempt through as a probe: it is not tried again here."""
         self.paid: Payment | None = None
         """What the next attempt has cost of the retry budget, until it is let in."""
         self.hedged = False

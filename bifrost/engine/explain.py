@@ -122,7 +122,7 @@ def _with_state(
         concurrency=config.concurrency,
         limit=None if upstream.adaptive is None else upstream.adaptive.limit,
         is_full=load.is_full,
-        breaker=upstream.health.breaker(told.model).state(upstream.now()) if config.breaker.enabled else None,
+        breaker=upstream.health.state(told.model, upstream.now(), fallback=behind > 0),
         time=attempt_deadline(0.0, context.options.timeout, behind),
         timeouts=timeouts,
         retry={name: value for name, value in retry.items() if type(value) in (int, float, str)},

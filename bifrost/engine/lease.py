@@ -281,7 +281,9 @@ class Lease:
         """Give the reason to end the stream now, if there is one."""
         timeouts = self._exchange.upstream.config.timeouts
         if now >= self._exchange.deadline:
-            return CallTimeoutError("the call's time ended while its stream was open", phase="stream")
+            late = CallTimeoutError("the call's time ended while its stream was open", phase="stream")
+            late.fault = "limit"
+            return late
         if self._committed and self._reading:
             if now >= self._asked + timeouts.idle_bytes:
                 return CallTimeoutError(f"{self._exchange.upstream.origin} sent nothing for too long", phase="body")
@@ -291,6 +293,7 @@ class Lease:
             unread = CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
             # Nobody waits for another one either.
             unread.retryable = unread.fallback = False
+            unread.fault = "limit"
             return unread
         return None
 

@@ -79,8 +79,10 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
         late.fault = "limit"
         raise late
     admission = exchange.admission
-    if admission.ticket is not admission.breaker.ticket and (withdrawn := admission.withdrawn(now)) is not None:
-        raise withdrawn
+    if admission.ticket is not admission.breaker.ticket or admission.road_ticket is not admission.road.ticket:
+        withdrawn = admission.withdrawn(now)
+        if withdrawn is not None:
+            raise withdrawn
     if upstream.adaptive is not None:
         admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
     connections = upstream.connections

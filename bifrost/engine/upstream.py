@@ -113,10 +113,10 @@ class Upstream:
         """What says how many exchanges there may be at once for now; `None`: `concurrency` does."""
         self._take_on(config)
 
-    def load(self, *, is_stream: bool) -> Load:
-        """Give what there is to do here, and whether a call would be let in at all."""
+    def load(self, model: str, *, is_stream: bool, fallback: bool = True) -> Load:
+        """Return what there is to do here, and whether a call for a model would be let in at all."""
         load = self.pool.load(is_stream=is_stream)
-        if self.health.is_left_alone(self.now()):
+        if self.health.left_alone_for(model, self.now(), fallback=fallback):
             return msgspec.structs.replace(load, usable=False)
         return load
 

@@ -117,11 +117,11 @@ class Upstreams:
         return planner.outlook(context.model, context.fallbacks, rings=rings, loads=self.loads(context))
 
     def loads(self, context: CallContext) -> Loads:
-        """Give what tells, by a provider's name, what it has to do: nothing, for one that is not in use yet."""
+        """Return what tells what a candidate's provider has to do: nothing, for one that is not in use yet."""
 
-        def load_of(name: str) -> Load:
-            upstream = self._upstreams.get(name)
-            return IDLE if upstream is None else upstream.load(is_stream=context.is_stream)
+        def load_of(candidate: Candidate) -> Load:
+            upstream = self._upstreams.get(candidate.provider)
+            return IDLE if upstream is None else upstream.load(candidate.model, is_stream=context.is_stream)
 
         return load_of
 

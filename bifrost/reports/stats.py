@@ -44,10 +44,10 @@ class KeyStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
 
 class BreakerStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """What a breaker says of a provider's health, or of one model's there."""
+    """What a breaker says of the way to a provider's address, or of the health of one of its models."""
 
     model: str = ""
-    """The model that it is about; empty: all."""
+    """The model that it is about; empty: the address; `*`: all models together."""
     state: Literal["closed", "open", "half_open"] = "closed"
     wait: float | None = None
     """Seconds until an open breaker lets a probe through."""
@@ -107,7 +107,7 @@ class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Calls that went on from here to their next candidate."""
     keys: list[KeyStats] | None = None
     breakers: list[BreakerStats] | None = None
-    """The provider's, or one for each model."""
+    """That of the address, and one for each model."""
     budget: BudgetStats | None = None
 
     @property
@@ -226,7 +226,7 @@ def _breakers(breakers: list[BreakerStats] | None) -> str | None:
     if breakers is None:
         return None
     others = [
-        f"{breaker.model} {_in_state(breaker.state, breaker.wait)}".strip()
+        f"{breaker.model or 'address'} {_in_state(breaker.state, breaker.wait)}"
         for breaker in breakers
         if breaker.state != "closed"
     ]

@@ -1,4 +1,7 @@
-"""When a provider is left alone. Pure: time and chance are passed in."""
+"""A circuit breaker: when a provider or a model is left alone, and for how long. Pure: time and chance are passed in.
+
+A provider has two kinds (`routing.health`): one for the road to its address, and one for each of its models.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breaker:
-    """Lets calls through while it is closed, none while it is open, and one at a time, as a probe, in between.
+    """Let calls through while it is closed, none while it is open, and one at a time, as a probe, in between.
+
+    It opens when the share of failures in its window is too high, or, while the window holds too few results for a
+    share to mean anything, after `in_a_row` failures without a success between them.
 
     Only what was let through since the last change of state counts: the late answer of a call that began before says
     nothing about now.
@@ -56,26 +62,32 @@ class Breaker:
         "_calls",
         "_config",
         "_failures",
+        "_in_a_row",
+        "_opened",
         "_openings",
         "_period",
         "_piece",
         "_probe",
         "_probe_began",
+        "_row",
         "_successes",
-        "_unreachable",
         "_until",
         "generation",
         "is_closed",
+        "is_steady",
         "ticket",
     )
 
+    _opened: float
+    """When it opened last."""
     _until: float
-    """Open until then, and half open afterwards; told with each opening."""
+    """Open until then, and half open afterwards; set with each opening."""
     _probe: Ticket | None
     _probe_began: float
 
-    def __init__(self, config: BreakerConfig) -> None:
+    def __init__(self, config: BreakerConfig, *, in_a_row: int) -> None:
         self._config = config
+        self._in_a_row = in_a_row
         self.generation = 0
         """Grows with each change of state."""
         self._openings = 0
@@ -83,40 +95,46 @@ class Breaker:
         self._period = 0
         self._begin(is_closed=True)
 
-    def change(self, config: BreakerConfig) -> None:
-        """Go on with other settings: the state stays, and what was counted if the window is as long as before."""
+    def change(self, config: BreakerConfig, *, in_a_row: int) -> None:
+        """Use other settings: the state is kept, and so are the counts if the window is as long as before."""
         if config.window != self._config.window:
             self._piece = config.window / BUCKETS
             self._period = 0
             self._forget()
         self._config = config
+        self._in_a_row = in_a_row
 
-    def state(self, now: float) -> BreakerState:
-        """Give the state."""
+    def state(self, now: float, *, fallback: bool = False) -> BreakerState:
+        """Return the state, as a call with or without a fallback meets it."""
         if self.is_closed:
             return "closed"
-        return "open" if now < self._until else "half_open"
+        return "open" if now < self._open_until(fallback=fallback) else "half_open"
 
-    def admit(self, now: float) -> Ticket | None:
-        """Let a call through, or give `None`: ask `retry_after` then."""
+    def admit(self, now: float, *, fallback: bool = False) -> Ticket | None:
+        """Let a call through, or returns `None`: `retry_after` says for how long.
+
+        `fallback` says that another candidate stands behind it: a call that can be served elsewhere may try again
+        sooner, since a failed probe costs it little.
+        """
         if self.is_closed:
             return self.ticket
-        if now < self._until or self._is_probing(now):
+        if now < self._open_until(fallback=fallback) or self._is_probing(now):
             return None
         self._probe = Ticket(self.generation, is_probe=True)
         self._probe_began = now
         return self._probe
 
-    def retry_after(self, now: float) -> float:
-        """Give for how long no call will be let through; the first open time while a probe is out."""
+    def retry_after(self, now: float, *, fallback: bool = False) -> float:
+        """Return for how long no call is let through; the first open time while a probe is under way."""
         if self.is_closed:
             return 0.0
-        if now < self._until:
-            return self._until - now
+        until = self._open_until(fallback=fallback)
+        if now < until:
+            return until - now
         return self._config.open if self._is_probing(now) else 0.0
 
-    def report(self, ticket: Ticket, verdict: Verdict, *, never_sent: bool = False, now: float, random: Random) -> None:
-        """Take note of how a call that was let through went. `never_sent`: it did not even reach the provider."""
+    def report(self, ticket: Ticket, verdict: Verdict, *, now: float, random: Random) -> None:
+        """Record how a call that was let through went. A neutral one changes nothing, but it frees a probe's place."""
         if ticket is self._probe:
             self._probe = None
         if ticket.generation != self.generation:
@@ -125,20 +143,40 @@ class Breaker:
             self._judge_probe(verdict, now=now, random=random)
         elif verdict == "success":
             self.succeeded(ticket, now=now, random=random)
-        elif verdict == "neutral":
-            self._unreachable = 0
-        else:
-            self._count_failure(never_sent=never_sent, now=now, random=random)
+        elif verdict == "failure":
+            self._count_failure(1, now=now, random=random)
 
     def succeeded(self, ticket: Ticket, *, now: float, random: Random) -> None:
-        """Report a success. Nearly all that is ever reported, so it is short while the breaker is closed."""
+        """Record a success. Nearly all that is ever reported, so it is short while the breaker is closed."""
         if not self.is_closed or ticket.generation != self.generation:
             self.report(ticket, "success", now=now, random=random)
             return
         if int(now / self._piece) != self._period:
             self._turn(now)
+            self.is_steady = not any(self._failures)
         self._calls[self._period % BUCKETS] += 1
-        self._unreachable = 0
+        self._row = 0
+
+    def began(self, ticket: Ticket, *, now: float, random: Random) -> None:
+        """Record that a stream has its first content: a success, as long as the stream does not break (`broke`)."""
+        row = self._row
+        self.succeeded(ticket, now=now, random=random)
+        if self.is_closed and ticket.generation == self.generation:
+            self._row = row
+
+    def ended(self, ticket: Ticket) -> None:
+        """Record that a stream which had begun came to its end."""
+        if self.is_closed and ticket.generation == self.generation:
+            self._row = 0
+
+    def broke(self, ticket: Ticket, *, now: float, random: Random) -> None:
+        """Turn the success of a stream that had begun into a failure."""
+        if ticket.generation != self.generation:
+            return
+        if self.is_closed:
+            self._count_failure(0, now=now, random=random)
+        else:
+            self._open(now, random)
 
     def cancel(self, ticket: Ticket) -> None:
         """Take note that a call ended without an answer: a probe's place is free again."""
@@ -161,16 +199,23 @@ class Breaker:
     def _is_probing(self, now: float) -> bool:
         return self._probe is not None and now < self._probe_began + self._config.longest_open
 
-    def _count_failure(self, *, never_sent: bool, now: float, random: Random) -> None:
+    def _open_until(self, *, fallback: bool) -> float:
+        return min(self._until, self._opened + self._config.longest_open_with_fallback) if fallback else self._until
+
+    def _count_failure(self, calls: int, *, now: float, random: Random) -> None:
+        """Count a failure, and `calls` results with it: none, if its result was counted before."""
         self._turn(now)
+        self.is_steady = False
         bucket = self._period % BUCKETS
-        self._calls[bucket] += 1
+        self._calls[bucket] += calls
         self._failures[bucket] += 1
-        self._unreachable = self._unreachable + 1 if never_sent else 0
-        calls = sum(self._calls)
-        if self._unreachable >= self._config.unreachable or (
-            calls >= self._config.calls and sum(self._failures) >= self._config.failures * calls
-        ):
+        self._row += 1
+        results = sum(self._calls)
+        if results >= self._config.calls:
+            opens = sum(self._failures) >= self._config.failures * results
+        else:
+            opens = self._row >= self._in_a_row
+        if opens:
             self._open(now, random)
 
     def _judge_probe(self, verdict: Verdict, *, now: float, random: Random) -> None:
@@ -186,18 +231,21 @@ class Breaker:
         config = self._config
         seconds = min(config.longest_open, config.open * 2.0 ** min(self._openings, 64))
         self._openings += 1
+        self._opened = now
         self._until = now + seconds * (1 + JITTER * (2 * random() - 1))
         self._begin(is_closed=False)
 
     def _begin(self, *, is_closed: bool) -> None:
         """Begin a new state with nothing known."""
         self.is_closed = is_closed
+        self.is_steady = is_closed
+        """It is closed, and no failure is in its window."""
         self.generation += 1
         self.ticket = Ticket(self.generation, is_probe=False)
         """What every call has while the breaker is closed."""
         self._probe = None
         self._successes = 0
-        self._unreachable = 0
+        self._row = 0
         self._forget()
 
     def _forget(self) -> None:

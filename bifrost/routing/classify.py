@@ -10,6 +10,7 @@ from bifrost.errors import (
     BadRequestError,
     BifrostError,
     ConfigError,
+    ContentFilterError,
     ContextLengthError,
     MalformedResponseError,
     NotFoundError,
@@ -105,10 +106,14 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
     (ProviderError, "conflict", "conflict_error ConflictException ABORTED"),
     (ContextLengthError, "caller", "context_length_exceeded"),
     (
-        BadRequestError,
+        ContentFilterError,
         "caller",
-        "content_filter content_policy_violation ResponsibleAIPolicyViolation request_too_large",
+        """
+        content_filter content_policy_violation image_content_policy_violation ResponsibleAIPolicyViolation
+        moderation_blocked data_inspection_failed DataInspectionFailed
+        """,
     ),
+    (BadRequestError, "caller", "request_too_large"),
 )
 
 _BEGINNINGS: Mapping[str, _Verdict] = {
@@ -182,6 +187,15 @@ _TOO_LONG = (
     "too many tokens",
 )
 
+# What providers without a word for it say of content that they refuse: OpenAI, Azure, Anthropic, DeepSeek, xAI.
+_FILTERED = (
+    "rejected as a result of our safety system",
+    "content management policy",
+    "content filtering policy",
+    "content exists risk",
+    "violates usage guidelines",
+)
+
 _SAYS: Mapping[str, str] = {
     "quota": "the quota or credit of the account at {provider} is used up; waiting does not help, see its billing",
     "throttled": "{provider} limits the rate; wait, send less at once, or give it another key",
@@ -197,7 +211,12 @@ _SAYS: Mapping[str, str] = {
     "unknown": "{provider} gave an answer that means nothing here",
 }
 
-_CONTEXT_SAYS = "the request does not fit into {model}; shorten it, or choose a model with a larger context window"
+_SAYS_OF: Mapping[type[BifrostError], str] = {
+    ContextLengthError: (
+        "the request does not fit into {model}; shorten it, or choose a model with a larger context window"
+    ),
+    ContentFilterError: "{provider} refuses the content of the request; change it, or ask another model",
+}
 
 
 def error_of(
@@ -256,6 +275,8 @@ def _verdict(status: int | None, body: ErrorBody) -> _Verdict:
         said = _judged(telling, words, body)
     if said[0] is BadRequestError and any(phrase in message for phrase in _TOO_LONG):
         return ContextLengthError, "caller"
+    if said[0] is BadRequestError and any(phrase in message for phrase in _FILTERED):
+        return ContentFilterError, "caller"
     return said
 
 
@@ -312,7 +333,7 @@ def _sentence(
 ) -> str:
     if status is not None and 300 <= status < 400:
         return f"{provider} redirects{_target(headers)}, which is never followed; set base_url to the right address"
-    says = _CONTEXT_SAYS if kind is ContextLengthError else _SAYS[fault]
+    says = _SAYS_OF.get(kind) or _SAYS[fault]
     advice = says.format(provider=provider, model=model or "the model")
     words = body.message.strip()
     return f"{advice}: {words}" if words else advice

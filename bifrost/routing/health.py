@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from bifrost.config import HedgeConfig, ProviderConfig
     from bifrost.routing.adaptive import Trip
     from bifrost.routing.balance import Random
-    from bifrost.routing.breaker import BreakerSnapshot, Ticket
+    from bifrost.routing.breaker import BreakerSnapshot, BreakerState, Ticket, Verdict
     from bifrost.routing.budget import Payment
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import Choice
 
+ALL_MODELS = "*"
+"""The name of the breaker that judges all models together, and the questions that are about none."""
+
 _MODELS_KEPT = 500
 """Model names come from callers, so the breakers of models are bounded."""
-
-_PATIENT = (408, 425)
-"""The provider did not wait for the whole request, or wants it later: tried again, and no sign of ill health."""
 
 HeldBack: TypeAlias = Literal["breaker", "budget"]
 """What of a provider's health speaks against a retry."""
@@ -49,8 +49,10 @@ class Health:
         self._config = config.breaker
         self.heeds_breaker = config.breaker.enabled
         """One that is switched off judges all the same, for the hedges, and holds no call back."""
-        self._breaker = Breaker(config.breaker)
+        self.road = Breaker(config.breaker, in_a_row=config.breaker.unreachable)
+        """Judges the way to the provider's address, by attempts that could not be sent."""
         self._by_model: dict[str, Breaker] = {}
+        """Judge what the models do with what was sent."""
 
     def change(self, config: ProviderConfig, *, now: float) -> None:
         """Go on with other settings: what is known stays."""
@@ -59,39 +61,63 @@ class Health:
         self.keys.change(config.key_pool)
         if (before.choose, before.policy) != (config.key_pool.choose, config.key_pool.policy):
             self.balance = balance_of(config.key_pool)
-        for breaker in (self._breaker, *self._by_model.values()):
-            breaker.change(config.breaker)
+        self.road.change(config.breaker, in_a_row=config.breaker.unreachable)
+        for breaker in self._by_model.values():
+            breaker.change(config.breaker, in_a_row=config.breaker.in_a_row)
+        if self._config.per_model != config.breaker.per_model:
+            self._by_model.clear()
         self._config = config.breaker
         self.heeds_breaker = config.breaker.enabled
         self._change_hedges(config.hedge)
 
     def breaker(self, model: str) -> Breaker:
-        """Give the breaker that judges a model: the provider's, unless each model is judged by itself."""
-        if not self._config.per_model:
-            return self._breaker
-        breaker = self._by_model.get(model)
+        """Return the breaker that judges a model: its own, unless the provider's models are judged together."""
+        judged = (model if self._config.per_model else "") or ALL_MODELS
+        breaker = self._by_model.get(judged)
         if breaker is None:
             if len(self._by_model) >= _MODELS_KEPT:
                 del self._by_model[next(iter(self._by_model))]
-            breaker = self._by_model[model] = Breaker(self._config)
+            breaker = self._by_model[judged] = Breaker(self._config, in_a_row=self._config.in_a_row)
         return breaker
 
     def admit(
-        self, choice: Choice, model: str, *, now: float, is_retry: bool = False, paid: Payment | None = None
+        self,
+        choice: Choice,
+        model: str,
+        *,
+        now: float,
+        is_retry: bool = False,
+        paid: Payment | None = None,
+        fallback: bool = False,
     ) -> Admission:
         """Let an attempt in. What was `paid` for it is the admission's from here on: given back unless it fails.
 
-        Raises `CircuitOpenError` while the provider is left alone.
+        `fallback` says that another candidate stands behind it. Raises `CircuitOpenError` while the address or the
+        model is left alone.
         """
-        breaker = self.breaker(model) if self._config.per_model else self._breaker
-        ticket = breaker.ticket if breaker.is_closed else breaker.admit(now)
-        if ticket is None and self.heeds_breaker:
-            raise self.left_alone(breaker.retry_after(now), model)
+        road = self.road
+        breaker = self._by_model.get(model) or self.breaker(model)
+        if road.is_closed and breaker.is_closed:
+            road_ticket: Ticket | None = road.ticket
+            ticket: Ticket | None = breaker.ticket
+        else:
+            road_ticket, ticket = self._tickets(breaker, model, now, fallback=fallback)
         key = choice.health
         use = 0 if key is None else key.begin()
-        return Admission(
-            self, breaker=breaker, ticket=ticket, key=key, use=use, model=model, is_retry=is_retry, paid=paid
+        admission = Admission(
+            self,
+            breaker=breaker,
+            ticket=ticket,
+            road_ticket=road_ticket,
+            key=key,
+            use=use,
+            model=model,
+            is_retry=is_retry,
+            paid=paid,
         )
+        if ticket is not breaker.ticket or road_ticket is not road.ticket:
+            admission.is_probe = self.heeds_breaker
+        return admission
 
     def admit_hedge(self, choice: Choice, model: str, *, now: float) -> Admission | None:
         """Let a second attempt in beside one that is slow, and take what it costs; `None`: not now.
@@ -100,32 +126,56 @@ class Health:
         left in the budget.
         """
         hedging = self.hedging
-        if hedging is None or not hedging.load.affords or not self.breaker(model).is_closed:
+        if hedging is None or not hedging.load.affords:
+            return None
+        if not (self.road.is_closed and self.breaker(model).is_closed):
             return None
         if self.budget.withdraw(self.budget.hedge, now=now) is None:
             return None
         hedging.load.spend()
         return self.admit(choice, model, now=now, is_retry=True)
 
-    def holds_back(self, error: BifrostError, model: str, *, now: float) -> HeldBack | None:
-        """Say what speaks against another attempt after a failure: the breaker against all, the budget against one."""
-        if self.heeds_breaker and self.breaker(model).retry_after(now) > 0:
+    def holds_back(self, error: BifrostError, model: str, *, now: float, fallback: bool = False) -> HeldBack | None:
+        """Return what speaks against another attempt after a failure: a breaker, or the retry budget."""
+        if self.left_alone_for(model, now, fallback=fallback) > 0:
             return "breaker"
         return None if self.budget.affords(self._cost(error), now=now) else "budget"
 
-    def is_left_alone(self, now: float) -> bool:
-        """Say whether no call would be let in, whichever model it is for."""
-        return self.heeds_breaker and not self._config.per_model and self._breaker.retry_after(now) > 0
+    def left_alone_for(self, model: str, now: float, *, fallback: bool = False) -> float:
+        """Return for how long no call for a model is let in, in seconds."""
+        if not self.heeds_breaker:
+            return 0.0
+        road = self.road.retry_after(now, fallback=fallback)
+        return max(road, self.breaker(model).retry_after(now, fallback=fallback))
 
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
         """Take what the retry after a failure costs. Who pays gives back what no attempt was let in with."""
         return self.budget.withdraw(self._cost(error), now=now)
 
     def breakers(self, now: float) -> dict[str, BreakerSnapshot]:
-        """Give how the breakers stand, by model; the provider's own under the empty name."""
-        if self._config.per_model:
-            return {model: breaker.snapshot(now) for model, breaker in self._by_model.items()}
-        return {"": self._breaker.snapshot(now)}
+        """Return how the breakers stand: the one of the address under the empty name, the others by model."""
+        return {"": self.road.snapshot(now), **{model: each.snapshot(now) for model, each in self._by_model.items()}}
+
+    def state(self, model: str, now: float, *, fallback: bool = False) -> BreakerState | None:
+        """Return how a call for a model finds the breakers: as the less favourable of both; `None`: switched off."""
+        if not self.heeds_breaker:
+            return None
+        states = (self.road.state(now, fallback=fallback), self.breaker(model).state(now, fallback=fallback))
+        return next((state for state in ("open", "half_open") if state in states), "closed")
+
+    def _tickets(
+        self, breaker: Breaker, model: str, now: float, *, fallback: bool
+    ) -> tuple[Ticket | None, Ticket | None]:
+        """Return what both breakers let the attempt through with. Raises `CircuitOpenError` if one does not."""
+        road = self.road.admit(now, fallback=fallback)
+        if road is None and self.heeds_breaker:
+            raise self.left_alone(self.road.retry_after(now, fallback=fallback), model, is_road=True)
+        ticket = breaker.admit(now, fallback=fallback)
+        if ticket is None and self.heeds_breaker:
+            if road is not None:
+                self.road.cancel(road)
+            raise self.left_alone(breaker.retry_after(now, fallback=fallback), model)
+        return road, ticket
 
     def _change_hedges(self, config: HedgeConfig | None) -> None:
         """Hedge by other settings from now on, or not at all; how long answers took stays known."""
@@ -137,12 +187,16 @@ class Health:
     def _cost(self, error: BifrostError) -> float:
         return self.budget.cost(timed_out=isinstance(error, CallTimeoutError))
 
-    def left_alone(self, seconds: float, model: str) -> CircuitOpenError:
-        """Make the error of a provider whose breaker is open."""
-        what = f"{self.provider}/{model}" if self._config.per_model else self.provider
+    def left_alone(self, seconds: float, model: str, *, is_road: bool = False) -> CircuitOpenError:
+        """Return the error of a model, or of an address, whose breaker is open."""
+        if is_road:
+            what = f"{self.provider} could not be reached so often that it is left alone"
+        elif self._config.per_model:
+            what = f"{self.provider}/{model} has failed so often that it is left alone"
+        else:
+            what = f"{self.provider} has failed so often that it is left alone"
         return CircuitOpenError(
-            f"{what} has failed so often that it is left alone for {seconds:.1f} s more; "
-            "give `fallbacks`, or try again after that",
+            f"{what} for {seconds:.1f} s more; give `fallbacks`, or try again after that",
             provider=self.provider,
             model=model,
             retry_after=seconds,
@@ -152,7 +206,22 @@ class Health:
 class Admission:
     """An attempt that was let in: what came of it is reported once, and it is closed in any case."""
 
-    __slots__ = ("_health", "_is_reported", "_is_retry", "_key", "_model", "_paid", "_use", "breaker", "ticket", "trip")
+    __slots__ = (
+        "_health",
+        "_is_reported",
+        "_is_retry",
+        "_key",
+        "_model",
+        "_paid",
+        "_use",
+        "breaker",
+        "has_begun",
+        "is_probe",
+        "road",
+        "road_ticket",
+        "ticket",
+        "trip",
+    )
 
     def __init__(
         self,
@@ -160,6 +229,7 @@ class Admission:
         *,
         breaker: Breaker,
         ticket: Ticket | None,
+        road_ticket: Ticket | None,
         key: KeyHealth | None,
         use: int,
         model: str,
@@ -169,30 +239,50 @@ class Admission:
         self._health = health
         self.breaker = breaker
         self.ticket = ticket
+        """What the model's breaker let it through with."""
+        self.road = health.road
+        self.road_ticket = road_ticket
+        """What the breaker of the address let it through with."""
         self._key = key
         self._use = use
         self._model = model
         self._is_retry = is_retry
         self._paid = paid
         self._is_reported = False
+        self.is_probe = False
+        """A breaker let it through as a probe."""
+        self.has_begun = False
+        """It is a stream that has had its first content."""
         self.trip: Trip | None = None
         """Its exchange, once that is sent, where the limit of those at once adapts."""
 
     def withdrawn(self, now: float) -> CircuitOpenError | None:
-        """Give the error for an attempt that has waited in a queue until the breaker opened."""
-        ticket, breaker = self.ticket, self.breaker
+        """Return the error for an attempt that has waited in a queue until a breaker opened."""
         if not self._health.heeds_breaker:
             return None
-        if ticket is None or ticket.generation == breaker.generation or breaker.state(now) != "open":
-            return None
-        return self._health.left_alone(breaker.retry_after(now), self._model)
+        for breaker, ticket in ((self.road, self.road_ticket), (self.breaker, self.ticket)):
+            if ticket is None or ticket.generation == breaker.generation or breaker.state(now) != "open":
+                continue
+            return self._health.left_alone(breaker.retry_after(now), self._model, is_road=breaker is self.road)
+        return None
+
+    def began(self, now: float) -> None:
+        """Report the first content of a stream. How it ends is reported by `close`."""
+        self.has_begun = True
+        self.succeeded(now)
 
     def succeeded(self, now: float) -> None:
-        """Report an answer, or the first content of a stream."""
+        """Report an answer."""
         self._is_reported = True
         health = self._health
+        if self.road_ticket is not None and not self.road.is_steady:
+            # As long as every attempt reaches the address, nothing is counted there.
+            self.road.succeeded(self.road_ticket, now=now, random=health.random)
         if self.ticket is not None:
-            self.breaker.succeeded(self.ticket, now=now, random=health.random)
+            if self.has_begun:
+                self.breaker.began(self.ticket, now=now, random=health.random)
+            else:
+                self.breaker.succeeded(self.ticket, now=now, random=health.random)
         if self._key is not None and not self._key.is_steady:
             self._key.succeeded(self._use)
         if self.trip is not None:
@@ -209,6 +299,8 @@ class Admission:
         self._is_reported = True
         if self.ticket is not None:
             self.breaker.cancel(self.ticket)
+        if self.road_ticket is not None:
+            self.road.cancel(self.road_ticket)
         if self._paid is not None:
             self._paid.give_back(now)
 
@@ -220,6 +312,8 @@ class Admission:
                 self.succeeded(now)
             else:
                 told = self._failed(error, now)
+        elif self.has_begun:
+            told = self._stream_ended(error, now)
         key, self._key = self._key, None
         if key is not None:
             key.in_flight -= 1
@@ -227,23 +321,43 @@ class Admission:
                 key.ended(self._use)
         return told
 
+    def _stream_ended(self, error: BifrostError | None, now: float) -> str | None:
+        """Report how a stream ended that had begun. One that stalled or broke was no success."""
+        self.has_begun = False
+        if self.ticket is None:
+            return None
+        if error is None:
+            self.breaker.ended(self.ticket)
+            return None
+        cause = error.__cause__
+        if error.fault != "interrupted" or not isinstance(cause, BifrostError) or verdict_on_model(cause) != "failure":
+            return None
+        generation = self.breaker.generation
+        self.breaker.broke(self.ticket, now=now, random=self._health.random)
+        return self._opened(self.breaker, generation, now)
+
     def _failed(self, error: BifrostError, now: float) -> str | None:
-        verdict = "neutral" if error.status in _PATIENT else rule_of(error).breaker
-        if verdict == "neutral" and error.status is None:
+        model, road = verdict_on_model(error), verdict_on_road(error)
+        if model == road == "neutral":
             # The provider was not asked, or its answer not waited for.
             self.cancel(now)
             return None
         self._is_reported = True
         told = [self._tell_key(error, now)]
-        if self.ticket is not None:
-            generation = self.breaker.generation
-            never_sent = error.fault == "never_sent"
-            self.breaker.report(self.ticket, verdict, never_sent=never_sent, now=now, random=self._health.random)
-            if self._health.heeds_breaker and verdict == "failure" and self.breaker.generation != generation:
-                told.append(f"breaker opened for {self.breaker.retry_after(now):.1f} s")
+        for breaker, ticket, verdict in ((self.road, self.road_ticket, road), (self.breaker, self.ticket, model)):
+            if ticket is not None:
+                generation = breaker.generation
+                breaker.report(ticket, verdict, now=now, random=self._health.random)
+                told.append(self._opened(breaker, generation, now))
         if self.trip is not None:
             told.append(self.trip.failed(error))
         return "; ".join(filter(None, told)) or None
+
+    def _opened(self, breaker: Breaker, before: int, now: float) -> str | None:
+        """Return in words that a breaker has opened since its generation `before`."""
+        if not self._health.heeds_breaker or breaker.generation == before or breaker.is_closed:
+            return None
+        return f"breaker opened for {breaker.retry_after(now):.1f} s"
 
     def _tell_key(self, error: BifrostError, now: float) -> str | None:
         key = self._key
@@ -257,3 +371,19 @@ class Admission:
             key.refused(self._use, error.fault, now=now)
             return f"key {key.name} taken out of use ({error.fault})"
         return None
+
+
+def verdict_on_model(error: BifrostError) -> Verdict:
+    """Return what a failure says of the model's health. What was never sent says nothing of it."""
+    if error.fault == "never_sent" or (error.fault == "transient" and 400 <= (error.status or 0) < 500):
+        # With a 4xx it was asked to come again (408, 425), or what the model wrote was refused: no sign of ill health.
+        return "neutral"
+    return rule_of(error).breaker
+
+
+def verdict_on_road(error: BifrostError) -> Verdict:
+    """Return what a failure says of the way to the provider: whoever refuses, or falls silent, was reached."""
+    if error.fault == "never_sent":
+        return "failure"
+    is_reached = error.status is not None or verdict_on_model(error) == "failure"
+    return "success" if is_reached else "neutral"

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from bifrost.routing.balance import Random
     from bifrost.routing.keys import KeyRing
 
-    Loads: TypeAlias = Callable[[str], Load]
-    """Tells what a provider has to do, by its name."""
+    Loads: TypeAlias = Callable[["Candidate"], Load]
+    """Tells what a candidate's provider has to do, and whether it can be asked."""
 
 GroupEntry: TypeAlias = str | tuple[str, float]
 """A member of a model group: `provider/model`, or that and its weight (1 if not given)."""
@@ -280,7 +280,7 @@ _BY_WEIGHT = WeightedRandom()
 
 def _chosen(name: str, group: Group, random: Random, loads: Loads) -> Candidate:
     """Choose a member: among those that could begin at once, else among those that may be asked, else among all."""
-    known = {member.name: loads(member.provider) for member in group.members.items}
+    known = {member.name: loads(member) for member in group.members.items}
     snapshot = Snapshot(_left_out(known), known)
     failure = "it chose none, or one that is out of play"
     try:
@@ -295,7 +295,7 @@ def _chosen(name: str, group: Group, random: Random, loads: Loads) -> Candidate:
 
 
 def _shares(group: Group, loads: Loads) -> list[Likely]:
-    known = {member.name: loads(member.provider) for member in group.members.items}
+    known = {member.name: loads(member) for member in group.members.items}
     if not isinstance(group.balance, Foreseeable):
         return [(member, None) for member in group.members.items]
     shares = group.balance.shares(group.members, Snapshot(_left_out(known), known))

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from bifrost.errors import BifrostError, CallTimeoutError, ContentFilterError, ContextLengthError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bifrost.config import RetryConfig
-    from bifrost.errors import BifrostError
     from bifrost.routing.balance import Random
 
 SMALLEST_ATTEMPT = 0.1
@@ -104,6 +105,7 @@ def decide(
     remaining: float,
     other_key: bool,
     fallback_behind: bool,
+    another_ready: bool = False,
     random: Random,
     share: float | None = None,
     held_back: Literal["breaker", "budget"] | None = None,
@@ -115,25 +117,28 @@ def decide(
     the attempts of the whole call, this one included, free ones left out (`is_free`). `remaining` is the time to the
     call's deadline and `share` the time to the end of this candidate's part of it (`attempt_deadline`; `None`: the
     same), in seconds. `other_key` says that a key is ready which this call has not tried here, `fallback_behind` that a
-    candidate is left. `held_back` says what of the provider's health speaks against a retry; a fallback has its own.
+    candidate is left, `another_ready` that one of them can be asked now: a silent candidate is left for it at once.
+    `held_back` says what of the provider's health speaks against a retry; a fallback has its own.
     `ready_in` is when the first of the keys that may still serve is ready, in seconds: another may
     be ready sooner than this one, and this one may have been told to wait longer before.
 
     `retryable` and `fallback` set on the error itself, by a header or a plugin, override the table.
     """
     falls_back = fallback_behind and _allows_fallback(error, config)
-    outcome = _retry(
-        error,
-        faults=faults,
-        # A retry leaves the call's last attempt to the fallback.
-        attempts_left=config.attempts_total - attempts_of_call - falls_back,
-        config=config,
-        left=remaining if share is None else min(share, remaining),
-        other_key=other_key,
-        held_back=held_back,
-        ready_in=ready_in,
-        random=random,
-    )
+    outcome: Retry | Cause = "final"
+    if not (falls_back and another_ready and is_silence(error)):
+        outcome = _retry(
+            error,
+            faults=faults,
+            # A retry leaves the call's last attempt to the fallback.
+            attempts_left=config.attempts_total - attempts_of_call - falls_back,
+            config=config,
+            left=remaining if share is None else min(share, remaining),
+            other_key=other_key,
+            held_back=held_back,
+            ready_in=ready_in,
+            random=random,
+        )
     if isinstance(outcome, Retry):
         return outcome
     if not falls_back:
@@ -232,8 +237,19 @@ def _after_wait(
 
 def _allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
     if error.fault == "caller" and "fallback" not in vars(error):
-        return config.fallback_on_caller_error
+        match error:
+            case ContextLengthError():
+                return config.fallback_on_context_length
+            case ContentFilterError():
+                return config.fallback_on_content_filter
+            case _:
+                return config.fallback_on_caller_error
     return error.fallback
+
+
+def is_silence(error: BifrostError) -> bool:
+    """Return whether a time limit of an attempt ran out: nothing came, or nothing more."""
+    return isinstance(error, CallTimeoutError) and error.fault in ("transient", "never_sent")
 
 
 def rule_of(error: BifrostError) -> Rule:

@@ -26,7 +26,12 @@ from bifrost.testing.virtual import Backend
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _PAGE = (_DOCS / "reliability.md").read_text(encoding="utf-8")
-_ELSEWHERE = {"fallback_on_caller_error", "retry_sent"}
+_ELSEWHERE = {
+    "fallback_on_caller_error",
+    "fallback_on_content_filter",
+    "fallback_on_context_length",
+    "retry_sent",
+}
 """Settings that are no numbers to turn, told in words where they belong."""
 
 

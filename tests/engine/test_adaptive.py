@@ -303,7 +303,7 @@ async def test_a_wait_in_the_queue_does_not_count(mock: MockTransport) -> None:
 
 
 async def test_without_it_refusals_change_nothing(mock: MockTransport) -> None:
-    async with client_of(mock, concurrency=20) as client:
+    async with client_of(mock, concurrency=20, breaker=BreakerConfig(enabled=False)) as client:
         await refused(client, mock, times=5)
         assert seen(client).limit is None
         mock.reply("hello").delay(1).always()
@@ -431,14 +431,14 @@ async def test_a_probe_gets_through_at_one(mock: MockTransport, kind: Kind) -> N
             with pytest.raises(OverloadedError):
                 await ask(client, kind)
         assert limit_of(client) == 1
-        assert health_of(client).breakers(anyio.current_time())[""].state == "open"
+        assert health_of(client).state("gpt-4o-mini", anyio.current_time()) == "open"
         mock.reply("hello").delay(1).always()
         await anyio.sleep(10)
         calls = Calls(client)
         await calls.at_once(5)
         assert sum(not isinstance(outcome, BifrostError) for outcome in calls.outcomes) == 1
         assert (await ask(client, kind)).text == "hello"
-        assert health_of(client).breakers(anyio.current_time())[""].state == "closed"
+        assert health_of(client).state("gpt-4o-mini", anyio.current_time()) == "closed"
 
 
 async def test_calls_queued_behind_the_limit_leave_when_the_breaker_opens(mock: MockTransport) -> None:

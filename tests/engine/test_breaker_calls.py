@@ -43,7 +43,7 @@ async def opened(client: Any, mock: MockTransport, *, failures: int = 20) -> Non
     calls = Calls(client)
     await calls.at_once(failures)
     assert len(calls.errors) == failures
-    assert health_of(client).breakers(anyio.current_time())[""].state == "open"
+    assert health_of(client).state("gpt-4o-mini", anyio.current_time()) == "open"
 
 
 # --- the breaker: fault 98
@@ -54,7 +54,7 @@ async def test_a_provider_that_keeps_failing_is_left_alone(mock: MockTransport, 
         await opened(client, mock)
         began = anyio.current_time()
         with pytest.raises(
-            CircuitOpenError, match=r"openai has failed so often .* 5\.0 s more; give `fallbacks`"
+            CircuitOpenError, match=r"openai/gpt-4o-mini has failed so often .* 5\.0 s more; give `fallbacks`"
         ) as caught:
             await ask(client, kind)
         assert anyio.current_time() == began
@@ -71,7 +71,7 @@ async def test_its_calls_go_to_the_fallback_at_once(mock: MockTransport, kind: K
         reply = await ask(client, kind, fallbacks=[OTHER])
         assert anyio.current_time() == began
     assert told(reply.attempts) == [("anthropic-key", 200, None)]
-    assert reply.warnings[0].startswith(f"{MODEL} was passed over: openai has failed so often")
+    assert reply.warnings[0].startswith(f"{MODEL} was passed over: {MODEL} has failed so often")
 
 
 async def test_the_attempt_that_opened_it_says_so(mock: MockTransport) -> None:
@@ -142,7 +142,7 @@ async def test_time_spent_in_our_own_queue_is_not_its_fault(mock: MockTransport)
     async with client_of(mock, concurrency=1, breaker=QUICK) as client:
         calls = Calls(client, timeout=60, fallbacks=[OTHER])
         await calls.at_once(10)
-        seen = health_of(client).breakers(anyio.current_time())[""]
+        seen = health_of(client).breakers(anyio.current_time())["gpt-4o-mini"]
     assert not calls.errors
     assert (seen.state, seen.failures) == ("closed", 1)
 
@@ -189,7 +189,7 @@ async def test_a_probe_that_is_cancelled_gives_its_place_back(mock: MockTranspor
                 await ask(client, kind, timeout=1)
         assert (await ask(client, kind)).text == "hello"
         assert (await ask(client, kind)).text == "hello"
-        assert health_of(client).breakers(anyio.current_time())[""].state == "closed"
+        assert health_of(client).state("gpt-4o-mini", anyio.current_time()) == "closed"
 
 
 async def test_a_probe_that_hangs_makes_room_after_a_minute(mock: MockTransport) -> None:
@@ -220,7 +220,7 @@ async def test_a_late_success_does_not_close_it(mock: MockTransport) -> None:
         await anyio.sleep(3)
         assert len(late.outcomes) == 30
         assert not late.errors
-        assert health_of(client).breakers(anyio.current_time())[""].state == "open"
+        assert health_of(client).state("gpt-4o-mini", anyio.current_time()) == "open"
 
 
 async def test_a_stream_closes_it_with_its_first_content(mock: MockTransport) -> None:
@@ -230,15 +230,15 @@ async def test_a_stream_closes_it_with_its_first_content(mock: MockTransport) ->
         mock.stream(["a", "b"]).always()
         async with client.stream_chat(MODEL, "hi") as stream:
             await stream.__anext__()
-            assert health_of(client).breakers(anyio.current_time())[""].state == "closed"
+            assert health_of(client).state("gpt-4o-mini", anyio.current_time()) == "closed"
             async with client.stream_chat(MODEL, "hi") as other:
                 await other.final()
 
 
-async def test_each_model_may_be_judged_by_itself(mock: MockTransport) -> None:
+async def test_each_model_is_judged_by_itself(mock: MockTransport) -> None:
     mock.on(model="gpt-4o-mini").fail(503).always()
     mock.on(model="gpt-4o").reply("hello").always()
-    async with client_of(mock, retry=ONCE, breaker=BreakerConfig(per_model=True, calls=4)) as client:
+    async with client_of(mock, retry=ONCE, breaker=BreakerConfig(calls=4)) as client:
         calls = Calls(client)
         await calls.at_once(4)
         with pytest.raises(CircuitOpenError, match="openai/gpt-4o-mini has failed"):
@@ -277,7 +277,10 @@ async def test_what_is_known_of_a_provider_can_be_seen(mock: MockTransport) -> N
         ("ready", None, None),
     ]
     assert seen.breakers is not None
-    assert [(breaker.state, breaker.wait, breaker.openings) for breaker in seen.breakers] == [("open", 5.0, 1)]
+    assert [(each.model, each.state, each.wait, each.openings) for each in seen.breakers] == [
+        ("", "closed", None, 0),
+        ("gpt-4o-mini", "open", 5.0, 1),
+    ]
     assert (seen.budget and seen.budget.left, seen.budget and seen.budget.capacity) == (200, 200)
     assert told.breaker == "open"
     assert sorted((key.state, key.share) for key in told.keys) == [("dead", 0.0), ("ready", 1.0)]

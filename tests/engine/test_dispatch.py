@@ -13,6 +13,7 @@ from bifrost import (
     CallTimeoutError,
     ConfigError,
     ConnectError,
+    ContentFilterError,
     ContextLengthError,
     CredentialsExhaustedError,
     InvalidRequestError,
@@ -170,8 +171,8 @@ async def test_a_provider_that_fails_is_tried_again_after_growing_waits(
 
 async def test_the_number_of_retries_is_the_calls(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:
     mock.fail(503).always()
-    async with client_of(mock, sleeps) as client:
-        for max_retries in (0, 1, 4):
+    for max_retries in (0, 1, 4):
+        async with client_of(mock, sleeps) as client:
             mock.calls.clear()
             with pytest.raises(ServerError):
                 await ask(client, kind, max_retries=max_retries)
@@ -377,24 +378,45 @@ async def test_what_no_candidate_can_say_is_the_primarys_refusal(
     assert mock.calls == []
 
 
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [(None, BadRequestError), ("context_length_exceeded", ContextLengthError)],
-    ids=["400", "context"],
-)
-async def test_a_wrong_request_falls_back_only_where_that_is_wanted(
-    mock: MockTransport, sleeps: Sleeps, kind: Kind, code: str | None, error: type[BifrostError]
+REFUSALS: dict[str, tuple[int, str | None, type[BifrostError], str]] = {
+    "context": (400, "context_length_exceeded", ContextLengthError, "fallback_on_context_length"),
+    "content": (400, "content_policy_violation", ContentFilterError, "fallback_on_content_filter"),
+    "content 403": (403, "content_filter", ContentFilterError, "fallback_on_content_filter"),
+    "400": (400, None, BadRequestError, "fallback_on_caller_error"),
+    "413": (413, None, BadRequestError, "fallback_on_caller_error"),
+    "422": (422, None, BadRequestError, "fallback_on_caller_error"),
+}
+SWITCHES = ("fallback_on_context_length", "fallback_on_content_filter", "fallback_on_caller_error")
+
+
+@pytest.mark.parametrize("on", [(), *((switch,) for switch in SWITCHES), SWITCHES], ids="-".join)
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_refused_request_falls_back_only_where_that_is_wanted(
+    mock: MockTransport, sleeps: Sleeps, kind: Kind, refusal: str, on: tuple[str, ...]
 ) -> None:
-    mock.on(provider="openai").fail(400, code=code).times(2)
+    status, code, error, switch = REFUSALS[refusal]
+    mock.on(provider="openai").fail(status, code=code)
+    mock.on(provider="anthropic").reply("hello")
+    retry = RetryConfig(**{name: name in on for name in SWITCHES})
+    async with client_of(mock, sleeps, config=ProviderConfig(retry=retry)) as client:
+        if switch in on:
+            assert (await ask(client, kind, fallbacks=[OTHER])).provider == "anthropic"
+        else:
+            with pytest.raises(error) as caught:
+                await ask(client, kind, fallbacks=[OTHER])
+            assert type(caught.value) is error
+    assert [call.provider for call in mock.calls] == ["openai", "anthropic"][: 1 + (switch in on)]
+
+
+async def test_a_request_that_is_too_long_goes_to_the_fallback_by_default_and_refused_content_does_not(
+    mock: MockTransport, sleeps: Sleeps, kind: Kind
+) -> None:
+    mock.on(provider="openai").fail(400, code="context_length_exceeded").then.fail(400, code="content_filter")
     mock.on(provider="anthropic").reply("hello")
     async with client_of(mock, sleeps) as client:
-        with pytest.raises(error):
+        assert (await ask(client, kind, fallbacks=[OTHER])).provider == "anthropic"
+        with pytest.raises(ContentFilterError, match="refuses the content"):
             await ask(client, kind, fallbacks=[OTHER])
-    config = ProviderConfig(retry=RetryConfig(fallback_on_caller_error=True))
-    async with client_of(mock, sleeps, config=config) as client:
-        reply = await ask(client, kind, fallbacks=[OTHER])
-    assert reply.provider == "anthropic"
-    assert [call.provider for call in mock.calls] == ["openai", "openai", "anthropic"]
 
 
 async def test_a_fallback_without_a_key_is_passed_over(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:

@@ -64,7 +64,7 @@ OTHER_PLACE: dict[str, dict[str, Any]] = {
 def known(client: Bifrost) -> tuple[str, float, dict[str, str]]:
     """Give how the breaker stands, what is left of the budget, and the states of the keys."""
     health, now = health_of(client), anyio.current_time()
-    return health.breakers(now)[""].state, health.budget.tokens(now), states_of(client)
+    return health.state("gpt-4o-mini", now), health.budget.tokens(now), states_of(client)
 
 
 async def get_into_trouble(client: Bifrost, mock: MockTransport) -> None:
@@ -116,7 +116,7 @@ async def test_what_an_attempt_at_a_retired_pool_learns_counts() -> None:
             await anyio.sleep(1)
             config = ProviderConfig(connections=ConnectionConfig(idle=1), retry=RetryConfig(max_retries=0))
             await client.update_provider("openai", config=config)
-        assert health_of(client).breakers(anyio.current_time())[""].failures == 1
+        assert health_of(client).breakers(anyio.current_time())["gpt-4o-mini"].failures == 1
 
 
 async def test_calls_that_move_to_another_pool_at_the_same_place_leave_nothing_behind() -> None:

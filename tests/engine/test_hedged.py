@@ -404,12 +404,12 @@ async def test_there_is_none_while_the_breaker_is_not_closed(mock: MockTransport
         assert stats_of(client).hedges == 0
         # Half open: what is let through is a probe.
         await anyio.sleep(10)
-        assert health.breakers(anyio.current_time())[""].state == "half_open"
+        assert health.state("gpt-4o-mini", anyio.current_time()) == "half_open"
         mock.reply("probe").delay(9).times(2)
         assert (await client.chat(MODEL, "hi")).text == "probe"
         assert (await client.chat(MODEL, "hi")).text == "probe"
         assert stats_of(client).hedges == 0
-        assert health.breakers(anyio.current_time())[""].state == "closed"
+        assert health.state("gpt-4o-mini", anyio.current_time()) == "closed"
         mock.hang().then.reply("hedged")
         assert (await client.chat(MODEL, "hi")).text == "hedged"
 
@@ -448,7 +448,7 @@ async def test_if_the_first_fails_the_hedge_answers(mock: MockTransport) -> None
         assert [attempt.fault for attempt in reply.attempts] == ["transient", None]
         stats = stats_of(client)
         assert (stats.hedges, stats.hedge_wins, stats.failed, stats.cancelled, stats.retries) == (1, 1, 1, 0, 0)
-        assert health_of(client).breakers(anyio.current_time())[""].failures == 1
+        assert health_of(client).breakers(anyio.current_time())["gpt-4o-mini"].failures == 1
 
 
 async def test_if_the_hedge_fails_the_first_answers(mock: MockTransport) -> None:

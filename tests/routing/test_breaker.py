@@ -14,8 +14,8 @@ from bifrost.routing.breaker import Breaker, Ticket, Verdict
 class Rig:
     """A breaker, with a clock that a test turns and chance in the middle."""
 
-    def __init__(self, *, chance: float = 0.5, **config: Any) -> None:
-        self.breaker = Breaker(BreakerConfig(**config))
+    def __init__(self, *, chance: float = 0.5, in_a_row: int = 5, **config: Any) -> None:
+        self.breaker = Breaker(BreakerConfig(**config), in_a_row=in_a_row)
         self.now = 1000.0
         self.chance = chance
 
@@ -27,15 +27,24 @@ class Rig:
         assert ticket is not None
         return ticket
 
-    def report(self, ticket: Ticket, verdict: Verdict, *, never_sent: bool = False) -> None:
+    def report(self, ticket: Ticket, verdict: Verdict) -> None:
         if verdict == "success":
             self.breaker.succeeded(ticket, now=self.now, random=lambda: self.chance)
             return
-        self.breaker.report(ticket, verdict, never_sent=never_sent, now=self.now, random=lambda: self.chance)
+        self.breaker.report(ticket, verdict, now=self.now, random=lambda: self.chance)
 
-    def calls(self, *verdicts: Any, never_sent: bool = False) -> None:
+    def calls(self, *verdicts: Any) -> None:
         for verdict in verdicts:
-            self.report(self.admitted(), verdict, never_sent=never_sent)
+            self.report(self.admitted(), verdict)
+
+    def stream(self, *, breaks: bool) -> None:
+        """Let a stream begin, and end or break."""
+        ticket = self.admitted()
+        self.breaker.began(ticket, now=self.now, random=lambda: self.chance)
+        if breaks:
+            self.breaker.broke(ticket, now=self.now, random=lambda: self.chance)
+        else:
+            self.breaker.ended(ticket)
 
     @property
     def state(self) -> str:
@@ -46,7 +55,8 @@ class Rig:
         return self.breaker.retry_after(self.now)
 
     def open(self) -> None:
-        self.calls(*["failure"] * 5, never_sent=True)
+        while self.state == "closed":
+            self.calls("failure")
         assert self.state == "open"
 
     def half_open(self) -> None:
@@ -58,7 +68,7 @@ class Rig:
 def test_with_other_settings_the_state_stays() -> None:
     rig = Rig(window=30)
     rig.open()
-    rig.breaker.change(BreakerConfig(window=10, successes=1, open=50))
+    rig.breaker.change(BreakerConfig(window=10, successes=1, open=50), in_a_row=5)
     assert (rig.state, rig.retry_after) == ("open", 5.0)
     rig.now += 5
     rig.calls("success")
@@ -67,16 +77,16 @@ def test_with_other_settings_the_state_stays() -> None:
 
 @pytest.mark.parametrize(("window", "state"), [(30.0, "open"), (3.0, "closed"), (300.0, "closed")])
 def test_with_other_settings_what_was_counted_stays_if_the_window_does(window: float, state: str) -> None:
-    rig = Rig(window=30)
+    rig = Rig(window=30, in_a_row=100)
     rig.calls(*["failure"] * 8)
-    rig.breaker.change(BreakerConfig(window=window, calls=10))
+    rig.breaker.change(BreakerConfig(window=window, calls=10), in_a_row=100)
     rig.calls("failure", "failure")
     assert rig.state == state
 
 
 def test_a_new_window_forgets_with_time_as_the_first_did() -> None:
-    rig = Rig(window=3)
-    rig.breaker.change(BreakerConfig(window=30, calls=10))
+    rig = Rig(window=3, in_a_row=100)
+    rig.breaker.change(BreakerConfig(window=30, calls=10), in_a_row=100)
     rig.calls(*["failure"] * 9)
     rig.now += 30
     rig.calls("failure")
@@ -86,7 +96,7 @@ def test_a_new_window_forgets_with_time_as_the_first_did() -> None:
 
 
 def test_it_opens_when_half_of_twenty_fail() -> None:
-    rig = Rig()
+    rig = Rig(in_a_row=100)
     rig.calls(*["success"] * 10, *["failure"] * 9)
     assert rig.state == "closed"
 
@@ -97,8 +107,8 @@ def test_it_opens_when_half_of_twenty_fail() -> None:
     assert rig.retry_after == 5.0
 
 
-def test_fewer_than_twenty_say_nothing() -> None:
-    rig = Rig()
+def test_the_share_of_fewer_than_twenty_says_nothing() -> None:
+    rig = Rig(in_a_row=100)
     rig.calls(*["failure"] * 19)
 
     assert rig.state == "closed"
@@ -114,20 +124,129 @@ def test_less_than_half_leave_it_closed() -> None:
     assert rig.state == "closed"
 
 
-def test_five_in_a_row_that_were_never_sent_open_it() -> None:
+def test_five_in_a_row_open_it_while_there_are_fewer_than_twenty() -> None:
     rig = Rig()
-    rig.calls(*["failure"] * 4, never_sent=True)
-    rig.calls("success")
-    rig.calls(*["failure"] * 4, never_sent=True)
-    rig.calls("neutral")
-    rig.calls(*["failure"] * 4, never_sent=True)
-    rig.calls("failure")
-    rig.calls(*["failure"] * 4, never_sent=True)
+    rig.calls(*["failure"] * 4, "success", *["failure"] * 4)
     assert rig.state == "closed"
 
-    rig.calls("failure", never_sent=True)
+    rig.calls("failure")
 
     assert rig.state == "open"
+
+
+def test_what_is_neutral_neither_counts_in_a_row_nor_ends_it() -> None:
+    rig = Rig()
+    rig.calls(*["neutral"] * 10, *["failure"] * 4, *["neutral"] * 10)
+    assert rig.state == "closed"
+
+    rig.calls("failure")
+
+    assert rig.state == "open"
+
+
+def test_from_twenty_on_a_row_says_nothing() -> None:
+    rig = Rig()
+    rig.calls(*["success"] * 20, *["failure"] * 19)
+    assert rig.state == "closed"
+
+    rig.calls("failure")
+
+    assert rig.state == "open"
+
+
+def test_a_row_goes_on_when_the_window_is_empty_again() -> None:
+    rig = Rig()
+    rig.calls(*["failure"] * 4)
+    rig.now += 3600
+    rig.calls("failure")
+    assert rig.state == "open"
+
+
+# --- streams
+
+
+def test_streams_that_begin_and_break_open_it_as_failures_do() -> None:
+    rig = Rig()
+    for _ in range(4):
+        rig.stream(breaks=True)
+    assert (rig.state, rig.breaker.snapshot(rig.now).calls, rig.breaker.snapshot(rig.now).failures) == ("closed", 4, 4)
+
+    rig.stream(breaks=True)
+
+    assert rig.state == "open"
+
+
+def test_a_stream_that_ends_ends_the_row() -> None:
+    rig = Rig()
+    for _ in range(3):
+        for _ in range(4):
+            rig.stream(breaks=True)
+        rig.stream(breaks=False)
+    assert rig.state == "closed"
+
+
+def test_a_probe_that_begins_and_breaks_opens_it_again() -> None:
+    rig = Rig()
+    rig.half_open()
+    rig.stream(breaks=True)
+    assert (rig.state, rig.retry_after) == ("open", 10.0)
+
+
+def test_a_stream_that_breaks_after_the_state_changed_says_nothing() -> None:
+    rig = Rig()
+    early = rig.admitted()
+    rig.breaker.began(early, now=rig.now, random=lambda: 0.5)
+    rig.half_open()
+    rig.breaker.broke(early, now=rig.now, random=lambda: 0.5)
+    rig.breaker.ended(early)
+    assert rig.state == "half_open"
+
+
+# --- with another candidate behind
+
+
+def test_with_a_fallback_it_is_tried_again_after_eight_seconds_at_most() -> None:
+    rig = Rig()
+    rig.open()
+    for _ in range(4):
+        rig.now += rig.retry_after
+        rig.calls("failure")
+    assert rig.retry_after == 60.0
+    assert rig.breaker.retry_after(rig.now, fallback=True) == 8.0
+    rig.now += 7.9
+    assert rig.breaker.admit(rig.now, fallback=True) is None
+    rig.now += 0.1
+    assert rig.breaker.state(rig.now, fallback=True) == "half_open"
+    assert rig.state == "open"
+    assert rig.admit() is None
+    probe = rig.breaker.admit(rig.now, fallback=True)
+    assert probe is not None
+    assert rig.breaker.admit(rig.now, fallback=True) is None
+    rig.report(probe, "success")
+    rig.report(rig.breaker.admit(rig.now, fallback=True) or probe, "success")
+    assert rig.state == "closed"
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+def test_with_a_fallback_chance_makes_it_no_longer(chance: float) -> None:
+    rig = Rig(chance=chance, longest_open_with_fallback=4.5)
+    rig.open()
+    assert rig.breaker.retry_after(rig.now, fallback=True) <= 4.5
+
+
+# --- whether anything is held against it
+
+
+def test_it_is_steady_while_no_failure_is_in_its_window() -> None:
+    rig = Rig()
+    assert rig.breaker.is_steady
+    rig.calls("failure", "success")
+    assert not rig.breaker.is_steady
+    rig.now += 30
+    rig.calls("success")
+    assert rig.breaker.is_steady
+    rig.open()
+    assert not rig.breaker.is_steady
 
 
 # --- the window
@@ -157,7 +276,7 @@ def test_a_call_is_remembered_to_the_end_of_its_piece() -> None:
 
 
 def test_a_window_that_is_long_gone_is_empty() -> None:
-    rig = Rig()
+    rig = Rig(in_a_row=100)
     rig.calls(*["failure"] * 19)
     rig.now += 10_000.0
     rig.calls(*["failure"] * 19)
@@ -181,8 +300,8 @@ def test_a_new_state_knows_nothing_of_the_one_before() -> None:
     assert rig.breaker.snapshot(rig.now).calls == 0
     rig.report(late, "success")
     assert rig.breaker.snapshot(rig.now).calls == 0
-    # What was unreachable before is not counted on.
-    rig.calls(*["failure"] * 4, never_sent=True)
+    # What failed before is not counted on.
+    rig.calls(*["failure"] * 4)
     assert rig.state == "closed"
 
 
@@ -198,22 +317,15 @@ def test_a_success_before_a_failed_probe_does_not_count() -> None:
     assert rig.state == "closed"
 
 
-def test_a_success_told_in_full_ends_a_row_of_unreachables_and_counts_as_a_call() -> None:
+def test_a_success_that_is_reported_ends_a_row_and_counts_as_a_call() -> None:
     rig = Rig()
     for _ in range(3):
-        rig.calls(*["failure"] * 4, never_sent=True)
+        rig.calls(*["failure"] * 4)
         rig.breaker.report(rig.admitted(), "success", now=rig.now, random=lambda: 0.5)
     seen = rig.breaker.snapshot(rig.now)
     assert (seen.state, seen.calls, seen.failures) == ("closed", 15, 12)
-    rig.calls(*["failure"] * 5, never_sent=True)
+    rig.calls(*["failure"] * 5)
     assert rig.state == "open"
-
-
-def test_a_failure_was_sent_if_nothing_else_is_said() -> None:
-    rig = Rig()
-    for _ in range(10):
-        rig.breaker.report(rig.admitted(), "failure", now=rig.now, random=lambda: 0.5)
-    assert rig.state == "closed"
 
 
 def test_the_time_left_is_told_while_it_is_open_and_while_it_is_tried() -> None:
@@ -226,7 +338,7 @@ def test_the_time_left_is_told_while_it_is_open_and_while_it_is_tried() -> None:
 
 
 def test_what_is_neutral_is_not_counted() -> None:
-    rig = Rig()
+    rig = Rig(in_a_row=100)
     rig.calls(*["neutral"] * 100, *["failure"] * 19)
 
     assert rig.state == "closed"
@@ -234,7 +346,7 @@ def test_what_is_neutral_is_not_counted() -> None:
 
 
 def test_failures_are_forgotten_after_the_window() -> None:
-    rig = Rig()
+    rig = Rig(in_a_row=100)
     rig.calls(*["failure"] * 19)
     rig.now += 30
     rig.calls("failure")
@@ -374,16 +486,17 @@ class AgainstAList(RuleBasedStateMachine):
 
     tickets = Bundle("tickets")
 
-    @initialize(calls=st.integers(1, 6), unreachable=st.integers(1, 4), successes=st.integers(1, 3))
-    def begin(self, calls: int, unreachable: int, successes: int) -> None:
-        self.config = BreakerConfig(calls=calls, unreachable=unreachable, successes=successes)
-        self.breaker = Breaker(self.config)
+    @initialize(calls=st.integers(1, 6), in_a_row=st.integers(1, 4), successes=st.integers(1, 3))
+    def begin(self, calls: int, in_a_row: int, successes: int) -> None:
+        self.config = BreakerConfig(calls=calls, successes=successes)
+        self.limit = in_a_row
+        self.breaker = Breaker(self.config, in_a_row=in_a_row)
         # Numbers that binary fractions hold exactly, so that both sides of a comparison are the same.
         self.now = 3000.0
         self.state = "closed"
         self.until = 0.0
         self.openings = 0
-        self.answers: list[tuple[float, bool, bool]] = []
+        self.answers: list[tuple[float, bool]] = []
         self.in_a_row = 0
         self.good_probes = 0
         self.epoch = 0
@@ -428,10 +541,9 @@ class AgainstAList(RuleBasedStateMachine):
     @rule(
         admitted=consumes(tickets),
         verdict=st.sampled_from(["success", "failure", "failure", "neutral", "cancelled"]),
-        never_sent=st.booleans(),
         chance=st.sampled_from([0.0, 0.5, 1.0]),
     )
-    def end(self, admitted: tuple[Ticket, int] | None, verdict: Any, never_sent: bool, chance: float) -> None:
+    def end(self, admitted: tuple[Ticket, int] | None, verdict: Any, chance: float) -> None:
         if admitted is None:
             return
         ticket, epoch = admitted
@@ -440,18 +552,15 @@ class AgainstAList(RuleBasedStateMachine):
         elif verdict == "success":
             self.breaker.succeeded(ticket, now=self.now, random=lambda: chance)
         else:
-            never_sent = never_sent and verdict == "failure"
-            self.breaker.report(ticket, verdict, never_sent=never_sent, now=self.now, random=lambda: chance)
+            self.breaker.report(ticket, verdict, now=self.now, random=lambda: chance)
         if self.probe is not None and ticket is self.probe[0]:
             self.probe = None
         if verdict == "cancelled" or epoch != self.epoch:
             return
         if self.state == "half_open":
             self.judge_probe(verdict, chance)
-        elif verdict == "neutral":
-            self.in_a_row = 0
-        else:
-            self.judge(verdict == "failure", never_sent, chance)
+        elif verdict != "neutral":
+            self.judge(verdict == "failure", chance)
 
     def judge_probe(self, verdict: str, chance: float) -> None:
         if verdict == "failure":
@@ -461,12 +570,12 @@ class AgainstAList(RuleBasedStateMachine):
             self.openings = 0
             self.enter("closed")
 
-    def judge(self, failed: bool, never_sent: bool, chance: float) -> None:
-        self.answers.append((self.now, failed, never_sent))
-        self.in_a_row = self.in_a_row + 1 if never_sent else 0
-        recent = [bad for moment, bad, _ in self.answers if self.now // 3 - moment // 3 < 10]
-        too_many = len(recent) >= self.config.calls and sum(recent) * 2 >= len(recent)
-        if failed and (too_many or self.in_a_row >= self.config.unreachable):
+    def judge(self, failed: bool, chance: float) -> None:
+        self.answers.append((self.now, failed))
+        self.in_a_row = self.in_a_row + 1 if failed else 0
+        recent = [bad for moment, bad in self.answers if self.now // 3 - moment // 3 < 10]
+        is_half, is_row = sum(recent) * 2 >= len(recent), self.in_a_row >= self.limit
+        if failed and (is_half if len(recent) >= self.config.calls else is_row):
             self.trip(chance)
 
     @invariant()

@@ -15,6 +15,7 @@ from bifrost.errors import (
     BadRequestError,
     BifrostError,
     ConfigError,
+    ContentFilterError,
     ContextLengthError,
     MalformedResponseError,
     NotFoundError,
@@ -106,7 +107,8 @@ GONE = (NotFoundError, "gone", "fallback")
 NO_PLACE = (NotFoundError, "config", "fallback")
 CONFIG = (ConfigError, "config", "fallback")
 CALLER = (BadRequestError, "caller", "")
-TOO_LONG = (ContextLengthError, "caller", "")
+TOO_LONG = (ContextLengthError, "caller", "fallback")
+FILTERED = (ContentFilterError, "caller", "")
 MALFORMED = (MalformedResponseError, "malformed", "same fallback")
 UNKNOWN = (ProviderError, "unknown", "fallback")
 UNKNOWN_SERVER = (ServerError, "unknown", "fallback")
@@ -230,8 +232,8 @@ CASES = [
     (429, openai(429, code="429"), THROTTLED),
     (429, openai(429, type="too_many_requests", code="NoCapacity"), OVERLOADED),
     (503, openai(503, code="NoCapacity"), OVERLOADED),
-    (400, openai(400, code="content_filter"), CALLER),
-    (403, openai(403, code="content_filter"), CALLER),
+    (400, openai(400, code="content_filter"), FILTERED),
+    (403, openai(403, code="content_filter"), FILTERED),
     # Groq, Mistral, Moonshot, Cohere.
     (400, openai(400, type="invalid_request_error", code="model_decommissioned"), GONE),
     (400, openai(400, type="invalid_request_error", code="blocked_api_access"), QUOTA),

@@ -22,6 +22,7 @@ from bifrost.errors import (
     QueueFullError,
     RateLimitError,
     ServerError,
+    StreamInterruptedError,
 )
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.budget import Payment
@@ -76,11 +77,11 @@ class Rig:
 
     @property
     def state(self) -> str:
-        return self.health.breakers(self.now)[""].state
+        return self.health.state(MODEL, self.now) or "off"
 
     @property
     def failures(self) -> int:
-        return self.health.breakers(self.now)[""].failures
+        return sum(breaker.failures for breaker in self.health.breakers(self.now).values())
 
     def keys(self) -> dict[str, str]:
         return {key.name: key.state for key in self.ring.snapshot(self.now)}
@@ -138,7 +139,7 @@ def test_a_provider_that_fails_is_left_alone_and_says_for_how_long() -> None:
     rig = Rig(breaker=BreakerConfig(calls=2))
     assert rig.fail(failed(ServerError, 503), times=2) == "breaker opened for 5.0 s"
 
-    with pytest.raises(CircuitOpenError, match=r"openai has failed so often .* 5\.0 s more") as caught:
+    with pytest.raises(CircuitOpenError, match=r"openai/gpt-4o has failed so often .* 5\.0 s more") as caught:
         rig.admit()
     assert (caught.value.retry_after, caught.value.provider, caught.value.model) == (5.0, "openai", MODEL)
     assert rig.in_flight() == [0, 0]
@@ -146,20 +147,96 @@ def test_a_provider_that_fails_is_left_alone_and_says_for_how_long() -> None:
     rig.admit()
 
 
-def test_each_model_may_have_a_breaker_of_its_own() -> None:
-    rig = Rig(breaker=BreakerConfig(calls=1, per_model=True))
+def test_each_model_has_a_breaker_of_its_own() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=1))
     rig.fail(failed(ServerError, 503))
 
     with pytest.raises(CircuitOpenError, match=f"openai/{MODEL} has failed"):
         rig.admit()
     rig.admit(model="o1")
     assert {model: seen.state for model, seen in rig.health.breakers(rig.now).items()} == {
+        "": "closed",
         MODEL: "open",
         "o1": "closed",
     }
     for number in range(1000):
         rig.admit(model=f"m{number}")
-    assert len(rig.health.breakers(rig.now)) == 500
+    assert len(rig.health.breakers(rig.now)) == 501
+
+
+def test_all_models_may_be_judged_together() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=1, per_model=False))
+    rig.fail(failed(ServerError, 503))
+
+    with pytest.raises(CircuitOpenError, match=r"^openai has failed so often"):
+        rig.admit(model="o1")
+    assert {model: seen.state for model, seen in rig.health.breakers(rig.now).items()} == {"": "closed", "*": "open"}
+
+
+def test_what_cannot_be_reached_is_left_alone_for_every_model() -> None:
+    rig = Rig()
+    for model in ("a", "b", "c", "d", "e"):
+        rig.admit(model=model).close(never_sent(), now=rig.now)
+
+    with pytest.raises(CircuitOpenError, match=r"openai could not be reached so often .* 5\.0 s more"):
+        rig.admit(model="f")
+    assert rig.health.breakers(rig.now)[""].state == "open"
+    assert {rig.health.state(model, rig.now) for model in "abcdef"} == {"open"}
+    assert rig.health.breakers(rig.now)["a"].failures == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [failed(ServerError, 503), failed(RateLimitError, 429), failed(CallTimeoutError, phase="first_token")],
+    ids=["5xx", "429", "silence"],
+)
+def test_whoever_fails_was_reached(error: BifrostError) -> None:
+    rig = Rig(breaker=BreakerConfig(in_a_row=100))
+    for _ in range(3):
+        rig.fail(never_sent(), times=4)
+        rig.admit("b", model="o1").close(error, now=rig.now)
+    assert rig.health.breakers(rig.now)[""].state == "closed"
+
+
+def test_a_model_that_is_left_alone_keeps_no_probe_of_the_address() -> None:
+    rig = Rig(breaker=BreakerConfig(in_a_row=2, unreachable=2, open=5))
+    for model, error in ((MODEL, failed(ServerError, 503)), (MODEL, failed(ServerError, 503))):
+        rig.admit(model=model).close(error, now=rig.now)
+    for _ in range(2):
+        rig.admit(model="o1").close(never_sent(), now=rig.now - 5)
+    assert rig.health.road.state(rig.now) == "half_open"
+    with pytest.raises(CircuitOpenError, match="openai/gpt-4o has failed"):
+        rig.admit()
+    assert rig.admit(model="o1").is_probe
+
+
+def test_a_stream_that_stalls_counts_as_a_failure_though_it_had_begun() -> None:
+    rig = Rig()
+    notes: list[str | None] = []
+    for _ in range(5):
+        admission = rig.admit()
+        admission.began(rig.now)
+        broken = StreamInterruptedError("it broke")
+        broken.__cause__ = failed(CallTimeoutError, phase="body")
+        notes.append(admission.close(broken, now=rig.now))
+    assert (rig.state, notes) == ("open", [None, None, None, None, "breaker opened for 5.0 s"])
+
+
+@pytest.mark.parametrize("why", ["end", "caller left", "deadline", "plugin"])
+def test_a_stream_that_its_reader_ends_is_no_failure(why: str) -> None:
+    rig = Rig(breaker=BreakerConfig(calls=1))
+    admission = rig.admit()
+    admission.began(rig.now)
+    error: BifrostError | None = None
+    if why == "caller left":
+        error = failed(CallCancelledError)
+    elif why != "end":
+        error = StreamInterruptedError("it broke")
+        error.__cause__ = failed(CallTimeoutError, phase="stream") if why == "deadline" else ValueError("odd")
+        if isinstance(error.__cause__, CallTimeoutError):
+            error.__cause__.fault = "limit"
+    assert admission.close(error, now=rig.now) is None
+    assert (rig.state, rig.failures) == ("closed", 0)
 
 
 def test_a_breaker_that_is_switched_off_lets_everything_in() -> None:
@@ -174,7 +251,8 @@ def test_a_breaker_that_is_switched_off_says_nothing_and_holds_nobody_back() -> 
     queued = rig.admit()
     assert rig.fail(failed(ServerError, 503), times=20) is None
     assert queued.withdrawn(rig.now) is None
-    assert not rig.health.is_left_alone(rig.now)
+    assert rig.health.left_alone_for(MODEL, rig.now) == 0
+    assert rig.health.state(MODEL, rig.now) is None
     rig.admit()
 
 
@@ -321,21 +399,21 @@ def test_hedges_add_no_more_than_their_share() -> None:
 def test_there_is_none_until_the_breaker_is_closed_again(enabled: bool) -> None:
     rig = hedging(breaker=BreakerConfig(calls=2, successes=1, enabled=enabled))
     rig.fail(failed(ServerError, 503), times=2)
-    assert rig.state == "open"
+    assert rig.health.breaker(MODEL).state(rig.now) == "open"
     assert rig.hedge() is None
 
     rig.now += 10
-    assert rig.state == "half_open"
+    assert rig.health.breaker(MODEL).state(rig.now) == "half_open"
     assert rig.hedge() is None
     probe = rig.admit()
     assert rig.hedge() is None
     probe.close(None, now=rig.now)
-    assert rig.state == "closed"
+    assert rig.health.breaker(MODEL).is_closed
     assert rig.hedge() is not None
 
 
-def test_where_models_are_judged_apart_another_models_breaker_says_nothing() -> None:
-    rig = hedging(breaker=BreakerConfig(calls=1, per_model=True))
+def test_another_models_breaker_says_nothing() -> None:
+    rig = hedging(breaker=BreakerConfig(calls=1))
     rig.admit(model="o1").close(failed(ServerError, 503), now=rig.now)
 
     assert rig.health.admit_hedge(rig.choose(), "o1", now=rig.now) is None
@@ -425,10 +503,10 @@ class Together(RuleBasedStateMachine):
     )
     def change(self, key_pool: KeyPoolConfig, breaker: BreakerConfig, budget: BudgetConfig) -> None:
         config = ProviderConfig(key_pool=key_pool, breaker=breaker, budget=budget, hedge=HedgeConfig(share=0.5))
-        before = self.rig.health.breakers(self.rig.now)[""].state, self.rig.in_flight()
+        before = self.rig.state, self.rig.in_flight()
         self.rig.change(config)
         self.capacity = budget.capacity
-        assert (self.rig.health.breakers(self.rig.now)[""].state, self.rig.in_flight()) == before
+        assert (self.rig.state, self.rig.in_flight()) == before
 
     @rule(
         attempt=consumes(attempts),
@@ -451,7 +529,7 @@ class Together(RuleBasedStateMachine):
         if how == "cancel":
             admission.cancel(now)
         if how == "stream":
-            admission.succeeded(now)
+            admission.began(now)
         note = admission.close(errors.get(how), now=now)
         assert note is None or how in ("throttled", "asked", "dead", "down", "refused")
 
@@ -463,11 +541,11 @@ class Together(RuleBasedStateMachine):
         assert rig.in_flight() == [names["a"], names["b"]]
         probing = [key for key in rig.ring.snapshot(rig.now) if key.state == "probing"]
         assert all(key.in_flight for key in probing)
-        seen = rig.health.breakers(rig.now)[""]
-        assert 0 <= seen.failures <= seen.calls
-        if seen.state == "half_open" and not self.open:
-            # Nobody is under way, so the place of the probe is free.
-            assert seen.retry_after == 0
+        for seen in rig.health.breakers(rig.now).values():
+            assert 0 <= seen.failures <= seen.calls
+            if seen.state == "half_open" and not self.open:
+                # Nobody is under way, so the place of the probe is free.
+                assert seen.retry_after == 0
 
     def teardown(self) -> None:
         """When all have ended, the provider can be used again after a while."""

@@ -296,7 +296,9 @@ MEMBERS = ["openai/a", "mine/b", "yours/c"]
 
 
 def chosen(plan: Planner, seed: int = 1, **loads: Load) -> str:
-    found = plan.plan("fast", (), Random(seed).random, rings={}, loads=lambda name: loads.get(name, Load()))
+    found = plan.plan(
+        "fast", (), Random(seed).random, rings={}, loads=lambda member: loads.get(member.provider, Load())
+    )
     return found[0].provider
 
 
@@ -343,7 +345,9 @@ def test_holders_of_a_bare_name_that_are_full_lose_too() -> None:
     loads = {"mine": Load(is_full=True), "yours": Load()}
 
     for seed in range(20):
-        (candidate,) = plan.plan("llama", (), Random(seed).random, rings=rings, loads=loads.__getitem__)
+        (candidate,) = plan.plan(
+            "llama", (), Random(seed).random, rings=rings, loads=lambda holder: loads[holder.provider]
+        )
         assert candidate.provider == "yours"
 
 
