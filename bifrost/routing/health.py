@@ -161,7 +161,9 @@ class Health:
         if not self.heeds_breaker:
             return None
         states = (self.road.state(now, fallback=fallback), self.breaker(model).state(now, fallback=fallback))
-        return next((state for state in ("open", "half_open") if state in states), "closed")
+        if "open" in states:
+            return "open"
+        return "half_open" if "half_open" in states else "closed"
 
     def _tickets(
         self, breaker: Breaker, model: str, now: float, *, fallback: bool
@@ -343,15 +345,21 @@ class Admission:
             self.cancel(now)
             return None
         self._is_reported = True
-        told = [self._tell_key(error, now)]
-        for breaker, ticket, verdict in ((self.road, self.road_ticket, road), (self.breaker, self.ticket, model)):
-            if ticket is not None:
-                generation = breaker.generation
-                breaker.report(ticket, verdict, now=now, random=self._health.random)
-                told.append(self._opened(breaker, generation, now))
+        told = [
+            self._tell_key(error, now),
+            self._tell_breaker(self.road, self.road_ticket, road, now),
+            self._tell_breaker(self.breaker, self.ticket, model, now),
+        ]
         if self.trip is not None:
             told.append(self.trip.failed(error))
         return "; ".join(filter(None, told)) or None
+
+    def _tell_breaker(self, breaker: Breaker, ticket: Ticket | None, verdict: Verdict, now: float) -> str | None:
+        if ticket is None:
+            return None
+        generation = breaker.generation
+        breaker.report(ticket, verdict, now=now, random=self._health.random)
+        return self._opened(breaker, generation, now)
 
     def _opened(self, breaker: Breaker, before: int, now: float) -> str | None:
         """Return in words that a breaker has opened since its generation `before`."""

@@ -397,7 +397,8 @@ async def test_a_refused_request_falls_back_only_where_that_is_wanted(
     status, code, error, switch = REFUSALS[refusal]
     mock.on(provider="openai").fail(status, code=code)
     mock.on(provider="anthropic").reply("hello")
-    retry = RetryConfig(**{name: name in on for name in SWITCHES})
+    switches: dict[str, Any] = {name: name in on for name in SWITCHES}
+    retry = RetryConfig(**switches)
     async with client_of(mock, sleeps, config=ProviderConfig(retry=retry)) as client:
         if switch in on:
             assert (await ask(client, kind, fallbacks=[OTHER])).provider == "anthropic"

@@ -64,7 +64,7 @@ OTHER_PLACE: dict[str, dict[str, Any]] = {
 def known(client: Bifrost) -> tuple[str, float, dict[str, str]]:
     """Give how the breaker stands, what is left of the budget, and the states of the keys."""
     health, now = health_of(client), anyio.current_time()
-    return health.state("gpt-4o-mini", now), health.budget.tokens(now), states_of(client)
+    return health.state("gpt-4o-mini", now) or "off", health.budget.tokens(now), states_of(client)
 
 
 async def get_into_trouble(client: Bifrost, mock: MockTransport) -> None:
