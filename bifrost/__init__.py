@@ -19,6 +19,7 @@ from bifrost.config import (
     Timeouts,
 )
 from bifrost.context import CallContext
+from bifrost.engine.map import MapIterator, MapResult
 from bifrost.engine.parsed_stream import ParsedStream
 from bifrost.engine.stream import ChunkStream
 from bifrost.errors import (
@@ -159,6 +160,8 @@ __all__ = [
     "LimitError",
     "Limits",
     "MalformedResponseError",
+    "MapIterator",
+    "MapResult",
     "Message",
     "MissingKeyError",
     "ModelGroup",

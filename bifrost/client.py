@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from bifrost.account import Account, EnvAccount
 from bifrost.config import CallOptions, check_headers
 from bifrost.engine.clock import Clock
 from bifrost.engine.core import DRAIN, Engine
+from bifrost.engine.map import Inputs, MapCalls, MapIterator, check_concurrency, check_inputs
 from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.providers.own_json import check_extra, check_own_json
@@ -20,17 +22,21 @@ from bifrost.schema.options import (
     StreamArguments,
     chat_request,
     embedding_request,
+    map_request,
+    model_named,
     models_request,
 )
 from bifrost.schema.output_type import OutputType, OutputTypes
 from bifrost.schema.structured import lower
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+    from typing import TypeAlias
 
     from bifrost.account import ConfigEntry, KeyEntries
     from bifrost.config import OnInterrupt, ProviderConfig
+    from bifrost.engine.host import Host
     from bifrost.engine.parsed_stream import ParsedStream
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
@@ -45,9 +51,12 @@ if TYPE_CHECKING:
     from bifrost.schema.openai_form import AnyPrompt
     from bifrost.schema.structured import ParsedResponse
 
+    BeginMap: TypeAlias = Callable[[MapCalls, Inputs | None], Awaitable[Host]]
+
 __version__ = "0.1.0"
 
 T = TypeVar("T")
+InputT = TypeVar("InputT", bound="AnyPrompt | ChatRequest | Mapping[str, Any]")
 
 
 def default_account() -> Account:
@@ -266,6 +275,106 @@ class Bifrost:
             check_own_json(request)
         wanted, request = self._wanted(output, request)
         return self._engine.stream("chat", request, call, output=wanted)
+
+    @overload
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: None = None,
+        **options: Unpack[ChatArguments],
+    ) -> MapIterator[InputT, ChatResponse]: ...
+    @overload
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: type[T] | OutputType[T],
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> MapIterator[InputT, ParsedResponse[T]]: ...
+    @overload
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> MapIterator[InputT, ParsedResponse[Any]]: ...
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: Any = None,
+        max_reasks: int = 0,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> MapIterator[InputT, ChatResponse]:
+        """Ask once for each of many inputs, and return the results as they come. For bulk work of any size.
+
+            async with client.map(prompts, model="openai/gpt-4o-mini") as results:
+                async for result in results:
+                    print(result.index, result.response.text if result.ok else result.error)
+
+        An input is taken, and its `timeout` begins, only when one of the places is free, so memory stays constant and
+        no call spends its time in a queue of its own client. A call that fails is a result like any other, with
+        `error` set; the others go on. What the iteration of the inputs raises is raised behind the last result.
+
+        Args:
+            inputs: Any iterable, async or not, also an endless one. An input is what `chat` takes as `messages`, a
+                `ChatRequest`, or a dict in OpenAI's form with `messages` and options of its own.
+            model: Where inputs go that name no model themselves.
+            concurrency: How many calls run at once; without it as many as the provider's `concurrency` allows for now
+                (of several providers, the smallest).
+            ordered: Whether results come in the order of the inputs rather than as they are ready.
+            output: As in `chat`.
+            max_reasks: As in `chat`.
+            system: As in `chat`.
+            timeout: The most one of the calls may take, in seconds.
+            max_retries: As in `chat`.
+            fallbacks: As in `chat`.
+            extra_headers: As in `chat`.
+            key: As in `chat`.
+            session: As in `chat`; all calls are of the same session.
+            **options: As in `chat`; they fill in what an input leaves open.
+
+        At most twice as many inputs as there are places are taken and not read yet. Leaving the block cancels what is
+        under way.
+
+        Raises `InvalidRequestError` for arguments that no call could be made with; on entering the block, or with the
+        first result, what a call of `model` would raise before it is sent (`UnknownProviderError`, say).
+        """
+        check_inputs(inputs)
+        calls, begin = self._map(
+            model,
+            concurrency,
+            ordered=ordered,
+            output=output,
+            max_reasks=max_reasks,
+            system=system,
+            call=self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session),
+            options=options,
+        )
+        return MapIterator(calls, begin, Inputs(inputs))
 
     async def embed(
         self,
@@ -486,7 +595,12 @@ class Bifrost:
         await self._engine.close(drain=drain)
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        try:
+            await self.open()
+        except BaseException:
+            # Nobody would leave the block.
+            await self.close(drain=0.0)
+            raise
         return self
 
     async def __aexit__(
@@ -498,6 +612,39 @@ class Bifrost:
         return f"Bifrost({self._engine.account!r}, {self._engine.state})"
 
     # --- inside
+
+    def _map(
+        self,
+        model: str | None,
+        concurrency: int | None,
+        *,
+        ordered: bool,
+        output: Any,
+        max_reasks: int,
+        system: str | None,
+        call: CallOptions,
+        options: ChatOptions,
+    ) -> tuple[MapCalls, BeginMap]:
+        """Return the calls of a map, and what begins it."""
+        if model is not None:
+            _model(model)
+        check_concurrency(concurrency)
+        # What no input can mend is told at once.
+        sample = chat_request(model or "any/model", "hello", system=system, options=options)
+        check_own_json(sample)
+        wanted, _ = self._wanted(output, sample)
+        _check_reasks(max_reasks, wanted)
+
+        async def ask(item: Any) -> ChatResponse:
+            request = map_request(item, model=model, system=system, options=options)
+            _model(request.model)
+            check_own_json(request)
+            wanted, request = self._wanted(output, request)
+            response: ChatResponse = await self._engine.run("chat", request, call, output=wanted, max_reasks=max_reasks)
+            return response
+
+        calls = MapCalls(ask, concurrency=concurrency, ordered=ordered)
+        return calls, partial(self._engine.begin_map, options=call, model=model, model_of=model_named)
 
     def _wanted(self, output: Any, request: ChatRequest) -> tuple[OutputType[Any] | None, ChatRequest]:
         """Give the type that is wanted, and a request that says so: plugins see it, and caches tell types apart."""

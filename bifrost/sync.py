@@ -6,11 +6,13 @@ an event loop itself. Beside `engine/host.py` the one file that names a loop: a 
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, 
 
 from bifrost.client import Bifrost
 from bifrost.engine.core import DRAIN
+from bifrost.engine.map import Ended, Wanted
 from bifrost.engine.parsed_stream import ParsedStream, PartialOutput
 from bifrost.errors import (
     BifrostError,
@@ -31,13 +34,14 @@ from bifrost.notebook import Display
 from bifrost.schema.chunks import StreamReset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Unpack
 
     from bifrost.account import Account, ConfigEntry, KeyEntries
     from bifrost.config import OnInterrupt, ProviderConfig
     from bifrost.engine.clock import Clock
+    from bifrost.engine.map import MapIterator, MapResult
     from bifrost.engine.stream import ChunkStream
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
-    from bifrost.schema.chat import ChatResponse
+    from bifrost.schema.chat import ChatRequest, ChatResponse
     from bifrost.schema.chunks import Chunk
     from bifrost.schema.embeddings import EmbeddingResponse
     from bifrost.schema.models import ModelsResponse
@@ -56,6 +60,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+InputT = TypeVar("InputT", bound="AnyPrompt | ChatRequest | Mapping[str, Any]")
+Input_co = TypeVar("Input_co", covariant=True)
+Response_co = TypeVar("Response_co", covariant=True)
 
 _CUT_SHORT = "the client was closed, or its event loop ended, while this call was running"
 
@@ -239,6 +246,85 @@ class SyncBifrost:
             return SyncParsedStream(cast("Any", stream), self._portal)
         return SyncChunkStream(stream, self._portal)
 
+    @overload
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: None = None,
+        **options: Unpack[ChatArguments],
+    ) -> SyncMapIterator[InputT, ChatResponse]: ...
+    @overload
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: type[T] | OutputType[T],
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> SyncMapIterator[InputT, ParsedResponse[T]]: ...
+    @overload
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: Any,
+        max_reasks: int = 0,
+        **options: Unpack[ChatArguments],
+    ) -> SyncMapIterator[InputT, ParsedResponse[Any]]: ...
+    def map(
+        self,
+        inputs: Iterable[InputT] | AsyncIterable[InputT],
+        *,
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        output: Any = None,
+        max_reasks: int = 0,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> SyncMapIterator[InputT, ChatResponse]:
+        """Ask once for each of many inputs, and return the results as they come. For bulk work of any size.
+
+            for result in client.map(prompts, model="openai/gpt-4o-mini"):
+                print(result.index, result.response.text if result.ok else result.error)
+
+        As `Bifrost.map`. Inputs are read in the thread that reads the results, when it asks for the next one; those of
+        an async iterable in the client's own thread.
+        """
+        mapped: MapIterator[InputT, ChatResponse] = self._client.map(
+            inputs,
+            model=model,
+            concurrency=concurrency,
+            ordered=ordered,
+            output=output,
+            max_reasks=max_reasks,
+            system=system,
+            timeout=timeout,
+            max_retries=max_retries,
+            fallbacks=fallbacks,
+            extra_headers=extra_headers,
+            key=key,
+            session=session,
+            **options,
+        )
+        return SyncMapIterator(mapped, self._portal)
+
     def embed(
         self,
         model: str,
@@ -421,7 +507,12 @@ class SyncBifrost:
         self._portal.close(drain)
 
     def __enter__(self) -> Self:
-        self.open()
+        try:
+            self.open()
+        except BaseException:
+            # Nobody would leave the block.
+            self.close(drain=0.0)
+            raise
         return self
 
     def __exit__(
@@ -449,11 +540,19 @@ class SyncChunkStream:
         self._stream = stream
         self._portal = portal
         self._entered = False
+        self._interrupted = False
         self._final: ChatResponse | None = None
 
     def __enter__(self) -> Self:
         self._entered = True
-        self._portal.run(self._stream.__aenter__)
+        try:
+            self._portal.run(self._stream.__aenter__)
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C: it may be open already, and nobody would leave the block.
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -467,10 +566,20 @@ class SyncChunkStream:
 
     def __next__(self) -> Chunk:
         """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
-        chunk = self._portal.run(self._next)
-        if chunk is None:
-            raise StopIteration
-        return chunk
+        if self._interrupted:
+            raise UsageError("reading this stream was interrupted, which ended it")
+        try:
+            chunk = self._portal.run(self._next)
+            if chunk is None:
+                raise StopIteration
+            return chunk
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C: a chunk may have been on its way, and the next one would follow a gap.
+            self._interrupted = True
+            self.close()
+            raise
 
     @property
     def text_stream(self) -> SyncTextStream:
@@ -512,9 +621,7 @@ class SyncChunkStream:
 
     def close(self) -> None:
         """Stop reading and let the connection go. Any number of times; a no-op after the end."""
-        # With the client everything behind the stream has ended.
-        with suppress(ClientClosedError, ForkedClientError):
-            self._portal.run(self._stream.close)
+        self._portal.leave(self._stream.close)
 
     def __repr__(self) -> str:
         return f"Sync{self._stream!r}"
@@ -526,6 +633,70 @@ class SyncChunkStream:
             # Fetched on the same way: the client may be closed by the time that somebody asks for it.
             self._final = await self._stream.final()
             return None
+
+
+class SyncMapIterator(Generic[Input_co, Response_co]):
+    """The results of a `map` as they come. A plain iterator, and a context manager.
+
+        for result in client.map(prompts, model="openai/gpt-4o-mini"):
+            print(result.index, result.response.text if result.ok else result.error)
+
+    One who may break out of the loop writes `with client.map(...) as results:`, or calls `close()`: that cancels what
+    is under way at once, and not only when the iterator is collected. It is read by one thread at a time.
+    """
+
+    def __init__(self, mapped: MapIterator[Input_co, Response_co], portal: _Portal) -> None:
+        self._map = mapped
+        self._portal = portal
+        self._inputs = mapped.bring_inputs()
+        self._reading = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> MapResult[Input_co, Response_co]:
+        """Return the next result. After the last one, raises what the inputs raised, if they did."""
+        if not self._reading.acquire(blocking=False):
+            raise UsageError("another thread is reading this map; give each thread a map of its own")
+        try:
+            result = self._next()
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C: an input or a result may have been on its way.
+            self.close()
+            raise
+        finally:
+            self._reading.release()
+        if result is None:
+            raise StopIteration
+        return result
+
+    def _next(self) -> MapResult[Input_co, Response_co] | None:
+        brought: Any = None
+        while True:
+            answer = self._portal.run(self._map.turn, brought)
+            if not isinstance(answer, Wanted):
+                return answer
+            item = Ended() if self._inputs is None else self._inputs.take()
+            brought = item if isinstance(item, Ended) else (item,)
+
+    def close(self) -> None:
+        """Take no more inputs and cancel the calls that are under way. Any number of times; a no-op after the end."""
+        self._portal.leave(self._map.close)
+        if self._inputs is not None:
+            self._inputs.drop()
+
+    def __repr__(self) -> str:
+        return f"Sync{self._map!r}"
 
 
 class SyncParsedStream(SyncChunkStream, Generic[T]):
@@ -599,9 +770,21 @@ class _Portal:
         """Run a coroutine function on the loop and wait for its end."""
         return self._started().run(partial(function, *args, **kwargs))
 
+    def leave(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what ends a stream or a map. With the client, everything behind it has ended.
+
+        Garbage may be collected in the loop's own thread, which must not wait for itself.
+        """
+        with suppress(ClientClosedError, ForkedClientError, ShuttingDownError):
+            thread = self._started()
+            if thread.is_own:
+                thread.submit(function)
+            else:
+                thread.run(function)
+
     def close(self, drain: float) -> None:
         """Close the client and end its thread. Any number of times."""
-        if self._closed or self._forked():
+        if self._forked() or (self._closed and self._thread is None):
             return
         # Several threads may close it: the first to have done so is enough.
         with suppress(ClientClosedError):
@@ -609,29 +792,36 @@ class _Portal:
             thread.refuse_own_calls()
             try:
                 thread.run(partial(self._client.close, drain=drain))
+            except BaseException:
+                # Ctrl-C ends the patience, and closing may not even have begun.
+                self._close_now(thread, _END_LIMIT)
+                raise
             finally:
                 self._end(thread, _END_LIMIT)
 
     def close_at_exit(self) -> None:
         """Close the client as the program ends, in no more than `_END_LIMIT` altogether."""
         thread = self._thread
-        if thread is None or thread.over or self._forked():
+        if thread is None or thread.over or not thread.begun or self._forked():
             return
         end = time.monotonic() + _END_LIMIT
         try:
-            closing = thread.submit(partial(self._client.close, drain=0.0))
-            if closing.wait(_END_LIMIT):
-                closing.result()
+            self._close_now(thread, _END_LIMIT)
         finally:
             self._end(thread, end - time.monotonic())
 
+    def _close_now(self, thread: _LoopThread, limit: float) -> None:
+        closing = thread.submit(partial(self._client.close, drain=0.0))
+        if closing.wait(limit):
+            closing.result()
+
     def _end(self, thread: _LoopThread, limit: float) -> None:
+        thread.stop()
         self._closed = True
+        thread.join(limit)
         self._thread = None
         if self._at_exit is not None:
             self._at_exit.detach()
-        thread.stop()
-        thread.join(limit)
 
     def _started(self) -> _LoopThread:
         if self._forked():
@@ -640,19 +830,20 @@ class _Portal:
                 "Make a client in each worker process, or make one before the fork and use it only behind it"
             )
         thread = self._thread
-        if thread is not None and not thread.over:
+        if thread is not None and thread.begun and not thread.over:
             return thread
         with self._starting.setdefault(os.getpid(), threading.Lock()):
+            thread = self._thread
             if self._closed:
                 raise ClientClosedError(
                     "this client was closed; make a new one, or move the call inside its `with` block"
                 )
-            thread = self._thread
             if self._at_exit is None:
                 self._at_exit = weakref.finalize(self, _close_at_exit, weakref.ref(self))
             if thread is None or thread.over:
                 thread = self._thread = _LoopThread()
-                thread.start()
+            # Also where somebody was interrupted while starting it.
+            thread.start()
             return thread
 
     def _forked(self) -> bool:
@@ -670,6 +861,10 @@ class _LoopThread:
     """An event loop in a thread; a daemon, since others are joined before `atexit` is asked and could not be ended.
 
     It knows nothing of the client it serves: one that nobody uses any more can be collected, and ends it.
+
+    A signal handler may raise in the caller's thread between any two steps. So nothing that the loop's thread needs is
+    locked there: what is handed over is put into a collection first and announced afterwards, and a step that may have
+    been left out is done again by whoever comes next.
     """
 
     def __init__(self) -> None:
@@ -677,17 +872,39 @@ class _LoopThread:
         self.over = False
         """The loop has ended; every call was answered."""
         self._failure: BaseException | None = None
-        self._lock = threading.Lock()
         self._calls: set[_Call[Any]] = set()
-        self._up = threading.Event()
-        self._stopping = False
+        """Those that nobody has come back from."""
+        self._told: deque[Callable[[], object]] = deque()
+        """What is to be done on the loop next."""
+        self._may_serve = [None]
+        """Is emptied by the thread that serves: there may be two, if the start of the first was interrupted."""
+        self._thread: threading.Thread | None = None
+        self._launched = False
+        self._ended = False
+        self._running = threading.Lock()
+        """Is held until it has ended."""
+        self._running.acquire()
         self._loop: Any = None
-        self._stop: Any = None
-        self._thread = threading.Thread(target=self._serve, name="bifrost", daemon=True)
+        self._end: Callable[[], None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether its thread runs, or has run."""
+        return self._launched or self._thread is not None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the present thread is this one."""
+        return self._thread is not None and threading.get_ident() == self._thread.ident
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread, unless it was started.
+
+        In one step, and the rest where no signals arrive: a `Thread.start` that is interrupted may never end.
+        """
+        if not self.begun:
+            _thread.start_new_thread(self._launch, ())
+            self._launched = True
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine function and wait for its end. Raises what it raises, or `ClientClosedError`.
@@ -701,22 +918,22 @@ class _LoopThread:
             call.wait()
             return call.result()
         except BaseException:
-            if call in self._calls and not call.done:
-                self._soon(call.cancel)
-                call.wait(_END_LIMIT)
+            if not call.done and not self.over:
+                self._leave(call)
             raise
         finally:
             self._calls.discard(call)
 
     def submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> _Call[T]:
-        """Start a coroutine function. Raises `ClientClosedError` when the loop has ended."""
+        """Start a coroutine function. It ends with `ClientClosedError` when the loop has ended."""
         call = _Call(function)
+        call.on_end = self._calls.discard
         self._submit(call)
         return call
 
     def refuse_own_calls(self) -> None:
         """Raise `UsageError` in the loop's own thread, which would wait for itself."""
-        if threading.get_ident() == self._thread.ident:
+        if self.is_own:
             raise UsageError(
                 "a hook, an account or a transport used the SyncBifrost that it serves, which would wait for itself; "
                 "give it a client of its own"
@@ -724,51 +941,89 @@ class _LoopThread:
 
     def stop(self) -> None:
         """Ask the loop to end and to cancel what still runs. From any thread and from finalisers."""
-        self._stopping = True
-        if self._up.is_set():
-            self._soon(self._stop)
+        self._soon(self._stop)
 
     def join(self, seconds: float) -> None:
         """Wait for the end of the thread, for so many seconds at most."""
-        self._thread.join(max(0.0, seconds))
+        if not self.begun or not (self._ended or self._running.acquire(timeout=max(0.0, seconds))):
+            return
+        self._ended = True
+        if self._thread is not None:
+            self._thread.join(_END_LIMIT)
 
     def _submit(self, call: _Call[Any]) -> None:
-        self._up.wait()
-        with self._lock:
-            if self.over:
-                raise self._gone("this client was closed while the call was on its way")
-            self._calls.add(call)
-        self._soon(call.start, self._loop)
+        self._calls.add(call)
+        if self.over:
+            # It ended before it could see this call, or has answered it already.
+            call.end(error=self._gone("this client was closed while the call was on its way"))
+        self._soon(call.start)
 
-    def _soon(self, function: Callable[..., object], *args: object) -> None:
-        if self._loop is None:
+    def _leave(self, call: _Call[Any]) -> None:
+        """Cancel a call whose caller leaves, and see it end."""
+        try:
+            self._soon(call.cancel)
+        except BaseException:
+            # Interrupted once more: nobody waits for it, but it must end.
+            self._soon(call.cancel)
+            raise
+        call.wait(_END_LIMIT)
+
+    def _soon(self, function: Callable[[], object]) -> None:
+        """Do something on the loop, as soon as there is one."""
+        self._told.append(function)
+        # What a loop could not do any more is made up for in `_finish`.
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
+        while self._told:
+            self._told.popleft()()
+
+    def _launch(self) -> None:
+        try:
+            self._may_serve.pop()
+        except IndexError:
             return
-        # Calls that a loop could not take any more are answered in `_serve`.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *args, context=_context())
+        try:
+            # One that others know by its name, that is listed, and that can be waited for.
+            self._thread = threading.Thread(target=self._serve, name="bifrost", daemon=True)
+            self._thread.start()
+        except BaseException as error:  # noqa: BLE001 - as below
+            self._finish(error)
 
     def _serve(self) -> None:
         import asyncio
 
+        failure: BaseException | None = None
         try:
             with asyncio.Runner() as runner:
                 runner.run(self._live())
         except BaseException as error:  # noqa: BLE001 - nobody waits for the thread; the callers are told
-            self._failure = error
-        with self._lock:
-            self.over = True
+            failure = error
+        self._finish(failure)
+
+    def _finish(self, failure: BaseException | None) -> None:
+        self._failure = failure
+        self.over = True
         for call in self._calls.copy():
             call.end(error=self._gone(_CUT_SHORT))
-        self._up.set()
+        self._ended = True
+        self._running.release()
 
     async def _live(self) -> None:
         import asyncio
 
         stop = asyncio.Event()
-        self._loop, self._stop = asyncio.get_running_loop(), stop.set
-        self._up.set()
-        if not self._stopping:
-            await stop.wait()
+        self._end = stop.set
+        self._loop = asyncio.get_running_loop()
+        # What was said before there was a loop to wake.
+        self._hear()
+        await stop.wait()
+
+    def _stop(self) -> None:
+        if self._end is not None:
+            self._end()
 
     def _gone(self, told: str) -> BifrostError:
         if self._failure is None:
@@ -781,15 +1036,31 @@ class _LoopThread:
 class _Call(Generic[T]):
     """A coroutine function on its way through the loop, and the place where its caller waits."""
 
-    __slots__ = ("_error", "_function", "_left", "_result", "_task", "_waiting", "done")
+    __slots__ = (
+        "_context",
+        "_error",
+        "_function",
+        "_left",
+        "_may_end",
+        "_result",
+        "_task",
+        "_waiting",
+        "done",
+        "on_end",
+    )
 
     def __init__(self, function: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self.done = False
+        self.on_end: Callable[[_Call[Any]], object] | None = None
+        """Is called at the end of a call that nobody waits for."""
         self._function = function
+        self._context = _context()
         self._task: Any = None
         self._left = False
         self._result: Any = None
         self._error: BaseException | None = None
+        self._may_end = [None]
+        """Is emptied by whoever ends it, in whichever thread."""
         self._waiting = threading.Lock()
         self._waiting.acquire()
 
@@ -812,26 +1083,36 @@ class _Call(Generic[T]):
 
     # --- on the loop
 
-    def start(self, loop: Any) -> None:
-        """Make the call a task of the loop."""
-        self._task = loop.create_task(self._run())
+    def start(self) -> None:
+        """Make the call a task of the running loop, unless its caller has left."""
+        if self._left or self.done:
+            self._cut_short(None)
+            return
+        import asyncio
+
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
         # A task that is cancelled before its first step never comes to `_run`.
         self._task.add_done_callback(self._cut_short)
-        if self._left:
-            self._task.cancel()
 
     def cancel(self) -> None:
-        """End the call of a caller who has left."""
+        """End the call of a caller who has left, also one that was never announced."""
         self._left = True
         if self._task is not None:
             self._task.cancel()
+        else:
+            self._cut_short(None)
 
     def end(self, *, result: Any = None, error: BaseException | None = None) -> None:
-        """Let the caller go on."""
-        if not self.done:
-            self._result, self._error = result, error
-            self.done = True
-            self._waiting.release()
+        """Let the caller go on. Only the first end counts."""
+        try:
+            self._may_end.pop()
+        except IndexError:
+            return
+        self._result, self._error = result, error
+        self.done = True
+        self._waiting.release()
+        if self.on_end is not None:
+            self.on_end(self)
 
     async def _run(self) -> None:
         import asyncio
@@ -847,8 +1128,7 @@ class _Call(Generic[T]):
 
     def _cut_short(self, _: object) -> None:
         """Answer a call whose task was cancelled: its caller has left, or the loop ends."""
-        if not self.done:
-            self.end(error=ShuttingDownError(_CUT_SHORT))
+        self.end(error=ShuttingDownError(_CUT_SHORT))
 
 
 def _context() -> Context:

@@ -42,6 +42,10 @@ _SAID = {
         "your own provider: local/qwen3",
         "- timeout: expected a number",
     ],
+    "bulk": [
+        "number 13 failed: openai failed: ",
+        r'1 failed; the last line written: {"index": \d+, "prompt": "What is \d+ \+ 1\?", "answer": "\d+"}',
+    ],
     "structured": [
         "to Oslo, urgency high: 148.70 euros",
         r"unfit 200.*\n.*ok in",

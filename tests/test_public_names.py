@@ -18,7 +18,8 @@ NAMES = """
     ContentFilterError ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest
     EmbeddingResponse EnvAccount
     Explanation FilePart ForkedClientError HedgeConfig ImagePart InternalError InvalidKeyError InvalidRequestError Key
-    KeyPoolConfig LimitError Limits MalformedResponseError Message MissingKeyError ModelGroup ModelInfo ModelsResponse
+    KeyPoolConfig LimitError Limits MalformedResponseError MapIterator MapResult Message MissingKeyError ModelGroup
+    ModelInfo ModelsResponse
     NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse ParsedStream
     PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderInfo
     ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError Reasoning
@@ -41,6 +42,8 @@ SIGNATURES = {
     "session, **options",
     "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, "
     "session, on_interrupt, **options",
+    "map": "inputs, *, model, concurrency, ordered, output, max_reasks, system, timeout, max_retries, fallbacks, "
+    "extra_headers, key, session, **options",
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
     "extra_headers, key, session",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",

@@ -561,20 +561,69 @@ def test_a_call_that_the_loop_did_not_take_any_more_is_answered() -> None:
     async def work() -> None:
         pass
 
-    ended = asyncio.new_event_loop()
-    ended.close()
     thread = _LoopThread()
     thread.start()
     thread.run(work)
-    loop, thread._loop = thread._loop, ended
-    call = thread.submit(work)
-    thread._loop = loop
+    # Its caller has come so far, and the loop does not hear of it before it ends.
+    late: _Call[None] = _Call(work)
+    thread._calls.add(late)
     thread.stop()
-    assert call.wait(LIMIT)
+    assert late.wait(LIMIT)
     with pytest.raises(ClientClosedError):
-        call.result()
+        late.result()
+    thread.join(LIMIT)
+    thread.stop()
     with pytest.raises(ClientClosedError):
         thread.run(work)
+
+
+def test_what_was_not_announced_is_done_with_what_comes_next() -> None:
+    async def work() -> int:
+        return 3
+
+    closed = asyncio.new_event_loop()
+    closed.close()
+    thread = _LoopThread()
+    thread.start()
+    assert thread.run(work) == 3
+    loop, thread._loop = thread._loop, closed
+    call = thread.submit(work)
+    thread._loop = loop
+    assert thread.run(work) == 3
+    assert call.wait(LIMIT)
+    assert call.result() == 3
+    thread.stop()
+    thread.join(LIMIT)
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_and_no_hang(
+    mock: MockTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    mock.reply("alive")
+    client = client_of(mock)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(InternalError, match="event loop failed: RuntimeError"):
+            client.chat(GPT, "hi")
+    assert client.chat(GPT, "hi").text == "alive"
+    client.close()
+
+
+def test_of_two_threads_that_were_started_one_serves() -> None:
+    async def work() -> int:
+        return 3
+
+    thread = _LoopThread()
+    thread.start()
+    assert thread.run(work) == 3
+    thread._launch()
+    assert thread.run(work) == 3
+    assert len(own_threads()) == 1
+    thread.stop()
+    thread.join(LIMIT)
 
 
 def test_a_dropped_client_warns_and_ends_its_thread(mock: MockTransport) -> None:
@@ -657,7 +706,7 @@ async def test_a_call_whose_caller_left_before_it_began_is_never_made() -> None:
 
     call = _Call(work)
     call.cancel()
-    call.start(asyncio.get_running_loop())
+    call.start()
     assert await asyncio.to_thread(call.wait, LIMIT)
     assert not made
 

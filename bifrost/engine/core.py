@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 
 from bifrost.account import LiveAccount
+from bifrost.config import ProviderConfig
 from bifrost.context import CallContext
 from bifrost.engine.active import Active
 from bifrost.engine.call import Call
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
     from bifrost.account import Account, Change
     from bifrost.config import CallOptions
     from bifrost.context import Operation
+    from bifrost.engine.map import Inputs, MapCalls
     from bifrost.engine.transport import Transport
     from bifrost.plugins.base import Plugin
     from bifrost.reports.explanation import Explanation
     from bifrost.reports.providers import ProviderTable
     from bifrost.routing.plan import ModelGroups
     from bifrost.schema.output_type import OutputType
+
+    ModelOf: TypeAlias = Callable[[Any], str | None]
+    """Returns the model that an input of a map names itself."""
 
 State: TypeAlias = Literal["new", "running", "draining", "closed"]
 
@@ -45,8 +51,13 @@ DRAIN = 30.0
 _CUT_OFF_LIMIT = 1.0
 """How long the `after*` hooks of calls that were cut off may take before plugins are closed, in seconds."""
 
+_MODELS_KNOWN = 1_000
+"""How many names of models a map remembers to have looked at."""
+
 _UNREAD_LIMIT = 1.0
 """How long a drain waits for streams that nobody is reading, in seconds."""
+
+_DEFAULT = ProviderConfig()
 
 
 class Running:
@@ -65,6 +76,40 @@ class Running:
         self.host.start()
         self.upstreams = engine.new_upstreams(self.host)
         self.dispatcher = Dispatcher(self.upstreams, engine.clock, self.host, self.active)
+
+
+class _Places:
+    """How many calls of a map there may be at once: as many as the smallest of its providers takes for now."""
+
+    __slots__ = ("_chain", "_models", "_options", "_providers", "_running")
+
+    def __init__(self, running: Running, options: CallOptions, chain: Chain) -> None:
+        self._running = running
+        self._options = options
+        self._chain = chain
+        self._models: set[str] = set()
+        self._providers: set[str] = set()
+
+    async def add(self, model: str, *, strict: bool = False) -> None:
+        """Look at the providers of a model, too.
+
+        Raises `BifrostError` if `strict` and no plugin may lead the call elsewhere.
+        """
+        if model in self._models:
+            return
+        if len(self._models) >= _MODELS_KNOWN:
+            self._models.clear()
+        self._models.add(model)
+        host, upstreams = self._running.host, self._running.upstreams
+        context = CallContext(endpoint="chat", model=model, options=self._options, started=host.now())
+        try:
+            self._providers.update(await upstreams.providers_of(context))
+        except BifrostError:
+            if strict and not self._chain.names_models:
+                raise
+
+    def __call__(self) -> int:
+        return self._running.upstreams.places(self._providers) or (_DEFAULT.concurrency if self._models else 1)
 
 
 class Engine:
@@ -130,6 +175,37 @@ class Engine:
         if output is not None:
             return ParsedStream(opening, on_lost=self._lost, restarts=restarts, output=output)
         return ChunkStream(opening, on_lost=self._lost, restarts=restarts)
+
+    async def begin_map(
+        self, calls: MapCalls, inputs: Inputs | None, options: CallOptions, *, model: str | None, model_of: ModelOf
+    ) -> Host:
+        """Start the task of a map. Without a `concurrency` of its own it has as many places as its providers have.
+
+        Raises what a call of `model` would raise before it comes to a candidate.
+        """
+        running = await self._ready(options.timeout)
+        host = running.host
+        calls.accepting = lambda: self.state == "running" and host.alive
+        if calls.concurrency is None:
+            places = _Places(running, options, self.chain)
+            with anyio.move_on_after(options.timeout) as scope:
+                if model is not None:
+                    await places.add(model, strict=True)
+            if scope.cancelled_caught:
+                raise CallTimeoutError(
+                    f"the timeout of {options.timeout:g} s ended while the account was asked", phase="hook"
+                )
+
+            async def prepare(item: Any) -> None:
+                with suppress(BifrostError):  # The call itself says so.
+                    if (named := model_of(item)) is not None:
+                        await places.add(named)
+
+            calls.places, calls.prepare = places, prepare
+            if not host.alive:
+                self._refuse(host)
+        host.run_as_caller(calls.own, inputs)
+        return host
 
     def _lost(self, source: Any, settle: Any, accumulator: Any) -> None:
         """End a stream that was dropped without being closed; called from a finaliser, in any thread."""

@@ -112,9 +112,9 @@ class Ending:
         context, exchange = call.context, call.exchange
         # What happens between the queue and the answer's end only the exchange knows.
         phase = exchange.phase if exchange is not None and context.phase == "queue" else context.phase
+        time = what or f"the timeout of {context.options.timeout:g} s"
         error: BifrostError = CallTimeoutError(
-            f"{what or f'the timeout of {context.options.timeout:g} s'} ended while {_DOING[phase]}; "
-            "set a longer `timeout`, or give `fallbacks`",
+            f"{time} ended while {_DOING[phase]}; {_REMEDIES.get(phase, _LONGER)}",
             phase=phase,
             provider=context.provider or None,
             model=context.model,
@@ -161,6 +161,16 @@ _DOING: Mapping[Phase, str] = {
     "stream": "reading the stream",
     "backoff": "waiting to try again",
 }
+
+_LONGER = "set a longer `timeout`, or give `fallbacks`"
+
+_REMEDIES: Mapping[Phase, str] = {
+    "queue": (
+        "raise the provider's `concurrency`, set a longer `timeout`, or give many inputs to `map`, whose calls begin, "
+        "and their time with them, when a place is free"
+    ),
+}
+"""What to do about it, by where the time went."""
 
 
 def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostError:

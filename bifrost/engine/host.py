@@ -97,6 +97,12 @@ class Host:
             raise InternalError("a task was started on a host that is not running")
         self.context.copy().run(self._group.start_soon, guarded(function), *args)
 
+    def run_as_caller(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Start a task of the host in a copy of the caller's context: one that does the caller's own work."""
+        if not self.alive:
+            raise InternalError("a task was started on a host that is not running")
+        self._group.start_soon(guarded(function), *args)
+
     def here(self) -> bool:
         """Say whether the host runs, and on the running loop of this process."""
         if not self.alive or self._pid != os.getpid():

@@ -22,7 +22,7 @@ from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bifrost.account import Key, LiveAccount
     from bifrost.config import CallOptions, ProviderConfig
@@ -115,6 +115,18 @@ class Upstreams:
         rings = await self._rings_for(planner, context)
         _note_left_out(planner, context)
         return planner.outlook(context.model, context.fallbacks, rings=rings, loads=self.loads(context))
+
+    async def providers_of(self, context: CallContext) -> list[str]:
+        """Return the providers that a call may go to first, ready for use. Raises as `plan` does, and `ConfigError`."""
+        names = [candidate.provider for candidate, _ in (await self.outlook(context))[0]]
+        for name in names:
+            await self.prepare(name)
+        return names
+
+    def places(self, names: Iterable[str]) -> int | None:
+        """Return how many exchanges the smallest of these providers takes at once for now; `None`: none is in use."""
+        limits = [self._upstreams[name].pool.limit for name in names if name in self._upstreams]
+        return min(limits, default=None)
 
     def loads(self, context: CallContext) -> Loads:
         """Return what tells what a candidate's provider has to do: nothing, for one that is not in use yet."""

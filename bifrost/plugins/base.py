@@ -163,6 +163,11 @@ class Chain:
     def _overridden(self, name: str) -> list[_Hook]:
         return [_Hook(index, plugin, name) for index, plugin in enumerate(self.plugins) if _overrides(plugin, name)]
 
+    @property
+    def names_models(self) -> bool:
+        """Whether a `before_call` hook may lead a call to another model."""
+        return bool(self._before_call)
+
     def hooks_of_calls(self) -> list[tuple[str, list[str]]]:
         """Give the plugins' names, each with those of its hooks that calls pass."""
         passed = [hook for name, hooks in self._hooks.items() if name not in ("open", "close") for hook in hooks]

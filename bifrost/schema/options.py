@@ -145,6 +145,43 @@ def chat_request(model: str, prompt: AnyPrompt, *, system: str | None, options: 
     return ChatRequest(model=model, messages=messages, **chat_fields(options))
 
 
+def map_request(item: Any, *, model: str | None, system: str | None, options: ChatOptions) -> ChatRequest:
+    """Make a request of an input of a map: a prompt, a `ChatRequest`, or a dict in OpenAI's form with `messages`.
+
+    What the input says itself comes before `model` and `options`. Raises `InvalidRequestError` as `chat_request` does.
+    """
+    named = model_named(item) or model
+    if named is None:
+        raise InvalidRequestError("this input names no model, and the map was given none: give model=")
+    if isinstance(item, ChatRequest):
+        filled: dict[str, Any] = {"model": named}
+        if system is not None:
+            filled["messages"] = to_messages(item.messages, system=system)
+        fields = chat_fields(options) if options else {}
+        filled |= {name: value for name, value in fields.items() if getattr(item, name) is None}
+        return msgspec.structs.replace(item, **filled)
+    if not _is_form(item):
+        return chat_request(named, item, system=system, options=options)
+    own = {name: value for name, value in cast("Mapping[str, Any]", item).items() if name not in ("model", "messages")}
+    return chat_request(named, item["messages"], system=system, options=cast("ChatOptions", {**options, **own}))
+
+
+def model_named(item: Any) -> str | None:
+    """Return the model that an input of a map names itself."""
+    named: Any = None
+    if isinstance(item, ChatRequest):
+        named = item.model
+    elif _is_form(item):
+        named = item.get("model")
+        if named is not None and not isinstance(named, str):
+            raise InvalidRequestError(f"model: expected text, got {type(named).__name__}")
+    return named or None
+
+
+def _is_form(item: object) -> bool:
+    return isinstance(item, Mapping) and "messages" in item
+
+
 def chat_fields(options: ChatOptions) -> dict[str, Any]:
     """Read a chat's options, in our types or in OpenAI's form, into fields of `ChatRequest`.
 

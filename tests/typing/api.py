@@ -31,6 +31,7 @@ from bifrost import (
     EnvAccount,
     Explanation,
     Key,
+    MapResult,
     Message,
     ModelGroup,
     ModelsResponse,
@@ -316,6 +317,22 @@ def answers_of_a_type_without_await(client: SyncBifrost) -> None:
 
 
 # --- groups, and what a client tells
+
+
+async def maps(client: Bifrost, sync_client: SyncBifrost, requests: list[ChatRequest]) -> None:
+    async with client.map(["a", "b"], model="openai/gpt-4o-mini", concurrency=3, temperature=0.5) as results:
+        async for result in results:
+            assert_type(result, MapResult[str, ChatResponse])
+            assert_type(result.response, ChatResponse | None)
+            assert_type(result.error, BifrostError | None)
+            assert_type((result.index, result.input, result.unwrap().text), tuple[int, str, str])
+    async for page in client.map(requests, output=Page, max_reasks=1, ordered=True):
+        assert_type(page.input, ChatRequest)
+        assert_type(page.unwrap().parsed, Page)
+    for point in sync_client.map([{"messages": "hi"}], model="openai/gpt-4o-mini", output=Point):
+        assert_type(point.unwrap().parsed, Point)
+    client.map(["a"], model="openai/gpt-4o-mini", temprature=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.map([7], model="openai/gpt-4o-mini")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
 def groups() -> None:
