@@ -18,6 +18,7 @@ import pytest
 from bifrost import (
     AdaptiveConfig,
     Bifrost,
+    BreakerConfig,
     CallCancelledError,
     CallTimeoutError,
     ChatRequest,
@@ -355,7 +356,9 @@ async def test_by_default_there_are_as_many_places_as_the_provider_has_for_now(m
 async def test_an_adaptive_limit_is_followed(mock: MockTransport) -> None:
     mock.fail(529).times(5)
     mock.function(echo).delay(1).always()
-    async with mock.client(narrow(mock, 10, adaptive=AdaptiveConfig(factor=0.5))) as client:
+    async with mock.client(
+        narrow(mock, 10, adaptive=AdaptiveConfig(factor=0.5), breaker=BreakerConfig(enabled=False))
+    ) as client:
         results = await all_of(client.map(Source(mock, 60), model=MODEL))
     notes = [attempt.note or "" for result in results for attempt in result.unwrap().attempts]
     assert any("at most 5 at once" in note for note in notes)
