@@ -144,6 +144,8 @@ class Exchange:
 
     def failure(self, status: int, body: ErrorBody, *, raw: bytes = b"") -> BifrostError:
         """Make the typed error of what the provider reports. `raw` is the answer's body, the key taken out."""
+        if self.key is not None:
+            body = msgspec.structs.replace(body, message=self.redacted(body.message))
         return error_of(
             status,
             body,
@@ -158,10 +160,7 @@ class Exchange:
 
     def reported(self, reported: ReportedError) -> BifrostError:
         """Make the typed error of what the provider reports inside a 200 or a stream."""
-        body = reported.body
-        if self.key is not None:
-            body = msgspec.structs.replace(body, message=redact(body.message, self.key.value))
-        return self.failure(reported.status or 200, body)
+        return self.failure(reported.status or 200, reported.body)
 
     def defect(self, error: BaseException) -> BifrostError:
         """Make our error of one that nothing here may raise. Its text and frames can hold the request: they stay here.
@@ -182,17 +181,21 @@ class Exchange:
         error.rate_limit = error.rate_limit or rate_limit(self.headers, now=self.clock.wall())
         if self.key is not None:
             error.key = error.key or self.key.name
-            error.message = redact(error.message, self.key.value)
+            error.message = self.redacted(error.message)
             for said in ("code", "type", "param", "request_id"):
-                setattr(error, said, redact(getattr(error, said) or "", self.key.value) or None)
-            self.request_id = redact(self.request_id or "", self.key.value) or None
+                setattr(error, said, self.redacted(getattr(error, said) or "") or None)
+            self.request_id = self.redacted(self.request_id or "") or None
         for behind in _behind(error):
             behind.__traceback__ = None
-            if self.key is not None:
-                behind.args = tuple(
-                    redact(each, self.key.value) if isinstance(each, str) else each for each in behind.args
-                )
+            behind.args = tuple(self.redacted(each) if isinstance(each, str) else each for each in behind.args)
         return error
+
+    def redacted(self, text: str) -> str:
+        """Give a provider's words without the key. What the provider, the model and the key are called may stay."""
+        key = self.key
+        if key is None:
+            return text
+        return redact(text, key.value, known=(self.target.provider, self.target.model, key.name))
 
     def redact(self, body: bytes) -> bytes:
         """Take the key out of a body that goes into an error: a provider may echo it."""

@@ -134,8 +134,10 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
     exchange.connect = connection.connect_time
     exchange.first_byte = exchange.upstream.now() - now
     for name in exchange.upstream.row.request_id_headers:
-        exchange.request_id = answer.headers.get(name)
-        if exchange.request_id is not None:
+        request_id = answer.headers.get(name)
+        if request_id is not None:
+            # A provider may write the key into any header, of a good answer too.
+            exchange.request_id = exchange.redacted(request_id)
             break
     return answer
 

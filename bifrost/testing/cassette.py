@@ -66,7 +66,7 @@ class Cassette:
     bytes of the true answer, in the pieces in which they arrived. Leaving the block, or `save()`, writes the file.
 
     No secret gets into it. Of header fields only a few harmless ones are kept; keys are taken out of addresses, bodies
-    and answers, also in base64 and percent-encoded.
+    and answers, also pieces of them, masked, in base64 and percent-encoded.
 
     Args:
         path: The file. Its folder is made when it is written.
@@ -76,7 +76,7 @@ class Cassette:
         match_on: What must be the same: of `method`, `host`, `path`, `body` (as JSON, if it is JSON) and `headers`.
         ignore_fields: Fields of the body that may differ, by the way to them: `metadata.trace`.
         redact: Further texts, or regular expressions, that are replaced by `***`.
-        keep_headers: Names of further header fields to keep (`x-team`, `x-team-*`). Credentials never are.
+        keep_headers: Names of further header fields to keep (`x-team`, `x-team-*`, `*`). Never credentials or cookies.
         ordered: Requests must come in the order in which they were recorded.
         repeat: A recording may be played any number of times.
         record_pace: Write down how long each piece took to arrive.
@@ -164,7 +164,9 @@ class Cassette:
             return
         for recording in self.exchanges:
             clean(recording, self.cleaner)
-        data = write_file(self.exchanges, self.cleaner, addresses={**self._addresses, **self._addresses_asked()})
+        addresses = {**self._addresses, **self._addresses_asked()}
+        addresses = {name: self.cleaner.url(address) for name, address in addresses.items()}
+        data = write_file(self.exchanges, self.cleaner, addresses=addresses)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(data)
 

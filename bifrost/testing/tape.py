@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from collections import deque
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -22,12 +23,14 @@ from bifrost.errors import (
 )
 from bifrost.testing.calls import CREDENTIALS
 from bifrost.trail import shown
-from bifrost.wire.auth import Secret, redact, redact_bytes
+from bifrost.wire.auth import Secret, pieces_of
+from bifrost.wire.redaction import merged, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bifrost.wire.http import HttpRequest
+    from bifrost.wire.redaction import Pieces, Span
 
 Part: TypeAlias = Literal["method", "host", "path", "body", "headers"]
 """What a request can be told by."""
@@ -37,8 +40,11 @@ Piece: TypeAlias = str | list[str] | dict[Literal["base64"], str]
 
 _MASK = "***"
 _VERSION = 1
-_TELLING = 8
-"""So many characters of a secret are no word that stands there by chance."""
+_NEVER_KEPT = CREDENTIALS | {
+    *("cookie", "set-cookie", "set-cookie2", "authentication-info", "proxy-authentication-info"),
+    *("x-amz-security-token", "x-csrf-token", "x-xsrf-token"),
+}
+"""Header fields that hold a credential, or one of a session."""
 
 REQUEST_HEADERS = ("accept", "content-type", "anthropic-version", "anthropic-beta", "openai-beta")
 """The only header fields of a request that are written."""
@@ -179,18 +185,16 @@ class Cleaner:
     """Takes secrets out of what is recorded: every key that was sent or is known of, and what its user names."""
 
     def __init__(self, extra: Sequence[str | re.Pattern[str]] = ()) -> None:
-        self._secrets: list[Secret] = []
-        self._telling: list[Secret] = []
-        """Those that are no common word by chance."""
+        self._secrets: dict[Secret, None] = {}
+        self._search: Pieces | None = None
         self._patterns = [re.compile(re.escape(each)) if isinstance(each, str) else each for each in extra]
 
     def learn(self, value: str) -> None:
         """Take a value for a secret from now on."""
         secret = Secret(value)
         if value and secret not in self._secrets:
-            self._secrets.append(secret)
-            if len(value) >= _TELLING:
-                self._telling.append(secret)
+            self._secrets[secret] = None
+            self._search = None
 
     def learn_from(self, headers: Mapping[str, str]) -> None:
         """Take the credentials of a request for secrets."""
@@ -200,38 +204,61 @@ class Cleaner:
             if name.lower() in CREDENTIALS or sent != str(value):
                 self.learn(sent.rpartition(" ")[2])
 
-    def text(self, text: str) -> str:
-        """Clean a text."""
-        for secret in self._secrets:
-            text = redact(text, secret)
-        for pattern in self._patterns:
-            text = pattern.sub(_MASK, text)
-        return text
+    def text(self, text: str, *, thorough: bool = False) -> str:
+        """Clean a text. `thorough` as for `Pieces.spans`: for errors and for fields of a header."""
+        data = text.encode("utf-8", "surrogatepass")
+        return without(data, self._spans(data, "surrogatepass", thorough=thorough)).decode("utf-8", "surrogatepass")
 
-    def data(self, data: bytes) -> bytes:
+    def data(self, data: bytes, *, thorough: bool = False) -> bytes:
         """Clean a body."""
-        return self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        return without(data, self._spans(data, "surrogateescape", thorough=thorough))
 
-    def pieces(self, pieces: Sequence[bytes]) -> list[bytes]:
+    def pieces(self, pieces: Sequence[bytes], *, thorough: bool = False) -> list[bytes]:
         """Clean a body in pieces, together, since a secret may lie in two of them, and divide it as it was."""
         whole = b"".join(pieces)
-        clean = self.data(whole)
-        if clean == whole:
+        spans = self._spans(whole, "surrogateescape", thorough=thorough)
+        if not spans:
             return list(pieces)
-        ends: list[int] = [0]
-        for count in range(1, len(pieces)):
-            end = len(self.data(b"".join(pieces[:count])))
-            ends.append(min(max(end, ends[-1]), len(clean)))
-        ends.append(len(clean))
+        clean = without(whole, spans)
+        waiting = deque(spans)
+        ends = [0]
+        place = shift = 0
+        for piece in pieces:
+            place += len(piece)
+            while waiting and waiting[0][1] <= place:
+                start, end = waiting.popleft()
+                shift += len(_MASK) - (end - start)
+            is_within = waiting and waiting[0][0] < place
+            ends.append((waiting[0][0] + len(_MASK) if is_within else place) + shift)
         return [clean[start:end] for start, end in pairwise(ends)]
+
+    def _spans(self, data: bytes, errors: str, *, thorough: bool) -> list[Span]:
+        if self._search is None:
+            self._search = pieces_of(self._secrets)
+        spans = self._search.spans(data, thorough=thorough)
+        if self._patterns:
+            text = data.decode("utf-8", errors)
+            for pattern in self._patterns:
+                spans += _places(pattern, text, errors)
+        return merged(spans)
 
     def url(self, url: str) -> str:
         """Clean an address."""
         return self.text(_SECRET_QUERY.sub(rf"\1={_MASK}", url))
 
     def is_seen_in(self, data: bytes) -> bool:
-        """Say whether a secret is still there. One so short that it may be a common word is not looked for."""
-        return any(redact_bytes(data, secret) != data for secret in self._telling)
+        """Say whether a piece of a secret is still there; not whether one is that may be a common word."""
+        return pieces_of(self._secrets).shows_piece(data)
+
+
+def _places(pattern: re.Pattern[str], text: str, errors: str) -> Iterator[Span]:
+    """Give the places of what a pattern finds in a text, counted in bytes."""
+    place = size = 0
+    for match in pattern.finditer(text):
+        start = size + len(text[place : match.start()].encode("utf-8", errors))
+        place, size = match.end(), start + len(match[0].encode("utf-8", errors))
+        if size > start:
+            yield start, size
 
 
 # --- making recordings
@@ -258,28 +285,33 @@ def clean(recording: Recording, cleaner: Cleaner) -> None:
     """Clean a recording of secrets, in place: answers as they came, and the rest of what was learnt later."""
     request, answer, failure = recording.request, recording.answer, recording.failure
     request.url = cleaner.url(request.url)
-    request.headers = list(map(cleaner.text, request.headers))
+    request.headers = [cleaner.text(line, thorough=True) for line in request.headers]
     request.body = [piece_of(piece) for piece in cleaner.pieces(list(map(bytes_of, request.body)))]
     if request.json is not msgspec.UNSET:
         request.json = msgspec.json.decode(cleaner.data(msgspec.json.encode(request.json)))
     if answer is not None:
-        answer.headers = list(map(cleaner.text, answer.headers))
-        answer.body = [piece_of(piece) for piece in cleaner.pieces(list(map(bytes_of, answer.body)))]
+        answer.headers = [cleaner.text(line, thorough=True) for line in answer.headers]
+        # A good answer is kept as it is as far as possible: it is a model's text.
+        bodies = cleaner.pieces(list(map(bytes_of, answer.body)), thorough=answer.status >= 300)
+        answer.body = [piece_of(piece) for piece in bodies]
     if failure is not None:
-        failure.message = cleaner.text(failure.message)
+        failure.message = cleaner.text(failure.message, thorough=True)
 
 
 def kept_fields(fields: Iterable[tuple[str, str]], names: Iterable[str], cleaner: Cleaner) -> list[str]:
-    """Give the header fields that may be written, sorted by name, as lines."""
+    """Give the header fields that may be written, sorted by name, as lines. A name may repeat a key, too."""
     exact = {name for name in names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
     kept = [
         (name.lower(), value)
         for name, value in fields
         if (name.lower() in exact or (beginnings and name.lower().startswith(beginnings)))
-        and name.lower() not in CREDENTIALS
+        and name.lower() not in _NEVER_KEPT
     ]
-    return [f"{name}: {cleaner.text(str(value))}" for name, value in sorted(kept, key=lambda field: field[0])]
+    return [
+        f"{cleaner.text(name, thorough=True)}: {cleaner.text(str(value), thorough=True)}"
+        for name, value in sorted(kept, key=lambda field: field[0])
+    ]
 
 
 def piece_of(data: bytes) -> Piece:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode, urlsafe_b64encode
-from itertools import takewhile
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
-from urllib.parse import quote, quote_plus
 
 import msgspec
 
 from bifrost.errors import InvalidKeyError
-from bifrost.html import escape
+from bifrost.wire.redaction import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,8192}")
 _VARIABLE = re.compile(r"env\.\w+|\$\w+|\$\{\w+\}|[A-Z][A-Z0-9]*_API_KEY", re.ASCII)
@@ -29,16 +27,24 @@ class Secret:
     Equality compares the values, so that a changed key can be told from an unchanged one.
     """
 
-    __slots__ = ("_reveal",)
+    __slots__ = ("_reveal", "search")
 
     def __init__(self, value: str) -> None:
         # The text hides behind a bound method of C: walking __slots__ in a debugger meets no text, and there is no
         # Python frame (as a closure would have) whose locals a traceback could print.
         self._reveal: Callable[[], str] = value.__str__
+        self.search: Pieces | None = None
+        """The search for pieces of it, once it was made."""
 
     def reveal(self) -> str:
         """Give the value. Called in this module, once, and nowhere else."""
         return self._reveal()
+
+    def pieces(self) -> Pieces:
+        """Give the search for pieces of it in foreign text, made at the first look."""
+        if self.search is None:
+            self.search = Pieces((self._reveal(),))
+        return self.search
 
     def __bool__(self) -> bool:
         return bool(self._reveal())
@@ -163,37 +169,26 @@ def credentials_of(headers: Mapping[str, str]) -> list[Secret]:
     return [value.secret for value in headers.values() if isinstance(value, _Credential)]
 
 
-def redact(text: str, secret: Secret | None) -> str:
-    """Take a secret out of foreign text, since providers echo keys.
+def redact(text: str, secret: Secret | None, *, known: Sequence[str] = ()) -> str:
+    """Take a secret out of foreign text, since providers echo keys. `bifrost.wire.redaction` says what is found.
 
-    Found are: the secret as it is, escaped for JSON, HTML or a URL, and in base64 (also inside a longer value, such as
-    `user:key`); a beginning of it that is at least 8 characters long (the text was cut); and its last characters after
-    a provider's own mask (`sk-...WXYZ`). A secret of fewer than 8 characters is taken out only where it stands alone.
+    `known` are words that may stay although they stand in the secret: the names of the provider, the model, the key.
     """
-    if not secret or not text:
+    if secret is None or not text:
         return text
-    plain = _text(secret)
-    if len(plain) < _TELLING:
-        return re.sub(rf"(?<!\w){re.escape(plain)}(?!\w)", _MASK, text)
-    forms = _forms(plain)
-    starts = re.compile("|".join(re.escape(form[:_TELLING]) for form in forms))
-    pieces: list[str] = []
-    done = 0
-    while hit := starts.search(text, done):
-        pieces += (text[done : hit.start()], _MASK)
-        done = hit.start() + max(_agreement(text, hit.start(), form) for form in forms)
-    pieces.append(text[done:])
-    ends = "|".join(re.escape(plain[-length:]) for length in range(_TELLING, 2, -1))
-    return re.sub(rf"(?:\*{{2,}}|\.{{3,}}|…|•{{2,}})(?:{ends})", _MASK, "".join(pieces))
+    data = text.encode("utf-8", "surrogatepass")
+    clean = (secret.search or secret.pieces()).redact(data, known=known)
+    return text if clean is data else clean.decode("utf-8", "surrogatepass")
 
 
-def redact_bytes(data: bytes, secret: Secret | None) -> bytes:
+def redact_bytes(data: bytes, secret: Secret | None, *, known: Sequence[str] = ()) -> bytes:
     """Take a secret out of a foreign body, as `redact` does."""
-    return redact(data.decode("utf-8", "surrogateescape"), secret).encode("utf-8", "surrogateescape")
+    return data if secret is None else secret.pieces().redact(data, known=known)
 
 
-_TELLING = 8
-"""So many characters of a secret say something about it; fewer may be chance."""
+def pieces_of(secrets: Iterable[Secret]) -> Pieces:
+    """Make one search for several secrets."""
+    return Pieces(map(_text, secrets))
 
 
 def _problem(value: object) -> str | None:
@@ -211,27 +206,6 @@ def _problem(value: object) -> str | None:
     if not text.isascii():
         return "it holds a character outside ASCII (was it copied from a formatted page?)"
     return "it holds a blank, line break or control character"
-
-
-def _forms(plain: str) -> set[str]:
-    """Give the ways a provider may write the secret."""
-    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
-    quoted = {encode(plain, errors="surrogatepass") for encode in (quote, quote_plus)}
-    quoted.add(quote(plain, safe="", errors="surrogatepass"))
-    lower = {re.sub("%..", lambda code: code[0].lower(), form) for form in quoted}
-    forms = {plain, escaped, escaped.replace("/", "\\/"), escape(plain), *quoted, *lower}
-    raw = plain.encode("utf-8", "surrogatepass")
-    # Base64 writes three bytes as four characters, so it depends on what stands before: 0, 1 or 2 bytes over.
-    for over, foreign in ((0, 0), (1, 2), (2, 3)):
-        for encode in (b64encode, urlsafe_b64encode):
-            forms.add(encode(bytes(over) + raw).decode()[foreign:])
-    return forms
-
-
-def _agreement(text: str, at: int, form: str) -> int:
-    """Count the characters of `form` that stand in `text` from `at` on."""
-    pairs = zip(text[at : at + len(form)], form, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _text(secret: Secret) -> str:

@@ -44,7 +44,8 @@ class Headers:
         return len(self._fields)
 
     def __repr__(self) -> str:
-        return f"Headers({[field.decode('latin-1') for field, _ in self._fields]})"
+        # Not their names: a peer may write into a name, too, what it was sent.
+        return f"Headers({len(self._fields)} fields)"
 
     def _sorted(self) -> dict[str, list[str]]:
         """Sort the fields by lower-case name, at the first look: an answer is asked for several."""

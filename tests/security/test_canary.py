@@ -107,6 +107,44 @@ async def test_an_answer(watch: Watch, server: LoopbackProvider, kind: Kind) -> 
     assert_shows_nothing(client, copies=False)
 
 
+IDS: tuple[str, ...] = ("x-request-id", "request-id")
+
+
+@pytest.mark.parametrize(
+    "echo", [*ECHOES.values(), CANARY[6:14].upper(), f"req-{CANARY[5:13]}-x", f"****{CANARY[-4:]}"]
+)
+async def test_a_good_answer_whose_identifier_shows_the_key(watch: Watch, server: LoopbackProvider, echo: str) -> None:
+    headers = {**dict.fromkeys(IDS, f"id-{echo}"), f"x-{CANARY[3:12].lower()}": CANARY}
+    server.reply("hello", headers=headers).always()
+    async with Bifrost(of_server(server), plugins=[watch.plugin]) as client:
+        for kind in KINDS:
+            for model in (MODEL, OTHER):
+                reply = await ask(client, kind, model)
+                assert reply.text == "hello"
+                watch.look(reply, reply.attempts)
+                found = [reply.request_id, *(attempt.request_id for attempt in reply.attempts)]
+                assert all(each and each.startswith("id-") and "***" in each for each in found)
+        await watch.client(client)
+
+
+async def test_a_good_answer_of_another_operation_whose_identifier_shows_the_key(
+    watch: Watch, server: LoopbackProvider
+) -> None:
+    headers = dict.fromkeys(IDS, CANARY.upper())
+    embedded = {
+        "data": [{"index": 0, "embedding": [0.5]}],
+        "model": "m",
+        "usage": {"prompt_tokens": 1, "total_tokens": 1},
+    }
+    listed = {"object": "list", "data": [{"id": "a", "object": "model", "created": 1, "owned_by": "x"}]}
+    server.json(embedded, headers=headers).then.json(listed, headers=headers)
+    async with Bifrost(of_server(server), plugins=[watch.plugin]) as client:
+        vectors = await client.embed("openai/text-embedding-3-small", "hi")
+        models = await client.list_models("openai")
+        assert (vectors.request_id, models.request_id) == ("***", "***")
+        watch.look(vectors, models)
+
+
 async def test_the_other_operations(watch: Watch, server: LoopbackProvider) -> None:
     server.embed([[0.5]]).then.models(["a"])
     async with Bifrost(of_server(server), plugins=[watch.plugin]) as client:

@@ -444,6 +444,39 @@ async def test_only_harmless_headers_are_kept_and_those_that_are_named(path: Pat
     assert recording.answer.headers == ["content-type: application/json", "x-own-a: 1"]
 
 
+async def test_cookies_are_never_kept_and_no_name_of_a_field_shows_a_key(path: Path) -> None:
+    fields = {
+        "content-type": "application/json",
+        "set-cookie": "session=1",
+        "Set-Cookie2": "session=2",
+        f"x-ratelimit-{CANARY[5:14]}": CANARY.upper(),
+        "x-hint": f"...{CANARY[-4:]}",
+    }
+    keep = ["*", "set-cookie", "Cookie"]
+    with Cassette(path, record="once", transport=answering([answer_of("x")], fields), keep_headers=keep) as cassette:
+        await ask(cassette, HOME, extra_headers={"x-team": "a"})
+    text = read(path)
+    assert_unseen(text)
+    assert "session" not in text
+    assert "cookie" not in text.lower()
+    assert '"x-ratelimit-***: ***"' in text
+    assert '"x-hint: ***"' in text
+
+
+async def test_a_good_answer_keeps_its_words_and_an_error_not_even_the_last_four(path: Path) -> None:
+    said = f"a {CANARY[-4:]} b...{CANARY[3:6]} and {CANARY[4:12]}"
+    with Cassette(path, record="once", transport=answering([answer_of(said)])) as cassette:
+        await ask(cassette, HOME)
+    assert f"a {CANARY[-4:]} b...{CANARY[3:6]} and ***" in read(path)
+    refusal = json.dumps({"error": {"message": f"the key ending in {CANARY[-4:]} is wrong"}}).encode()
+    with (
+        Cassette(path, record="all", transport=answering([refusal], status=401)) as cassette,
+        pytest.raises(bifrost.AuthenticationError),
+    ):
+        await ask(cassette, HOME)
+    assert "ending in *** is wrong" in read(path)
+
+
 async def test_further_texts_can_be_taken_out(path: Path) -> None:
     transport = answering([answer_of("Ann Smith lives at 12 Oak Road")])
     options: dict[str, Any] = {"redact": ["Ann Smith", re.compile(r"\d+ \w+ Road")]}

@@ -341,7 +341,7 @@ def test_lower_case_escapes_of_a_url_are_taken_out() -> None:
         ("key sk-proj-abc", "key ***"),
         ("key sk-proj", "key sk-proj"),
         ("Incorrect API key provided: sk-proj-************************WXYZ.", "Incorrect API key provided: ***."),
-        ("key sk-p...6WXYZ is wrong", "key sk-p*** is wrong"),
+        ("key sk-p...6WXYZ is wrong", "key *** is wrong"),
         ("key …WXYZ", "key ***"),
         ("key ••••WXYZ", "key ***"),
         ("key ...XYZ", "key ***"),
@@ -394,4 +394,4 @@ def test_no_text_keeps_a_secret(secret: str, text: str) -> None:
 
 def test_a_long_echo_is_redacted_in_linear_time() -> None:
     secret = "ab" * 4096
-    assert redact("abababab" * 8000 + "!", Secret(secret)) == "***" * 8 + "!"
+    assert redact("abababab" * 8000 + "!", Secret(secret)) == "***!"

@@ -39,9 +39,9 @@ def test_no_repr_shows_a_header_value_or_a_body() -> None:
         method="POST", path="/v1\r\n", headers={"x-api-key": "canary"}, body=b"canary", source="canary"
     )
     response = HttpResponse(status=200, headers=headers, body=b"canary")
-    assert repr(headers) == "Headers(['set-cookie'])"
+    assert repr(headers) == "Headers(1 fields)"
     assert repr(request) == r"HttpRequest(POST '/v1\r\n', headers=['x-api-key'], 6 bytes)"
-    assert repr(response) == "HttpResponse(200, Headers(['set-cookie']), 6 bytes)"
+    assert repr(response) == "HttpResponse(200, Headers(1 fields), 6 bytes)"
 
 
 def test_two_requests_do_not_share_their_headers() -> None:

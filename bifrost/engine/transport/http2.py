@@ -27,12 +27,13 @@ from bifrost.engine.transport.body import (
 from bifrost.engine.transport.failures import never_sent, translate
 from bifrost.engine.transport.goaway import Goaway, GoawayFilter
 from bifrost.engine.transport.http1 import Http1Connection
-from bifrost.engine.transport.logs import SENDING
+from bifrost.engine.transport.logs import redacting
 from bifrost.engine.transport.network import Wire
 from bifrost.errors import BifrostError, ConfigError, TransportError
+from bifrost.wire.auth import credentials_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from h2.connection import H2Connection
     from h2.events import Event
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from bifrost.config import Timeouts
     from bifrost.engine.transport.roads import Road
     from bifrost.engine.transport.seam import Answer
+    from bifrost.wire.auth import Secret
     from bifrost.wire.http import HttpRequest
 
 _PROTOCOLS = ("h2", "http/1.1")
@@ -88,6 +90,8 @@ class Http2Socket:
         """The connection turned out to be one of HTTP/1.1 and nobody has it."""
         self._connecting = anyio.Lock()
         self._writing = anyio.Lock()
+        self._secrets: dict[Secret, None] = dict.fromkeys(road.secrets)
+        """What was sent on it: the tables of both directions repeat it in their logs, whoever reads or writes."""
 
     @property
     def takes_more(self) -> bool:
@@ -160,6 +164,10 @@ class Http2Socket:
 
     # --- one exchange
 
+    def learn(self, secrets: Iterable[Secret]) -> None:
+        """Take credentials that are about to be sent out of all that is logged of the connection."""
+        self._secrets.update(dict.fromkeys(secrets))
+
     async def start(self, fields: list[tuple[bytes, bytes]], body: bytes, stream: Stream2, *, limit: float) -> None:
         """Open a stream and send a request on it. Returns early if the answer ends before the request does."""
         h2 = self._connection()
@@ -169,7 +177,8 @@ class Http2Socket:
             await self.wait(stream, lambda: h2.open_outbound_streams < h2.remote_settings.max_concurrent_streams, None)
         self._check(stream)
         stream.id = h2.get_next_available_stream_id()
-        h2.send_headers(stream.id, fields, end_stream=not body)
+        with redacting(self._secrets):
+            h2.send_headers(stream.id, fields, end_stream=not body)
         self._streams[stream.id] = stream
         stream.sent = True
         sent = 0
@@ -306,7 +315,8 @@ class Http2Socket:
             return
         try:
             frames, goaways = self._goaways.feed(data)
-            events = h2.receive_data(frames)
+            with redacting(self._secrets):
+                events = h2.receive_data(frames)
         except (ProtocolError, ValueError) as error:
             self._end(httpcore.RemoteProtocolError(type(error).__name__))
             return
@@ -533,7 +543,7 @@ class Http2Connection:
             return await self._plain.send(request, timeouts=timeouts, read_timeout=read_timeout)
         self._stream = stream = Stream2(self._place)
         failure: BifrostError
-        before = SENDING.set((request.headers, self._road.secrets))
+        self._socket.learn(credentials_of(request.headers))
         try:
             await self._socket.start(self._fields(request), request.body, stream, limit=timeouts.write)
             await self._socket.wait(stream, lambda: stream.status is not None, read_timeout)
@@ -542,8 +552,6 @@ class Http2Connection:
         else:
             self._read_limit = read_timeout
             return answer_of(stream.status or 0, stream.fields, self, place=self._place)
-        finally:
-            SENDING.reset(before)
         raise failure
 
     def _fields(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:

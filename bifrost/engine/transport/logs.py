@@ -7,13 +7,14 @@ program, so what others do with the same library is left as it is.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
 from bifrost.wire.auth import Secret, credentials_of, redact
 
-Sending: TypeAlias = tuple[Mapping[str, str], Sequence[Secret]]
+Sending: TypeAlias = tuple[Mapping[str, str], Iterable[Secret]]
 """The header fields of a request, and what else must not be seen (a proxy's password)."""
 
 SENDING: ContextVar[Sending | None] = ContextVar("bifrost_sending", default=None)
@@ -29,6 +30,16 @@ _LOGGERS = (
     "hpack.table",
     "httpx",
 )
+
+
+@contextmanager
+def redacting(secrets: Iterable[Secret]) -> Generator[None]:
+    """Take these secrets out of what is logged inside."""
+    before = SENDING.set(({}, secrets))
+    try:
+        yield
+    finally:
+        SENDING.reset(before)
 
 
 class _Redacting(logging.Filter):

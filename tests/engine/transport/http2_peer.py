@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _LEFT = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What the server meets when the client has gone."""
+
+
+serving: ContextVar[bool] = ContextVar("serving", default=False)
+"""Set in the server's tasks: what is logged there is not the client's."""
 
 
 class Request:
@@ -134,6 +139,7 @@ class Http2Server:
         self.most = 0
 
     async def __call__(self, stream: ByteStream) -> None:
+        serving.set(True)
         peer = Peer(self, stream)
         self.peers.append(peer)
         await peer.serve()

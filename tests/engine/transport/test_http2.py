@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import asynccontextmanager
 from random import Random
@@ -17,9 +18,11 @@ from bifrost.engine.transport.http2 import Http2Connection
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
 from bifrost.testing import RawServer, leak_check
 from bifrost.testing.loopback import reset_connection
+from bifrost.wire.auth import BEARER, Secret, sign
+from tests.canary import CANARY, Log, assert_unseen
 from tests.engine.peers import CHAT, MODEL, Authority, Served, answer, client_of, until_left
 from tests.engine.rig import is_quiet, until
-from tests.engine.transport.http2_peer import Http2Server, Request
+from tests.engine.transport.http2_peer import Http2Server, Request, serving
 from tests.engine.transport.proxying import Proxy, request, sent
 
 if TYPE_CHECKING:
@@ -59,6 +62,44 @@ async def place_on(
         connection = transport.open(origin)
         yield connection, transport, origin
         await connection.close()
+
+
+# --- what is logged
+
+
+async def test_the_tables_of_a_shared_connection_show_no_key_of_any_exchange_on_it(authority: Authority) -> None:
+    """The tables of HPACK log each field that is added to them or leaves them, whoever of all is at it."""
+    keys = [f"sk-{letter * 4}-{CANARY}-{letter * 4}" for letter in "abc"]
+
+    async def echo(request: Request) -> None:
+        fields: dict[str, Any] = {f"x-{key[3:14]}": key for key in keys}
+        fields["x-echo"] = keys[0].upper()
+        await request.head(**fields)
+        await request.data(CHAT, end=True)
+
+    def mine(record: logging.LogRecord) -> bool:
+        return not serving.get()
+
+    log = Log()
+    log.addFilter(mine)
+    logger = logging.getLogger("hpack")
+    logger.addHandler(log)
+    logger.setLevel(logging.DEBUG)
+    try:
+        async with place_on(Http2Server(echo), authority) as (connection, transport, origin):
+            for number, key in enumerate(keys):
+                outgoing = request()
+                sign(outgoing.headers, BEARER, Secret(key))
+                place = connection if not number else transport.open(origin)
+                assert await sent(place, outgoing) == (200, CHAT)
+                await place.finish()
+                if number:
+                    await place.close()
+    finally:
+        logger.setLevel(logging.NOTSET)
+        logger.removeHandler(log)
+    assert any("***" in line for line in log.lines)
+    assert_unseen(*log.lines)
 
 
 # --- a good exchange
