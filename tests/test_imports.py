@@ -97,3 +97,25 @@ def test_the_probe_sees_each_deed(tmp_path: Path) -> None:
     assert not report["settings_kept"]
     assert "trio" in report["modules"]
     assert report["missing_names"] == ["nothing"]
+
+
+def test_a_call_over_https_loads_no_http_library() -> None:
+    script = """
+import asyncio, sys
+from bifrost import Bifrost, StaticAccount
+from bifrost.errors import BifrostError
+from bifrost.config import ProviderConfig, RetryConfig
+
+async def main():
+    config = ProviderConfig(base_url="https://127.0.0.1:1/v1", retry=RetryConfig(max_retries=0))
+    async with Bifrost(StaticAccount(keys={"openai": "sk-test"}, configs={"openai": config})) as client:
+        try:
+            await client.chat("openai/gpt-4o-mini", "hi")
+        except BifrostError as error:
+            print(type(error).__name__)
+
+asyncio.run(main())
+print(sorted({"httpx", "httpcore", "h11", "trio", "h2"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=_SOURCE)
+    assert run.stdout.split("\n")[:2] == ["ConnectError", "[]"], run.stderr

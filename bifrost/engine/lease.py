@@ -52,6 +52,7 @@ class Lease:
         "_failure",
         "_framer",
         "_gone",
+        "_has_tail",
         "_inflater",
         "_kept",
         "_last_event",
@@ -79,6 +80,8 @@ class Lease:
         self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
         self._pieces: Iterator[bytes] | None = None
         """What is left of the bytes that were read last: unpacked and decoded piece by piece, as they are asked for."""
+        self._has_tail = False
+        """Events came behind the final marker."""
         self._released = anyio.Event()
         self._gone = anyio.Event()
         self._reason: BifrostError | None = None
@@ -200,13 +203,15 @@ class Lease:
         decoder = self._decoder
         reported: ReportedError
         try:
-            for event in events:
+            for number, event in enumerate(events, 1):
                 made = decoder.feed(event)
                 if made:
                     chunks += made
                     if not self._committed:
                         self.held += len(event.data)
                 if decoder.done:
+                    # A peer that goes on after the final marker may go on after the next answer too.
+                    self._has_tail = number < len(events)
                     break
             return
         except ReportedError as error:
@@ -312,7 +317,7 @@ class Lease:
 
     async def _at_end(self) -> bool:
         """Say whether the body ended with its final marker. If its end has not come yet, it is waited for briefly."""
-        if not self._decoder.done:
+        if not self._decoder.done or self._has_tail:
             return False
         with anyio.move_on_after(_TAIL_LIMIT), suppress(BifrostError):
             return not await self._reader.read()

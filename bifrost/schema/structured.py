@@ -409,13 +409,12 @@ def fitted(
 
 def _parse(response: ChatResponse, output: OutputType[T], mode: StructuredMode) -> tuple[Choice, T]:
     choice = response.choices[0]
-    failure: OutputValidationError | None = None
+    failure = OutputValidationError("the answer has no text", output=response.text)
     for text, thought in _texts(choice.message.parts, output, mode):
         try:
             return _with_json(choice, text, thought), output.decode(text, bare=mode in _IN_WORDS)
         except OutputValidationError as error:
             failure = error
-    assert failure is not None  # noqa: S101 - there is always a text
     failure.message = _reason(response, output) or failure.message
     failure.output, failure.response = response.text, response
     failure.provider, failure.model = response.provider or None, response.model or None

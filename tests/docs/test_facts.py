@@ -78,14 +78,14 @@ def test_the_limits_of_the_security_page_are_the_limits() -> None:
 
 
 def test_the_limits_without_a_setting_are_those_of_the_code() -> None:
-    from bifrost.engine.transport import body as head
     from bifrost.errors import MESSAGE_LIMIT
     from bifrost.providers import sizes
     from bifrost.wire import body
+    from bifrost.wire.http.response import FIELDS_LIMIT, HEAD_LIMIT
 
     told = {row[0]: re.findall(r"\d+", row[1]) for row in rows("security.md", "How much is taken in") if not row[2]}
     fixed = [
-        [head._HEAD_LIMIT, head._FIELDS_LIMIT],
+        [HEAD_LIMIT, FIELDS_LIMIT],
         [body._BOMB_SIZE, body._BOMB_RATIO],
         [
             sizes.CHOICES_LIMIT,

@@ -20,7 +20,7 @@ from bifrost import (
     Tool,
 )
 from bifrost.config import check_headers
-from bifrost.engine.transport.body import fields_of
+from bifrost.engine.transport.heads import fields_of
 from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG

@@ -94,7 +94,7 @@ def test_few_places_are_excepted_from_them() -> None:
     }
     assert found == {
         ("bifrost/engine/clock.py", "S311"),  # chance of waits and choices, not of secrets
-        ("bifrost/engine/transport/network.py", "S610"),  # `extra()` of anyio is taken for a database's
+        ("bifrost/engine/transport/anyio_wire.py", "S610"),  # `extra()` of anyio is taken for a database's
         ("bifrost/testing/faults.py", "S311"),
         ("bifrost/testing/loopback.py", "S610"),
         ("bifrost/testing/network.py", "S104"),  # an address that is compared with, not listened on

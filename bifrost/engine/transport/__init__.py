@@ -2,8 +2,8 @@
 
 A `Transport` opens connections; a `Connection` carries one exchange at a time and tells what the engine must know to
 judge a failure: whether it was `reused`, whether the request was `sent`. No type and no error of an HTTP library leaves
-this package. Ours is httpcore, the engine of httpx, one connection at a time (`direct`, loaded with the first client
-that needs it); a user may give a transport of httpx (`given`).
+this package. Ours speaks HTTP/1.1 by itself and HTTP/2 by h2 (`direct`, loaded with the first client that needs it); a
+user may give a transport of httpx (`given`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Our own connections: HTTP/1.1 through httpcore, the engine of httpx; HTTP/2 where it is asked for."""
+"""Our own connections: HTTP/1.1, and HTTP/2 where it is asked for."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ class DirectTransport:
     _config: ProviderConfig = attrs.field(factory=ProviderConfig)
     _common: _Common = attrs.field(factory=_Common)
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
+    _sessions: dict[str, ssl.SSLSession] = attrs.field(factory=dict[str, "ssl.SSLSession"], init=False)
+    """The latest TLS session with each origin."""
     _sockets: dict[Origin, list[Http2Socket]] = attrs.field(factory=dict["Origin", "list[Http2Socket]"], init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,7 +84,7 @@ class DirectTransport:
         if proxy is not None:
             self._announce(origin, proxy)
         needs_tls = origin.scheme == "https" or (proxy is not None and proxy.scheme == "https")
-        return Road(origin=origin, proxy=proxy, context=self._tls() if needs_tls else None)
+        return Road(origin=origin, proxy=proxy, context=self._tls() if needs_tls else None, sessions=self._sessions)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:

@@ -1,7 +1,7 @@
-"""What an HTTP library raises, made our own: once, and so that nothing of it remains.
+"""Makes our errors of what goes wrong below HTTP: sockets, TLS, time limits.
 
-The texts and contexts of its errors can hold headers and addresses, so ours are raised after the `except` block has
-ended.
+The texts and contexts of foreign errors can hold headers and addresses, so ours are raised after the `except` block has
+ended and hold no reference to them.
 """
 
 from __future__ import annotations
@@ -10,37 +10,37 @@ import os
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 
-import httpcore
-import httpx
-
+from bifrost.engine.transport.wires import (
+    ConnectTimeoutError,
+    PeerError,
+    WireConnectError,
+    WireTimeoutError,
+    WriteTimeoutError,
+)
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def translate(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
-    """Make our error of a foreign one. The result holds no reference to it and none of its text that could be ours."""
+def as_error(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
+    """Return our error for one of a connection; `phase` is what was waited for. One of ours is returned as it is."""
     match error:
         case BifrostError():
             return error
-        case httpcore.ConnectTimeout() | httpx.ConnectTimeout():
+        case ConnectTimeoutError():
             failure: BifrostError = CallTimeoutError(f"no connection to {place} in time", phase="connect")
-        case httpcore.WriteTimeout() | httpx.WriteTimeout():
+        case WriteTimeoutError():
             failure = CallTimeoutError(f"{place} did not take the request in time", phase="write")
-        case httpcore.TimeoutException() | httpx.TimeoutException():
+        case WireTimeoutError():
             reading = cast("Any", phase if sent else "connect")
             failure = CallTimeoutError(f"{place} sent nothing for too long", phase=reading)
-        case httpcore.ProxyError() | httpx.ProxyError():
-            failure = _proxy_failure(error, place)
-        case httpcore.ConnectError() | httpx.ConnectError():
-            failure = _connect_failure(error, place)
-        case httpcore.ProtocolError() | httpx.ProtocolError():
-            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its answer ({_kind(error)})")
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
-            failure = ConfigError(f"{place} is no address that can be called")
+        case WireConnectError():
+            failure = connect_failure(error, place)
+        case PeerError():
+            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its answer: {error}")
         case _:
-            failure = TransportError(f"the exchange with {place} broke off ({_kind(error)})")
+            failure = TransportError(f"the exchange with {place} broke off ({type(error).__name__})")
     return failure if sent else never_sent(failure)
 
 
@@ -49,14 +49,6 @@ def never_sent(error: BifrostError) -> BifrostError:
     if error.fault == "transient":
         error.fault = "never_sent"
     return error
-
-
-def _proxy_failure(error: Exception, place: str) -> BifrostError:
-    """Tell a proxy that will never let us through from one that cannot reach the provider just now."""
-    status = str(error)[:3]
-    if status.startswith("5"):
-        return ConnectError(f"the proxy could not connect to {place}: status {status}")
-    return ConfigError(f"the proxy on the way to {place} refuses: check HTTPS_PROXY and its credentials")
 
 
 _OLD_TLS = frozenset(
@@ -72,7 +64,8 @@ _OLD_TLS = frozenset(
 """How OpenSSL calls a peer that speaks no TLS, or none that is safe: trying again does not help."""
 
 
-def _connect_failure(error: Exception, place: str) -> BifrostError:
+def connect_failure(error: Exception, place: str) -> BifrostError:
+    """Return our error for a connection that could not be made, by what its causes say."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ConfigError(
@@ -98,7 +91,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
             "BaseExceptionGroup[BaseException] | None", error if isinstance(error, BaseExceptionGroup) else None
         )
         error = error.__cause__ or error.__context__ if group is None else group.exceptions[0]
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

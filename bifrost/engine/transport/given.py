@@ -24,7 +24,6 @@ def as_transport(transport: Any) -> Transport:
     connection and returns an httpx transport for it. Raises `ConfigError` for anything else.
     """
     if transport is None:
-        # Loads httpx and httpcore, and with that trio if it is installed.
         from bifrost.engine.transport.direct import DirectTransport
 
         return DirectTransport()

@@ -1,205 +1,220 @@
-"""A connection of HTTP/1.1: httpcore's, the engine of httpx, driven directly over a network of ours."""
+"""A connection of HTTP/1.1 of our own: the parser and the TLS of `wire/http` over a socket of the event loop's."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
-import anyio
-import httpcore
-
-from bifrost.engine.transport.body import (
-    Body,
-    Upload,
-    answer_of,
-    bound_interim,
-    briefly,
-    fields_of,
-    is_ambiguous,
-    target_of,
-)
-from bifrost.engine.transport.failures import translate
-from bifrost.engine.transport.logs import SENDING
-from bifrost.engine.transport.network import Wire
-from bifrost.errors import BifrostError
-from bifrost.wire.auth import basic_auth
+from bifrost.engine.transport.failures import as_error
+from bifrost.engine.transport.heads import HEAD_IS_TOO_LARGE, briefly, credentials_of_proxy, fields_of, interim_alone
+from bifrost.engine.transport.network import Network
+from bifrost.engine.transport.seam import Answer
+from bifrost.engine.transport.wires import PeerError, WireError
+from bifrost.errors import BifrostError, InvalidRequestError, ProtocolError
+from bifrost.wire.http.request import UnsafeHeadError, request_head, target_of
+from bifrost.wire.http.response import HeadTooLargeError, HttpFormatError, InterimAnswersError, ResponseParser
+from bifrost.wire.http.values import Headers
 
 if TYPE_CHECKING:
     from bifrost.config import Timeouts
     from bifrost.engine.transport.roads import Road
-    from bifrost.engine.transport.seam import Answer
     from bifrost.wire.http import HttpRequest
 
-_TARGETS_KEPT = 256
-_TICKETS = 0.02
-"""How much longer than for the connection a peer's first words in TLS are waited for, in seconds."""
+_JOINED = 64 * 1024
+"""A body up to this size goes out with its head in one write."""
+_SLICE = 256 * 1024
+"""How much of a larger body is written at once: `write` bounds the wait for each, not for the whole upload."""
 
 
 class Http1Connection:
-    """One connection of HTTP/1.1: httpcore's, over a network of ours."""
+    """One connection of HTTP/1.1."""
 
     __slots__ = (
         "_authority",
-        "_body",
-        "_engine",
+        "_failure",
+        "_limit",
+        "_network",
+        "_parser",
         "_place",
         "_road",
         "_spoilt",
-        "_targets",
-        "_timeouts",
-        "_wire",
         "connect_time",
         "reused",
     )
 
-    def __init__(self, road: Road, wire: Wire | None = None) -> None:
-        """Stand for a connection, or take over the wire of one that is made."""
+    def __init__(self, road: Road, network: Network | None = None) -> None:
+        """Stand for a connection, or take over the network of one that is made."""
         self._road = road
         self._place = str(road)
-        self._wire = wire or Wire()
-        self._engine: httpcore.AsyncHTTP11Connection | None = None
-        self._spoilt = False
-        """Bytes may stand behind an answer that nobody asked for; the next request would take them for its own."""
         self._authority = road.origin.authority.encode("ascii")
-        self._targets: dict[str, httpcore.URL] = {}
-        self._body: Body | None = None
-        self._timeouts: dict[str, float | None] = {}
+        self._network = network or Network()
+        self._parser = ResponseParser()
+        self._limit: float | None = None
+        self._failure: Exception | None = None
+        """What went wrong while an upload was listened beside."""
+        self._spoilt = False
+        """What was read or written does not end where an answer and a request do: nothing may follow."""
         self.reused = False
         self.connect_time: float | None = None
-        if wire is not None:
-            self._make()
 
     @property
     def sent(self) -> bool:
         """The present request's head has (perhaps) gone out."""
-        return self._wire.sent
+        return self._network.sent
 
     @property
     def heard(self) -> bool:
         """Something has come of an answer to the present request."""
-        return self._wire.heard
+        return self._network.heard
 
     async def connect(self, *, seconds: float) -> None:
-        """Make the connection ahead of its first request."""
-        await self._connected(seconds)
-        await self._take_tickets()
-        self.reused = True
-
-    async def _take_tickets(self) -> None:
-        """Read what a peer says in TLS after the handshake, which would look like an answer to nothing later on."""
-        if self._wire.tls is None:
-            return
-        with anyio.move_on_after(_TICKETS + (self.connect_time or 0.0)), suppress(Exception):
-            await self._wire.stream.read(1)
-            # It has closed the connection, or spoken unasked.
-            self._spoilt = True
-
-    async def _connected(self, seconds: float) -> httpcore.AsyncHTTP11Connection:
+        """Make the connection ahead of its first request. Raises `ConnectError`, `ConfigError`, `CallTimeoutError`."""
         failure: BifrostError
         try:
-            self.connect_time = await self._road.lay(self._wire, seconds=seconds)
-        except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
-            failure = self.translate(error, phase="connect")
+            await self._connect(seconds)
+        except WireError as error:
+            failure = self._translate(error, phase="connect")
         else:
-            return self._make()
+            self.reused = True
+            return
         raise failure
+
+    async def _connect(self, seconds: float) -> None:
+        self.connect_time = await self._road.lay(self._network, seconds=seconds)
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
         """Send a request and wait for the head of the answer.
 
         Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError`, `TransportError`.
         """
-        self._wire.sent = self._wire.heard = False
+        network = self._network
+        network.sent = network.heard = False
         self.connect_time = None
-        self._timeouts = {"write": timeouts.write, "read": read_timeout}
-        outgoing: httpcore.Request | None = None
+        self._limit = read_timeout
         failure: BifrostError
-        sending = (request.headers, self._road.secrets)
-        before = SENDING.set(sending)
         try:
-            engine = self._engine or await self._connected(timeouts.connect)
-            self._wire.joins_head = True
-            outgoing = self._outgoing(request)
-            response = await engine.handle_async_request(outgoing)
-        except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
-            failure = self.translate(error, phase="headers")
-        else:
-            self._body = Body(response.stream, self.translate, _PARSER, sending)
-            answer = answer_of(response.status, response.headers, self._body, place=self._place)
-            self._spoilt = is_ambiguous(answer.headers)
-            return answer
-        finally:
-            SENDING.reset(before)
-            if outgoing is not None:
-                # httpcore keeps the request as long as its answer is read, which may be minutes; the key went out.
-                outgoing.headers = []
+            if not network.laid:
+                await self._connect(timeouts.connect)
+            self._parser = parser = ResponseParser()
+            self._spoilt = True
+            await self._write(self._head(request), request.body, timeouts.write)
+            while not parser.status:
+                await self._read(parser)
+            return Answer(parser.status, Headers(parser.fields), _Body(self, parser))
+        except (WireError, HttpFormatError, UnsafeHeadError) as error:
+            failure = self._translate(error, phase="headers")
         raise failure
 
-    def _outgoing(self, request: HttpRequest) -> httpcore.Request:
-        outgoing = httpcore.Request(
-            request.method,
-            self._url(request.path),
-            content=Upload(request.body),
-            extensions={"timeout": self._timeouts},
-        )
-        # Set here and not given above, where each would be looked at once more.
-        outgoing.headers = fields_of(request, self._authority)
-        proxy = self._road.proxy
-        if self._road.forwards and proxy is not None and proxy.auth is not None:
-            outgoing.headers.append((b"proxy-authorization", basic_auth(proxy.auth)))
-        return outgoing
+    def _head(self, request: HttpRequest) -> bytes:
+        road = self._road
+        try:
+            fields = fields_of(request, self._authority)
+        except UnicodeEncodeError:
+            fields = [(b"", b"")]
+        target = target_of(request.path)
+        if road.forwards:
+            target = f"{road.origin}{target}"
+            fields += credentials_of_proxy(road.proxy)
+        return request_head(request.method.encode("ascii"), target.encode("ascii"), fields)
 
-    def _url(self, path: str) -> httpcore.URL:
-        url = self._targets.get(path)
-        if url is None:
-            if len(self._targets) >= _TARGETS_KEPT:
-                self._targets.clear()
-            origin = self._road.origin
-            target = (str(origin) if self._road.forwards else "") + target_of(path)
-            url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target.encode("ascii"))
-            self._targets[path] = url
-        return url
+    async def _write(self, head: bytes, body: bytes, timeout: float) -> None:
+        network = self._network
+        if len(body) <= _JOINED:
+            await network.write(head + body if body else head, timeout)
+            self._spoilt = False
+            return
+        await network.write(head, timeout)
+        view = memoryview(body)
+        for start in range(0, len(body), _SLICE):
+            if not await network.write(view[start : start + _SLICE], timeout, until=self._is_answered):
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
+                return
+        self._spoilt = False
+
+    def _is_answered(self) -> bool:
+        """Take what has come during an upload. Returns whether the peer does not want the rest."""
+        parser, network = self._parser, self._network
+        while not parser.status and self._failure is None:
+            try:
+                data = network.take()
+                if not data:
+                    return network.ended
+                parser.feed(data)
+            except (WireError, HttpFormatError) as error:
+                self._failure = error
+        # One that accepts the request may begin to answer before it has read all of it.
+        return parser.status >= 300 or self._failure is not None
+
+    async def _read(self, parser: ResponseParser) -> None:
+        data = await self._network.read(self._limit)
+        if data:
+            parser.feed(data)
+        else:
+            parser.end()
+
+    async def read_body(self, parser: ResponseParser) -> bytes:
+        """Return the next bytes of an answer's body, empty at its clean end."""
+        if parser is not self._parser:
+            return b""
+        failure: BifrostError
+        try:
+            while not (data := parser.take()) and not parser.complete:
+                await self._read(parser)
+            return data
+        except (WireError, HttpFormatError) as error:
+            failure = self._translate(error, phase="body")
+        raise failure
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes (httpcore reads the limit when the body's first read begins)."""
-        self._timeouts["read"] = seconds
+        """Bound each further wait for body bytes."""
+        self._limit = seconds
 
     def usable(self) -> bool:
-        """Say whether the peer has neither closed the idle connection nor sent anything on it."""
-        return not self._spoilt and self._wire.quiet()
+        """Return whether the peer has neither closed the idle connection nor sent anything on it."""
+        return not self._spoilt and self._network.at_rest()
 
     async def finish(self) -> None:
         """End an exchange whose body was read to its end."""
-        body, self._body = self._body, None
-        self.reused = True
-        if body is not None:
-            self._spoilt = self._spoilt or body.has_sequel()
-            await body.close()
+        parser = self._parser
+        if not self.reused:
+            self.reused = True
+            self._road.remember(self._network)
+        self._spoilt = self._spoilt or not (parser.complete and parser.reusable)
+        self._parser = ResponseParser()
 
     def cut(self) -> None:
         """Break the connection under a waiting reader."""
-        self._wire.shut()
+        self._network.shut()
 
     async def close(self) -> None:
-        """Throw the connection away: the socket first, then the reader (so that no generator is left half-read)."""
-        body, self._body = self._body, None
-        await briefly(self._wire.close())
-        if body is not None:
-            await briefly(body.drain())
-        if self._engine is not None:
-            await briefly(self._engine.aclose())
+        """Throw the connection away."""
+        self._spoilt = True
+        await briefly(self._network.close())
 
-    def translate(self, error: Exception, *, phase: str) -> BifrostError:
-        """Make our error of one that httpcore raised."""
-        return translate(error, place=self._place, sent=self._wire.sent, phase=phase)
-
-    def _make(self) -> httpcore.AsyncHTTP11Connection:
-        origin = self._road.origin
-        place = httpcore.Origin(origin.scheme.encode("ascii"), origin.host.encode("ascii"), origin.port)
-        self._engine = httpcore.AsyncHTTP11Connection(place, self._wire.stream)
-        bound_interim(self._engine, place=self._place)
-        return self._engine
+    def _translate(self, error: Exception, *, phase: str) -> BifrostError:
+        match error:
+            case UnsafeHeadError():
+                return InvalidRequestError(str(error))
+            case HeadTooLargeError():
+                return ProtocolError(HEAD_IS_TOO_LARGE.format(place=self._place))
+            case InterimAnswersError():
+                return interim_alone(self._place)
+            case HttpFormatError():
+                return as_error(PeerError(str(error)), place=self._place, sent=self.sent, phase=phase)
+            case _:
+                return as_error(error, place=self._place, sent=self.sent, phase=phase)
 
 
-_PARSER = attrgetter("_connection._h11_state")
+class _Body:
+    """The body of one answer."""
+
+    __slots__ = ("_connection", "_parser")
+
+    def __init__(self, connection: Http1Connection, parser: ResponseParser) -> None:
+        self._connection = connection
+        self._parser = parser
+
+    async def read(self) -> bytes:
+        """Return the next bytes, empty at the clean end. Raises `TransportError`, `CallTimeoutError`."""
+        return await self._connection.read_body(self._parser)

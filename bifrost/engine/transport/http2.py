@@ -12,25 +12,26 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
-import httpcore
 
-from bifrost.engine.transport.body import (
-    CLOSE_LIMIT,
-    INTERIM_LIMIT,
-    SLICE,
-    answer_of,
-    briefly,
-    fields_of,
-    interim_alone,
-    target_of,
-)
-from bifrost.engine.transport.failures import never_sent, translate
+from bifrost.engine.transport.failures import as_error, never_sent
 from bifrost.engine.transport.goaway import Goaway, GoawayFilter
+from bifrost.engine.transport.heads import CLOSE_LIMIT, SLICE, answer_of, briefly, fields_of, interim_alone
 from bifrost.engine.transport.http1 import Http1Connection
 from bifrost.engine.transport.logs import redacting
-from bifrost.engine.transport.network import Wire
+from bifrost.engine.transport.network import Network
+from bifrost.engine.transport.wires import (
+    ConnectTimeoutError,
+    PeerError,
+    ReadTimeoutError,
+    WireError,
+    WireReadError,
+    WireWriteError,
+    WriteTimeoutError,
+)
 from bifrost.errors import BifrostError, ConfigError, TransportError
 from bifrost.wire.auth import credentials_of
+from bifrost.wire.http.request import target_of
+from bifrost.wire.http.response import INTERIM_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,8 +78,10 @@ class Http2Socket:
         """The peer takes no more requests on it."""
         self._most = most
         self._retire_at = retire_at
-        self.wire = Wire()
+        self.network = Network()
         self._h2: H2Connection | None = None
+        self._is_settled = False
+        """The peer has said how many exchanges it takes at once."""
         self._goaways = GoawayFilter()
         self._streams: dict[int, Stream2] = {}
         self._reader: Stream2 | None = None
@@ -114,7 +117,7 @@ class Http2Socket:
     async def ready(self, seconds: float) -> bool:
         """Connect, unless that was done; others wait for the first. Gives whether there was something to wait for.
 
-        Raises what httpcore does, for all that waited alike.
+        Raises `WireError` and what a proxy says, for all that waited alike.
         """
         if self.is_made:
             return False
@@ -122,7 +125,7 @@ class Http2Socket:
             with anyio.fail_after(seconds):
                 await self._connecting.acquire()
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout from error
+            raise ConnectTimeoutError from error
         try:
             await self._connect_once(seconds)
         finally:
@@ -136,16 +139,16 @@ class Http2Socket:
 
     async def _connect(self, seconds: float) -> None:
         try:
-            await self.road.lay(self.wire, seconds=seconds, protocols=_PROTOCOLS)
-            if self.wire.tls is None or self.wire.tls.selected_alpn_protocol() != "h2":
+            await self.road.lay(self.network, seconds=seconds, protocols=_PROTOCOLS)
+            if self.network.protocol != "h2":
                 self.only_http1 = self._spare = True
                 return
-            self._h2 = _new_connection()
+            self._h2, self._is_settled = _new_connection(), False
             await self._flush(seconds)
         except BaseException as error:
             # Who waits behind one that was cancelled begins anew.
-            await briefly(self.wire.close())
-            self.wire = Wire()
+            await briefly(self.network.close())
+            self.network = Network()
             self._h2 = None
             if isinstance(error, Exception):
                 self.broken = error
@@ -153,14 +156,14 @@ class Http2Socket:
 
     def as_http1(self) -> Http1Connection:
         """Give a connection of HTTP/1.1 instead: the one that was made, if nobody has that yet."""
-        wire, self._spare = (self.wire if self._spare else None), False
-        return Http1Connection(self.road, wire)
+        network, self._spare = (self.network if self._spare else None), False
+        return Http1Connection(self.road, network)
 
     async def leave(self) -> None:
         """Give a place back. The last one closes the connection."""
         self.lent -= 1
         if self.lent <= 0 or self.broken is not None:
-            await briefly(self.wire.close())
+            await briefly(self.network.close())
 
     # --- one exchange
 
@@ -173,8 +176,8 @@ class Http2Socket:
         h2 = self._connection()
         self._limit = limit
         await self._glance(stream)
-        while h2.open_outbound_streams >= h2.remote_settings.max_concurrent_streams:
-            await self.wait(stream, lambda: h2.open_outbound_streams < h2.remote_settings.max_concurrent_streams, None)
+        while not self._takes_one_more():
+            await self.wait(stream, self._takes_one_more, None)
         self._check(stream)
         stream.id = h2.get_next_available_stream_id()
         with redacting(self._secrets):
@@ -190,6 +193,12 @@ class Http2Socket:
             await self._flush(limit)
         stream.said_all = sent >= len(body)
         await self._flush(limit)
+
+    def _takes_one_more(self) -> bool:
+        h2 = self._connection()
+        # Before its settings have come, one exchange is what every peer takes.
+        most = h2.remote_settings.max_concurrent_streams if self._is_settled else 1
+        return h2.open_outbound_streams < most
 
     def _send_piece(self, stream: Stream2, body: bytes, start: int) -> int:
         """Write as much of a body as may go out now; give where the rest begins."""
@@ -209,8 +218,8 @@ class Http2Socket:
 
         try:
             await self.wait(stream, may_go_on, limit)
-        except httpcore.ReadTimeout as error:
-            raise httpcore.WriteTimeout from error
+        except ReadTimeoutError as error:
+            raise WriteTimeoutError from error
         stream.check()
 
     async def wait(self, stream: Stream2, ready: Callable[[], object], limit: float | None) -> None:
@@ -227,7 +236,7 @@ class Http2Socket:
                     await self._be_told(stream)
         if stream.scope.cancelled_caught:
             stream.check()
-            raise httpcore.ReadTimeout
+            raise ReadTimeoutError
 
     async def _read_for_all(self, stream: Stream2, ready: Callable[[], object]) -> None:
         self._reader = stream
@@ -289,7 +298,7 @@ class Http2Socket:
 
     async def _glance(self, stream: Stream2) -> None:
         """See what came while nobody was waiting: perhaps that the peer has left."""
-        if not self._streams and self._reader is None and self.wire.readable():
+        if not self._streams and self._reader is None and self.network.readable():
             self._reader = stream
             try:
                 with anyio.move_on_after(_GLANCE):
@@ -306,19 +315,19 @@ class Http2Socket:
         # What one who was cancelled had yet to say may be what the peer waits for.
         await self._flush_if_free()
         try:
-            data = await self.wire.stream.read(_READ)
-        except httpcore.ReadError as error:
+            data = await self.network.read()
+        except WireReadError as error:
             self._end(error)
             return
         if not data:
-            self._end(httpcore.RemoteProtocolError("the peer has closed the connection"))
+            self._end(PeerError("the peer has closed the connection"))
             return
         try:
             frames, goaways = self._goaways.feed(data)
             with redacting(self._secrets):
                 events = h2.receive_data(frames)
         except (ProtocolError, ValueError) as error:
-            self._end(httpcore.RemoteProtocolError(type(error).__name__))
+            self._end(PeerError(f"it does not speak HTTP/2 ({type(error).__name__})"))
             return
         for event in events:
             self._tell(event)
@@ -332,6 +341,7 @@ class Http2Socket:
         stream = self._streams.get(getattr(event, "stream_id", None) or 0)
         match event:
             case events.WindowUpdated() | events.RemoteSettingsChanged():
+                self._is_settled = self._is_settled or isinstance(event, events.RemoteSettingsChanged)
                 self._wake_all()
             case _ if stream is not None:
                 stream.feed(event)
@@ -361,7 +371,7 @@ class Http2Socket:
 
     async def _say_if_possible(self) -> None:
         """Write what is to be said after something has come. That counts, also if the connection turns out broken."""
-        with suppress(httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+        with suppress(WireError):
             await self._flush_if_free()
 
     async def _flush_if_free(self, limit: float | None = None) -> None:
@@ -382,11 +392,11 @@ class Http2Socket:
                 outbox.clear()
                 with anyio.move_on_after(limit, shield=True) as scope:
                     try:
-                        await self.wire.stream.write(data)
-                    except (httpcore.WriteError, httpcore.ReadError) as error:
+                        await self.network.write(data)
+                    except (WireWriteError, WireReadError) as error:
                         self._end(error)
                 if scope.cancelled_caught:
-                    self._end(httpcore.WriteTimeout())
+                    self._end(WriteTimeoutError())
         self._check_whole()
 
     def _check_whole(self) -> None:
@@ -395,7 +405,7 @@ class Http2Socket:
 
     def _connection(self) -> H2Connection:
         if self._h2 is None:
-            raise httpcore.ReadError("there is no connection")
+            raise WireReadError("there is no connection")
         return self._h2
 
 
@@ -447,7 +457,7 @@ class Stream2:
                 self.ended = True
             case events.StreamReset():
                 refused = event.error_code == _REFUSED
-                error = _UntakenError() if refused else httpcore.RemoteProtocolError("the peer has reset the stream")
+                error = _UntakenError() if refused else PeerError("the peer has reset the stream")
                 self.is_known = True
                 if not self.ended:
                     self.failure = error
@@ -603,7 +613,7 @@ class Http2Connection:
         if self._plain is not None:
             self._plain.cut()
         elif self._stream is not None:
-            self._stream.fail(httpcore.ReadError("the exchange was cut"))
+            self._stream.fail(WireReadError("the exchange was cut"))
 
     async def close(self) -> None:
         """Reset the exchange, and give the place back. The last one closes the connection."""
@@ -613,7 +623,7 @@ class Http2Connection:
         stream, self._stream = self._stream, None
         if stream is not None:
             # Another task may be waiting for its bytes.
-            stream.fail(httpcore.ReadError("the exchange was closed"))
+            stream.fail(WireReadError("the exchange was closed"))
             await briefly(self._socket.reset(stream))
         if self._plain is not None:
             await self._plain.close()
@@ -627,7 +637,7 @@ class Http2Connection:
             told = type(error)(error.message)
             told.fault = error.fault
             return told
-        return translate(error, place=self._place, sent=self.sent, phase=phase)
+        return as_error(error, place=self._place, sent=self.sent, phase=phase)
 
 
 def _new_connection() -> H2Connection:

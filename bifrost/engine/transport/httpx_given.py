@@ -1,25 +1,28 @@
-"""A connection over a transport of httpx that a user gave."""
+"""A connection over a transport of httpx that a user gave. The one file that names httpx."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import anyio
 import httpx
 
-from bifrost.engine.transport.body import Body, Upload, answer_of, bound_interim, briefly, fields_of, is_ambiguous
-from bifrost.engine.transport.failures import translate
+from bifrost.engine.transport.failures import connect_failure, never_sent
+from bifrost.engine.transport.heads import SLICE, answer_of, briefly, fields_of, interim_alone
 from bifrost.engine.transport.logs import SENDING
 from bifrost.engine.transport.sockets import is_readable, is_silent, shut
-from bifrost.errors import BifrostError
+from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
+from bifrost.wire.http.response import INTERIM_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from bifrost.config import Timeouts
+    from bifrost.engine.transport.logs import Sending
     from bifrost.engine.transport.seam import Answer, Origin
-    from bifrost.wire.http import HttpRequest
+    from bifrost.wire.http import Headers, HttpRequest
 
 _URLS_KEPT = 256
 
@@ -162,7 +165,7 @@ class HttpxConnection:
 
     def translate(self, error: Exception, *, phase: str) -> BifrostError:
         """Make our error of one that httpx or the user's transport raised."""
-        return translate(error, place=str(self._origin), sent=self.sent, phase=phase)
+        return _as_error(error, place=str(self._origin), sent=self.sent, phase=phase)
 
 
 class _Trace:
@@ -189,3 +192,162 @@ class _Trace:
 
 
 _PARSER = attrgetter("_httpcore_stream._stream._connection._h11_state")
+
+
+class _Translate(Protocol):
+    """Makes our error of a foreign one."""
+
+    def __call__(self, error: Exception, *, phase: str) -> BifrostError:
+        """Say what went wrong while `phase` was waited for."""
+        ...
+
+
+def is_ambiguous(headers: Headers) -> bool:
+    """Say whether an answer has two lengths, so that nothing may follow it.
+
+    RFC 9112, 6.3: the chunks count; but somebody in between may go by the other.
+    """
+    return headers.get("transfer-encoding") is not None and headers.get("content-length") is not None
+
+
+def bound_interim(held: Any, *, place: str) -> None:
+    """Let a connection's parser end an exchange of interim answers alone, which httpcore reads without end.
+
+    `held` is a connection of httpcore's, which may stand inside others (TLS, a proxy).
+    """
+    while (inner := getattr(held, "_connection", None)) is not None:
+        held = inner
+    parser = getattr(held, "_h11_state", None)
+    if parser is not None and "next_event" not in vars(parser):
+        parser.next_event = _Events(parser.next_event, place)
+
+
+class _Events:
+    """The events of an HTTP/1.1 parser, of which only so many in a row may be interim answers."""
+
+    __slots__ = ("_interim", "_next", "_place")
+
+    def __init__(self, following: Callable[[], Any], place: str) -> None:
+        self._next = following
+        self._place = place
+        self._interim = 0
+
+    def __call__(self) -> Any:
+        event = self._next()
+        status = getattr(event, "status_code", None)
+        if status is not None:
+            self._interim = self._interim + 1 if status < 200 else 0
+            if self._interim > INTERIM_LIMIT:
+                raise interim_alone(self._place)
+        return event
+
+
+class Upload(httpx.AsyncByteStream):
+    """A request body that is no generator, so that a cancelled upload leaves none behind."""
+
+    __slots__ = ("_content", "_sent")
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._sent = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        start = self._sent
+        if start >= len(self._content):
+            raise StopAsyncIteration
+        self._sent += SLICE
+        return self._content[start : self._sent]
+
+
+class Body:
+    """Reads an answer's body, and can be ended from either side without leaving a generator half-read."""
+
+    __slots__ = ("_ended", "_iterator", "_parser", "_sending", "_stream", "_translate")
+
+    def __init__(self, stream: Any, translate: _Translate, parser: Callable[[Any], Any], sending: Sending) -> None:
+        self._stream = stream
+        self._sending = sending
+        self._translate = translate
+        self._parser = parser
+        self._iterator: Any = None
+        self._ended = False
+
+    async def read(self) -> bytes:
+        """Give the next bytes, empty at the clean end. Raises `TransportError`, `ProtocolError`, `CallTimeoutError`."""
+        if self._ended:
+            return b""
+        if self._iterator is None:
+            self._iterator = self._stream.__aiter__()
+        before = SENDING.set(self._sending)
+        try:
+            while True:
+                data: bytes = await self._iterator.__anext__()
+                if data:
+                    return data
+        except StopAsyncIteration:
+            self._ended = True
+            return b""
+        except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
+            failure = self._translate(error, phase="body")
+        finally:
+            SENDING.reset(before)
+        self._ended = True
+        raise failure
+
+    def has_sequel(self) -> bool:
+        """Say whether bytes follow the body in the parser's buffer. httpcore tells nowhere, so its parser is asked."""
+        try:
+            data, _ = self._parser(self._stream).trailing_data
+        except AttributeError:
+            return False  # another library, or HTTP/2, which has frames
+        return bool(data)
+
+    async def close(self) -> None:
+        """End an exchange whose body was read."""
+        with suppress(Exception):  # foreign code, and the body was read
+            await self._stream.aclose()
+
+    async def drain(self) -> None:
+        """Pull until the reader ends or raises: its socket is closed by now, so this does not wait."""
+        if not self._ended and self._iterator is not None:
+            self._ended = True
+            with suppress(Exception):
+                while True:
+                    await self._iterator.__anext__()
+        await self.close()
+
+
+def _as_error(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
+    """Return our error for a foreign one. It holds no reference to that and none of its text that could be ours."""
+    match error:
+        case BifrostError():
+            return error
+        case httpx.ConnectTimeout():
+            failure: BifrostError = CallTimeoutError(f"no connection to {place} in time", phase="connect")
+        case httpx.WriteTimeout():
+            failure = CallTimeoutError(f"{place} did not take the request in time", phase="write")
+        case httpx.TimeoutException():
+            reading = cast("Any", phase if sent else "connect")
+            failure = CallTimeoutError(f"{place} sent nothing for too long", phase=reading)
+        case httpx.ProxyError():
+            failure = _proxy_failure(error, place)
+        case httpx.ConnectError():
+            failure = connect_failure(error, place)
+        case httpx.ProtocolError():
+            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its answer ({type(error).__name__})")
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            failure = ConfigError(f"{place} is no address that can be called")
+        case _:
+            failure = TransportError(f"the exchange with {place} broke off ({type(error).__name__})")
+    return failure if sent else never_sent(failure)
+
+
+def _proxy_failure(error: Exception, place: str) -> BifrostError:
+    """Tell a proxy that will never let us through from one that cannot reach the provider just now."""
+    status = str(error)[:3]
+    if status.startswith("5"):
+        return ConnectError(f"the proxy could not connect to {place}: status {status}")
+    return ConfigError(f"the proxy on the way to {place} refuses: check HTTPS_PROXY and its credentials")

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING
 
 import anyio
 import attrs
-import httpcore
 
-from bifrost.engine.transport.body import bound_interim
 from bifrost.engine.transport.failures import never_sent
+from bifrost.engine.transport.heads import credentials_of_proxy
 from bifrost.engine.transport.socks import ask_socks
+from bifrost.engine.transport.wires import ConnectTimeoutError, PeerError
 from bifrost.errors import ConnectError
-from bifrost.wire.auth import Secret, basic_auth, password_of
+from bifrost.wire.auth import Secret, password_of
+from bifrost.wire.http.request import request_head
+from bifrost.wire.http.response import HttpFormatError, ResponseParser
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from bifrost.engine.transport.network import Stream, Wire
+    from bifrost.engine.transport.network import Network
     from bifrost.engine.transport.proxies import Proxy
     from bifrost.engine.transport.seam import Origin
 
@@ -33,6 +35,8 @@ class Road:
     proxy: Proxy | None
     context: ssl.SSLContext | None
     """For TLS, with the origin and with a proxy that wants it; `None` where neither does."""
+    sessions: dict[str, ssl.SSLSession] = attrs.field(factory=dict[str, "ssl.SSLSession"])
+    """The latest TLS session with each origin: what shortens the next handshake."""
 
     def __str__(self) -> str:
         return str(self.origin) if self.proxy is None else f"{self.origin} (through {self.proxy})"
@@ -49,49 +53,64 @@ class Road:
         """Requests are handed to an HTTP proxy one by one; there is no tunnel."""
         return self.proxy is not None and not self.proxy.is_socks and self.origin.scheme == "http"
 
-    async def lay(self, wire: Wire, *, seconds: float, protocols: Sequence[str] = HTTP1) -> float:
+    async def lay(self, network: Network, *, seconds: float, protocols: Sequence[str] = HTTP1) -> float:
         """Connect, up to the origin's TLS, within so many seconds. Gives how long it took.
 
-        Raises errors of httpcore, or `ConfigError` and `ConnectError` for what a proxy says. Whatever comes of it, the
-        wire has the socket and must be closed.
+        Raises `WireError`, or `ConfigError` and `ConnectError` for what a proxy says. Whatever comes of it, the network
+        has the socket and must be closed.
         """
         began = anyio.current_time()
         try:
             with anyio.fail_after(seconds):
-                await self._lay(wire, protocols)
+                await self._lay(network, protocols)
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout from error
-        wire.laid = True
+            raise ConnectTimeoutError from error
+        network.laid = True
         return anyio.current_time() - began
 
-    async def _lay(self, wire: Wire, protocols: Sequence[str]) -> None:
+    def remember(self, network: Network) -> None:
+        """Keep the TLS session of a connection that has served, for the next handshake with the origin."""
+        session = network.session
+        if session is not None:
+            self.sessions[str(self.origin)] = session
+
+    async def _lay(self, network: Network, protocols: Sequence[str]) -> None:
         origin, proxy, context = self.origin, self.proxy, self.context
         if proxy is None:
-            await wire.connect(origin.host, origin.port)
+            await network.connect(origin.host, origin.port)
         else:
-            await wire.connect(proxy.host, proxy.port)
+            await network.connect(proxy.host, proxy.port)
             if proxy.scheme == "https" and context is not None:
-                await wire.shake_hands(context, proxy.host, protocols=HTTP1)
+                await network.shake_hands(context, proxy.host, protocols=HTTP1)
             if proxy.is_socks:
-                await ask_socks(wire.stream, proxy, origin, place=str(self))
+                await ask_socks(network, proxy, origin, place=str(self))
             elif not self.forwards:
-                await _ask_for_tunnel(wire.stream, proxy, self)
+                await _ask_for_tunnel(network, proxy, self)
         if origin.scheme == "https" and context is not None:
-            await wire.shake_hands(context, origin.host, protocols=protocols)
+            session = self.sessions.get(str(origin))
+            await network.shake_hands(context, origin.host, protocols=protocols, session=session)
 
 
-async def _ask_for_tunnel(stream: Stream, proxy: Proxy, road: Road) -> None:
+async def _ask_for_tunnel(network: Network, proxy: Proxy, road: Road) -> None:
     origin = road.origin
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     target = f"{host}:{origin.port}".encode("ascii")
-    headers = [(b"host", target)]
-    if proxy.auth is not None:
-        headers.append((b"proxy-authorization", basic_auth(proxy.auth)))
-    place = httpcore.Origin(proxy.scheme.encode("ascii"), proxy.host.encode("ascii"), proxy.port)
-    url = httpcore.URL(scheme=place.scheme, host=place.host, port=place.port, target=target)
-    connection = httpcore.AsyncHTTP11Connection(place, stream)
-    bound_interim(connection, place=str(road))
-    answer = await connection.handle_async_request(httpcore.Request("CONNECT", url, headers=headers))
+    await network.write(request_head(b"CONNECT", target, [(b"host", target), *credentials_of_proxy(proxy)]))
+    answer = ResponseParser(bodiless=True)
+    problem: str | None = None
+    try:
+        while not answer.status:
+            data = await network.read()
+            if data:
+                answer.feed(data)
+            else:
+                answer.end()
+    except HttpFormatError as error:
+        problem = str(error)
+    if problem is not None:
+        raise PeerError(problem)
+    if answer.rest:
+        raise PeerError("the proxy speaks before it is spoken to")
     if 200 <= answer.status < 300:
         return
     if answer.status >= 500:

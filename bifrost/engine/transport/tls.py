@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
+import certifi
 
 from bifrost.errors import ConfigError
 
@@ -33,9 +34,14 @@ def context_of(network: NetworkConfig) -> ssl.SSLContext:
 
 
 def _usual() -> ssl.SSLContext:
-    """Trust whom the environment names, or else the authorities that httpx brings."""
+    """Trust whom the environment names, or else the authorities of `certifi`, as httpx does."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
-        return httpx.create_ssl_context()
+        if file:
+            return ssl.create_default_context(cafile=file)
+        if folder:
+            return ssl.create_default_context(capath=folder)
+        return ssl.create_default_context(cafile=certifi.where())
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"the certificates of authorities cannot be loaded ({type(error).__name__}): "

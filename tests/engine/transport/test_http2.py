@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
-import httpcore
 import pytest
 
 from bifrost.config import ConnectionConfig, NetworkConfig, ProviderConfig, Timeouts
 from bifrost.engine.transport import Connection, Origin, Transport
 from bifrost.engine.transport.direct import DirectTransport
 from bifrost.engine.transport.http2 import Http2Connection
+from bifrost.engine.transport.wires import WireWriteError
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
 from bifrost.testing import RawServer, leak_check
 from bifrost.testing.loopback import reset_connection
@@ -210,13 +210,14 @@ async def test_an_answer_counts_though_nothing_more_can_be_said_to_the_peer(
         request.peer.h2.ping(b"anyone?!")
         await request.data(CHAT, end=True)
 
-    async def fail(buffer: bytes, timeout: float | None = None) -> None:
-        raise httpcore.WriteError
+    async def fail(*_args: object, **_options: object) -> bool:
+        raise WireWriteError
 
     async with place_on(Http2Server(respond), authority) as (connection, _, _):
         assert isinstance(connection, Http2Connection)
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
-        monkeypatch.setattr(connection._socket.wire.stream, "write", fail)
+        tls: Any = connection._socket.network.wire
+        monkeypatch.setattr(tls._inner, "write", fail)
         may_end.set()
         assert await got.reader.read() == CHAT
         assert await got.reader.read() == b""
@@ -495,7 +496,7 @@ async def test_a_farewell_while_nobody_waits_is_seen_before_the_next_request(aut
         server.peers[0].h2.close_connection()
         await server.peers[0].flush()
         assert isinstance(connection, Http2Connection)
-        await until(connection._socket.wire.readable)
+        await until(connection._socket.network.readable)
         with pytest.raises(TransportError) as caught:
             await sent(connection)
         assert caught.value.fault == "never_sent"

@@ -8,10 +8,10 @@ import anyio
 import httpx
 import pytest
 
-from bifrost.config import ProviderConfig, Timeouts
+from bifrost.config import NetworkConfig, ProviderConfig, Timeouts
 from bifrost.engine.transport import Connection, Origin, Transport, as_transport
-from bifrost.engine.transport.body import Upload
 from bifrost.engine.transport.direct import DirectTransport
+from bifrost.engine.transport.httpx_given import Upload
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -312,6 +312,7 @@ async def test_a_head_that_never_comes_ends_with_the_read_limit(roads: Roads) ->
 async def test_a_head_byte_by_byte_for_ever_ends_with_the_callers_scope(roads: Roads) -> None:
     async def drip(stream: ByteStream) -> None:
         await read_request(stream)
+        await stream.send(b"HTTP/1.1 200 OK\r\nx: ")
         while True:
             await stream.send(b"x")
             await anyio.sleep(0.01)
@@ -332,6 +333,49 @@ async def test_an_upload_that_is_never_read_ends_with_the_write_limit() -> None:
                 await sent(connection, request(b"x" * 16_000_000), write=0.1)
             await connection.close()
     assert (caught.value.phase, caught.value.fault) == ("write", "transient")
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_a_refusal_ends_an_upload_and_is_read(tls: bool, leaves: bool, tmp_path: Path) -> None:
+    refusal = answer(b'{"error": {}}', status="413 Content Too Large")
+    authority = Authority()
+
+    async def refuse(stream: ByteStream) -> None:
+        await stream.receive()
+        await stream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await stream.send(refusal)
+        if not leaves:
+            # It reads nothing more, and waits for us to leave.
+            await anyio.sleep_forever()
+
+    network = NetworkConfig(ca=authority.trust(tmp_path / "ca.pem")) if tls else NetworkConfig()
+    transport = DirectTransport(ProviderConfig(network=network))
+    road = Road(refuse, ssl_context=authority.context() if tls else None, transport=transport)
+    with anyio.fail_after(20):
+        async with road as connection:
+            assert await sent(connection, request(b"x" * 16_000_000)) == (413, b'{"error": {}}')
+            await connection.finish()
+            assert not connection.usable()
+
+
+async def test_an_answer_that_begins_early_does_not_end_an_upload_that_is_accepted(roads: Roads) -> None:
+    seen = b""
+
+    async def echo(stream: ByteStream) -> None:
+        nonlocal seen
+        seen += await stream.receive()
+        await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+        while len(seen) < 3_000_000:
+            seen += await stream.receive()
+        await stream.send(b"{}")
+        await until_left(stream)
+
+    with anyio.fail_after(20):
+        async with roads(echo) as connection:
+            assert await sent(connection, request(b"x" * 3_000_000)) == (200, b"{}")
+            await connection.finish()
+    assert len(seen) > 3_000_000
 
 
 async def test_a_body_that_stalls_ends_with_the_limit_set_after_the_head(roads: Roads) -> None:
