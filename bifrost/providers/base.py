@@ -9,6 +9,7 @@ import msgspec
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.providers.wording import Meaning
 from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.wire.auth import BEARER, Auth
 from bifrost.wire.http import HttpRequest, HttpResponse
@@ -57,6 +58,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
     request_id: str | None = None
     retry_after: float | None = None
+    meaning: Meaning | None = None
+    """What the vendor's sentence says, where it may say more than status and code (`bifrost.providers.wording`)."""
 
 
 class ReportedError(Exception):

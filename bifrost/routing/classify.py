@@ -1,9 +1,14 @@
-"""Which error a provider's refusal is: its words first, then its status, its free text hardly ever. Pure."""
+"""Which error a provider's refusal is: its codes first, then its sentence where that is known, then its status. Pure.
+
+Codes, types and statuses are here; what vendors' sentences mean is in `bifrost.providers.wording`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
+
+import msgspec
 
 from bifrost.errors import (
     AuthenticationError,
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bifrost.providers.base import ErrorBody
+    from bifrost.providers.wording import Meaning
 
 _Verdict: TypeAlias = tuple[type[BifrostError], str]
 """The error's class, and its row of the failure table."""
@@ -55,7 +61,7 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
         insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded project_spend_limit_exceeded
         organization_usage_limit_exceeded enforced_spend_limit_reached blocked_api_access quota_exceeded
         exceeded_current_quota_error ServiceQuotaExceededException insufficient_credits insufficient_balance
-        payment_required
+        payment_required budget_exceeded Arrearage AccountOverdueError NOT_ENOUGH_BALANCE
         """,
     ),
     (
@@ -80,6 +86,7 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
         """
         invalid_api_key authentication_error UNAUTHENTICATED API_KEY_INVALID invalid_authentication
         invalid_authentication_error incorrect_api_key_error unauthorized account_deactivated token_expired
+        wrong_api_key
         UnrecognizedClientException InvalidSignatureException InvalidClientTokenId IncompleteSignature
         ExpiredTokenException MissingAuthenticationToken MissingAuthenticationTokenException
         """,
@@ -91,7 +98,7 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
         """
         permission_error PERMISSION_DENIED permission_denied_error AccessDeniedException AccessDenied access_denied
         insufficient_permissions unsupported_country_region_territory API_KEY_SERVICE_BLOCKED SERVICE_DISABLED
-        FAILED_PRECONDITION OptInRequired
+        FAILED_PRECONDITION OptInRequired PermissionDenied key_model_access_denied
         """,
     ),
     (
@@ -99,12 +106,20 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
         "access",
         """
         model_not_found DeploymentNotFound not_found_error NOT_FOUND resource_not_found_error
-        ResourceNotFoundException invalid_model
+        ResourceNotFoundException invalid_model model_not_supported model_not_available
         """,
     ),
     (NotFoundError, "gone", "model_decommissioned"),
     (ProviderError, "conflict", "conflict_error ConflictException ABORTED"),
-    (ContextLengthError, "caller", "context_length_exceeded"),
+    (
+        ContextLengthError,
+        "caller",
+        # OpenAI, llama.cpp, GitHub (two), gateways.
+        """
+        context_length_exceeded exceed_context_size_error tokens_limit_reached model_max_prompt_tokens_exceeded
+        context_window_exceeded ContextWindowExceededError
+        """,
+    ),
     (
         ContentFilterError,
         "caller",
@@ -174,32 +189,54 @@ _STATUSES: Mapping[int, _Verdict] = {
     529: (OverloadedError, "overloaded"),
 }
 
-_NO_CREDIT = "credit balance"
-"""Anthropic says so in the message alone, with status 400 and its word for any wrong request."""
 
-# What providers without a word for it say of a prompt that is too long, in this order: Anthropic, Bedrock, Gemini,
-# vLLM and Mistral, Cohere.
-_TOO_LONG = (
-    "prompt is too long",
-    "input is too long",
-    "input token count",
-    "maximum context length",
-    "too many tokens",
+class _Meant(msgspec.Struct, frozen=True):
+    """What a sentence that is known makes of a refusal."""
+
+    verdict: _Verdict
+    over: frozenset[str]
+    """The faults that it overrules where a code says them."""
+    statuses: frozenset[int]
+    """The statuses with which it is believed. Without one it always is."""
+    says: str | None = None
+
+
+_REFUSALS = frozenset(range(400, 500))
+_CODES_OF_CALLERS = frozenset(["caller"])
+_TOO_LARGE = (
+    "this request is larger than {provider} allows this account; send less, or lower max_tokens "
+    "(a smaller request may pass)"
 )
 
-# What providers without a word for it say of content that they refuse: OpenAI, Azure, Anthropic, DeepSeek, xAI.
-_FILTERED = (
-    "rejected as a result of our safety system",
-    "content management policy",
-    "content filtering policy",
-    "content exists risk",
-    "violates usage guidelines",
-)
+_MEANINGS: Mapping[Meaning, _Meant] = {
+    # A status of the 5xx with such a sentence is a gateway's, and the key that it speaks of not ours.
+    "credential": _Meant((AuthenticationError, "credential"), frozenset(["access"]), _REFUSALS),
+    "quota": _Meant((QuotaExceededError, "quota"), _CODES_OF_CALLERS | {"access"}, _REFUSALS),
+    "allowance": _Meant(
+        (QuotaExceededError, "allowance"), frozenset(["quota", "throttled", "caller"]), _REFUSALS, _TOO_LARGE
+    ),
+    "access": _Meant(
+        (PermissionDeniedError, "access"),
+        frozenset(["credential"]),
+        frozenset([400, 401, 403]),
+        "the key is valid, but may not use this at {provider}; give it the right, or use another key",
+    ),
+    "content": _Meant((ContentFilterError, "caller"), _CODES_OF_CALLERS | {"access"}, _REFUSALS),
+    "context_length": _Meant(
+        (ContextLengthError, "caller"),
+        _CODES_OF_CALLERS,
+        # 500: Ollama, llama.cpp and SGLang.
+        frozenset([400, 413, 422, 424, 500]),
+    ),
+    "model": _Meant((NotFoundError, "access"), _CODES_OF_CALLERS, frozenset([400, 422])),
+    "endpoint": _Meant((NotFoundError, "config"), frozenset(), _REFUSALS),
+}
 
 _SAYS: Mapping[str, str] = {
     "quota": "the quota or credit of the account at {provider} is used up; waiting does not help, see its billing",
     "throttled": "{provider} limits the rate; wait, send less at once, or give it another key",
     "overloaded": "{provider} has no capacity for {model} at the moment; try later, or give a fallback",
+    "allowance": _TOO_LARGE,
     "transient": "{provider} failed",
     "conflict": "{provider} reports a conflict with another request",
     "credential": "{provider} does not accept the key; set it anew",
@@ -268,16 +305,21 @@ def _verdict(status: int | None, body: ErrorBody) -> _Verdict:
     telling = status if status is not None and not 200 <= status < 204 else _status_as_code(body.code)
     words = [word.lower() for word in (body.code, body.type) if word]
     said = _said(words)
-    message = body.message.lower()
-    if said is None and (telling is None or 400 <= telling < 500) and _NO_CREDIT in message:
-        return QuotaExceededError, "quota"
-    if said is None:
-        said = _judged(telling, words, body)
-    if said[0] is BadRequestError and any(phrase in message for phrase in _TOO_LONG):
-        return ContextLengthError, "caller"
-    if said[0] is BadRequestError and any(phrase in message for phrase in _FILTERED):
-        return ContentFilterError, "caller"
-    return said
+    meant = _meant(body, telling, said)
+    judged = said or _judged(telling, words, body)
+    if meant is None:
+        return judged
+    if meant.verdict[1] == "allowance" and (judged[1] == "throttled" or telling == 413):
+        return RateLimitError, "allowance"
+    return meant.verdict
+
+
+def _meant(body: ErrorBody, status: int | None, said: _Verdict | None) -> _Meant | None:
+    """Return what the sentence makes of it, unless a code or the status says otherwise."""
+    meant = None if body.meaning is None else _MEANINGS[body.meaning]
+    if meant is None or not (status is None or status in meant.statuses):
+        return None
+    return meant if said is None or said[1] in meant.over else None
 
 
 def _said(words: Sequence[str]) -> _Verdict | None:
@@ -333,7 +375,11 @@ def _sentence(
 ) -> str:
     if status is not None and 300 <= status < 400:
         return f"{provider} redirects{_target(headers)}, which is never followed; set base_url to the right address"
-    says = _SAYS_OF.get(kind) or _SAYS[fault]
+    meant = None if body.meaning is None else _MEANINGS[body.meaning]
+    if meant is not None and meant.says is not None and fault == meant.verdict[1]:
+        says = meant.says
+    else:
+        says = _SAYS_OF.get(kind) or _SAYS[fault]
     advice = says.format(provider=provider, model=model or "the model")
     words = body.message.strip()
     return f"{advice}: {words}" if words else advice

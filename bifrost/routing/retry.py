@@ -54,6 +54,7 @@ RULES: Mapping[str, Rule] = {
     "overloaded": Rule(same_key=True, fallback=True, breaker="failure"),
     "conflict": Rule(same_key=True, fallback=True),
     "quota": Rule(other_key=True, fallback=True),
+    "allowance": Rule(other_key=True, fallback=True),
     "credential": Rule(other_key=True, fallback=True),
     "access": Rule(other_key=True, fallback=True),
     "gone": Rule(fallback=True),

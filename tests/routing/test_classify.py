@@ -28,6 +28,7 @@ from bifrost.errors import (
 )
 from bifrost.providers.base import ErrorBody
 from bifrost.providers.catalog import CATALOG
+from bifrost.providers.wording import meaning_of
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES, NextCandidate, Retry, decide
 from bifrost.wire.http import Headers, HttpResponse
@@ -51,7 +52,7 @@ def classified(
 
 
 def said(message: str = "it failed", **words: Any) -> ErrorBody:
-    return ErrorBody(message=message, **words)
+    return ErrorBody(message=message, meaning=meaning_of(message), **words)
 
 
 def openai(status: int, **error: Any) -> ErrorBody:
@@ -286,9 +287,11 @@ def test_words_go_before_the_status(status: int | None, body: ErrorBody, expecte
     ("status", "message", "fault"),
     [
         (500, "rate limit exceeded, too many requests", "transient"),
-        (400, "invalid api key, quota exceeded, model overloaded", "caller"),
+        (400, "the quota of tools is exceeded, the model may be overloaded", "caller"),
         (500, "your credit balance is too low", "transient"),
-        (500, "prompt is too long", "transient"),
+        (502, "prompt is too long", "transient"),
+        (429, "maximum context length is 8192 tokens", "throttled"),
+        (500, "incorrect api key provided", "transient"),
         (401, "model not found", "credential"),
         (403, "maximum context length", "access"),
     ],

@@ -88,6 +88,7 @@ TABLE = """
         config         no    no     yes      neutral    0
         transient      yes   no     yes      failure    5
         quota          no    yes    yes      neutral    0
+        allowance      no    yes    yes      neutral    0
         throttled      yes   yes    yes      neutral    5
         overloaded     yes   no     yes      failure    5
         conflict       yes   no     yes      neutral    5
@@ -118,7 +119,7 @@ def test_the_failure_table_has_no_other_rows() -> None:
     assert {row[0] for row in ROWS} == set(RULES)
     assert {fault for fault, rule in RULES.items() if rule.once} == {"malformed"}
     assert {fault for fault, rule in RULES.items() if rule.free} == {"stale"}
-    assert {fault for fault, rule in RULES.items() if rule.kills_key} == {"quota", "credential", "access"}
+    assert {fault for fault, rule in RULES.items() if rule.kills_key} == {"quota", "allowance", "credential", "access"}
 
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BifrostError)]

@@ -9,6 +9,7 @@ import msgspec
 from bifrost.errors import MESSAGE_LIMIT
 from bifrost.providers.base import ErrorBody, ReportedError
 from bifrost.providers.bodies import shown_body
+from bifrost.providers.wording import meaning_of
 from bifrost.trail import shown
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _read(data: bytes) -> ErrorBody | None:
         type=error.type,
         code=(error.details and error.details.error_code) or error.type,
         request_id=read.request_id,
+        meaning=meaning_of((error.message or "")[:MESSAGE_LIMIT]),
     )
 
 

@@ -226,7 +226,7 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
     if wire.error or wire.object == "error":
         raise reported_error(response.body) or _shapeless(response.body, "neither choices nor an error")
     if not wire.choices:
-        raise _shapeless(response.body, "no choices")
+        raise reported_error(response.body) or _shapeless(response.body, "no choices")
     check_count(len(wire.choices), CHOICES_LIMIT, what="choices")
     check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
     sources = sources_of(wire.search_results, wire.citations)

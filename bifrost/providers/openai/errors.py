@@ -12,10 +12,12 @@ import msgspec
 from bifrost.errors import MESSAGE_LIMIT
 from bifrost.providers.base import ErrorBody, ReportedError
 from bifrost.providers.bodies import one_line, shown_body
+from bifrost.providers.wording import OF_THE_REQUEST, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bifrost.providers.wording import Meaning
     from bifrost.wire.http import HttpResponse
 
 _STATUSES: Mapping[str, int] = {
@@ -37,6 +39,8 @@ _STATUSES: Mapping[str, int] = {
 
 _FACT_LIMIT = 256
 
+_MOST_REASONS = 10
+
 
 class _Fields(msgspec.Struct):
     message: Any = None
@@ -51,6 +55,7 @@ class _Body(_Fields):
     object: Any = None
     detail: Any = None
     request_id: Any = None
+    base_resp: Any = None
 
 
 _BODY: msgspec.json.Decoder[_Body | list[_Body]] = msgspec.json.Decoder(_Body | list[_Body])
@@ -94,6 +99,8 @@ def _read(data: bytes) -> _Body | None:
 def _error_of(body: _Body, *, always: bool) -> ErrorBody | None:
     if body.error:
         error = _inner(body.error)
+    elif (minimax := _minimax_error(body.base_resp)) is not None:
+        error = minimax
     elif always or body.object == "error":  # vLLM and Mistral send the fields without the object around them
         error = body
     else:
@@ -107,7 +114,23 @@ def _error_of(body: _Body, *, always: bool) -> ErrorBody | None:
         code=_fact(error.code) or _fact(body.code),  # beside an error that is mere text: xAI
         param=_fact(error.param),
         request_id=_fact(body.request_id),
+        meaning=_meaning_of(error, body),
     )
+
+
+def _meaning_of(error: _Fields, body: _Body) -> Meaning | None:
+    """Return what the error means beside its status. What is not plain text may repeat the request: it says nothing."""
+    message = error.message or body.detail or body.message
+    meaning = meaning_of(message[:MESSAGE_LIMIT]) if isinstance(message, str) else None
+    if meaning is not None:
+        return meaning
+    match error.metadata:
+        case {"flagged_input": _} | {"reasons": [str(), *_]}:  # OpenRouter's moderation
+            return "content"
+        case {"raw": str(said)}:
+            return meaning_of(said[:MESSAGE_LIMIT], OF_THE_REQUEST)
+        case _:
+            return None
 
 
 def _words_of(error: _Fields, body: _Body) -> object:
@@ -116,8 +139,20 @@ def _words_of(error: _Fields, body: _Body) -> object:
     match error.metadata:
         case {"raw": str(said), "provider_name": str(upstream)} if isinstance(message, str):
             return f"{message} ({upstream}): {said}"
+        # Its moderation tells beside the message what was found, and quotes what was sent, which is not repeated here.
+        case {"reasons": [str(), *_] as reasons} if isinstance(message, str):
+            return f"{message} (moderation: {', '.join(map(str, reasons[:_MOST_REASONS]))})"
         case _:
             return message
+
+
+def _minimax_error(base_resp: object) -> _Fields | None:
+    """Read what MiniMax puts beside an answer, or in its place: https://platform.minimax.io/docs/api-reference/errorcode."""
+    match base_resp:
+        case {"status_code": int(code), "status_msg": str(message)} if code:
+            return _Fields(message=message, code=code)
+        case _:
+            return None
 
 
 def _inner(error: object) -> _Fields:
