@@ -731,7 +731,14 @@ class SyncPartialStream:
 
     def __next__(self) -> Any:
         while True:
-            value = self._partial.take(next(self._stream))
+            try:
+                chunk = next(self._stream)
+            except StopIteration:
+                value = self._partial.finish()
+                if value is None:
+                    raise
+                return value
+            value = self._partial.take(chunk)
             if value is not None:
                 return value
 

@@ -45,7 +45,9 @@ class ParsedStream(ChunkStream, Generic[T]):
     def partial_stream(self) -> PartialStream:
         """The answer's JSON as far as it has come, each time that there is more: dicts, lists, text, numbers.
 
-        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged. Only
+        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged. A
+        list of more than some 4,000 entries, or a text of more than 130,000 characters, is not given with each chunk
+        but each time that it has grown by a part of its size, and at the end. Only
         a stream that restarts begins anew, with a value that owes nothing to those before.
         """
         return PartialStream(self, self._output)
@@ -75,7 +77,14 @@ class PartialStream:
 
     async def __anext__(self) -> Any:
         while True:
-            value = self._partial.take(await self._stream.__anext__())
+            try:
+                chunk = await self._stream.__anext__()
+            except StopAsyncIteration:
+                value = self._partial.finish()
+                if value is None:
+                    raise
+                return value
+            value = self._partial.take(chunk)
             if value is not None:
                 return value
 
@@ -106,3 +115,7 @@ class PartialOutput:
             text = text.lstrip()
             self._begun = bool(text)
         return self._output.unwrap(self._reader.value) if self._reader.feed(text) else None
+
+    def finish(self) -> Any:
+        """Give the value at the end of the stream, `None` if it was given before."""
+        return self._output.unwrap(self._reader.value) if self._reader.settle() else None

@@ -246,7 +246,8 @@ def json_in(text: str, *, words: bool, lists: bool) -> tuple[list[str], str]:
             case "words":
                 said.append(piece)
             case "were thought":
-                before, found = [*before, *found], []
+                before += found
+                found = []
                 thoughts += said
                 said = []
     return [*found, *before], "".join(thoughts)

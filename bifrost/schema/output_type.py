@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_NAME = 64
+_LONGEST_WORDS = 500
+"""The most characters of what is said of one problem: it quotes what a model wrote."""
 _MOST_PROBLEMS = 10
 _MOST_TYPES = 256
 
 _MODULES = re.compile(r"(?:[\w<>]+\.)+")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9-]+")
-_PLACED = re.compile(r"(?P<text>.*?)(?: - at (?P<place>[^\n]+))?", re.DOTALL)
 
 
 class _Wrapped(msgspec.Struct, frozen=True):
@@ -271,21 +272,26 @@ def _problem(error: Exception, prefix: str) -> str:
 
 def _placed(error: msgspec.ValidationError, prefix: str) -> str:
     """Give msgspec's words with the place first: `$.price: expected float, got str`."""
-    found = cast("re.Match[str]", _PLACED.fullmatch(str(error)))
-    text, place = found["text"], (found["place"] or "$").replace("`", "")
+    # The text may quote a name that the model has made up, of any length.
+    text, _, place = str(error).rpartition(" - at ")
+    text, place = (text, place.replace("`", "")) if text and "`$" in place else (str(error), "$")
     cause = error.__cause__
     if cause is not None and len(cause.args) > 1:
         text = str(cause.args[0])  # attrs puts the validator and the value behind it
-    return f"{place.replace('$', prefix, 1)}: {_lowered(text.replace('`', ''))}"
+    place = shown(place.replace("$", prefix, 1), _LONGEST_WORDS)
+    return f"{place}: {_lowered(shown(text.replace('`', ''), _LONGEST_WORDS))}"
 
 
 def _told_by_pydantic(error: Any, prefix: str) -> str:
     problems: Sequence[Any] = error.errors(include_url=False, include_input=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
         return f"it is not JSON: {problems[0]['msg'].removeprefix('Invalid JSON: ')}"
-    told = [f"{prefix}{''.join(map(_step, each['loc']))}: {_lowered(each['msg'])}" for each in problems]
-    more = len(told) - _MOST_PROBLEMS
-    return "; ".join(told[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+    told: list[str] = []
+    for each in problems[:_MOST_PROBLEMS]:
+        place = shown(prefix + "".join(map(_step, each["loc"])), _LONGEST_WORDS)
+        told.append(f"{place}: {_lowered(shown(each['msg'], _LONGEST_WORDS))}")
+    more = len(problems) - _MOST_PROBLEMS
+    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
 
 
 def _step(step: object) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 _TOML_PLACE = re.compile(r" \(at (.*)\)$")
+_DEEP_KEY = re.compile(r"^[ \t\[]*(?:[\w-]+[ \t]*\.[ \t]*){128}", re.ASCII | re.MULTILINE)
+"""A key of so many parts: the standard library takes time by their square."""
+_LONGEST_REASON = 300
 _QUOTED = re.compile(r"""['"(].{2,}['")]""", re.DOTALL)
 
 
@@ -37,6 +41,8 @@ def parse(data: bytes, suffix: str) -> tuple[object, str]:
 def _toml(text: str) -> object:
     import tomllib
 
+    if _DEEP_KEY.search(text):
+        raise RecursionError
     return tomllib.loads(text)
 
 
@@ -49,8 +55,8 @@ def _json(text: str) -> object:
 def _table(pairs: list[tuple[str, Any]]) -> Table:
     table = Table(pairs)
     if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        table.repeated = tuple(name for name in table if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        table.repeated = tuple(name for name in table if times[name] > 1)
     return table
 
 
@@ -62,8 +68,8 @@ def _place(error: ValueError) -> str:
     """Say where and why, without a word of the file: the line may hold a key."""
     line, column, reason = (getattr(error, name, None) for name in ("lineno", "colno", "msg"))
     if line is not None:
-        return f": line {line}, column {column}: {_QUOTED.sub('…', str(reason))}"
-    reason = str(error)
+        return f": line {line}, column {column}: {_QUOTED.sub('…', str(reason)[:_LONGEST_REASON])}"
+    reason = str(error)[-_LONGEST_REASON:]
     place = _TOML_PLACE.search(reason)
     if place is None:
         return f": {_QUOTED.sub('…', reason)}"

@@ -13,6 +13,7 @@ _State: TypeAlias = Literal["value", "value or ]", "key", "key or }", ":", ", or
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r"[-+.eE0-9]+|[a-z]+")
+_MORE_DIGITS = re.compile(r"[-+.eE0-9]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _RUN = re.compile(r'[^"\\]*')
 _CODE = re.compile(r"\\u[0-9a-fA-F]{4}")
@@ -30,11 +31,21 @@ _ESCAPES: Mapping[str, str] = {
     "t": "\t",
 }
 
+_DIGITS = "-0123456789"
+
 _LONGEST_INT = 4000
 """Python reads no whole number of more than 4,300 digits; longer ones become floats."""
 
 _DEEPEST = 128
 """So many levels are followed: a value costs a copy of each that is open, and models get stuck in `[[[[[`."""
+
+_FREE = 4096
+"""Making a value copies what is open of it. So many entries (or 32 times as many characters) are copied at any time."""
+_PER_CHARACTER = 16
+"""Larger values are made after so much more text that no more than these are copied for each of its characters."""
+_CHARACTERS = 32
+"""So many characters are copied in the time of one entry."""
+_PER_DIGIT = 4
 
 _NOTHING: Final = object()
 
@@ -51,6 +62,7 @@ def complete(text: str) -> Any:
     """
     reader = PartialJson()
     reader.feed(text)
+    reader.settle()
     return reader.value
 
 
@@ -59,9 +71,29 @@ class PartialJson:
 
     Every `value` stands for itself and stays as it is when more text comes. Parts that are whole are shared between
     them, so they must not be changed.
+
+    Making a value copies what is not closed yet. So that all of them together take time in proportion to the text, a
+    value of more than some 4,000 open entries, or 130,000 characters in one string, is not made for each piece: `feed`
+    returns False, and `value` is the one before, until enough has come. At the end of the JSON, and after `settle`, it
+    is whole.
     """
 
-    __slots__ = ("_changed", "_fragments", "_keys", "_open", "_rest", "_root", "_state", "_string")
+    __slots__ = (
+        "_allowance",
+        "_changed",
+        "_fragments",
+        "_is_settled",
+        "_is_stale",
+        "_is_withheld",
+        "_keys",
+        "_last",
+        "_length",
+        "_open",
+        "_rest",
+        "_root",
+        "_state",
+        "_string",
+    )
 
     def __init__(self) -> None:
         self._state: _State = "value"
@@ -69,13 +101,23 @@ class PartialJson:
         """The objects and lists that are not closed yet, from the outside in."""
         self._keys: list[str] = []
         """The key being filled in each of them; of no meaning for lists."""
-        self._string: Literal["key", "value"] | None = None
+        self._string: Literal["key", "value", "number"] | None = None
         """What the text that is being read will be."""
         self._fragments: list[str] = []
+        self._length = 0
+        """The characters of the fragments."""
         self._rest = ""
-        """The beginning of a number, word or escape whose end has not come."""
+        """The beginning of a word or escape whose end has not come."""
         self._root: Any = _NOTHING
         self._changed = False
+        """By the present piece."""
+        self._is_stale = False
+        """The value is another than the last that was made."""
+        self._is_withheld = False
+        """It is, and `feed` has not told of it."""
+        self._last: Any = None
+        self._allowance = 0
+        self._is_settled = False
 
     @property
     def done(self) -> bool:
@@ -84,17 +126,47 @@ class PartialJson:
 
     def feed(self, text: str) -> bool:
         """Take the next piece of text, and say whether `value` has changed by it."""
+        self._allowance += len(text) * _PER_CHARACTER
+        self._changed = False
         text = self._rest + text
         self._rest = ""
-        self._changed = False
         place = 0
         while place < len(text) and self._state not in ("end", "broken"):
-            place = self._token(text, place) if self._string is None else self._text(text, place)
-        return self._changed
+            if self._string is None:
+                place = self._token(text, place)
+            elif self._string == "number":
+                place = self._more_of_number(text, place)
+            else:
+                place = self._text(text, place)
+        self._is_stale = self._is_stale or self._changed
+        has_news = self._changed or self._is_withheld
+        self._is_withheld = has_news and not self._is_due()
+        return has_news and not self._is_withheld
+
+    def settle(self) -> bool:
+        """Take the text as ended: `value` is all that has come. Returns whether `feed` has not told of all."""
+        self._is_settled = True
+        return self._is_withheld
 
     @property
     def value(self) -> Any:
         """The value as far as it has come, `None` if nothing of it can be told yet."""
+        if self._is_stale and self._is_due():
+            self._allowance = max(0, self._allowance - self._cost())
+            self._is_stale = self._is_withheld = False
+            self._last = self._made()
+        return self._last
+
+    def _is_due(self) -> bool:
+        cost = self._cost()
+        return cost <= _FREE or cost <= self._allowance or self._is_settled or self._state in ("end", "broken")
+
+    def _cost(self) -> int:
+        # The digits of a number are read, not copied.
+        text = self._length * _PER_DIGIT if self._string == "number" else self._length // _CHARACTERS
+        return sum(map(len, self._open)) + text
+
+    def _made(self) -> Any:
         inner = self._joined() if self._string == "value" else _NOTHING
         for container, key in zip(reversed(self._open), reversed(self._keys), strict=True):
             copy = container.copy()
@@ -106,8 +178,10 @@ class PartialJson:
         return self._lone_number() if self._root is _NOTHING else self._root
 
     def _lone_number(self) -> Any:
-        found = _NUMBER.fullmatch(self._rest)
-        return None if found is None or self._open or self._state == "broken" else _number(found[0])
+        if self._string != "number" or self._open or self._state == "broken":
+            return None
+        found = _NUMBER.fullmatch(self._joined())
+        return None if found is None else _number(found[0])
 
     # --- what comes; each of these gives the place where the next one begins
 
@@ -137,7 +211,7 @@ class PartialJson:
         return self._state in ("value", "value or ]")
 
     def _begin_text(self) -> None:
-        self._fragments = []
+        self._fragments, self._length = [], 0
         if self._wants_value:
             self._string = "value"
             self._changed = True
@@ -176,16 +250,34 @@ class PartialJson:
         if token in _WORDS:
             self._put(_WORDS[token])
             self._changed = True
-        elif end == len(text):
-            self._rest = token
+        elif end == len(text) and token[0] in _DIGITS:
+            self._string, self._fragments, self._length = "number", [token], len(token)
             # Alone it can be a number already.
             self._changed = self._changed or not self._open
+        elif end == len(text):
+            self._rest = token
         elif _NUMBER.fullmatch(token):
             self._put(_number(token))
             self._changed = True
         else:
             self._state = "broken"
         return end
+
+    def _more_of_number(self, text: str, place: int) -> int:
+        run = cast("re.Match[str]", _MORE_DIGITS.match(text, place))
+        self._fragments.append(run[0])
+        self._length += len(run[0])
+        self._changed = self._changed or not self._open
+        if run.end() == len(text):
+            return run.end()
+        token = self._joined()
+        self._string, self._fragments, self._length = None, [], 0
+        if _NUMBER.fullmatch(token):
+            self._put(_number(token))
+            self._changed = True
+        else:
+            self._state = "broken"
+        return run.end()
 
     # --- inside a text
 
@@ -203,11 +295,13 @@ class PartialJson:
 
     def _take(self, fragment: str) -> None:
         self._fragments.append(fragment)
+        self._length += len(fragment)
         self._changed = self._changed or self._string == "value"
 
     def _end_text(self) -> None:
         text = self._joined()
         kind, self._string = self._string, None
+        self._fragments, self._length = [], 0
         if kind == "value":
             self._put(text)
         else:
@@ -256,7 +350,7 @@ def _add(container: dict[str, Any] | list[Any], key: str, value: Any) -> None:
 
 
 def _may_begin(token: str) -> bool:
-    return token[0] in "-0123456789" or any(word.startswith(token) for word in _WORDS)
+    return token[0] in _DIGITS or any(word.startswith(token) for word in _WORDS)
 
 
 def _number(token: str) -> int | float:

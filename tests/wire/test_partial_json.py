@@ -263,3 +263,58 @@ def test_a_model_that_is_stuck_in_brackets_does_no_harm() -> None:
         (value,) = value
         depth += 1
     assert depth == 127
+
+
+LONG: dict[str, tuple[list[str], Any]] = {
+    "a list": (["[", *[f"{number}, " for number in range(20_000)], "1]"], [*range(20_000), 1]),
+    "a text": (['"', *["word "] * 100_000, '"'], "word " * 100_000),
+    "a number": (["1"] * 20_000, None),
+    "an object": (
+        ["{", *[f'"k{number}": 1, ' for number in range(20_000)], '"z": 2}'],
+        {**{f"k{number}": 1 for number in range(20_000)}, "z": 2},
+    ),
+    "lists in a list": (["[[1], ", *["[2], "] * 20_000, "3]"], [[1], *[[2]] * 20_000, 3]),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_of_what_is_long_fewer_values_are_made_and_none_is_lost(kind: str) -> None:
+    pieces, whole = LONG[kind]
+    reader = PartialJson()
+    copied = 0
+    given: Any = None
+    for piece in pieces:
+        if reader.feed(piece):
+            before, given = given, reader.value
+            copied += _cost_of(given)
+            assert before is None or kind == "a number" or len(before) <= len(given)
+    assert copied < len(pieces) * _cost_of(given) / 8
+    if whole is not None:
+        assert given == whole
+
+
+def test_at_the_end_of_what_was_cut_there_is_all_that_came() -> None:
+    reader = PartialJson()
+    for number in range(20_000):
+        reader.feed(f"[{number}, " if not number else f"{number}, ")
+        _ = reader.value
+    assert reader.value != list(range(20_000))
+    reader.feed("")
+    assert not reader.feed("1")
+    assert reader.settle()
+    assert reader.value == list(range(20_000))
+    assert not reader.settle()
+
+
+def _cost_of(value: Any) -> int:
+    return len(value) // 32 if isinstance(value, str) else len(value) if isinstance(value, list | dict) else 1
+
+
+@pytest.mark.parametrize("text", ["12", "-1.5e3", "1" * 5_000])
+def test_a_number_that_comes_digit_by_digit_is_what_it_is_in_one(text: str) -> None:
+    reader = PartialJson()
+    for digit in f"[{text}]":
+        reader.feed(digit)
+    assert reader.value == complete(f"[{text}]") == [float(text)]
+    assert complete(text) == float(text)
+    assert complete("[1.") == complete("[1.2.3]") == complete("[1.2.3") == []

@@ -348,6 +348,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self._ids: list[str | None] = []
+        self._by_id: dict[str, int] = {}
         self._names: list[str | None] = []
         self._numbers: dict[int, int] = {}
         """Our number of a call by the provider's `index`."""
@@ -359,7 +360,9 @@ class _Calls:
         name, arguments = called(wire)
         call_id = wire.id or None
         number = self._number(wire.index, call_id, name)
-        self._ids[number] = self._ids[number] or call_id
+        if call_id is not None and self._ids[number] is None:
+            self._ids[number] = call_id
+            self._by_id[call_id] = number
         self._names[number] = self._names[number] or name or None
         return ToolCallDelta(
             index=number,
@@ -370,8 +373,8 @@ class _Calls:
         )
 
     def _number(self, index: int | None, call_id: str | None, name: str | None) -> int:
-        if call_id is not None and call_id in self._ids:
-            return self._ids.index(call_id)
+        if call_id is not None and call_id in self._by_id:
+            return self._by_id[call_id]
         last = len(self._ids) - 1
         number = last if index is None else self._numbers.get(index, -1)
         # Some servers number every call 0, or not at all; then another id, or a second name, begins another call.
