@@ -26,7 +26,7 @@ from bifrost.schema.strict_schema import (
 from bifrost.trail import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ _LONGEST_WORDS = 500
 """The most characters of what is said of one problem: it quotes what a model wrote."""
 _MOST_PROBLEMS = 10
 _MOST_TYPES = 256
+_MOST_PLACES = 8
 
 _MODULES = re.compile(r"(?:[\w<>]+\.)+")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9-]+")
@@ -167,22 +168,64 @@ class OutputTypes:
 
 
 def _understood(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
+    # Imported on first use, here and below: most programs want text.
+    from bifrost.schema.adapted_type import unaliased
+
     try:
-        adapter = _pydantic_adapter(kind)
-        if adapter is not None:
-            schema: dict[str, Any] = dict(adapter.json_schema())
-            defs: dict[str, Any] = schema.pop("$defs", {})
-            return _rooted(schema, defs), adapter.validate_json
-        (schema,), defs = msgspec.json.schema_components([kind], ref_template=f"{DEFS}{{name}}")
-        _put_in_order(kind, defs)
-        return _rooted(schema, defs), msgspec.json.Decoder(kind).decode
-    # What pydantic raises is derived from these.
-    except (TypeError, NameError, ValueError, RuntimeError, AttributeError) as error:
+        plain = unaliased(kind)
+        if _is_pydantic(plain):
+            return _read_by_pydantic(plain)
+        return _read_by_msgspec(plain)
+    except InvalidRequestError as error:
+        reason = error.message
+    except Exception as error:  # noqa: BLE001 - whatever a type's own code or a library says of it
         reason = _reason(error)
     raise InvalidRequestError(
         f"output: {shown(reason, 300)}; give a msgspec Struct, an attrs class, a dataclass, a TypedDict, "
         "a pydantic model, or builtin types of these"
     )
+
+
+def _read_by_pydantic(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
+    from bifrost.schema.adapted_type import validated
+
+    adapter = sys.modules["pydantic"].TypeAdapter(kind)
+    schema: dict[str, Any] = dict(adapter.json_schema())
+    defs: dict[str, Any] = schema.pop("$defs", {})
+
+    def read(text: str | bytes) -> Any:
+        return validated(adapter, text if isinstance(text, str) else text.decode())
+
+    return _rooted(schema, defs), read
+
+
+def _read_by_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
+    from bifrost.schema.adapted_type import Adapter
+    from bifrost.schema.lenient import UNCHANGED, gathered, repaired, with_formats
+
+    adapter = Adapter()
+    adapted = adapter.adapt(kind)
+    (schema,), defs = msgspec.json.schema_components(
+        [adapted], schema_hook=adapter.schema, ref_template=f"{DEFS}{{name}}"
+    )
+    info = msgspec.inspect.type_info(adapted)
+    with_formats(info, schema, defs)
+    _put_in_order(info, defs)
+    schema = gathered(schema, defs)
+    decode = msgspec.json.Decoder(adapted, dec_hook=adapter.read).decode
+
+    def read(text: str | bytes) -> Any:
+        try:
+            return adapter.build(decode(text))
+        except msgspec.ValidationError as error:
+            failure = error
+        # A value may be written in another way than msgspec expects, and mean the same.
+        value = repaired(msgspec.json.decode(text), info)
+        if value is UNCHANGED:
+            raise failure
+        return adapter.convert(value, adapted)
+
+    return _rooted(schema, defs), read
 
 
 def _reason(error: Exception) -> str:
@@ -191,13 +234,13 @@ def _reason(error: Exception) -> str:
     return lines[-1] if lines[0].endswith(":") else lines[0]
 
 
-def _pydantic_adapter(kind: Any) -> Any:
-    pydantic = sys.modules.get("pydantic")
-    return pydantic.TypeAdapter(kind) if pydantic is not None and _is_pydantic(kind) else None
-
-
 def _is_pydantic(kind: Any) -> bool:
-    """Say whether a class of pydantic's is there, or an annotation that only pydantic heeds."""
+    """Return whether a class of pydantic's is there, or an annotation that only pydantic heeds."""
+    if "pydantic" not in sys.modules:
+        return False
+    from bifrost.schema.adapted_type import unaliased
+
+    kind = unaliased(kind)
     owner: type = kind if isinstance(kind, type) else type(kind)
     package = owner.__module__.partition(".")[0]
     return (
@@ -223,9 +266,9 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
     return {**outer, "$defs": schema["$defs"]} if "$defs" in schema else outer
 
 
-def _put_in_order(kind: Any, defs: dict[str, Any]) -> None:
+def _put_in_order(info: msgspec.inspect.Type, defs: dict[str, Any]) -> None:
     """Put the keys of typed dicts into the order of declaration; msgspec sorts them."""
-    for typed_dict in _typed_dicts(msgspec.inspect.type_info(kind), set()):
+    for typed_dict in _typed_dicts(info, set()):
         order = {name: place for place, name in enumerate(typed_dict.__annotations__)}
         for schema in defs.values():
             properties = schema.get("properties", {})
@@ -271,21 +314,34 @@ def _problem(error: Exception, prefix: str) -> str:
 
 
 def _placed(error: msgspec.ValidationError, prefix: str) -> str:
-    """Give msgspec's words with the place first: `$.price: expected float, got str`."""
-    # The text may quote a name that the model has made up, of any length.
-    text, _, place = str(error).rpartition(" - at ")
-    text, place = (text, place.replace("`", "")) if text and "`$" in place else (str(error), "$")
+    """Return msgspec's words with the place first: `$.price: expected float, got str`."""
+    text, places = str(error), list[str]()
+    for _ in range(_MOST_PLACES):
+        # What was read inside of something else has a place of its own. The text may quote a name that the model has
+        # made up, of any length.
+        before, _mark, place = text.rpartition(" - at ")
+        if not before or "`$" not in place:
+            break
+        text = before
+        places.append(place.replace("`", ""))
+    place = "".join([places[0] if places else "$", *(inner.removeprefix("$") for inner in places[1:])])
+    place = shown(place.replace("$", prefix, 1), _LONGEST_WORDS)
     cause = error.__cause__
+    if cause is not None and cause.args and isinstance(cause.args[0], list):
+        return _problems_of(cast("list[object]", cause.args[0]), place)
     if cause is not None and len(cause.args) > 1:
         text = str(cause.args[0])  # attrs puts the validator and the value behind it
-    place = shown(place.replace("$", prefix, 1), _LONGEST_WORDS)
     return f"{place}: {_lowered(shown(text.replace('`', ''), _LONGEST_WORDS))}"
 
 
 def _told_by_pydantic(error: Any, prefix: str) -> str:
-    problems: Sequence[Any] = error.errors(include_url=False, include_input=False, include_context=False)
+    problems: Any = error.errors(include_url=False, include_input=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
         return f"it is not JSON: {problems[0]['msg'].removeprefix('Invalid JSON: ')}"
+    return _problems_of(problems, prefix)
+
+
+def _problems_of(problems: Any, prefix: str) -> str:
     told: list[str] = []
     for each in problems[:_MOST_PROBLEMS]:
         place = shown(prefix + "".join(map(_step, each["loc"])), _LONGEST_WORDS)

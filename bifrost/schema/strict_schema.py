@@ -75,6 +75,10 @@ ANTHROPIC_RULES = SchemaRules(
 AZURE_RULES = SchemaRules(
     # https://learn.microsoft.com/azure/foundry/openai/how-to/structured-outputs#unsupported-type-specific-keywords
     formats=frozenset(),
+    # https://learn.microsoft.com/azure/foundry/openai/how-to/structured-outputs#nesting-depth
+    most_enum_values=500,
+    most_properties=100,
+    deepest=5,
 )
 
 _LONG_ENUM, _LONG_ENUM_TEXT, _MOST_TEXT = 250, 15_000, 120_000

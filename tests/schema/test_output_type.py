@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import InvalidRequestError, OutputValidationError, UsageError
+from bifrost.schema.lenient import with_whole_numbers
 from bifrost.schema.output_type import OutputType, OutputTypes
 
 T = TypeVar("T")
@@ -379,17 +380,84 @@ def test_types_of_others_do_not_need_pydantic(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, "pydantic")
 
     assert OutputType(Invoice).decode('{"zeta": "a", "items": [], "alpha": 1}') == Invoice("a", [], 1)
-    assert OutputType[Any](Annotated[int, annotated_types.Gt(0)]).decode('{"value": -1}') == -1
+    limited = OutputType[Any](Annotated[int, annotated_types.Gt(0)])
+    assert limited.decode('{"value": 1}') == 1
+    with pytest.raises(OutputValidationError, match=r"\$\.value: expected int >= 1"):
+        limited.decode('{"value": 0}')
     assert "pydantic" not in sys.modules
 
 
-def test_a_class_of_pydantics_inside_of_another_kind_is_refused() -> None:
-    @dataclasses.dataclass
-    class Holder:
-        model: Model
+def test_definitions_of_pydantics_stand_beside_those_of_msgspecs() -> None:
+    inner = pydantic.create_model("Line", __base__=Box[int])
+    tree = pydantic.create_model("Tree", line=(inner, ...), children=(list[Any], ...))
+    holder = msgspec.defstruct("Holder", [("line", Line), ("tree", tree), ("more", list[tree])])  # type: ignore[valid-type]
 
-    with pytest.raises(InvalidRequestError, match=r"type <class '.*Model'> is not supported"):
-        OutputType(Holder)
+    schema = OutputType[Any](holder).schema
+
+    assert schema["properties"]["line"] == {"$ref": "#/$defs/Line"}
+    assert schema["properties"]["tree"]["properties"]["line"] == {"$ref": "#/$defs/Line_2"}
+    assert schema["$defs"]["Line"]["description"] == "A line of an invoice."
+    assert list(schema["$defs"]["Line_2"]["properties"]) == ["zeta", "alpha"]
+
+
+@pytest.mark.parametrize("kind", [Model | Loner, list[Model | Loner]])
+def test_a_union_that_nobody_can_read_is_refused(kind: Any) -> None:
+    holder = dataclasses.make_dataclass("Holder", [("either", kind)])
+    with pytest.raises(InvalidRequestError, match="cannot be told apart"):
+        OutputType(holder)
+
+
+def test_an_alias_of_itself_is_refused() -> None:
+    class TypeAliasType:
+        @property
+        def __value__(self) -> Any:
+            return self
+
+    with pytest.raises(InvalidRequestError, match="an alias that stands for itself"):
+        OutputType(TypeAliasType())
+
+
+def test_a_name_that_nobody_knows_in_a_converter_leaves_the_fields_own_type() -> None:
+    def convert(value: Nowhere) -> int:  # type: ignore[name-defined] # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+        return int(value)
+
+    kind = attrs.make_class("Odd", {"x": attrs.field(type=int, converter=convert)})
+
+    assert OutputType[Any](kind).decode('{"x": 3}').x == 3
+
+
+def test_a_limit_that_pydantic_cannot_read_keeps_its_description() -> None:
+    holder = dataclasses.make_dataclass("Holder", [("line", Annotated[Line, pydantic.Field(description="the first")])])
+
+    schema = OutputType(holder).schema
+
+    assert schema["properties"]["line"]["description"] == "the first"
+
+
+def test_problems_of_pydantics_inside_of_others_are_told_with_their_places() -> None:
+    holder = dataclasses.make_dataclass("Holder", [("models", list[Model])])
+
+    says = refused(holder, '{"models": [{"zeta": 1, "alpha": 0}]}').message
+
+    assert says.endswith(
+        "$.models[0].zeta: input should be a valid string; $.models[0].alpha: input should be greater than 0"
+    )
+
+
+# --- numbers and times in other words
+
+
+def test_whole_numbers_are_found_in_text_and_strings_left_alone() -> None:
+    given = '{"a": 41.0, "b": "1.0 \\" 2.0", "c": [-3.00, 1e2, 1.5, 1e30, 12, 0.0], "1.0": true}'
+
+    assert with_whole_numbers(given) == ('{"a": 41, "b": "1.0 \\" 2.0", "c": [-3, 100, 1.5, 1e30, 12, 0], "1.0": true}')
+    assert with_whole_numbers('["1.0", 2, 1.5]') is None
+    assert with_whole_numbers("1" * 10_000 + ".5") is None
+
+
+def test_numbers_that_are_none_are_refused_and_not_read_otherwise() -> None:
+    for text in ('{"value": 41.5}', '{"value": 1e400}', '{"value": true}', '{"value": 1e30}'):
+        refused(int, text)
 
 
 # --- made once
