@@ -252,10 +252,15 @@ class ServerError(ProviderError):
 
 
 class MalformedResponseError(ProviderError):
-    """The answer is empty, cut, not JSON, or has no shape that the dialect knows."""
+    """The answer is empty, cut, not JSON, or has no shape that the dialect knows.
+
+    Also (fault `failed_generation`) the provider's own word that its model wrote a tool call or JSON that it cannot
+    read. `output` is then what the model wrote, as far as the provider tells it.
+    """
 
     fault = "malformed"
     retryable = True
+    output: str = ""
 
 
 class ResponseTooLargeError(ProviderError):

@@ -88,7 +88,9 @@ class Attempts:
                     fresh=bool(tries.faults) and tries.faults[-1] == "stale",
                 )
                 outcome = await self._attempt(call, exchange, tries.wait)
-                if not isinstance(outcome, BifrostError) or not self.again(call, tries, outcome):
+                if not isinstance(outcome, BifrostError) or _is_asked_again(call, outcome):
+                    return outcome
+                if not self.again(call, tries, outcome):
                     return outcome
         finally:
             if tries.paid is not None:
@@ -258,6 +260,11 @@ class Attempts:
             upstream.health.admit(choice, tries.model, now=now, is_retry=bool(tries.faults)),
         )
         call.exchange = exchange
+
+
+def _is_asked_again(call: Call, error: BifrostError) -> bool:
+    """Return whether a model's mistake is told to the model, and counts as a re-ask and not as a retry."""
+    return error.fault == "failed_generation" and call.output is not None and call.stream is None
 
 
 def lift_of(call: Call, request: Any = None) -> ChunkLift | None:

@@ -17,12 +17,24 @@ from bifrost.engine.attempts import Attempts, lift_of
 from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
-from bifrost.errors import BifrostError, OutputValidationError
+from bifrost.errors import BifrostError, MalformedResponseError, OutputValidationError
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
 from bifrost.schema.strict_schema import COMMON_RULES
-from bifrost.schema.structured import choose_mode, fitted, is_correctable, lift, lower, merged, reask, tool_names
+from bifrost.schema.structured import (
+    choose_mode,
+    fitted,
+    is_correctable,
+    lift,
+    lower,
+    merged,
+    reask,
+    reask_refused,
+    refused,
+    tool_names,
+    was_cut,
+)
 from bifrost.trail import shown
 from bifrost.wire.waits import rate_limit
 
@@ -201,6 +213,18 @@ class Dispatcher:
         left, before = call.max_reasks, None
         while True:
             answer = await self._attempts.run(call, candidate, lower(request, output, call.mode, rules), behind)
+            if (
+                isinstance(answer, MalformedResponseError)
+                and answer.fault == "failed_generation"
+                and call.stream is None
+            ):
+                call.tries = None
+                failure = refused(answer, output, before)
+                if not left or was_cut(answer):
+                    return failure
+                upstream.counters.reasks += 1
+                left, request = left - 1, reask_refused(request, failure)
+                continue
             if not isinstance(answer, ChatResponse):
                 return answer
             answer = lift(answer, call.mode, others=tool_names(request))

@@ -145,7 +145,9 @@ class Exchange:
     def failure(self, status: int, body: ErrorBody, *, raw: bytes = b"") -> BifrostError:
         """Make the typed error of what the provider reports. `raw` is the answer's body, the key taken out."""
         if self.key is not None:
-            body = msgspec.structs.replace(body, message=self.redacted(body.message))
+            body = msgspec.structs.replace(
+                body, message=self.redacted(body.message), generated=self.redacted(body.generated)
+            )
         return error_of(
             status,
             body,

@@ -59,6 +59,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     retry_after: float | None = None
     meaning: Meaning | None = None
+    generated: str = ""
+    """What the model wrote, where the provider refuses it and tells it."""
     """What the vendor's sentence says, where it may say more than status and code (`bifrost.providers.wording`)."""
 
 

@@ -22,16 +22,18 @@ Meaning: TypeAlias = Literal[
     "context_length",
     "model",
     "endpoint",
+    "failed_generation",
 ]
 """What a refusal is about.
 
 `allowance`: this request is larger than the account may send, and a smaller one would pass. `credential`: the key is
 not valid. `quota`: the account's credit is used up. `access`: the key is valid, and lacks a right that this endpoint
 or model needs. `content`: moderation refuses what was sent. `context_length`: the request is too long for the model.
-`model`: there is no such model. `endpoint`: there is no such endpoint.
+`model`: there is no such model. `endpoint`: there is no such endpoint. `failed_generation`: the request is right, and
+what the model wrote is no tool call or JSON that its server can read.
 """
 
-OF_THE_REQUEST: Sequence[Meaning] = ("context_length", "content")
+OF_THE_REQUEST: Sequence[Meaning] = ("context_length", "content", "failed_generation")
 """What a gateway may repeat of the provider behind it. The rest is about a key that is not ours."""
 
 _ARTICLES = r"(?:the |this |its |your |max |maximum |available |allowed |configured |model's |model )"
@@ -171,6 +173,13 @@ _SENTENCES: Mapping[Meaning, Sequence[str]] = {
     "endpoint": (
         # LM Studio, with status 200
         r"unexpected endpoint or method",
+    ),
+    "failed_generation": (
+        # Groq, https://console.groq.com/docs/errors; OpenRouter repeats it
+        r"see 'failed_generation' for",
+        r"failed to (?:call a function|(?:generate|validate) json)\b",
+        r"tool call validation failed",
+        r"\"code\": ?\"(?:tool_use_failed|json_validate_failed)\"",
     ),
 }
 

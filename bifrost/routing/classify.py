@@ -129,6 +129,8 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
         """,
     ),
     (BadRequestError, "caller", "request_too_large"),
+    # Groq's 400: https://console.groq.com/docs/errors
+    (MalformedResponseError, "failed_generation", "tool_use_failed json_validate_failed failed_generation"),
 )
 
 _BEGINNINGS: Mapping[str, _Verdict] = {
@@ -146,8 +148,7 @@ _VAGUE_WORDS: Mapping[str, _Verdict] = _by_word(
         "caller",
         """
         invalid_request_error invalid_request bad_request BadRequest INVALID_ARGUMENT OUT_OF_RANGE ValidationException
-        validation_error invalid_prompt unsupported_value unsupported_parameter invalid_value tool_use_failed
-        json_validate_failed
+        validation_error invalid_prompt unsupported_value unsupported_parameter invalid_value
         """,
     ),
     (
@@ -230,6 +231,9 @@ _MEANINGS: Mapping[Meaning, _Meant] = {
     ),
     "model": _Meant((NotFoundError, "access"), _CODES_OF_CALLERS, frozenset([400, 422])),
     "endpoint": _Meant((NotFoundError, "config"), frozenset(), _REFUSALS),
+    "failed_generation": _Meant(
+        (MalformedResponseError, "failed_generation"), _CODES_OF_CALLERS, frozenset([400, 422])
+    ),
 }
 
 _SAYS: Mapping[str, str] = {
@@ -245,6 +249,7 @@ _SAYS: Mapping[str, str] = {
     "config": "{provider} has nothing like this at its address; look at base_url and at the model's name",
     "caller": "{provider} refuses the request",
     "malformed": "{provider} gave an answer without the content that was asked for",
+    "failed_generation": "{model} wrote a tool call or JSON that {provider} cannot read; try again, or another model",
     "unknown": "{provider} gave an answer that means nothing here",
 }
 
@@ -293,6 +298,8 @@ def error_of(
     )
     if fault != kind.fault:
         error.fault = fault
+    if isinstance(error, MalformedResponseError):
+        error.output = body.generated
     may_retry = _should_retry(headers)
     if may_retry is None:
         may_retry = RULES[fault].same_key

@@ -60,6 +60,7 @@ RULES: Mapping[str, Rule] = {
     "gone": Rule(fallback=True),
     "caller": Rule(breaker="success"),
     "malformed": Rule(same_key=True, fallback=True, once=True, breaker="failure"),
+    "failed_generation": Rule(same_key=True, fallback=True, breaker="success"),
     "unfit": Rule(fallback=True, breaker="success"),
     "limit": Rule(fallback=True),
     "interrupted": Rule(),

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 
 import msgspec
 
-from bifrost.errors import BifrostError, InvalidRequestError, OutputValidationError, UnsupportedError
+from bifrost.errors import (
+    BifrostError,
+    InvalidRequestError,
+    MalformedResponseError,
+    OutputValidationError,
+    UnsupportedError,
+)
 from bifrost.schema.chat import ChatRequest, ChatResponse, Choice, FinishReason, ResponseFormat
 from bifrost.schema.chunks import Chunk, ChunkChoice, ToolCallDelta
 from bifrost.schema.content import ReasoningPart, TextPart, ToolCall
@@ -499,6 +505,43 @@ def shortfalls(output: OutputType[Any], mode: StructuredMode, rules: SchemaRules
 
 
 # --- asking again
+
+
+def refused(
+    error: MalformedResponseError, output: OutputType[Any], before: ChatResponse | None
+) -> OutputValidationError:
+    """Return what a provider's refusal of its own model's answer is to a caller who wants a type."""
+    failure = OutputValidationError(
+        f"the answer does not fit {output.name}: {error.message}",
+        output=error.output,
+        response=before,
+        provider=error.provider,
+        model=error.model,
+        key=error.key,
+        status=error.status,
+        code=error.code,
+        type=error.type,
+        param=error.param,
+        request_id=error.request_id,
+        body=error.body,
+    )
+    failure.rate_limit = error.rate_limit
+    return failure
+
+
+def was_cut(error: BifrostError) -> bool:
+    """Return whether a provider refused an answer because it was cut off, so asking again would not help."""
+    return "max completion tokens" in error.message
+
+
+def reask_refused(request: ChatRequest, error: OutputValidationError) -> ChatRequest:
+    """Add what the model wrote, as far as the provider told it, and that it cannot be read."""
+    correction = Message(
+        role="user",
+        content="That could not be read. Give the whole answer again, in exactly the form asked for.",
+    )
+    answer = [Message(role="assistant", content=error.output)] if error.output.strip() else []
+    return msgspec.structs.replace(request, messages=[*request.messages, *answer, correction])
 
 
 def reask(request: ChatRequest, response: ChatResponse, error: OutputValidationError) -> ChatRequest:

@@ -111,6 +111,7 @@ CALLER = (BadRequestError, "caller", "")
 TOO_LONG = (ContextLengthError, "caller", "fallback")
 FILTERED = (ContentFilterError, "caller", "")
 MALFORMED = (MalformedResponseError, "malformed", "same fallback")
+GENERATION = (MalformedResponseError, "failed_generation", "same fallback")
 UNKNOWN = (ProviderError, "unknown", "fallback")
 UNKNOWN_SERVER = (ServerError, "unknown", "fallback")
 
@@ -241,7 +242,9 @@ CASES = [
     (400, openai(400, type="invalid_request_error", code="spend_limit_reached"), QUOTA),
     (413, openai(413, type="tokens", code="rate_limit_exceeded"), THROTTLED),
     (498, openai(498, code="capacity_exceeded"), OVERLOADED),
-    (400, openai(400, type="invalid_request_error", code="tool_use_failed"), CALLER),
+    (400, openai(400, type="invalid_request_error", code="tool_use_failed"), GENERATION),
+    (400, openai(400, type="invalid_request_error", code="json_validate_failed"), GENERATION),
+    (None, said(code="tool_use_failed"), GENERATION),
     (429, said(type="rate_limited", code="1300"), THROTTLED),
     (429, said(type="service_tier_capacity_exceeded", code="3505"), OVERLOADED),
     (400, said(type="invalid_model", code="1500"), NO_MODEL),

@@ -97,6 +97,7 @@ TABLE = """
         gone           no    no     yes      neutral    0
         caller         no    no     no       success    0
         malformed      yes   no     yes      failure    5
+        failed_generation yes no    yes      success    5
         unfit          no    no     yes      success    0
         limit          no    no     yes      neutral    0
         interrupted    no    no     no       neutral    0

@@ -48,6 +48,7 @@ class _Fields(msgspec.Struct):
     code: Any = None
     param: Any = None
     metadata: Any = None
+    failed_generation: Any = None
 
 
 class _Body(_Fields):
@@ -115,6 +116,7 @@ def _error_of(body: _Body, *, always: bool) -> ErrorBody | None:
         param=_fact(error.param),
         request_id=_fact(body.request_id),
         meaning=_meaning_of(error, body),
+        generated=error.failed_generation if isinstance(error.failed_generation, str) else "",
     )
 
 
