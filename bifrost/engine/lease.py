@@ -216,6 +216,7 @@ class Lease:
             return
         except ReportedError as error:
             reported = error
+        chunks += reported.chunks
         raise self._exchange.reported(reported)
 
     def _end(self, chunks: list[Chunk]) -> None:

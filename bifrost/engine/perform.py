@@ -200,6 +200,8 @@ def _judge(exchange: Exchange, body: bytes) -> Any:
     reported: ReportedError
     try:
         answer = exchange.codec.parse(response, exchange.target)
+        if exchange.codec.check is not None:
+            exchange.codec.check(exchange.request, answer)
     except ReportedError as error:
         reported = error
     except ProviderError as error:

@@ -74,6 +74,8 @@ class ReportedError(Exception):
         super().__init__(body.message)
         self.body = body
         self.status = status
+        self.chunks: Sequence[Chunk] = ()
+        """What the same event of a stream says beside the error: text, or the usage so far."""
 
 
 Ending: TypeAlias = Literal["complete", "unmarked", "cut"]
@@ -113,6 +115,8 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
 
     build: Callable[[RequestT, Target], Built]
     parse: Callable[[HttpResponse, Target], ResponseT]
+    check: Callable[[RequestT, ResponseT], None] | None = None
+    """Compare a complete answer with its request. Raises `MalformedResponseError` if it cannot be the answer to it."""
     decoder: Callable[[Target], StreamDecoder] | None = None
     framer: Callable[..., Framer] = SseParser
     """Called with `event_limit` and `stream_limit`, in bytes."""

@@ -14,6 +14,7 @@ from bifrost.providers.openai import (
     build_chat,
     build_embeddings,
     build_models,
+    check_embeddings,
     parse_chat,
     parse_embeddings,
     parse_error,
@@ -93,7 +94,7 @@ def openai_codecs(quirks: Quirks) -> Mapping[Endpoint, Codec[Any, Any]]:
             as_chunks=chunks_of,
         ),
         "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](
-            build=partial(build_embeddings, quirks=quirks), parse=parse_embeddings
+            build=partial(build_embeddings, quirks=quirks), parse=parse_embeddings, check=check_embeddings
         ),
         "models": Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models),
     }

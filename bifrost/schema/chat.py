@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -116,11 +116,14 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What only one provider has, by provider name; merged into the body it is sent."""
 
 
+_Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+
+
 class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """One of the likeliest tokens at a place."""
 
     token: str
-    logprob: float
+    logprob: _Finite
     bytes: list[int] | None = None
 
 
@@ -128,7 +131,7 @@ class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
     """A token of the answer and how likely it was (natural logarithm)."""
 
     token: str
-    logprob: float
+    logprob: _Finite
     bytes: list[int] | None = None
     top_logprobs: list[TopLogprob] = []
 

@@ -23,6 +23,7 @@ from bifrost.schema.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    new_call_id,
 )
 from bifrost.schema.messages import AssistantMessage
 from bifrost.schema.usage import Usage
@@ -166,7 +167,9 @@ class ChatAccumulator:
 
     def _begin(self, provider: str, model: str) -> None:
         self._provider = provider
+        self._asked = model
         self._head = Chunk(model=model)
+        self._headless = True
         self._choices: dict[int, _Growing] = {}
         self._usage: Usage | None = None
         self._service_tier: str | None = None
@@ -177,8 +180,8 @@ class ChatAccumulator:
         if isinstance(chunk, StreamReset):
             self._begin(chunk.provider, chunk.model)
             return
-        if chunk.id and not self._head.id:
-            self._head = chunk if chunk.model else msgspec.structs.replace(chunk, model=self._head.model)
+        if self._headless:
+            self._take_head(chunk)
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.service_tier is not None:
@@ -190,6 +193,16 @@ class ChatAccumulator:
             if growing is None:
                 growing = self._choices[choice.index] = _Growing()
             growing.add(choice)
+
+    def _take_head(self, chunk: Chunk) -> None:
+        """Take id, model and time from the first chunk that has each; the model that was asked for says nothing."""
+        head = self._head
+        served = head.model if head.model != self._asked else chunk.model or head.model
+        if (chunk.id and not head.id) or served != head.model or (chunk.created and not head.created):
+            self._head = head = Chunk(
+                id=head.id or chunk.id, model=served, created=head.created or chunk.created, choices=[]
+            )
+        self._headless = not (head.id and head.created and head.model != self._asked)
 
     @property
     def usage(self) -> Usage | None:
@@ -281,7 +294,7 @@ class _Growing:
         if delta.audio is not None:
             self._block("audio", delta.block).take_audio(delta.audio)
         if delta.part is not None:
-            self._block("part", len(self.blocks) if delta.block is None else delta.block).part = delta.part
+            self._part(delta.block).part = delta.part
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
             self.native_finish_reason = choice.native_finish_reason
@@ -289,6 +302,13 @@ class _Growing:
         if choice.logprobs is not None:
             self.content_logprobs += choice.logprobs.content or ()
             self.refusal_logprobs += choice.logprobs.refusal or ()
+
+    def _part(self, number: int | None) -> _Block:
+        """Make the block of a part that came whole. Where blocks are not numbered, each is another one."""
+        if number is not None:
+            return self._block("part", number)
+        block = self.blocks["part", -1 - len(self.blocks)] = _Block("part", None)
+        return block
 
     def _block(self, kind: str, number: int | None) -> _Block:
         block = self.blocks.get((kind, number))
@@ -310,8 +330,7 @@ class _Growing:
                 content=self.content_logprobs or None,
                 refusal=self.refusal_logprobs or None,
             )
-        taken = {block.id for block in self.blocks.values() if block.id}
-        parts = [part for block in self.ordered() if (part := block.finished(taken)) is not None]
+        parts = [part for block in self.ordered() if (part := block.finished()) is not None]
         return Choice(
             index=index,
             message=AssistantMessage(parts=parts),
@@ -322,7 +341,7 @@ class _Growing:
         )
 
 
-_ORDER = ("reasoning", "text", "refusal", "tool_call", "audio")
+_ORDER = ("reasoning", "text", "refusal", "tool_call", "audio", "part")
 """The parts of an answer that comes in fields and not in numbered blocks."""
 
 
@@ -360,7 +379,8 @@ class _Block:
     def take_call(self, call: ToolCallDelta, provider: str | None) -> None:
         self.provider = provider or self.provider
         self.id = self.id or call.id
-        self.name = self.name or call.name
+        if call.name and call.name != self.name:
+            self.name = (self.name or "") + call.name  # some servers cut it into pieces
         self.call_kind = call.kind or self.call_kind
         self.take(call.arguments, signature=call.signature)
 
@@ -374,8 +394,8 @@ class _Block:
             expires_at=audio.expires_at or self.audio.expires_at,
         )
 
-    def finished(self, taken: set[str]) -> Part | None:
-        """Give the part as far as it has come. `taken` has the ids of the answer's tool calls."""
+    def finished(self) -> Part | None:
+        """Give the part as far as it has come."""
         text = "".join(self.fragments)
         signature = "".join(self.signature) or None
         match self.kind:
@@ -392,22 +412,17 @@ class _Block:
             case "audio":
                 return msgspec.structs.replace(self.audio, data=_joined(self.sound), transcript=text or None)
             case _:
-                return ToolCall(
+                if self.id is None:
                     # Some OpenAI-compatible providers give none, and the tool's result must name the call.
-                    id=self.id or _new_id(self.number, taken),
+                    self.id = new_call_id()
+                return ToolCall(
+                    id=self.id,
                     name=self.name or "",
                     arguments=text,
                     kind=self.call_kind,
                     signature=signature,
                     provider=self.provider,
                 )
-
-
-def _new_id(number: int | None, taken: set[str]) -> str:
-    name = f"call_{number}"
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _joined(pieces: list[str]) -> str | None:

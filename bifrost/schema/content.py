@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from secrets import choice
+from string import ascii_letters, digits
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -142,6 +144,16 @@ class ToolCall(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="tool_c
             f"the model's arguments for tool {self.name!r} are not JSON ({reason}); "
             "tell the model so in the tool's result, or read the text in .arguments"
         )
+
+
+def new_call_id() -> str:
+    """Return an id for a tool call whose server gave none: unique, and in a form that every provider takes."""
+    return "".join([choice(_ID_LETTERS) for _ in range(_ID_LENGTH)])
+
+
+_ID_LETTERS = ascii_letters + digits
+_ID_LENGTH = 9
+"""Mistral takes no other."""
 
 
 class OpaquePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="opaque"):

@@ -110,3 +110,35 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     def _repr_html_(self) -> str:
         counts = ((name.replace("_", " "), getattr(self, name)) for name in self.__struct_fields__)
         return table(("usage", "count"), [*((name, count) for name, count in counts if count)])
+
+
+def balanced(usage: Usage, *, total: int = 0) -> Usage:
+    """Return a count whose buckets add up, where a provider's details do not fit its sums.
+
+    Servers disagree on whether the sums count what the details tell. Cached input and reasoning are added to a sum that
+    left them out, which shows where `total` (0: not told) is larger by just as much, or a detail exceeds its sum.
+    """
+    given, made = usage.input_tokens, usage.output_tokens
+    cached = usage.cache_read_tokens + usage.cache_write_tokens
+    heard, spoken, thought = usage.input_audio_tokens, usage.output_audio_tokens, usage.reasoning_tokens
+    missing = total - given - made
+    if missing <= 0 and cached + heard <= given and thought + spoken <= made:
+        return usage
+    if missing > 0 and missing in {cached, cached + thought}:
+        given += cached
+    if missing > 0 and missing in {thought, cached + thought}:
+        made += thought
+    if cached > given:
+        given += cached
+    if thought + spoken > made:
+        apart = made + thought + spoken
+        made = apart if not total else max(made, min(total - given, apart))
+    spoken = min(spoken, made)
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=given,
+        input_audio_tokens=min(heard, given - cached),
+        output_tokens=made,
+        output_audio_tokens=spoken,
+        reasoning_tokens=min(thought, made - spoken),
+    )

@@ -25,7 +25,7 @@ DEPTH_LIMIT = 128
 """The deepest nesting that a caller's own JSON (a schema, `extra`) may have."""
 
 _MENDING_LIMIT = 8 * 1024 * 1024
-"""The largest document whose lone surrogates are replaced: doing it takes some 0.1 us a byte at worst."""
+"""The largest document in which lone surrogates and NaN are replaced: doing it takes some 0.1 us a byte at worst."""
 
 _PLAIN_LIMIT = 100_000
 """So many parts of a value are looked at on the quick way: one that holds itself twice doubles with each level."""
@@ -56,13 +56,20 @@ _LONE_SURROGATE = rb"""
     | ( \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
     """
 
+# Strings are matched too, so that a word within one is not taken for a number.
+_NOT_FINITE = rb"""
+    " (?: [^"\\]++ | \\.? )*+ "?
+    | ( -?(?:NaN|Infinity) )
+    """
+
 
 def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str, sparse: int = 16) -> T:
     """Read a provider's JSON. `what` begins the error's sentence: "the answer", "an event of the stream".
 
-    Accepts a byte order mark, and puts U+FFFD for halves of surrogate pairs (models cut emoji in two; msgspec refuses
-    the whole document). Raises `MalformedResponseError` for anything else that is not JSON of the decoder's type, and
-    `ResponseTooLargeError` as `check_density` does, which gets `sparse`. (A `Raw` is a piece of what was checked.)
+    Accepts a byte order mark, puts U+FFFD for halves of surrogate pairs (models cut emoji in two), and null for NaN and
+    infinity (Python's own encoder writes them); msgspec refuses the whole document for each. Raises
+    `MalformedResponseError` for anything else that is not JSON of the decoder's type, and `ResponseTooLargeError` as
+    `check_density` does, which gets `sparse`. (A `Raw` is a piece of what was checked.)
     """
     if len(data) > SMALL and not isinstance(data, msgspec.Raw):
         check_density(data, what=what, sparse=sparse)
@@ -71,10 +78,10 @@ def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         problem = _problem_of(error)
     found = bytes(data)
-    mended = _mend(found)
-    if mended != found:
+    mended_data = mended(found)
+    if mended_data != found:
         try:
-            return decoder.decode(mended)
+            return decoder.decode(mended_data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             problem = _problem_of(error)
     # Outside of the `except` block: the foreign error may hold the whole text.
@@ -164,13 +171,18 @@ def _problem_of(error: Exception) -> str:
             return shown(str(error), 200)
 
 
-def _mend(data: bytes) -> bytes:
+def mended(data: bytes) -> bytes:
+    """Return a document with what `decode` puts right in it."""
     data = data.removeprefix(_BOM)
-    if len(data) > _MENDING_LIMIT or not (b"\\ud" in data or b"\\uD" in data):
+    if len(data) > _MENDING_LIMIT:
         return data
-    return re.sub(
-        _LONE_SURROGATE, lambda found: rb"\ufffd" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL
-    )
+    if b"NaN" in data or b"Infinity" in data:
+        data = re.sub(_NOT_FINITE, lambda found: b"null" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL)
+    if b"\\ud" in data or b"\\uD" in data:
+        data = re.sub(
+            _LONE_SURROGATE, lambda found: rb"\ufffd" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL
+        )
+    return data
 
 
 def _is_plain(value: object) -> bool:

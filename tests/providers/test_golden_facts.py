@@ -167,7 +167,7 @@ def test_tool_calls_are_the_recorded_ones(case: Case) -> None:
         message = choice["message"]
         calls = [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in message.get("tool_calls") or []]
         if message.get("function_call"):
-            calls = [("call_0", message["function_call"]["name"], message["function_call"]["arguments"])]
+            calls = [("made up", message["function_call"]["name"], message["function_call"]["arguments"])]
         found = [(p["id"], p["name"], p.get("arguments", "")) for p in parts_of(case, place, "tool_call")]
         assert found == calls
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
@@ -88,12 +90,24 @@ def test_tool_calls_are_put_together_by_index() -> None:
 
 def test_a_tool_call_without_an_id_gets_one_that_a_result_can_name() -> None:
     found = parts(Delta(tool_calls=[call(0, name="f")]), Delta(tool_calls=[call(1, name="g")]))
-    assert [part.id for part in found if isinstance(part, ToolCall)] == ["call_0", "call_1"]
+    ids = [part.id for part in found if isinstance(part, ToolCall)]
+    assert len(set(ids)) == 2
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", call_id) for call_id in ids)
 
 
-def test_an_id_that_is_given_to_a_tool_call_is_no_other_calls() -> None:
-    found = parts(Delta(tool_calls=[call(0, name="f")]), Delta(tool_calls=[call(1, id="call_0", name="g")]))
-    assert [(part.id, part.name) for part in found if isinstance(part, ToolCall)] == [("call_0_", "f"), ("call_0", "g")]
+def test_an_id_that_is_given_to_a_tool_call_is_no_other_answers_and_stays() -> None:
+    grown, other = ChatAccumulator(), ChatAccumulator()
+    for each in (grown, other):
+        each.add(chunk(Delta(tool_calls=[call(0, name="f")])))
+    [first], [again], [of_other] = (each.response().tool_calls or [] for each in (grown, grown, other))
+    assert first.id == again.id != of_other.id
+
+
+def test_a_name_in_pieces_is_joined_and_one_that_comes_again_is_not() -> None:
+    pieces = [call(0, name="get_"), call(0, name="weather"), call(0, "{}")]
+    assert parts(*[Delta(tool_calls=[piece]) for piece in pieces])[0].name == "get_weather"  # type: ignore[union-attr]
+    pieces = [call(0, name="f"), call(0, "{", name="f"), call(0, "}", name="f")]
+    assert parts(*[Delta(tool_calls=[piece]) for piece in pieces])[0].name == "f"  # type: ignore[union-attr]
 
 
 def test_a_custom_call_stays_custom() -> None:
@@ -179,13 +193,13 @@ def test_log_probabilities_are_gathered() -> None:
     assert response.choices[0].logprobs == Logprobs(content=[first, second], refusal=[first])
 
 
-def test_the_head_is_of_the_first_chunk_that_has_an_id() -> None:
+def test_id_model_and_time_are_of_the_first_chunk_that_has_each() -> None:
     response = accumulated(
         Chunk(),
         Chunk(id="1", created=5),
         Chunk(id="2", model="m", created=6, service_tier="flex", system_fingerprint="fp"),
     )
-    assert (response.id, response.model, response.created) == ("1", "asked", 5)
+    assert (response.id, response.model, response.created) == ("1", "m", 5)
     assert (response.service_tier, response.system_fingerprint) == ("flex", "fp")
 
 

@@ -90,7 +90,7 @@ def test_json_of_the_decoders_type_is_read() -> None:
         (b'{"text": 1}', "Expected `str`, got `int` - at `$.text`"),
         (b'{"text": "a"', "truncated"),
         (b'{"text": "a"} x', "trailing characters"),
-        (b'{"size": NaN}', "invalid character"),
+        (b'{"size": nan}', "invalid character"),
         (b'{"size": 1e999}', "out of range"),
         (b'{"size": ' + b"9" * 5000 + b"}", "out of range"),
         (b'{"text": "\xff"}', "it holds text that is not UTF-8"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bifrost.providers.openai.answer import parse_chat
 from bifrost.providers.openai.chat import build_chat
-from bifrost.providers.openai.embeddings import build_embeddings, parse_embeddings
+from bifrost.providers.openai.embeddings import build_embeddings, check_embeddings, parse_embeddings
 from bifrost.providers.openai.errors import parse_error
 from bifrost.providers.openai.models import build_models, parse_models
 from bifrost.providers.openai.quirks import OPENAI_ALONE, Quirks
@@ -17,6 +17,7 @@ __all__ = [
     "build_chat",
     "build_embeddings",
     "build_models",
+    "check_embeddings",
     "parse_chat",
     "parse_embeddings",
     "parse_error",

@@ -8,30 +8,47 @@ Format: https://platform.openai.com/docs/api-reference/chat/object
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import re
+from json import dumps
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
-from bifrost.errors import MalformedResponseError
-from bifrost.providers.openai.details import kept_details
+from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.providers.openai.details import details_text, kept_details
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.openai.fit import NEEDED, UnfitError, fit
 from bifrost.providers.openai.quirks import Quirks
 from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
 from bifrost.schema.chat import ChatResponse, Choice, FinishReason, Logprobs
-from bifrost.schema.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.schema.content import (
+    AudioPart,
+    Citation,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+    new_call_id,
+)
 from bifrost.schema.messages import AssistantMessage
-from bifrost.schema.usage import Usage
+from bifrost.schema.usage import Usage, balanced
 from bifrost.wire import json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from bifrost.providers.base import Target
     from bifrost.wire.http import HttpResponse
 
 _T = TypeVar("_T")
 
+_StructT = TypeVar("_StructT", bound=msgspec.Struct)
+
 _NOTHING = msgspec.Raw(b"")
+_NULL = len(b"null")
+_DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
 
 PLAIN = Quirks()
 """A server without quirks."""
@@ -61,7 +78,7 @@ class WireFunction(msgspec.Struct):
     """A call of a function. `arguments` is text; some servers send the object itself."""
 
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: Any = None
 
 
 class WireCustom(msgspec.Struct):
@@ -75,8 +92,8 @@ class WireToolCall(msgspec.Struct):
     """A tool call, or a piece of one."""
 
     index: int | None = None
-    id: str | None = None
-    type: str | None = None
+    id: Any = None
+    type: Any = None
     function: WireFunction | None = None
     custom: WireCustom | None = None
 
@@ -88,6 +105,7 @@ class _ContentPart(msgspec.Struct):
     text: str | None = None
     refusal: str | None = None
     thinking: msgspec.Raw = _NOTHING
+    image_url: Any = None
 
 
 class _Thought(msgspec.Struct):
@@ -104,14 +122,17 @@ class WireAudio(msgspec.Struct):
 
 
 class WireMessage(msgspec.Struct, gc=False):
-    """A message, or the delta of one. `reasoning_content` and `reasoning` are two names for what models think."""
+    """A message, or the delta of one. What models think has several names: `reasoning`, `reasoning_content`, ..."""
 
     content: str | list[_ContentPart] | None = None
     role: Any = None
     refusal: str | None = None
     reasoning_content: Any = None
     reasoning: Any = None
+    reasoning_text: Any = None
+    thinking: Any = None
     reasoning_details: msgspec.Raw = _NOTHING
+    images: msgspec.Raw = _NOTHING
     tool_calls: list[WireToolCall] | None = None
     function_call: WireFunction | None = None
     audio: WireAudio | None = None
@@ -148,34 +169,57 @@ class _Answer(msgspec.Struct):
     error: Any = None
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A number of tokens. One that is negative, or larger than any JSON library reads exactly, is passed over."""
+
+
 class _InputDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
+    cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+    cache_creation_tokens: _Count | None = None
+    """LiteLLM's."""
+    audio_tokens: _Count | None = None
 
 
 class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    accepted_prediction_tokens: _Count | None = None
+    rejected_prediction_tokens: _Count | None = None
 
 
 class _ServerTools(msgspec.Struct):
-    web_search_requests: int | None = None
+    web_search_requests: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    total_tokens: _Count | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
-    cached_tokens: int | None = None
-    """Together's, outside of the details."""
-    reasoning_tokens: int | None = None
-    """Perplexity's."""
-    num_search_queries: int | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    """Anthropic's names, and those of OpenAI's other endpoints, which some gateways use here too."""
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+    prompt_token_details: _InputDetails | None = None
+    """Mistral's, beside OpenAI's name of it."""
+    cached_tokens: _Count | None = None
+    """Together's and Moonshot's, outside of the details."""
+    num_cached_tokens: _Count | None = None
+    """Mistral's."""
+    prompt_cache_hit_tokens: _Count | None = None
+    prompt_cache_miss_tokens: _Count | None = None
+    """DeepSeek's."""
+    cache_read_input_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
+    """Anthropic's, handed on by gateways."""
+    prompt_audio_seconds: float | None = None
+    """Mistral's: `prompt_tokens` then leaves the sound out, which only the total counts."""
+    reasoning_tokens: _Count | None = None
+    """Perplexity's and SGLang's."""
+    num_search_queries: _Count | None = None
     """Perplexity's."""
     server_tool_use_details: _ServerTools | None = None
     """OpenRouter's."""
@@ -204,12 +248,17 @@ class _Annotation(msgspec.Struct):
     url_citation: _Source | None = None
 
 
+class _Image(msgspec.Struct):
+    image_url: Any = None
+
+
 _ANSWER = msgspec.json.Decoder(_Answer, strict=False)
 _USAGE = msgspec.json.Decoder(_Usage | None, strict=False)
 _INSIDE = msgspec.json.Decoder(_Inside | None)
 _LOGPROBS = msgspec.json.Decoder(Logprobs | None, strict=False)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation] | None, strict=False)
-_THINKING = msgspec.json.Decoder(list[_Thought] | None)
+_THINKING = msgspec.json.Decoder(list[_Thought] | str | None)
+_IMAGES = msgspec.json.Decoder(list[_Image] | None)
 _URLS = msgspec.json.Decoder(list[str] | None)
 _RESULTS = msgspec.json.Decoder(list[_SearchResult] | None)
 
@@ -222,7 +271,7 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
 
     Raises `ReportedError` for an error object under a good status, `MalformedResponseError` for what holds no answer.
     """
-    wire = decode_answer(response.body, _ANSWER)
+    wire = decode_answer(response.body, _ANSWER, _Answer)
     if wire.error or wire.object == "error":
         raise reported_error(response.body) or _shapeless(response.body, "neither choices nor an error")
     if not wire.choices:
@@ -250,13 +299,32 @@ def _size(choice: _Choice) -> int:
     return 0 if choice.message is None else size_of(choice.message)
 
 
-def decode_answer(body: bytes, decoder: msgspec.json.Decoder[_T], *, sparse: int = 16) -> _T:
-    """Decode a body that came with a good status. Raises `ReportedError` if it is an error in another shape."""
+def decode_answer(
+    body: bytes, decoder: msgspec.json.Decoder[_T], shape: type[msgspec.Struct], *, sparse: int = 16
+) -> _T:
+    """Decode a body that came with a good status; if it does not fit, into `shape` without its odd members.
+
+    Raises `ReportedError` if it is an error in another shape, `MalformedResponseError` if it is nothing of the kind.
+    """
     try:
         return json.decode(body, decoder, what="the answer", sparse=sparse)
     except MalformedResponseError as error:
         malformed = error
-    raise reported_error(body) or malformed
+    reported = reported_error(body)
+    if reported is not None:
+        raise reported
+    fitted = fitted_of(body, shape)
+    if fitted is None:
+        raise malformed
+    return cast("_T", fitted)
+
+
+def fitted_of(data: bytes | msgspec.Raw, shape: type[_StructT], *, needed: frozenset[str] = NEEDED) -> _StructT | None:
+    """Read a JSON object without its odd members; `None` if it is no object, or lacks what is needed."""
+    try:
+        return fit(data if isinstance(data, msgspec.Raw) else json.mended(data), shape, needed=needed)
+    except UnfitError:
+        return None
 
 
 def _choice(
@@ -290,20 +358,28 @@ def _parts(message: WireMessage, target: Target, quirks: Quirks, sources: list[C
         parts.append(TextPart(text=text or "", citations=cited))
     if refusal:
         parts.append(RefusalPart(refusal=refusal))
-    calls = message.tool_calls or ()
-    parts += [_tool_call(call, place) for place, call in enumerate(calls)]
-    if message.function_call is not None and not calls:
-        parts.append(_tool_call(WireToolCall(function=message.function_call), 0))
-    if message.audio is not None:
+    if message.tool_calls or message.function_call is not None:
+        parts += _tool_calls(message)
+    if message.audio is not None and says_something(message.audio):
         parts.append(audio_of(message.audio))
+    parts += images_of(message)
     return parts
 
 
-def _tool_call(call: WireToolCall, place: int) -> ToolCall:
-    name, arguments = called(call)
-    # Without an id (the old function_call, some servers) the tool's result could not name its call.
-    call_id = call.id or f"call_{place}"
-    return ToolCall(id=call_id, name=name or "", arguments=arguments, kind="custom" if is_custom(call) else "function")
+def _tool_calls(message: WireMessage) -> Iterator[ToolCall]:
+    seen: set[str] = set()
+    for call in message.tool_calls or [WireToolCall(function=message.function_call)]:
+        name, arguments = called(call)
+        call_id = id_of(call.id)
+        if not (call_id or name or arguments):
+            continue
+        # Without an id (the old function_call, some servers) the tool's result could not name its call; nor with that
+        # of another call.
+        if call_id is None or call_id in seen:
+            call_id = new_call_id()
+        seen.add(call_id)
+        kind: Literal["function", "custom"] = "custom" if is_custom(call) else "function"
+        yield ToolCall(id=call_id, name=name, arguments=arguments, kind=kind)
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
@@ -336,7 +412,10 @@ def plain_text_of(message: WireMessage) -> str | None:
         and message.refusal is None
         and message.reasoning is None
         and message.reasoning_content is None
+        and message.reasoning_text is None
+        and message.thinking is None
         and message.reasoning_details is _NOTHING
+        and message.images is _NOTHING
         and message.function_call is None
         and message.audio is None
         and message.annotations is _NOTHING
@@ -347,32 +426,97 @@ def plain_text_of(message: WireMessage) -> str | None:
 
 
 def thought_of(message: WireMessage) -> str | None:
-    """Give what the model thought: under either name, or in thinking parts of the content."""
-    for thought in (message.reasoning_content, message.reasoning):
-        if isinstance(thought, str) and thought:
-            return thought
+    """Give what the model thought: under any of its names, in `reasoning_details`, or in parts of the content."""
+    for thought in (message.reasoning_content, message.reasoning, message.reasoning_text, message.thinking):
+        text = thought if isinstance(thought, str) else _inner_thought(thought)
+        if text:
+            return text
+    if message.reasoning_details is not _NOTHING:
+        text = details_text(message.reasoning_details)
+        if text:
+            return text
     if isinstance(message.content, list):
-        return "".join([_thinking(part.thinking) for part in message.content]) or None
+        return "".join([_thinking(part) for part in message.content]) or None
     return None
 
 
-def _thinking(raw: msgspec.Raw) -> str:
-    return "".join([text_of(thought.text) for thought in _patiently(raw, _THINKING) or ()])
+def _inner_thought(thought: object) -> str:
+    match thought:
+        case {"content": str(text)} | {"text": str(text)} | {"summary": str(text)}:
+            return text
+        case _:
+            return ""
 
 
-def called(call: WireToolCall) -> tuple[str | None, str]:
+def _thinking(part: _ContentPart) -> str:
+    thoughts = _patiently(part.thinking, _THINKING) or ()
+    text = thoughts if isinstance(thoughts, str) else "".join([text_of(thought.text) for thought in thoughts])
+    return text or (part.text or "" if part.type in {"reasoning", "thinking"} else "")
+
+
+def images_of(message: WireMessage) -> list[ImagePart]:
+    """Give the pictures of an answer: OpenRouter's `images`, or parts of the content."""
+    found: list[_Image | _ContentPart] = []
+    if message.images is not _NOTHING:
+        images = _patiently(message.images, _IMAGES) or ()
+        check_count(len(images), PARTS_LIMIT, what="pictures")
+        found += images
+    if isinstance(message.content, list):
+        found += message.content
+    return [image for item in found if (image := _image(item.image_url)) is not None]
+
+
+def _image(address: object) -> ImagePart | None:
+    match address:
+        case str(url) | {"url": str(url)} if url:
+            inline = _DATA_URL.fullmatch(url)
+            return ImagePart(url=url) if inline is None else ImagePart(media_type=inline[1], data=inline[2])
+        case _:
+            return None
+
+
+def called(call: WireToolCall) -> tuple[str, str]:
     """Give the name of the tool and its arguments or free text."""
-    if call.custom is not None:
-        return call.custom.name, call.custom.input or ""
+    if is_custom(call):
+        custom = call.custom or WireCustom()
+        return custom.name or "", custom.input or ""
     if call.function is None:
-        return None, ""
+        return "", ""
     arguments = call.function.arguments
-    return call.function.name, json.encode(arguments).decode() if isinstance(arguments, dict) else arguments or ""
+    if arguments is None or isinstance(arguments, str):
+        return call.function.name or "", arguments or ""
+    return call.function.name or "", _written(arguments)
+
+
+def _written(arguments: object) -> str:
+    try:
+        return json.encode(arguments).decode()
+    except InvalidRequestError:  # a number that is too long for the encoder
+        return dumps(arguments, ensure_ascii=False, separators=(",", ":"))
 
 
 def is_custom(call: WireToolCall) -> bool:
-    """Say whether the tool takes free text."""
-    return call.type == "custom" or call.custom is not None
+    """Say whether the tool takes free text. Some servers write an empty `custom` beside every function."""
+    custom, function = call.custom, call.function
+    if function is not None and (function.name or function.arguments):
+        return False
+    return call.type == "custom" or (custom is not None and bool(custom.name or custom.input))
+
+
+def id_of(value: object) -> str | None:
+    """Give the id of a call as text, `None` for none. Some servers number their calls, from 0."""
+    match value:
+        case str():
+            return value or None
+        case int() | float() if not isinstance(value, bool):
+            return str(int(value) if float(value).is_integer() else value)
+        case _:
+            return None
+
+
+def says_something(audio: WireAudio) -> bool:
+    """Say whether a spoken answer is one. Some servers write the field with nothing in it."""
+    return bool(audio.id or audio.data or audio.transcript)
 
 
 def audio_of(audio: WireAudio) -> AudioPart:
@@ -399,28 +543,68 @@ def stop_sequence_of(choice: WireChoice) -> str | None:
 
 
 def usage_of(raw: msgspec.Raw, quirks: Quirks = PLAIN) -> Usage | None:
-    """Read a count of tokens, `None` if there is none that can be read."""
+    """Read a count of tokens, `None` if there is none that can be read. What is odd in it is passed over."""
     wire = _patiently(raw, _USAGE)
-    if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None):
+    if wire is None and len(raw) > _NULL:
+        wire = fitted_of(raw, _Usage)
+    if wire is None:
         return None
-    given = wire.prompt_tokens_details or _InputDetails()
-    made = wire.completion_tokens_details or _OutputDetails()
+    taken, output, total = _counted(wire)
+    if taken is None or output is None:
+        return None
+    given = wire.prompt_tokens_details or wire.prompt_token_details or wire.input_tokens_details or _InputDetails()
+    made = wire.completion_tokens_details or wire.output_tokens_details or _OutputDetails()
     tools = wire.server_tool_use_details
-    taken, output = wire.prompt_tokens or 0, wire.completion_tokens or 0
-    if quirks.reasoning_tokens_apart:
-        output = max(output, (wire.total_tokens or 0) - taken)
-    return Usage(
-        input_tokens=taken,
-        output_tokens=output,
-        cache_read_tokens=given.cached_tokens or wire.cached_tokens or 0,
-        cache_write_tokens=given.cache_write_tokens or 0,
-        input_audio_tokens=given.audio_tokens or 0,
-        reasoning_tokens=made.reasoning_tokens or wire.reasoning_tokens or 0,
-        output_audio_tokens=made.audio_tokens or 0,
-        accepted_prediction_tokens=made.accepted_prediction_tokens or 0,
-        rejected_prediction_tokens=made.rejected_prediction_tokens or 0,
-        server_tool_calls=(tools and tools.web_search_requests) or wire.num_search_queries or 0,
+    read = (
+        given.cached_tokens
+        or wire.cached_tokens
+        or wire.num_cached_tokens
+        or wire.prompt_cache_hit_tokens
+        or wire.cache_read_input_tokens
+        or 0
     )
+    heard = given.audio_tokens or 0
+    if wire.prompt_audio_seconds and total > taken + output:
+        heard = total - taken - output
+        taken += heard
+    thought = made.reasoning_tokens or wire.reasoning_tokens or 0
+    if quirks.reasoning_tokens_apart:
+        output = max(output, total - taken)
+    return balanced(
+        Usage(
+            input_tokens=taken,
+            output_tokens=output,
+            cache_read_tokens=read,
+            cache_write_tokens=(
+                given.cache_write_tokens or given.cache_creation_tokens or wire.cache_creation_input_tokens or 0
+            ),
+            input_audio_tokens=heard,
+            reasoning_tokens=thought,
+            output_audio_tokens=made.audio_tokens or 0,
+            accepted_prediction_tokens=made.accepted_prediction_tokens or 0,
+            rejected_prediction_tokens=made.rejected_prediction_tokens or 0,
+            server_tool_calls=(tools and tools.web_search_requests) or wire.num_search_queries or 0,
+        ),
+        total=total,
+    )
+
+
+def _counted(wire: _Usage) -> tuple[int | None, int | None, int]:
+    """Give input, output and total. One that is missing follows from the others; a total alone counts as input."""
+    taken = wire.input_tokens if wire.prompt_tokens is None else wire.prompt_tokens
+    output = wire.output_tokens if wire.completion_tokens is None else wire.completion_tokens
+    if taken is None and wire.prompt_cache_hit_tokens is not None and wire.prompt_cache_miss_tokens is not None:
+        taken = wire.prompt_cache_hit_tokens + wire.prompt_cache_miss_tokens
+    total = wire.total_tokens
+    if total is None:
+        if taken is None and output is None:
+            return None, None, 0
+        return taken or 0, output or 0, 0
+    if not taken and not output:
+        return total, 0, total
+    if taken is None:
+        return max(0, total - (output or 0)), output, total
+    return taken, max(0, total - taken) if output is None else output, total
 
 
 def inner_usage_of(raw: msgspec.Raw) -> Usage | None:
@@ -430,8 +614,10 @@ def inner_usage_of(raw: msgspec.Raw) -> Usage | None:
 
 
 def logprobs_of(raw: msgspec.Raw) -> Logprobs | None:
-    """Read log probabilities, `None` if there are none that can be read."""
+    """Read log probabilities, `None` if there are none. Tokens without a number (NaN, minus infinity) are left out."""
     found = _patiently(raw, _LOGPROBS)
+    if found is None and len(raw) > _NULL:
+        found = fitted_of(raw, Logprobs, needed=frozenset())
     return found if found is not None and (found.content or found.refusal) else None
 
 
@@ -480,7 +666,7 @@ def seconds_of(value: object) -> int:
 
 
 def _patiently(raw: msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T | None:
-    if len(raw) <= len(b"null"):
+    if not len(raw):
         return None
     try:
         return decoder.decode(raw)

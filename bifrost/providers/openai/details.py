@@ -46,6 +46,12 @@ def kept_details(raw: msgspec.Raw) -> str | None:
     return _kept(_decode(raw))
 
 
+def details_text(raw: msgspec.Raw) -> str:
+    """Give the text that details show, as far as they show any."""
+    shown = [detail.get(field) for detail in _decode(raw) for field in _GROWING]
+    return "".join([text for text in shown if isinstance(text, str)])
+
+
 def read_details(signature: str | None) -> list[dict[str, Any]]:
     """Give the details that a part was kept with; nothing if it holds none."""
     return [detail for line in (signature or "").splitlines() for detail in _decode(msgspec.Raw(line.encode()))]

@@ -74,16 +74,31 @@ def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirk
     )
 
 
+def check_embeddings(request: EmbeddingRequest, response: EmbeddingResponse) -> None:
+    """Look whether there is one vector for each text. Raises `MalformedResponseError` if not."""
+    texts, vectors = len(request.input), len(response.data)
+    numbers = [item.index for item in response.data]
+    if texts != vectors:
+        problem = f"{vectors} vectors for {texts} texts"
+    elif numbers != list(range(texts)):
+        problem = f"vectors numbered {numbers[:5]} where 0 to {texts - 1} were asked for"
+    else:
+        return
+    raise _shapeless(response.raw, problem)
+
+
 def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingResponse:
     """Read vectors, as base64 or as numbers, into the order of the inputs.
 
     Raises `ReportedError` for an error under a good status, `MalformedResponseError` for what holds no vectors.
     """
-    wire = decode_answer(response.body, _EMBEDDINGS, sparse=SPARSE)
+    wire = decode_answer(response.body, _EMBEDDINGS, _Embeddings, sparse=SPARSE)
     if wire.error or not wire.data:
         raise reported_error(response.body) or _shapeless(response.body, "no data")
     check_count(len(wire.data), VECTORS_LIMIT, what="vectors")
-    data = [_embedding(item, place, response.body) for place, item in enumerate(wire.data)]
+    # Without numbers, or with the same one for all, they stand in the order of the texts.
+    numbered = len({item.index for item in wire.data}) > 1 or len(wire.data) == 1
+    data = [_embedding(item, place, response.body, numbered=numbered) for place, item in enumerate(wire.data)]
     data.sort(key=lambda item: item.index)
     return EmbeddingResponse(
         data=data,
@@ -94,7 +109,7 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
     )
 
 
-def _embedding(item: _Embedding, place: int, body: bytes) -> Embedding:
+def _embedding(item: _Embedding, place: int, body: bytes, *, numbered: bool) -> Embedding:
     what = f"the vector in data[{place}]"
     check_count(bytes(item.embedding).count(b",") + 1, NUMBERS_LIMIT, what="numbers in a vector")
     given = json.decode(item.embedding, _VECTOR, what=what) if item.embedding else None
@@ -105,7 +120,7 @@ def _embedding(item: _Embedding, place: int, body: bytes) -> Embedding:
         # Numbers that are so short are few different ones; each is kept once.
         known: dict[float, float] = {}
         vector = [known.setdefault(number, number) for number in vector]
-    return Embedding(embedding=vector, index=place if item.index is None else item.index)
+    return Embedding(embedding=vector, index=item.index if numbered and item.index is not None else place)
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:

@@ -36,7 +36,8 @@ class _Model(msgspec.Struct):
 
 
 class _List(msgspec.Struct):
-    data: list[_Model] | None = None
+    data: list[_Model] | msgspec.UnsetType | None = msgspec.UNSET
+    """A server without models may say so with null."""
     error: Any = None
 
 
@@ -55,16 +56,16 @@ def build_models(request: ModelsRequest, target: Target) -> Built:
 
 def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
     """Read a model list. Raises `ReportedError` for an error under a good status, `MalformedResponseError`."""
-    wire = decode_answer(response.body, _LIST, sparse=SPARSE)
+    wire = decode_answer(response.body, _LIST, _List, sparse=SPARSE)
     if isinstance(wire, list):  # Together's list has no object around it.
         wire = _List(data=wire)
-    if wire.data is None:
+    if wire.data is msgspec.UNSET or (wire.error and not wire.data):
         raise (
             reported_error(response.body)
             or MalformedResponseError(f"the model list cannot be read: it has no data; {json.excerpt(response.body)}")
         )
-    check_count(len(wire.data), MODELS_LIMIT, what="models")
-    models = [_model(model, target) for model in wire.data if text_of(model.id)]
+    check_count(len(wire.data or ()), MODELS_LIMIT, what="models")
+    models = [_model(model, target) for model in wire.data or () if text_of(model.id)]
     return ModelsResponse(data=models, provider=target.provider, raw=response.body)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bifrost.errors import MalformedResponseError
 from bifrost.providers.openai.answer import (
     PLAIN,
     WireChoice,
@@ -20,11 +19,15 @@ from bifrost.providers.openai.answer import (
     called,
     citations_of,
     finish_reason_of,
+    fitted_of,
+    id_of,
+    images_of,
     inner_usage_of,
     is_custom,
     logprobs_of,
     native_reason_of,
     plain_text_of,
+    says_something,
     seconds_of,
     size_of,
     sources_of,
@@ -34,6 +37,7 @@ from bifrost.providers.openai.answer import (
     usage_of,
     words_of,
 )
+from bifrost.providers.openai.calls import StreamedCalls
 from bifrost.providers.openai.details import Details
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
@@ -41,7 +45,7 @@ from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.wire import json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bifrost.providers.base import Ending, Target
     from bifrost.providers.openai.quirks import Quirks
@@ -90,7 +94,10 @@ class _PlainDelta(msgspec.Struct, gc=False):
     refusal: None = None
     reasoning_content: None = None
     reasoning: None = None
+    reasoning_text: None = None
+    thinking: None = None
     reasoning_details: None = None
+    images: None = None
     tool_calls: None = None
     function_call: None = None
     audio: None = None
@@ -135,12 +142,14 @@ class ChatDecoder:
         self._provider = target.provider
         self._quirks = quirks
         self._keeps_details = quirks.reasoning_field == "reasoning_details"
+        self._spoke = False
+        """Something of the answer was given."""
         self._finished: dict[int, bool] = {}
-        self._calls: dict[int, _Calls] = {}
+        self._calls: dict[int, StreamedCalls] = {}
         self._details: dict[int, Details] = {}
         self._cited: set[str | None] = set()
         self._parts = 0
-        """How many tool calls there are, in all choices together."""
+        """How many tool calls and pictures there are, in all choices together."""
         self._skip = 0
         """So many events are not tried as plain ones."""
         self._pause = 0
@@ -176,6 +185,8 @@ class ChatDecoder:
             index, delta = choice.index or 0, choice.delta
             if index not in self._finished:
                 self._begin(index)
+            if delta.content:
+                self._spoke = True
             choices.append(ChunkChoice(delta=Delta(content=delta.content, role=delta.role or None), index=index))
         if not choices:
             return ()
@@ -206,7 +217,13 @@ class ChatDecoder:
         if wire.error or wire.object == "error" or event.event == "error":
             error = reported_error(data, always=event.event == "error")
             if error is not None:
+                if self._spoke:
+                    # What it says before that would commit the stream, which can still be asked for again.
+                    error.chunks = [chunk for chunk in self._chunks(wire) if chunk.has_content]
                 raise error
+        return self._chunks(wire)
+
+    def _chunks(self, wire: _Usual) -> Sequence[Chunk]:
         check_count(len(wire.choices or ()), CHOICES_LIMIT, what="choices in one event")
         choices = [self._choice(choice) for choice in wire.choices or ()]
         usage = usage_of(wire.usage, self._quirks) if len(wire.usage) > _NULL else None
@@ -216,17 +233,30 @@ class ChatDecoder:
             choices[0] = self._with_sources(choices[0], sources_of(wire.search_results, wire.citations) or ())
         if not choices and usage is None:
             return ()
-        return [
-            Chunk(
-                choices=choices,
-                id=wire.id or "",
-                model=wire.model or self._model,
-                created=wire.created or 0,
-                usage=usage,
-                service_tier=wire.service_tier or None,
-                system_fingerprint=wire.system_fingerprint or None,
-            )
+        head = Chunk(
+            choices=choices,
+            id=wire.id or "",
+            model=wire.model or self._model,
+            created=wire.created or 0,
+            usage=usage,
+            service_tier=wire.service_tier or None,
+            system_fingerprint=wire.system_fingerprint or None,
+        )
+        pictures = [
+            msgspec.structs.replace(head, usage=None, choices=[ChunkChoice(index=choice.index or 0, delta=delta)])
+            for choice in wire.choices or ()
+            for delta in self._pictures(choice)
         ]
+        return [*pictures, head]
+
+    def _pictures(self, choice: _Choice) -> Iterator[Delta]:
+        """Give the pictures of an event: a chunk holds one."""
+        message = choice.delta
+        if message is not None and (message.images is not _NOTHING or isinstance(message.content, list)):
+            for image in images_of(message):
+                self._parts += 1
+                check_count(self._parts, PARTS_LIMIT, what="tool calls and pictures")
+                yield Delta(part=image)
 
     def finish(self) -> Ending:
         """Say how the stream ended."""
@@ -260,12 +290,10 @@ class ChatDecoder:
         error = reported_error(data, always=event.event == "error")
         if error is not None:
             raise error
-        try:
+        fitted = fitted_of(data, _Event)
+        if fitted is None and event.event in {None, "message"}:
             return json.decode(data, _EVENT, what="an event of the stream")
-        except MalformedResponseError:
-            if event.event not in {None, "message"}:
-                return None
-            raise
+        return fitted
 
     def _begin(self, index: int) -> None:
         """Note a choice that is new. Raises `ResponseTooLargeError` for one too many."""
@@ -275,6 +303,8 @@ class ChatDecoder:
     def _choice(self, choice: _Choice) -> ChunkChoice:
         index = choice.index or 0
         delta = self._delta(choice.delta or _NO_DELTA, index)
+        if not (self._spoke or delta.empty):
+            self._spoke = True
         native = choice.finish_reason
         logprobs = logprobs_of(choice.logprobs) if len(choice.logprobs) > _NULL else None
         if index not in self._finished:
@@ -310,7 +340,7 @@ class ChatDecoder:
             refusal=refusal,
             tool_calls=self._tool_calls(wire, index),
             citations=citations_of(wire.annotations),
-            audio=None if wire.audio is None else audio_of(wire.audio),
+            audio=audio_of(wire.audio) if wire.audio is not None and says_something(wire.audio) else None,
         )
 
     def _with_details(self, delta: Delta, index: int) -> Delta:
@@ -335,59 +365,19 @@ class ChatDecoder:
             pieces = [WireToolCall(index=0, function=wire.function_call)]
         calls = self._calls.get(index)
         if calls is None:
-            calls = self._calls[index] = _Calls()
+            calls = self._calls[index] = StreamedCalls()
         before = len(calls)
-        made = [calls.piece(piece) for piece in pieces]
+        made = [delta for piece in pieces if (delta := _piece(piece, calls)) is not None]
         self._parts += len(calls) - before
-        check_count(self._parts, PARTS_LIMIT, what="tool calls")
-        return made
+        check_count(self._parts, PARTS_LIMIT, what="tool calls and pictures")
+        return made or None
 
 
-class _Calls:
-    """The tool calls of one answer: which one a piece belongs to."""
-
-    def __init__(self) -> None:
-        self._ids: list[str | None] = []
-        self._by_id: dict[str, int] = {}
-        self._names: list[str | None] = []
-        self._numbers: dict[int, int] = {}
-        """Our number of a call by the provider's `index`."""
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def piece(self, wire: WireToolCall) -> ToolCallDelta:
-        name, arguments = called(wire)
-        call_id = wire.id or None
-        number = self._number(wire.index, call_id, name)
-        if call_id is not None and self._ids[number] is None:
-            self._ids[number] = call_id
-            self._by_id[call_id] = number
-        self._names[number] = self._names[number] or name or None
-        return ToolCallDelta(
-            index=number,
-            id=call_id,
-            name=name or None,
-            arguments=arguments,
-            kind="custom" if is_custom(wire) else "function" if wire.type else None,
-        )
-
-    def _number(self, index: int | None, call_id: str | None, name: str | None) -> int:
-        if call_id is not None and call_id in self._by_id:
-            return self._by_id[call_id]
-        last = len(self._ids) - 1
-        number = last if index is None else self._numbers.get(index, -1)
-        # Some servers number every call 0, or not at all; then another id, or a second name, begins another call.
-        renamed = (
-            bool(name)
-            and number >= 0
-            and self._names[number] is not None
-            and (index is None or name != self._names[number])
-        )
-        if number < 0 or (call_id is not None and self._ids[number] is not None) or renamed:
-            number = last + 1
-            self._ids.append(None)
-            self._names.append(None)
-        if index is not None:
-            self._numbers[index] = number
-        return number
+def _piece(wire: WireToolCall, calls: StreamedCalls) -> ToolCallDelta | None:
+    name, arguments = called(wire)
+    placed = calls.place(wire.index, id_of(wire.id), name, arguments)
+    if placed is None:
+        return None
+    number, call_id, new_name, arguments = placed
+    kind: Literal["function", "custom"] | None = "custom" if is_custom(wire) else "function" if wire.type else None
+    return ToolCallDelta(index=number, id=call_id, name=new_name, arguments=arguments, kind=kind)

@@ -9,7 +9,7 @@ import pytest
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
 from bifrost.providers.base import ReportedError, Target
-from bifrost.providers.openai import build_embeddings, parse_embeddings
+from bifrost.providers.openai import build_embeddings, check_embeddings, parse_embeddings
 from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
 from bifrost.schema.usage import Usage
 from bifrost.wire.http import Headers, HttpResponse
@@ -83,6 +83,38 @@ def test_vectors_without_an_index_stay_where_they_are() -> None:
     response = parse({"data": [{"embedding": [1]}, {"embedding": [0]}]})
     assert [(item.index, item.embedding) for item in response.data] == [(0, [1.0]), (1, [0.0])]
     assert (response.model, response.usage) == ("small", None)
+
+
+def test_vectors_with_one_number_for_all_stay_where_they_are() -> None:
+    response = parse({"data": [{"embedding": [1], "index": 0.0}, {"embedding": [0], "index": 0}]})
+    assert [(item.index, item.embedding) for item in response.data] == [(0, [1.0]), (1, [0.0])]
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (2, [0]),
+        (2, [1]),
+        (1, [1]),
+        (2, [0, 1, 2]),
+        (2, [0, 0, 0]),
+        (1, [0, 1]),
+        (2, [1, 2]),
+        (3, [0, 0, 1]),
+        (2, [None]),
+        (2, [0, 7]),
+    ],
+)
+def test_fewer_more_or_other_vectors_than_were_asked_for_are_no_answer(texts: int, numbers: list[int | None]) -> None:
+    data = [{"embedding": [float(place)], "index": number} for place, number in enumerate(numbers)]
+    with pytest.raises(MalformedResponseError, match=r"it has .*vectors"):
+        check_embeddings(EmbeddingRequest(model="m", input=["a"] * texts), parse({"data": data}))
+
+
+@pytest.mark.parametrize(("texts", "numbers"), [(1, [0]), (1, [None]), (3, [2, 0, 1]), (2, [0, 0]), (2, [None, None])])
+def test_a_vector_for_each_text_is_an_answer(texts: int, numbers: list[int | None]) -> None:
+    data = [{"embedding": [1.0], "index": number} for number in numbers]
+    check_embeddings(EmbeddingRequest(model="m", input=["a"] * texts), parse({"data": data}))
 
 
 @pytest.mark.parametrize(

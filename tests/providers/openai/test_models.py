@@ -55,6 +55,7 @@ def test_models_are_read() -> None:
 
 def test_a_list_of_no_models_is_one() -> None:
     assert parse({"data": []}).data == []
+    assert parse({"object": "list", "data": None}).data == []
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", {}, 5, ["a"], {"data": 5}, {"data": ["a"]}])
@@ -66,3 +67,5 @@ def test_what_is_no_list_is_malformed(answer: Any) -> None:
 def test_an_error_under_a_good_status_is_reported() -> None:
     with pytest.raises(ReportedError, match="busy"):
         parse({"error": {"message": "busy"}})
+    with pytest.raises(ReportedError, match="busy"):
+        parse({"data": None, "error": {"message": "busy"}})
