@@ -9,6 +9,7 @@ import msgspec
 from bifrost.errors import BifrostError, InternalError, UnsupportedError
 from bifrost.providers.base import Target
 from bifrost.routing.classify import error_of
+from bifrost.schema.content import Issuer
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
 from bifrost.wire.waits import rate_limit
@@ -68,13 +69,8 @@ class Exchange:
         self.upstream = upstream
         self.codec = codec
         self.request = request
-        self.key = key = choice.key
-        self.target = Target(
-            provider=upstream.name,
-            model=choice.model,
-            stream=stream,
-            settings=None if key is None else key.settings,
-        )
+        self.key = choice.key
+        self.target = target_of(upstream, choice, stream=stream)
         self.extra_headers = extra_headers
         self.deadline = deadline
         self.clock = clock
@@ -119,12 +115,7 @@ class Exchange:
         """Go to what has taken the provider's place; only before a worker took the attempt."""
         self.upstream, self.codec, self.admission = upstream, codec, admission
         self.key = choice.key
-        self.target = Target(
-            provider=upstream.name,
-            model=choice.model,
-            stream=self.target.stream,
-            settings=None if choice.key is None else choice.key.settings,
-        )
+        self.target = target_of(upstream, choice, stream=self.target.stream)
 
     def decoder(self) -> StreamDecoder:
         """Give a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""
@@ -202,6 +193,26 @@ class Exchange:
     def redact(self, body: bytes) -> bytes:
         """Take the key out of a body that goes into an error: a provider may echo it."""
         return redact_bytes(body, None if self.key is None else self.key.value)
+
+
+def target_of(upstream: Upstream, choice: Choice, *, stream: bool) -> Target:
+    """Return what a codec may know of where an attempt goes."""
+    key = choice.key
+    settings = None if key is None else key.settings
+    return Target(
+        provider=upstream.name,
+        model=choice.model,
+        stream=stream,
+        settings=settings,
+        issuer=Issuer(
+            provider=upstream.name,
+            address=upstream.base_url,
+            key=None if key is None else key.name,
+            region=getattr(settings, "region", None),
+            model=choice.model,
+        ),
+        issuer_members=upstream.row.issuer_members,
+    )
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

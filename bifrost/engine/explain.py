@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from bifrost.engine.exchange import target_of
 from bifrost.errors import BifrostError, UnsupportedError
-from bifrost.providers.base import Target, operations_of
+from bifrost.providers.base import operations_of
 from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKey, PlannedPlugin
 from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
 from bifrost.routing.hedge import LEAST, leaves_room
@@ -92,7 +93,7 @@ async def _candidate(
         told = msgspec.structs.replace(
             told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)
         )
-        built = codec.build(request, _target(upstream, context, likeliest))
+        built = codec.build(request, target_of(upstream, likeliest, stream=context.is_stream))
         upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id))
         return _with_request(upstream, built, told, warnings=[*built.warnings, *checked_here])
     except BifrostError as error:
@@ -165,15 +166,6 @@ def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate, *, w
         headers=sorted(request.headers),
         body=request.body,
         warnings=warnings,
-    )
-
-
-def _target(upstream: Upstream, context: CallContext, choice: Choice) -> Target:
-    return Target(
-        provider=upstream.name,
-        model=choice.model,
-        stream=context.is_stream,
-        settings=None if choice.key is None else choice.key.settings,
     )
 
 

@@ -17,7 +17,7 @@ from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.frozen import Frozen
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.compatible import openai_codecs
-from bifrost.providers.openai import Quirks, parse_error
+from bifrost.providers.openai import OPENAI_CALL_IDS, Quirks, parse_error
 from bifrost.schema.strict_schema import AZURE_RULES
 from bifrost.wire.auth import HeaderAuth
 
@@ -81,7 +81,9 @@ def _path(path: str, target: Target) -> str:
 _ENDPOINTS: tuple[Endpoint, ...] = ("chat", "embeddings", "models")
 
 # https://learn.microsoft.com/azure/foundry/openai/latest#create-chat-completion
-_CODECS = openai_codecs(Quirks(lacks=frozenset(["web_search"]), schema_rules=AZURE_RULES))
+_CODECS = openai_codecs(
+    Quirks(lacks=frozenset(["web_search"]), call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=AZURE_RULES)
+)
 
 AZURE = Provider(
     name="azure",

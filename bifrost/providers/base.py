@@ -10,6 +10,7 @@ import msgspec
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
 from bifrost.providers.wording import Meaning
+from bifrost.schema.content import Issuer
 from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.wire.auth import BEARER, Auth
 from bifrost.wire.http import HttpRequest, HttpResponse
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bifrost.schema.chunks import Chunk
+    from bifrost.schema.content import OpaquePart, ReasoningPart, ToolCall
     from bifrost.schema.structured import StructuredMode
 
 Endpoint: TypeAlias = Literal["chat", "embeddings", "models"]
 """An operation of ours; a provider has those that stand in its `codecs` table."""
+
+IssuerMember: TypeAlias = Literal["provider", "address", "key", "region", "model"]
+"""A member of an `Issuer`."""
 
 STREAM = "stream_"
 """What stands before an endpoint's name for the operation that streams it."""
@@ -40,6 +45,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     settings: Any = None
     """The key's provider-specific settings, a class of the dialect's file."""
+    issuer: Issuer | None = None
+    """Who answers there. `None`: nothing but the provider's name is known."""
+    issuer_members: tuple[IssuerMember, ...] = ("provider", "address")
+    """Which members of an `Issuer` must be the same for its signatures and ids to be good there."""
+
+    def issued(self, issuer: Issuer | None) -> bool:
+        """Say whether what this issuer made may go there unchanged. One that is not known did not."""
+        ours = self.issuer
+        if issuer is None or ours is None:
+            return issuer is not None and issuer.provider == self.provider
+        return all(getattr(issuer, name) == getattr(ours, name) for name in self.issuer_members)
+
+    def owns(self, part: ReasoningPart | ToolCall | OpaquePart) -> bool:
+        """Say whether the opaque state of a part may go there: its issuer is the same, or else the provider's name."""
+        return part.provider == self.provider if part.issuer is None else self.issued(part.issuer)
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +169,8 @@ class Provider(Frozen):
 
     None of the shipped providers' does today.
     """
+    issuer_members: tuple[IssuerMember, ...] = ("provider", "address")
+    """What must be the same for signatures, opaque reasoning and ids of tool calls to go back to the provider."""
     structured: tuple[StructuredMode, ...] = ("native", "tool", "prompt")
     """The ways in which an answer of a type can be asked for, the best first."""
     schema_rules: SchemaRules = COMMON_RULES

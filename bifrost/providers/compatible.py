@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import ConfigError
 from bifrost.providers.base import Codec, Endpoint, Provider
+from bifrost.providers.call_ids import CallIdRule
 from bifrost.providers.openai import (
     OPENAI_ALONE,
+    OPENAI_CALL_IDS,
     ChatDecoder,
     Quirks,
     build_chat,
@@ -104,7 +107,7 @@ OPENAI = speaks_openai(
     "openai",
     "https://api.openai.com/v1",
     "OPENAI_API_KEY",
-    Quirks(schema_rules=OPENAI_RULES),
+    Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 
@@ -142,6 +145,7 @@ _DEEPSEEK = speaks_openai(
         reasoning="thinking",
         reasoning_field="reasoning_content",
         calls_need_reasoning=True,
+        calls_need_content=True,
         developer_role="system",
         cache_marks=None,
     ),
@@ -180,6 +184,9 @@ _OPENROUTER = speaks_openai(
         # https://openrouter.ai/docs/use-cases/reasoning-tokens
         reasoning="object",
         reasoning_field="reasoning_details",
+        # Pictures stand in `images` of an answer: https://openrouter.ai/docs/features/multimodal/image-generation
+        images_in_results=True,
+        answers_have_images=True,
         # https://openrouter.ai/docs/features/prompt-caching
         cache_marks="cache_control",
         # https://openrouter.ai/docs/features/multimodal/pdfs
@@ -267,6 +274,10 @@ _MISTRAL = speaks_openai(
         prediction_is_text=True,
         usage_comes_unasked=True,
         parameters_are_needed=True,
+        # "Tool call id was ... but must be a-z, A-Z, 0-9, with a length of 9."
+        call_ids=CallIdRule(pattern=re.compile("[a-zA-Z0-9]{9}"), length=9),
+        calls_need_content=True,
+        images_in_results=True,
         # https://docs.mistral.ai/capabilities/reasoning
         reasoning_field="thinking",
         # https://docs.mistral.ai/capabilities/document_ai/document_qna
@@ -312,6 +323,7 @@ _VLLM = speaks_openai(
         top_k=True,
         # https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
         reasoning_field="reasoning",
+        calls_need_content=True,
         developer_role="system",
         cache_marks=None,
     ),
@@ -329,6 +341,7 @@ _SGLANG = speaks_openai(
         top_k=True,
         reasoning_field="reasoning_content",
         vectors_are_numbers=True,
+        calls_need_content=True,
         developer_role="system",
         cache_marks=None,
     ),
@@ -349,6 +362,7 @@ _LMSTUDIO = speaks_openai(
         | {"json_object"},
         top_k=True,
         vectors_are_numbers=True,
+        calls_need_content=True,
         developer_role="system",
         cache_marks=None,
     ),
@@ -366,6 +380,7 @@ _LLAMACPP = speaks_openai(
         lacks=_LOCAL | {"user", "named_tool"},
         top_k=True,
         reasoning_field="reasoning_content",
+        calls_need_content=True,
         developer_role="system",
         cache_marks=None,
     ),
@@ -379,6 +394,7 @@ _OLLAMAS = Quirks(
     lacks=_LOCAL
     | {"n", "user", "logit_bias", "logprobs", "top_logprobs", "tool_choice", "parallel_tool_calls", "sounds"},
     reasoning_field="reasoning",
+    calls_need_content=True,
     developer_role="system",
     cache_marks=None,
 )

@@ -18,6 +18,7 @@ from bifrost.schema.content import (
     AudioPart,
     Citation,
     Function,
+    Issuer,
     Part,
     ReasoningPart,
     RefusalPart,
@@ -72,7 +73,9 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     part: Part | None = None
     block: int | None = None
     provider: str | None = None
-    """The dialect that reasoning and signatures belong to."""
+    """The provider that reasoning and signatures belong to."""
+    issuer: Issuer | None = None
+    """Who made reasoning, signatures and the ids of tool calls, as far as it is known."""
 
     @property
     def reasoning_content(self) -> str | None:
@@ -287,10 +290,11 @@ class _Growing:
             thought = self._block("reasoning", delta.block)
             thought.take(delta.reasoning, signature=delta.signature)
             thought.provider = delta.provider or thought.provider
+            thought.issuer = delta.issuer or thought.issuer
         if delta.refusal is not None:
             self._block("refusal", delta.block).take(delta.refusal)
         for call in delta.tool_calls or ():
-            self._block("tool_call", call.index).take_call(call, delta.provider)
+            self._block("tool_call", call.index).take_call(call, delta)
         if delta.audio is not None:
             self._block("audio", delta.block).take_audio(delta.audio)
         if delta.part is not None:
@@ -356,6 +360,7 @@ class _Block:
         self.signature: list[str] = []
         self.part: Part | None = None
         self.provider: str | None = None
+        self.issuer: Issuer | None = None
         self.id: str | None = None
         self.name: str | None = None
         self.call_kind: Literal["function", "custom"] = "function"
@@ -376,8 +381,9 @@ class _Block:
         if signature:
             self.signature.append(signature)
 
-    def take_call(self, call: ToolCallDelta, provider: str | None) -> None:
-        self.provider = provider or self.provider
+    def take_call(self, call: ToolCallDelta, delta: Delta) -> None:
+        self.provider = delta.provider or self.provider
+        self.issuer = delta.issuer or self.issuer
         self.id = self.id or call.id
         if call.name and call.name != self.name:
             self.name = (self.name or "") + call.name  # some servers cut it into pieces
@@ -406,7 +412,7 @@ class _Block:
             case "reasoning":
                 if not (text or signature):
                     return None
-                return ReasoningPart(text=text, signature=signature, provider=self.provider)
+                return ReasoningPart(text=text, signature=signature, provider=self.provider, issuer=self.issuer)
             case "refusal":
                 return RefusalPart(refusal=text) if text else None
             case "audio":
@@ -422,6 +428,7 @@ class _Block:
                     kind=self.call_kind,
                     signature=signature,
                     provider=self.provider,
+                    issuer=self.issuer,
                 )
 
 
@@ -443,7 +450,13 @@ def _deltas_of(message: AssistantMessage) -> Iterator[Delta]:
             case TextPart():
                 yield Delta(content=part.text, citations=part.citations, block=block)
             case ReasoningPart(redacted=None):
-                yield Delta(reasoning=part.text, signature=part.signature, provider=part.provider, block=block)
+                yield Delta(
+                    reasoning=part.text,
+                    signature=part.signature,
+                    provider=part.provider,
+                    issuer=part.issuer,
+                    block=block,
+                )
             case RefusalPart():
                 yield Delta(refusal=part.refusal, block=block)
             case AudioPart():
@@ -458,6 +471,6 @@ def _deltas_of(message: AssistantMessage) -> Iterator[Delta]:
                     signature=part.signature,
                 )
                 calls += 1
-                yield Delta(tool_calls=[piece], provider=part.provider, block=block)
+                yield Delta(tool_calls=[piece], provider=part.provider, issuer=part.issuer, block=block)
             case _:
                 yield Delta(part=part, block=block)

@@ -83,17 +83,45 @@ class FilePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="file")
     cache: CacheMark | None = None
 
 
-class ReasoningPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="reasoning"):
+class Issuer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who made a part of an answer, and can read its signature, opaque reasoning and id of a tool call."""
+
+    provider: str
+    """The provider's name, which calls write before the slash."""
+    address: str | None = None
+    """Its base URL."""
+    key: str | None = None
+    """The name of the key that asked."""
+    region: str | None = None
+    """The region, where the key's settings name one."""
+    model: str | None = None
+    """The provider's own name of the model."""
+
+
+class _Issued(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A part that knows who made it. Two that say the same are equal, whoever made them."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__struct_fields__ if name != "issuer")
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__struct_fields__ if name != "issuer"))
+
+
+class ReasoningPart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="reasoning"):
     """What the model thought, with the provider's opaque state, which is sent back to that provider unchanged.
 
-    `signature` vouches for `text`; `redacted` is thinking that only the provider can read. `provider` names the
-    dialect that both belong to: another dialect leaves the part out, with a warning.
+    `signature` vouches for `text`; `redacted` is thinking that only the provider can read. Both belong to `issuer`, or
+    where that is not known to the provider named by `provider`: any other leaves the part out, with a warning.
     """
 
     text: str = ""
     signature: str | None = None
     redacted: str | None = None
     provider: str | None = None
+    issuer: Issuer | None = None
 
 
 class RefusalPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="refusal"):
@@ -109,7 +137,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str
 
 
-class ToolCall(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="tool_call"):
+class ToolCall(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="tool_call"):
     """A call of one of the caller's tools. `arguments` is the model's text, kept as it came and never executed."""
 
     id: str
@@ -119,6 +147,8 @@ class ToolCall(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="tool_c
     signature: str | None = None
     """Opaque state of the provider for this call, sent back unchanged."""
     provider: str | None = None
+    issuer: Issuer | None = None
+    """Who made the call and its id. It goes back there unchanged; for other providers the id is made to fit."""
     cache: CacheMark | None = None
 
     @property
@@ -156,13 +186,14 @@ _ID_LENGTH = 9
 """Mistral takes no other."""
 
 
-class OpaquePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="opaque"):
+class OpaquePart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="opaque"):
     """A provider's own block (a server tool's call or result, ...), kept whole and sent back to that provider."""
 
     provider: str
     kind: str
     """The provider's name of the block's type."""
     data: dict[str, Any]
+    issuer: Issuer | None = None
 
 
 Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | RefusalPart | ToolCall | OpaquePart

@@ -27,6 +27,7 @@ from bifrost.schema.content import (
     Citation,
     FilePart,
     ImagePart,
+    Issuer,
     OpaquePart,
     Part,
     ReasoningPart,
@@ -112,6 +113,7 @@ _ANTHROPIC_CLOCK = {"name": "clock", "input_schema": _NO_PARAMETERS}
 _OPENAI_TOOLS = {"tools": [_OPENAI_WEATHER, _OPENAI_CLOCK]}
 _ANTHROPIC_TOOLS = {"tools": [_ANTHROPIC_WEATHER, _ANTHROPIC_CLOCK]}
 
+_CLAUDE = Issuer(provider="anthropic", address="https://api.anthropic.com", key="one", region="eu", model="m")
 _CACHED = {"cache_control": {"type": "ephemeral"}}
 _BREAKPOINT = {"prompt_cache_breakpoint": {"mode": "explicit"}}
 _CHAR_CITED = {
@@ -778,7 +780,7 @@ _HISTORY: list[Meaning] = [
             Message(
                 role="assistant",
                 content=[
-                    ReasoningPart(text="hm", signature="s", provider="anthropic"),
+                    ReasoningPart(text="hm", signature="s", provider="anthropic", issuer=_CLAUDE),
                     ReasoningPart(redacted="xyz", provider="anthropic"),
                     TextPart(text="So"),
                 ],
@@ -809,7 +811,7 @@ _HISTORY: list[Meaning] = [
                 role="assistant",
                 content=[
                     TextPart(text="So"),
-                    OpaquePart(provider="anthropic", kind="server_tool_use", data=_SEARCHED),
+                    OpaquePart(provider="anthropic", kind="server_tool_use", data=_SEARCHED, issuer=_CLAUDE),
                 ],
             )
         ],
@@ -940,6 +942,7 @@ _HISTORY: list[Meaning] = [
                         name="clock",
                         arguments="{}",
                         provider="anthropic",
+                        issuer=_CLAUDE,
                         signature='{"caller":{"type":"code_execution_20250825","tool_id":"srvtoolu_1"}}',
                         cache=CacheMark(),
                     )

@@ -55,7 +55,7 @@ class Seam(MockTransport):
         super().__init__()
         self.sent: list[Sent] = []
         self.reply("ok").always()
-        self.on(endpoint="embeddings").embed([[1.0]]).always()
+        self.on(endpoint="embeddings").function(_vectors).always()
         self.on(endpoint="models").models(["some-model"]).always()
 
     def record(self, request: HttpRequest, *, origin: Origin) -> tuple[MockCall, Dialect]:
@@ -64,6 +64,11 @@ class Seam(MockTransport):
         address = f"{origin.scheme}://{origin.host}{request.path}"
         self.sent.append(_sent(request.method, address, headers, request.body))
         return super().record(request, origin=origin)
+
+
+def _vectors(request: EmbeddingRequest) -> dict[str, Any]:
+    """Give a vector for each text."""
+    return {"data": [{"embedding": [1.0], "index": place} for place in range(len(request.input))]}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from bifrost.errors import InvalidRequestError, UnsupportedError
 from bifrost.providers.base import Endpoint, Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.schema.chat import ChatRequest, ResponseFormat, StreamOptions
-from bifrost.schema.content import AudioPart, CacheMark, Citation, ReasoningPart, TextPart, ToolCall
+from bifrost.schema.content import AudioPart, CacheMark, Citation, Issuer, OpaquePart, ReasoningPart, TextPart, ToolCall
 from bifrost.schema.embeddings import EmbeddingRequest
 from bifrost.schema.models import ModelsRequest
 from bifrost.schema.tools import ProviderTool
@@ -350,13 +350,21 @@ _SILENT: list[tuple[str, type, str, str]] = [
     (
         "openai",
         ReasoningPart,
-        "text signature redacted provider",
+        "text signature redacted provider issuer",
         "a warning tells of the part, which is left out whole",
     ),
     ("openai", AudioPart, "transcript expires_at", "its id stands for a spoken answer"),
-    ("openai", ToolCall, "signature provider", "another provider's state, which means nothing here"),
+    ("openai", OpaquePart, "issuer", "as above"),
+    ("openai", Issuer, "address key region model", "as above"),
+    ("openai", ToolCall, "signature provider issuer", "another provider's state, which means nothing here"),
     ("openai", ToolCall, "cache", "a call has no place for a mark"),
     ("openai", CacheMark, "ttl", "what is not left out lives as long as prompt_cache_options says"),
+    *(
+        ("anthropic", cls, "issuer", "the provider's name tells the same")
+        for cls in (ReasoningPart, OpaquePart, ToolCall)
+    ),
+    ("anthropic", ToolCall, "provider", "its issuer tells the same"),
+    ("anthropic", Issuer, "address key region model", "a codec alone does not know where it is"),
     ("anthropic", ChatRequest, "n modalities", "what it does in any case is nothing to ask for"),
     ("anthropic", StreamOptions, "include_usage", "its streams tell their usage in any case"),
     ("anthropic", ResponseFormat, "name strict", "its formats have no name and are strict"),

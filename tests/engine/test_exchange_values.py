@@ -22,6 +22,7 @@ from bifrost.engine.clock import Clock
 from bifrost.engine.exchange import Exchange
 from bifrost.providers.base import ErrorBody, ReportedError, Target
 from bifrost.routing.keys import Choice
+from bifrost.schema.content import Issuer
 from bifrost.trail import RateLimit, Window
 from bifrost.wire.http import Headers
 from tests.canary import CANARY, assert_unseen, shown_by
@@ -36,7 +37,8 @@ class Place:
     def __init__(self, name: str = "elsewhere", **limits: int) -> None:
         self.config = ProviderConfig(limits=Limits(**limits))
         self.name = name
-        self.row = SimpleNamespace(request_id_headers=("x-own-id",))
+        self.base_url = "https://own.example"
+        self.row = SimpleNamespace(request_id_headers=("x-own-id",), issuer_members=("provider", "address"))
 
 
 class Stub:
@@ -101,7 +103,12 @@ def test_an_attempt_that_moved_goes_to_the_new_place_with_the_key_that_is_chosen
     assert exchange.codec is codec
     assert exchange.admission is admission
     assert exchange.key == Key(name="new", value="sk-new", settings="east")
-    assert exchange.target == Target(provider="elsewhere", model="own-name", settings="east")
+    assert exchange.target == Target(
+        provider="elsewhere",
+        model="own-name",
+        settings="east",
+        issuer=Issuer(provider="elsewhere", address="https://own.example", key="new", model="own-name"),
+    )
     exchange.move(place, codec, Choice(None, "own-name"), admission)
     assert exchange.key is None
     assert exchange.target.settings is None
@@ -109,7 +116,8 @@ def test_an_attempt_that_moved_goes_to_the_new_place_with_the_key_that_is_chosen
 
 def test_an_attempt_beside_another_asks_the_same_with_its_own_key() -> None:
     first = keyed(codec=Stub())
-    target = Target(provider="openai", model="other")
+    issuer = Issuer(provider="openai", address="https://own.example", key="b", model="other")
+    target = Target(provider="openai", model="other", issuer=issuer)
     key = Key(name="b", value="sk-b")
     admission: Any = Stub()
     second = first.beside(Choice(key, "other"), extra_headers={"a": "b"}, admission=admission)

@@ -11,6 +11,7 @@ from bifrost.schema.content import (
     AudioPart,
     Citation,
     ImagePart,
+    Issuer,
     OpaquePart,
     Part,
     ReasoningPart,
@@ -103,11 +104,24 @@ def test_an_id_that_is_given_to_a_tool_call_is_no_other_answers_and_stays() -> N
     assert first.id == again.id != of_other.id
 
 
+def test_who_made_a_part_makes_it_no_other_part() -> None:
+    one, other = (ToolCall(id="c", name="f", issuer=Issuer(provider=name)) for name in "ab")
+    assert one == other == ToolCall(id="c", name="f")
+    assert len({one, other}) == 1
+    assert one != ToolCall(id="d", name="f")
+    assert one != TextPart(text="c")
+
+
+def names(*pieces: ToolCallDelta) -> list[str]:
+    found = parts(*[Delta(tool_calls=[piece]) for piece in pieces])
+    return [part.name for part in found if isinstance(part, ToolCall)]
+
+
 def test_a_name_in_pieces_is_joined_and_one_that_comes_again_is_not() -> None:
     pieces = [call(0, name="get_"), call(0, name="weather"), call(0, "{}")]
-    assert parts(*[Delta(tool_calls=[piece]) for piece in pieces])[0].name == "get_weather"  # type: ignore[union-attr]
+    assert names(*pieces) == ["get_weather"]
     pieces = [call(0, name="f"), call(0, "{", name="f"), call(0, "}", name="f")]
-    assert parts(*[Delta(tool_calls=[piece]) for piece in pieces])[0].name == "f"  # type: ignore[union-attr]
+    assert names(*pieces) == ["f"]
 
 
 def test_a_custom_call_stays_custom() -> None:

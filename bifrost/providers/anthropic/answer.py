@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpResponse
 
 DIALECT = "anthropic"
-"""Whose words an `OpaquePart`, a signature or a citation of this dialect is marked with."""
+"""The name of the dialect, and of the provider whose it is."""
 
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -184,7 +184,7 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
     for block in message.content:
         part = parse_block(block)
         if part is not None:
-            parts.append(part)
+            parts.append(signed(part, target))
         if isinstance(part, TextPart):
             cited += len(part.citations or ())
             check_count(cited, PARTS_LIMIT, what="citations")
@@ -211,6 +211,25 @@ def parse_block(block: msgspec.Raw | bytes) -> Part | None:
     """Read one block of content. `None`: it is empty (and Anthropic does not take empty text back)."""
     read = _READERS.get(json.decode(block, _TAG, what="a block of the answer").type or "", _read_opaque)
     return read(block)
+
+
+def signed(part: Part, target: Target) -> Part:
+    """Write on a part whose it is: another server of this dialect has a name of its own."""
+    provider, issuer = target.provider, target.issuer
+    match part:
+        case ReasoningPart() | OpaquePart():
+            return msgspec.structs.replace(part, provider=provider, issuer=issuer)
+        case ToolCall():
+            return msgspec.structs.replace(part, provider=part.provider and provider, issuer=issuer)
+        case TextPart() if part.citations:
+            return msgspec.structs.replace(part, citations=[cited_at(cited, target) for cited in part.citations])
+        case _:
+            return part
+
+
+def cited_at(cited: Citation, target: Target) -> Citation:
+    """Write on a citation whose it is."""
+    return cited if target.provider == DIALECT else msgspec.structs.replace(cited, provider=target.provider)
 
 
 def finish_reason_of(stop_reason: str | None) -> FinishReason | None:

@@ -10,11 +10,14 @@ import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
 from bifrost.providers.anthropic.answer import DIALECT
+from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.base import Built
+from bifrost.providers.call_ids import CallIdRule, CallIds
 from bifrost.providers.extra import merge_extra
 from bifrost.schema.chat import ChatRequest, Reasoning, WebSearch
 from bifrost.schema.content import (
@@ -74,20 +77,22 @@ _UNMARKABLE = ("thinking", "redacted_thinking")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
-_FOREIGN_ID = re.compile(r"[^a-zA-Z0-9_-]")
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+CALL_IDS = CallIdRule(pattern=re.compile("[a-zA-Z0-9_-]+"), unique=True, prefix="toolu_", length=24)
+"""Other ids are refused, and those that come twice: "`tool_use` ids must be unique"."""
+
 _STATE = msgspec.json.Decoder(dict[str, Any])
 
 
 def build_messages(request: ChatRequest, target: Target) -> Built:
     """Make the HTTP request of a chat.
 
-    Raises `InvalidRequestError` for what is wrong in itself (a tool's arguments that are no JSON object, a picture
-    without a source), `UnsupportedError` for what Anthropic has no words for.
+    Raises `InvalidRequestError` for what is wrong in itself (a picture without a source), `UnsupportedError` for what
+    Anthropic has no words for.
     """
     _refuse_unsayable(request)
     warnings = _left_out(request)
-    system, messages = _conversation(request.messages, warnings)
+    context = _Context(target=target, warnings=warnings, ids=CallIds(request.messages, target, CALL_IDS))
+    system, messages = _conversation(request.messages, context)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request), "messages": messages}
     if system:
         body["system"] = system
@@ -298,48 +303,59 @@ def _web_search(search: WebSearch, warnings: list[str]) -> dict[str, Any]:
 # --- messages
 
 
+@attrs.frozen
+class _Context:
+    """What writing a message needs to know beside it."""
+
+    target: Target
+    warnings: list[str]
+    ids: CallIds
+
+
 def _conversation(
-    messages: Sequence[Message], warnings: list[str]
+    messages: Sequence[Message], context: _Context
 ) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
     """Part the system prompt from the turns; neighbours of one role become one turn, as Anthropic reads them anyway."""
     system: list[Message] = []
     turns: list[dict[str, Any]] = []
     for place, message in enumerate(messages):
         where = f"messages[{place}]"
+        if message.role == "assistant":
+            context.ids.begin()
         role = _ROLES.get(message.role)
         if role is None:
             raise InvalidRequestError(f"{where}: role {message.role!r} is none of {', '.join(_ROLES)}")
         if message.name is not None and message.role != "tool":
-            warnings.append(f"{where}: name was left out: Anthropic has no names of participants")
-        if role == "system" and not (turns and _speaks_natively(message)):
+            context.warnings.append(f"{where}: name was left out: Anthropic has no names of participants")
+        if role == "system" and not (turns and _speaks_natively(message, context.target)):
             if turns:
-                warnings.append(f"{where}: a system message amid the conversation was moved to the system prompt")
+                context.warnings.append(
+                    f"{where}: a system message amid the conversation was moved to the system prompt"
+                )
             system.append(message)
             continue
-        content = (
-            _tool_result(message, where, warnings) if message.role == "tool" else _content(message, where, warnings)
-        )
+        content = _tool_result(message, where, context) if message.role == "tool" else _content(message, where, context)
         if content:
             _add(turns, role, content)
         elif role == "assistant":
-            warnings.append(f"{where}: an assistant message without content was left out")
+            context.warnings.append(f"{where}: an assistant message without content was left out")
         else:
             raise InvalidRequestError(f"{where}: the {message.role} message has no content")
     if not messages:
         raise InvalidRequestError("the request has no messages; give at least one")
     if not turns:
         raise _unsupported("needs a user message beside the system prompt")
-    return _system(system, warnings), turns
+    return _system(system, context), turns
 
 
-def _speaks_natively(message: Message) -> bool:
+def _speaks_natively(message: Message, target: Target) -> bool:
     # Models that take system messages amid the conversation are few, and only the caller knows them:
     # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages. Anthropic's own blocks
     # (`tool_addition`, or text as an `OpaquePart`) say so, and have no other place.
-    return any(isinstance(part, OpaquePart) and part.provider == DIALECT for part in message.parts)
+    return any(isinstance(part, OpaquePart) and target.owns(part) for part in message.parts)
 
 
-def _system(messages: list[Message], warnings: list[str]) -> str | list[dict[str, Any]]:
+def _system(messages: list[Message], context: _Context) -> str | list[dict[str, Any]]:
     if len(messages) == 1 and isinstance(messages[0].content, str) and messages[0].cache is None:
         return messages[0].content
     blocks: list[dict[str, Any]] = []
@@ -347,7 +363,7 @@ def _system(messages: list[Message], warnings: list[str]) -> str | list[dict[str
         for part in message.parts:
             if not isinstance(part, TextPart | OpaquePart):
                 raise _unsupported("takes text only in a system message")
-        content = _content(message, "the system prompt", warnings)
+        content = _content(message, "the system prompt", context)
         blocks += _as_blocks(content)
     return blocks
 
@@ -368,34 +384,38 @@ def _as_blocks(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def _content(message: Message, where: str, warnings: list[str]) -> str | list[dict[str, Any]]:
+def _content(message: Message, where: str, context: _Context) -> str | list[dict[str, Any]]:
     if isinstance(message.content, str) and message.cache is None:
         return message.content if message.content.strip() else ""
-    blocks = [block for part in message.parts if (block := _block(part, where, warnings)) is not None]
+    parts = message.parts
+    if message.role == "assistant" and any(isinstance(part, ImagePart) for part in parts):
+        parts = [part for part in parts if not isinstance(part, ImagePart)]
+        context.warnings.append(f"{where}: a picture was left out: Anthropic takes none from a model")
+    blocks = [block for part in parts if (block := _block(part, where, context)) is not None]
     if message.cache is not None:
-        _mark_end(blocks, message.cache, where, warnings)
+        _mark_end(blocks, message.cache, where, context)
     return blocks
 
 
-def _tool_result(message: Message, where: str, warnings: list[str]) -> list[dict[str, Any]]:
+def _tool_result(message: Message, where: str, context: _Context) -> list[dict[str, Any]]:
     if not message.tool_call_id:
         raise InvalidRequestError(f"{where}: the tool's result does not say which call it answers; set tool_call_id")
-    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": context.ids.of_result(message.tool_call_id)}
     if isinstance(message.content, str):
         block["content"] = message.content
     elif message.content is not None:
-        block["content"] = [told for part in message.parts if (told := _block(part, where, warnings)) is not None]
+        block["content"] = [told for part in message.parts if (told := _block(part, where, context)) is not None]
     if message.is_error:
         block["is_error"] = True
     return [_marked(block, message.cache)]
 
 
-def _mark_end(blocks: list[dict[str, Any]], mark: CacheMark, where: str, warnings: list[str]) -> None:
+def _mark_end(blocks: list[dict[str, Any]], mark: CacheMark, where: str, context: _Context) -> None:
     for place in range(len(blocks) - 1, -1, -1):
         if blocks[place].get("type") not in _UNMARKABLE:
             blocks[place] = _marked(blocks[place], mark)
             return
-    warnings.append(f"{where}: cache was left out: the message has nothing that can be marked")
+    context.warnings.append(f"{where}: cache was left out: the message has nothing that can be marked")
 
 
 def _marked(block: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
@@ -408,49 +428,53 @@ def _marked(block: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
 # --- parts
 
 
-def _block(part: Part, where: str, warnings: list[str]) -> dict[str, Any] | None:
+def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
     """Give the block of a part; `None` for one that has no place here, which a warning tells."""
     match part:
         case TextPart():
-            return _text(part, where, warnings)
+            return _text(part, where, context)
         case ImagePart():
-            return _image(part, where, warnings)
+            return _image(part, where, context)
         case FilePart():
             return _document(part, where)
         case ToolCall():
-            return _tool_use(part, where)
+            return _tool_use(part, where, context)
         case ReasoningPart():
-            return _reasoning(part, where, warnings)
+            return _reasoning(part, where, context)
         case OpaquePart():
-            if part.provider == DIALECT:
+            if context.target.owns(part):
                 return part.data
-            warnings.append(f"{where}: {part.provider}'s own block {part.kind!r} was left out")
+            context.warnings.append(f"{where}: {part.provider}'s own block {part.kind!r} was left out")
             return None
         case RefusalPart():
             return {"type": "text", "text": part.refusal} if part.refusal else None
         case AudioPart():
             if not part.transcript:
                 raise _unsupported(f"takes no sound ({where}); send its text")
-            warnings.append(f"{where}: sound was left out, its transcript sent")
+            context.warnings.append(f"{where}: sound was left out, its transcript sent")
             return {"type": "text", "text": part.transcript}
 
 
-def _text(part: TextPart, where: str, warnings: list[str]) -> dict[str, Any] | None:
+def _text(part: TextPart, where: str, context: _Context) -> dict[str, Any] | None:
     if not part.text.strip() and not part.citations:
         return None  # Anthropic refuses blank text, its models' own included
     block: dict[str, Any] = {"type": "text", "text": part.text}
     if part.citations:
-        native = [cited.native for cited in part.citations if cited.provider == DIALECT and cited.native is not None]
+        native = [
+            cited.native
+            for cited in part.citations
+            if cited.provider == context.target.provider and cited.native is not None
+        ]
         if len(native) < len(part.citations):
-            warnings.append(f"{where}: citations that are not Anthropic's were left out")
+            context.warnings.append(f"{where}: citations that are not Anthropic's were left out")
         if native:
             block["citations"] = native
     return _marked(block, part.cache)
 
 
-def _image(part: ImagePart, where: str, warnings: list[str]) -> dict[str, Any]:
+def _image(part: ImagePart, where: str, context: _Context) -> dict[str, Any]:
     if part.detail not in {None, "auto"}:
-        warnings.append(f"{where}: an image's detail was left out: Anthropic has no such option")
+        context.warnings.append(f"{where}: an image's detail was left out: Anthropic has no such option")
     media_type, data = _inline(part)
     if part.file_id is not None:
         source = {"type": "file", "file_id": part.file_id}
@@ -509,54 +533,43 @@ def _data_source(data: str, media_type: str | None, where: str) -> dict[str, Any
     return {"type": "text", "media_type": "text/plain", "data": text}
 
 
-def _reasoning(part: ReasoningPart, where: str, warnings: list[str]) -> dict[str, Any] | None:
-    if part.provider != DIALECT:
-        warnings.append(f"{where}: reasoning of another provider was left out")
+def _reasoning(part: ReasoningPart, where: str, context: _Context) -> dict[str, Any] | None:
+    if not context.target.owns(part):
+        context.warnings.append(f"{where}: reasoning of another provider was left out")
         return None
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
     if part.signature is None:
         # A thought without its signature (a stream that was cut) would be refused.
-        warnings.append(f"{where}: reasoning without a signature was left out")
+        context.warnings.append(f"{where}: reasoning without a signature was left out")
         return None
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
 
-def _tool_use(call: ToolCall, where: str) -> dict[str, Any]:
+def _tool_use(call: ToolCall, where: str, context: _Context) -> dict[str, Any]:
     if call.kind == "custom":
         raise _unsupported(f"has no tools that take free text, as {call.name!r} does ({where})")
     if not call.id:
         raise InvalidRequestError(f"{where}: the call of tool {call.name!r} has no id for its result to name")
-    block = {"type": "tool_use", "id": _id(call.id), "name": call.name, "input": _input(call, where)}
-    return _marked({**block, **_state(call, where)}, call.cache)
+    arguments = as_object(call.arguments)
+    if arguments is not call.arguments and call.arguments.strip():
+        context.warnings.append(unreadable(call.name, where))
+    # The model's text, neither parsed nor written anew.
+    given = msgspec.Raw(arguments.encode())
+    block = {"type": "tool_use", "id": context.ids.of_call(call), "name": call.name, "input": given}
+    return _marked({**block, **_state(call, where, context)}, call.cache)
 
 
-def _input(call: ToolCall, where: str) -> msgspec.Raw:
-    """Give the arguments as they are: the model's text, neither parsed nor written anew."""
-    text = call.arguments.strip() or "{}"
-    try:
-        raw = text.encode()
-        _OBJECT.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise InvalidRequestError(
-            f"{where}: the arguments of tool {call.name!r} are no JSON object ({error}); "
-            "Anthropic takes nothing else, so correct them in the history"
-        ) from error
-    return msgspec.Raw(raw)
-
-
-def _state(call: ToolCall, where: str) -> dict[str, Any]:
-    if call.provider != DIALECT or call.signature is None:
+def _state(call: ToolCall, where: str, context: _Context) -> dict[str, Any]:
+    if call.signature is None:
+        return {}
+    if not context.target.owns(call):
+        context.warnings.append(f"{where}: the signature of another provider's tool call was left out")
         return {}
     try:
         return _STATE.decode(call.signature)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRequestError(f"{where}: the signature of tool call {call.id!r} was changed: {error}") from error
-
-
-def _id(call_id: str) -> str:
-    # Other providers' ids hold characters ("functions.add:0") that Anthropic's pattern ^[a-zA-Z0-9_-]+$ refuses.
-    return _FOREIGN_ID.sub("_", call_id)
 
 
 def _unsupported(reason: str) -> UnsupportedError:

@@ -6,21 +6,22 @@ OpenAI does. Blocks that we have no word for come whole, as a part, when they en
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.providers.anthropic.answer import (
-    DIALECT,
     StopDetails,
     Tag,
     WireUsage,
     citation_of,
+    cited_at,
     finish_reason_of,
-    opaque_of,
     parse_block,
     refusal_of,
+    signed,
     usage_of,
 )
 from bifrost.providers.anthropic.errors import reported_error
@@ -96,19 +97,18 @@ class _Call:
 class _Opaque:
     """A block of the provider's own while it comes."""
 
-    def __init__(self, block: dict[str, Any]) -> None:
-        self.block = block
+    def __init__(self, part: OpaquePart) -> None:
+        self._part = part
+        self.block = part.data
         self.input: list[str] = []
 
     def finished(self) -> OpaquePart:
         written = "".join(self.input)
         if written:
-            try:
+            # An answer may be cut within the input (max_tokens); the block still says what was called.
+            with suppress(MalformedResponseError):
                 self.block["input"] = json.decode(written.encode(), _INPUT, what="a server tool's input", sparse=SPARSE)
-            except MalformedResponseError:
-                # The answer was cut within the input (max_tokens). The block still says what was called.
-                return opaque_of(self.block)
-        return opaque_of(self.block)
+        return msgspec.structs.replace(self._part, data=self.block)
 
 
 class MessagesDecoder:
@@ -118,6 +118,9 @@ class MessagesDecoder:
         self.done = False
         self._id = ""
         self._model = target.model
+        self._target = target
+        self._provider = target.provider
+        self._issuer = target.issuer
         self._usage: WireUsage | None = None
         self._held: Usage | None = None
         self._open: dict[int, _Call | _Opaque] = {}
@@ -184,18 +187,25 @@ class MessagesDecoder:
         self._blocks = index + 1
         self._begun += 1
         check_count(self._begun, PARTS_LIMIT, what="blocks")
-        match parse_block(wire.content_block):
+        part = parse_block(wire.content_block)
+        match None if part is None else signed(part, self._target):
             case TextPart() as part:
                 return self._chunk(Delta(content=part.text, citations=part.citations, block=index))
             case ReasoningPart(redacted=str()) as part:
                 return self._chunk(Delta(part=part, block=index))
             case ReasoningPart() as part:
-                thought = Delta(reasoning=part.text, signature=part.signature, provider=DIALECT, block=index)
+                thought = Delta(
+                    reasoning=part.text,
+                    signature=part.signature,
+                    provider=self._provider,
+                    issuer=self._issuer,
+                    block=index,
+                )
                 return self._chunk(thought)
             case ToolCall() as call:
                 return self._start_call(index, call)
             case OpaquePart() as part:
-                self._open[index] = _Opaque(part.data)
+                self._open[index] = _Opaque(part)
             case _:
                 pass  # a text or a thought that begins empty, as they do
         return ()
@@ -204,7 +214,7 @@ class MessagesDecoder:
         self._open[index] = _Call(self._calls, call.arguments)
         piece = ToolCallDelta(index=self._calls, id=call.id, name=call.name, signature=call.signature)
         self._calls += 1
-        return self._chunk(Delta(tool_calls=[piece], provider=call.provider, block=index))
+        return self._chunk(Delta(tool_calls=[piece], provider=call.provider, issuer=call.issuer, block=index))
 
     def _feed_delta(self, wire: _Event, data: bytes) -> Sequence[Chunk]:
         delta = wire.delta or _NO_DELTA
@@ -217,15 +227,21 @@ class MessagesDecoder:
         return self._chunk(Delta(content=delta.text, block=index)) if delta.text else ()
 
     def _feed_thinking(self, index: int, delta: _Delta) -> Sequence[Chunk]:
-        return self._chunk(Delta(reasoning=delta.thinking, provider=DIALECT, block=index)) if delta.thinking else ()
+        if not delta.thinking:
+            return ()
+        thought = Delta(reasoning=delta.thinking, provider=self._provider, issuer=self._issuer, block=index)
+        return self._chunk(thought)
 
     def _feed_signature(self, index: int, delta: _Delta) -> Sequence[Chunk]:
-        return self._chunk(Delta(signature=delta.signature, provider=DIALECT, block=index)) if delta.signature else ()
+        if not delta.signature:
+            return ()
+        vouched = Delta(signature=delta.signature, provider=self._provider, issuer=self._issuer, block=index)
+        return self._chunk(vouched)
 
     def _feed_citation(self, index: int, delta: _Delta) -> Sequence[Chunk]:
         if delta.citation is None:
             return ()
-        return self._chunk(Delta(citations=[citation_of(delta.citation)], block=index))
+        return self._chunk(Delta(citations=[cited_at(citation_of(delta.citation), self._target)], block=index))
 
     def _feed_input(self, index: int, delta: _Delta) -> Sequence[Chunk]:
         match self._open.get(index):

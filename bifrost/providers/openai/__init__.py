@@ -7,11 +7,12 @@ from bifrost.providers.openai.chat import build_chat
 from bifrost.providers.openai.embeddings import build_embeddings, check_embeddings, parse_embeddings
 from bifrost.providers.openai.errors import parse_error
 from bifrost.providers.openai.models import build_models, parse_models
-from bifrost.providers.openai.quirks import OPENAI_ALONE, Quirks
+from bifrost.providers.openai.quirks import OPENAI_ALONE, OPENAI_CALL_IDS, Quirks
 from bifrost.providers.openai.stream import ChatDecoder
 
 __all__ = [
     "OPENAI_ALONE",
+    "OPENAI_CALL_IDS",
     "ChatDecoder",
     "Quirks",
     "build_chat",

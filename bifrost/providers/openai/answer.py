@@ -289,8 +289,8 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
             for place, choice in enumerate(wire.choices)
         ],
         usage=usage_of(wire.usage, quirks),
-        service_tier=text_of(wire.service_tier) or None,
-        system_fingerprint=text_of(wire.system_fingerprint) or None,
+        service_tier=(wire.service_tier and text_of(wire.service_tier)) or None,
+        system_fingerprint=(wire.system_fingerprint and text_of(wire.system_fingerprint)) or None,
         raw=response.body,
     )
 
@@ -342,7 +342,7 @@ def _choice(
         finish_reason=finish_reason_of(choice.finish_reason),
         native_finish_reason=native_reason_of(choice),
         stop_sequence=stop_sequence_of(choice),
-        logprobs=logprobs_of(choice.logprobs),
+        logprobs=logprobs_of(choice.logprobs) if len(choice.logprobs) > _NULL else None,
     )
 
 
@@ -352,21 +352,24 @@ def _parts(message: WireMessage, target: Target, quirks: Quirks, sources: list[C
     kept = kept_details(message.reasoning_details) if quirks.reasoning_field == "reasoning_details" else None
     parts: list[Part] = []
     if thought or kept:
-        parts.append(ReasoningPart(text=thought or "", signature=kept, provider=target.provider))
-    cited = citations_of(message.annotations) or sources
+        parts.append(ReasoningPart(text=thought or "", signature=kept, provider=target.provider, issuer=target.issuer))
+    cited = sources
+    if message.annotations is not _NOTHING:
+        cited = citations_of(message.annotations) or sources
     if text or cited:
         parts.append(TextPart(text=text or "", citations=cited))
     if refusal:
         parts.append(RefusalPart(refusal=refusal))
     if message.tool_calls or message.function_call is not None:
-        parts += _tool_calls(message)
+        parts += _tool_calls(message, target)
     if message.audio is not None and says_something(message.audio):
         parts.append(audio_of(message.audio))
-    parts += images_of(message)
+    if message.images is not _NOTHING or isinstance(message.content, list):
+        parts += images_of(message)
     return parts
 
 
-def _tool_calls(message: WireMessage) -> Iterator[ToolCall]:
+def _tool_calls(message: WireMessage, target: Target) -> Iterator[ToolCall]:
     seen: set[str] = set()
     for call in message.tool_calls or [WireToolCall(function=message.function_call)]:
         name, arguments = called(call)
@@ -379,7 +382,7 @@ def _tool_calls(message: WireMessage) -> Iterator[ToolCall]:
             call_id = new_call_id()
         seen.add(call_id)
         kind: Literal["function", "custom"] = "custom" if is_custom(call) else "function"
-        yield ToolCall(id=call_id, name=name, arguments=arguments, kind=kind)
+        yield ToolCall(id=call_id, name=name, arguments=arguments, kind=kind, issuer=target.issuer)
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
@@ -428,8 +431,10 @@ def plain_text_of(message: WireMessage) -> str | None:
 def thought_of(message: WireMessage) -> str | None:
     """Give what the model thought: under any of its names, in `reasoning_details`, or in parts of the content."""
     for thought in (message.reasoning_content, message.reasoning, message.reasoning_text, message.thinking):
-        text = thought if isinstance(thought, str) else _inner_thought(thought)
-        if text:
+        if isinstance(thought, str):
+            if thought:
+                return thought
+        elif thought is not None and (text := _inner_thought(thought)):
             return text
     if message.reasoning_details is not _NOTHING:
         text = details_text(message.reasoning_details)
@@ -549,9 +554,11 @@ def usage_of(raw: msgspec.Raw, quirks: Quirks = PLAIN) -> Usage | None:
         wire = fitted_of(raw, _Usage)
     if wire is None:
         return None
-    taken, output, total = _counted(wire)
-    if taken is None or output is None:
-        return None
+    taken, output, total = wire.prompt_tokens, wire.completion_tokens, wire.total_tokens or 0
+    if not taken or not output:
+        taken, output = _counted(wire)
+        if taken is None or output is None:
+            return None
     given = wire.prompt_tokens_details or wire.prompt_token_details or wire.input_tokens_details or _InputDetails()
     made = wire.completion_tokens_details or wire.output_tokens_details or _OutputDetails()
     tools = wire.server_tool_use_details
@@ -570,41 +577,38 @@ def usage_of(raw: msgspec.Raw, quirks: Quirks = PLAIN) -> Usage | None:
     thought = made.reasoning_tokens or wire.reasoning_tokens or 0
     if quirks.reasoning_tokens_apart:
         output = max(output, total - taken)
-    return balanced(
-        Usage(
-            input_tokens=taken,
-            output_tokens=output,
-            cache_read_tokens=read,
-            cache_write_tokens=(
-                given.cache_write_tokens or given.cache_creation_tokens or wire.cache_creation_input_tokens or 0
-            ),
-            input_audio_tokens=heard,
-            reasoning_tokens=thought,
-            output_audio_tokens=made.audio_tokens or 0,
-            accepted_prediction_tokens=made.accepted_prediction_tokens or 0,
-            rejected_prediction_tokens=made.rejected_prediction_tokens or 0,
-            server_tool_calls=(tools and tools.web_search_requests) or wire.num_search_queries or 0,
+    usage = Usage(
+        input_tokens=taken,
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_tokens=(
+            given.cache_write_tokens or given.cache_creation_tokens or wire.cache_creation_input_tokens or 0
         ),
-        total=total,
+        input_audio_tokens=heard,
+        reasoning_tokens=thought,
+        output_audio_tokens=made.audio_tokens or 0,
+        accepted_prediction_tokens=made.accepted_prediction_tokens or 0,
+        rejected_prediction_tokens=made.rejected_prediction_tokens or 0,
+        server_tool_calls=(tools and tools.web_search_requests) or wire.num_search_queries or 0,
     )
+    has_details = read or heard or thought or usage.cache_write_tokens or usage.output_audio_tokens
+    return balanced(usage, total=total) if has_details else usage
 
 
-def _counted(wire: _Usage) -> tuple[int | None, int | None, int]:
-    """Give input, output and total. One that is missing follows from the others; a total alone counts as input."""
+def _counted(wire: _Usage) -> tuple[int | None, int | None]:
+    """Give input and output. One that is missing follows from the other and the total; a total alone is input."""
     taken = wire.input_tokens if wire.prompt_tokens is None else wire.prompt_tokens
     output = wire.output_tokens if wire.completion_tokens is None else wire.completion_tokens
     if taken is None and wire.prompt_cache_hit_tokens is not None and wire.prompt_cache_miss_tokens is not None:
         taken = wire.prompt_cache_hit_tokens + wire.prompt_cache_miss_tokens
     total = wire.total_tokens
     if total is None:
-        if taken is None and output is None:
-            return None, None, 0
-        return taken or 0, output or 0, 0
+        return (None, None) if taken is None and output is None else (taken or 0, output or 0)
     if not taken and not output:
-        return total, 0, total
+        return total, 0
     if taken is None:
-        return max(0, total - (output or 0)), output, total
-    return taken, max(0, total - taken) if output is None else output, total
+        return max(0, total - (output or 0)), output
+    return taken, max(0, total - taken) if output is None else output
 
 
 def inner_usage_of(raw: msgspec.Raw) -> Usage | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
+from bifrost.providers.arguments import as_object, unreadable
+from bifrost.providers.call_ids import CallIds
 from bifrost.providers.openai.details import read_details
 from bifrost.providers.openai.quirks import NEEDS
 from bifrost.schema.content import (
@@ -44,6 +46,8 @@ class MessageWriter:
         self._target = target
         self._quirks = quirks
         self._breakpoints = breakpoints
+        self._messages: Sequence[Message] = ()
+        self._made_ids: CallIds | None = None
 
     def write(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """Write the messages.
@@ -52,7 +56,14 @@ class MessageWriter:
         """
         if not messages:
             raise InvalidRequestError("messages: the list is empty; give at least one message")
+        self._messages = messages
         return [self._message(message, place) for place, message in enumerate(messages)]
+
+    @property
+    def _ids(self) -> CallIds:
+        if self._made_ids is None:
+            self._made_ids = CallIds(self._messages, self._target, self._quirks.call_ids)
+        return self._made_ids
 
     def mark(self, wire: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
         """Give a part or a tool with a cache mark, if it has one and the server takes it."""
@@ -101,14 +112,16 @@ class MessageWriter:
             raise InvalidRequestError(
                 f"{where}: the tool's result does not say which call it answers; set tool_call_id"
             )
-        wire["tool_call_id"] = message.tool_call_id
+        wire["tool_call_id"] = self._ids.of_result(message.tool_call_id)
         if message.is_error:
             self.warnings.append(
                 f"is_error was left out: {self._target.provider} learns of it by the result's text only"
             )
 
     def _content(self, message: Message, where: str) -> str | list[dict[str, Any]]:
-        allowed = _USER_PARTS if message.role == "user" else _TEXT_PARTS
+        allowed: tuple[type[Part], ...] = _USER_PARTS if message.role == "user" else _TEXT_PARTS
+        if message.role == "tool" and self._quirks.images_in_results:
+            allowed = _RESULT_PARTS
         content: list[dict[str, Any]] = []
         for place, part in enumerate(message.parts):
             if not isinstance(part, allowed):
@@ -127,6 +140,7 @@ class MessageWriter:
 
     def _add_answer(self, wire: dict[str, Any], parts: Sequence[Part], where: str) -> None:
         """Write what a model answered: its parts go to the fields that the answer had them in."""
+        self._ids.begin()
         texts: list[str] = []
         refusals: list[str] = []
         calls: list[dict[str, Any]] = []
@@ -145,10 +159,13 @@ class MessageWriter:
                     thoughts.append(part)
                 case ReasoningPart() | OpaquePart():
                     self._leave_out(part, where)
+                case ImagePart():
+                    self._add_picture(wire, part, where)
                 case _:
                     kind = type(part).__struct_config__.tag
                     raise self._unsupported(f"takes no {kind} part in an assistant message ({where})", "take it out")
-        if texts or not (calls or refusals or "audio" in wire):
+        needed = bool(calls) and self._quirks.calls_need_content
+        if texts or needed or not (calls or refusals or "audio" in wire):
             wire["content"] = "".join(texts)
         if refusals:
             wire["refusal"] = "".join(refusals)
@@ -172,8 +189,20 @@ class MessageWriter:
         else:
             raise self._unsupported(f"takes no audio part in an assistant message ({where})", "take it out")
 
+    def _add_picture(self, wire: dict[str, Any], part: ImagePart, where: str) -> None:
+        """Write a picture that a model made: only its own provider may have a place for it."""
+        if self._quirks.answers_have_images:
+            image = {"type": "image_url", "image_url": self._image(part, where)}
+            wire["images"] = [*wire.get("images", ()), image]
+        else:
+            self.warnings.append(f"{where}: a picture was left out: {self._target.provider} takes none from a model")
+
     def _is_ours(self, part: ReasoningPart) -> bool:
-        return self._quirks.reasoning_field is not None and part.provider in {None, self._target.provider}
+        if self._quirks.reasoning_field is None:
+            return False
+        if part.signature is None and part.redacted is None:
+            return part.provider in {None, self._target.provider}  # mere text
+        return self._target.owns(part)
 
     def _add_thoughts(self, wire: dict[str, Any], thoughts: list[ReasoningPart], *, calls: bool) -> None:
         field = self._quirks.reasoning_field
@@ -197,10 +226,18 @@ class MessageWriter:
     def _tool_call(self, call: ToolCall, where: str) -> dict[str, Any]:
         if not call.id:
             raise InvalidRequestError(f"{where}: the call of tool {call.name!r} has no id for its result to name")
+        call_id = self._ids.of_call(call)
         if call.kind == "function":
-            return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            arguments = call.arguments if self._quirks.raw_arguments else self._arguments(call, where)
+            return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
         self._need("custom_tools", where)
-        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+        return {"id": call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+
+    def _arguments(self, call: ToolCall, where: str) -> str:
+        arguments = as_object(call.arguments)
+        if arguments is not call.arguments and call.arguments.strip():
+            self.warnings.append(unreadable(call.name, where))
+        return arguments
 
     # --- parts
 
@@ -309,7 +346,7 @@ class MessageWriter:
 
     def _leave_out(self, part: Part, where: str) -> None:
         match part:
-            case ReasoningPart() if part.provider != self._target.provider:
+            case ReasoningPart() if part.signature is not None or part.provider != self._target.provider:
                 self.warnings.append(f"{where}: reasoning of another provider was left out")
             case OpaquePart():
                 self.warnings.append(f"{where}: {part.provider}'s own block {part.kind!r} was left out")
@@ -335,6 +372,7 @@ class MessageWriter:
 
 
 _TEXT_PARTS = (TextPart, OpaquePart)
+_RESULT_PARTS = (TextPart, ImagePart, OpaquePart)
 _USER_PARTS = (TextPart, ImagePart, AudioPart, FilePart, OpaquePart)
 
 

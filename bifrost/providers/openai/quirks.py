@@ -6,12 +6,14 @@ is read from all of them, and needs no quirk.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.providers.call_ids import CallIdRule
 from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 
 if TYPE_CHECKING:
@@ -106,6 +108,9 @@ OPENAI_ALONE = frozenset(
 )
 """What OpenAI has and hardly any other server: a beginning for `lacks`."""
 
+OPENAI_CALL_IDS = CallIdRule(pattern=re.compile(".{1,40}", re.DOTALL), prefix="call_", length=24)
+"""OpenAI's ids of tool calls: "Expected a string with maximum length 40"."""
+
 ReasoningStyle = Literal["effort", "thinking", "switch", "object"]
 """How an effort is asked for: in `reasoning_effort` alone (OpenAI); beside DeepSeek's `thinking`, Together's
 `reasoning.enabled`; or in OpenRouter's `reasoning` object, which takes a budget too."""
@@ -166,6 +171,17 @@ class Quirks(Frozen):
     """What a developer's message is marked as."""
     reasoning_field: ReasoningField | None = None
     """Where the model's reasoning is sent back to it; `None`: nowhere."""
+    raw_arguments: bool = False
+    """Arguments in the history that are no JSON object go back as they came. Other servers parse them, and get an
+    object that holds the text."""
+    call_ids: CallIdRule | None = None
+    """Which ids of tool calls are taken. `None`: any."""
+    calls_need_content: bool = False
+    """A message with tool calls must have `content`, empty if the model wrote no text."""
+    images_in_results: bool = False
+    """The result of a tool may hold pictures."""
+    answers_have_images: bool = False
+    """Pictures that a model made go back in the `images` of its message."""
     calls_need_reasoning: bool = False
     """A message with tool calls must have `reasoning_field`, empty if there was no reasoning."""
     cache_marks: Literal["breakpoint", "cache_control"] | None = "breakpoint"

@@ -140,6 +140,7 @@ class ChatDecoder:
         self.done = False
         self._model = target.model
         self._provider = target.provider
+        self._issuer = target.issuer
         self._quirks = quirks
         self._keeps_details = quirks.reasoning_field == "reasoning_details"
         self._spoke = False
@@ -332,13 +333,15 @@ class ChatDecoder:
         thought = thought_of(wire)
         if self._keeps_details and wire.reasoning_details is not _NOTHING:
             self._details.setdefault(index, Details()).add(wire.reasoning_details)
+        calls = self._tool_calls(wire, index)
         return Delta(
             role=text_of(wire.role) or None,
             content=content,
             reasoning=thought,
             provider=self._provider if thought else None,
+            issuer=self._issuer if thought or calls else None,
             refusal=refusal,
-            tool_calls=self._tool_calls(wire, index),
+            tool_calls=calls,
             citations=citations_of(wire.annotations),
             audio=audio_of(wire.audio) if wire.audio is not None and says_something(wire.audio) else None,
         )
@@ -346,7 +349,11 @@ class ChatDecoder:
     def _with_details(self, delta: Delta, index: int) -> Delta:
         details = self._details.get(index)
         kept = details.taken() if details is not None else None
-        return delta if kept is None else msgspec.structs.replace(delta, signature=kept, provider=self._provider)
+        return (
+            delta
+            if kept is None
+            else msgspec.structs.replace(delta, signature=kept, provider=self._provider, issuer=self._issuer)
+        )
 
     def _with_sources(self, choice: ChunkChoice, sources: Sequence[Citation]) -> ChunkChoice:
         """Add the sources that were not yet told: Perplexity lists all of them with every event."""

@@ -57,10 +57,10 @@ def test_the_order_of_blocks_is_kept() -> None:
         {"type": "text", "text": "Two"},
     ).message.parts
     assert parts == [
-        ReasoningPart(text="hm", signature="s", provider="anthropic"),
+        ReasoningPart(text="hm", signature="s", provider="mine"),
         TextPart(text="One"),
         ToolCall(id="t1", name="f", arguments='{"a": 1}'),
-        ReasoningPart(redacted="xyz", provider="anthropic"),
+        ReasoningPart(redacted="xyz", provider="mine"),
         TextPart(text="Two"),
     ]
 
@@ -77,7 +77,7 @@ def test_blocks_that_we_do_not_know_are_kept_whole() -> None:
         {"type": "compaction", "content": "Summary", "encrypted_content": "e"},
     ]
     assert parsed(*blocks).message.parts == [
-        OpaquePart(provider="anthropic", kind=block["type"], data=block) for block in blocks
+        OpaquePart(provider="mine", kind=block["type"], data=block) for block in blocks
     ]
 
 
@@ -88,7 +88,7 @@ def test_empty_blocks_are_left_out() -> None:
 
 def test_an_omitted_thought_keeps_its_signature() -> None:
     [part] = parsed({"type": "thinking", "thinking": "", "signature": "s"}).message.parts
-    assert part == ReasoningPart(signature="s", provider="anthropic")
+    assert part == ReasoningPart(signature="s", provider="mine")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_an_omitted_thought_keeps_its_signature() -> None:
 )
 def test_citations(native: dict[str, Any], expected: dict[str, Any]) -> None:
     response = parsed({"type": "text", "text": "A", "citations": [native]})
-    assert response.message.citations == [Citation(provider="anthropic", native=native, **expected)]
+    assert response.message.citations == [Citation(provider="mine", native=native, **expected)]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_call_made_by_the_providers_sandbox_goes_back_with_its_origin() -> Non
     block = {"type": "tool_use", "id": "t1", "name": "f", "input": {}, "caller": caller, "toolset_name": "browser"}
     response = parsed(block)
     [call] = response.tool_calls
-    assert call.provider == "anthropic"
+    assert call.provider == "mine"
     request = ChatRequest(model="m", messages=[Message(role="user", content="Q"), response.message.to_message()])
     sent = json.loads(CHAT.build(request, TARGET).request.body)
     assert sent["messages"][1]["content"] == [block]

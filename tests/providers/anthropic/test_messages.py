@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from typing import Any
 
@@ -435,17 +436,24 @@ def test_a_call_without_arguments_has_an_empty_object(arguments: str) -> None:
     assert block == {"type": "tool_use", "id": "a", "name": "f", "input": {}}
 
 
-@pytest.mark.parametrize("arguments", ["[1]", "3", "null", '{"a":', "{'a': 1}", '{"a": NaN}', '{"a": "\ud800"}'])
-def test_arguments_that_are_no_object_are_refused_with_the_tools_name(arguments: str) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    ["[1]", "3", "null", '{"a":', "{'a': 1}", '{"a": NaN}', '"{}"', '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"],
+    ids=range(8),
+)
+def test_arguments_that_are_no_object_go_as_the_text_in_one(arguments: str) -> None:
     call = ToolCall(id="a", name="weather", arguments=arguments)
-    with pytest.raises(InvalidRequestError, match=r"messages\[1\]: the arguments of tool 'weather' are no JSON object"):
-        built([*HELLO, Message(role="assistant", content=[call])])
+    sent = built([*HELLO, Message(role="assistant", content=[call])])
+    assert sent.warnings == [
+        "messages[1]: the arguments of tool 'weather' are no JSON object, and were sent as the text in one"
+    ]
+    [block] = json.loads(sent.request.body)["messages"][1]["content"]
+    assert block["input"] == {"unreadable_arguments": arguments}
 
 
-def test_deeply_nested_arguments_are_refused() -> None:
-    call = ToolCall(id="a", name="weather", arguments='{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
-    with pytest.raises(InvalidRequestError, match="no JSON object"):
-        built([*HELLO, Message(role="assistant", content=[call])])
+def test_half_a_surrogate_pair_in_arguments_keeps_no_conversation_from_going_on() -> None:
+    [block] = blocks_of(ToolCall(id="a", name="f", arguments='{"a": "\ud800"}'), role="assistant")
+    assert block["input"] == {"unreadable_arguments": '{"a": "?"}'}
 
 
 def test_other_providers_ids_are_made_acceptable_in_call_and_result_alike() -> None:
@@ -454,7 +462,16 @@ def test_other_providers_ids_are_made_acceptable_in_call_and_result_alike() -> N
         Message(role="assistant", content=[ToolCall(id="functions.add:0", name="add")]),
         Message(role="tool", tool_call_id="functions.add:0", content="1"),
     )
-    assert turns[1]["content"][0]["id"] == turns[2]["content"][0]["tool_use_id"] == "functions_add_0"
+    made = turns[1]["content"][0]["id"]
+    assert made == turns[2]["content"][0]["tool_use_id"]
+    assert re.fullmatch("toolu_[a-zA-Z0-9]{24}", made)
+
+
+def test_a_picture_that_a_model_made_is_left_out() -> None:
+    answer = Message(role="assistant", content=[TextPart(text="Here:"), ImagePart(url="https://a.example/b.png")])
+    sent = built([*HELLO, answer])
+    assert json.loads(sent.request.body)["messages"][1]["content"] == [{"type": "text", "text": "Here:"}]
+    assert sent.warnings == ["messages[1]: a picture was left out: Anthropic takes none from a model"]
 
 
 def test_a_signature_that_was_changed_is_told() -> None:

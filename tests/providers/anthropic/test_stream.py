@@ -134,10 +134,10 @@ def test_thinking_keeps_its_signature_and_dialect() -> None:
         stop(3),
     ).message.parts
     assert parts == [
-        ReasoningPart(text="hm", signature="sig", provider="anthropic"),
-        ReasoningPart(signature="only", provider="anthropic"),
-        ReasoningPart(redacted="xyz", provider="anthropic"),
-        ReasoningPart(text="given", signature="whole", provider="anthropic"),
+        ReasoningPart(text="hm", signature="sig", provider="mine"),
+        ReasoningPart(signature="only", provider="mine"),
+        ReasoningPart(redacted="xyz", provider="mine"),
+        ReasoningPart(text="given", signature="whole", provider="mine"),
     ]
 
 
@@ -170,7 +170,7 @@ def test_tool_calls_are_numbered_among_themselves_and_keep_their_place() -> None
         TextPart(text="I look."),
         ToolCall(id="t1", name="f", arguments='{"a": 1}'),
         OpaquePart(
-            provider="anthropic",
+            provider="mine",
             kind="server_tool_use",
             data={"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
         ),
@@ -244,13 +244,13 @@ def test_a_calls_arguments(whole: dict[str, Any], pieces: list[str], arguments: 
 def test_a_call_made_by_the_providers_sandbox_keeps_its_origin() -> None:
     caller = {"type": "code_execution_20260120", "tool_id": "srv_1"}
     [call] = answer_of(start(0, type="tool_use", id="t1", name="f", input={}, caller=caller), stop(0)).tool_calls
-    assert call.provider == "anthropic"
+    assert call.provider == "mine"
     assert json.loads(call.signature or "") == {"caller": caller}
 
 
 def test_citations_belong_to_their_block() -> None:
     native = {"type": "web_search_result_location", "url": "https://a.example", "cited_text": "c"}
-    cited = Citation(provider="anthropic", url="https://a.example", text="c", native=native)
+    cited = Citation(provider="mine", url="https://a.example", text="c", native=native)
     parts = answer_of(
         start(0, type="text", text=""),
         delta(0, "text_delta", text="One"),
@@ -278,7 +278,7 @@ def test_blocks_that_we_do_not_know_come_whole_when_they_end() -> None:
     chunks = chunks_of(START, start(0, **block), stop(0))
     assert [chunk.choices[0].delta.part for chunk in chunks] == [
         None,
-        OpaquePart(provider="anthropic", kind="hologram", data=block),
+        OpaquePart(provider="mine", kind="hologram", data=block),
     ]
 
 
@@ -289,7 +289,7 @@ def test_deltas_that_we_do_not_know_complete_a_block_that_we_do_not_know() -> No
         stop(0),
     ).message.parts
     data = {"type": "compaction", "content": "Summary", "encrypted_content": "e"}
-    assert part == OpaquePart(provider="anthropic", kind="compaction", data=data)
+    assert part == OpaquePart(provider="mine", kind="compaction", data=data)
 
 
 def test_a_servers_input_that_was_cut_leaves_the_call_as_it_began() -> None:

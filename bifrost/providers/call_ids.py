@@ -1,0 +1,114 @@
+"""Ids of tool calls, made to fit the server that a conversation is sent to.
+
+Servers take back the ids that they made themselves, but not always each other's: some want a certain form, some want
+every id once in a conversation. An id that fits stays; any other is replaced by a hash of the whole id, for the call
+and its result alike. The same conversation gives the same ids each time, so that prompt caches hold.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from hashlib import sha256
+from string import ascii_letters, digits
+from typing import TYPE_CHECKING
+
+import attrs
+
+from bifrost.frozen import Frozen
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+
+    from bifrost.providers.base import Target
+    from bifrost.schema.content import ToolCall
+    from bifrost.schema.messages import Message
+
+_LETTERS = digits + ascii_letters
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class CallIdRule(Frozen):
+    """Which ids of tool calls a server takes, and how one that it does not take is replaced."""
+
+    pattern: re.Pattern[str]
+    """What the whole id must match."""
+    unique: bool = False
+    """No two calls of a conversation may have the same id. Those of one message never may."""
+    prefix: str = ""
+    length: int
+    """How many letters and digits follow the prefix of an id that is made here."""
+
+
+class CallIds:
+    """The ids of the calls and results of one request, in the order in which they are written.
+
+    Without a rule every id stays.
+    """
+
+    def __init__(self, messages: Sequence[Message], target: Target, rule: CallIdRule | None) -> None:
+        self._messages = messages
+        self._target = target
+        self._rule = rule
+        self._in_message: dict[str, int] = {}
+        self._in_conversation: dict[str, int] = {}
+        self._unanswered: dict[str, deque[str]] = {}
+        self._latest: dict[str, str] = {}
+        self._made: dict[tuple[str, int], str] = {}
+        self._taken: set[str] | None = None
+        """Ids of the conversation, which no id that is made here may be."""
+
+    def begin(self) -> None:
+        """Begin a message that may hold calls."""
+        self._in_message = {}
+
+    def of_call(self, call: ToolCall) -> str:
+        """Return the id that a call has in the request."""
+        rule, given = self._rule, call.id
+        if rule is None:
+            return given
+        in_message = self._in_message.get(given, 0)
+        self._in_message[given] = in_message + 1
+        seen = self._in_conversation.get(given, 0) if rule.unique else in_message
+        self._in_conversation[given] = self._in_conversation.get(given, 0) + 1
+        fits = self._target.issued(call.issuer) or (not seen and rule.pattern.fullmatch(given) is not None)
+        told = given if fits else self._hashed(given, seen, rule)
+        if not in_message:
+            self._unanswered[given] = deque()
+        self._unanswered[given].append(told)
+        self._latest[given] = told
+        return told
+
+    def of_result(self, given: str) -> str:
+        """Return the id of the call that a result answers: the first of that id that has no result yet."""
+        rule = self._rule
+        if rule is None:
+            return given
+        unanswered = self._unanswered.get(given)
+        if unanswered:
+            return unanswered.popleft()
+        if given in self._latest:
+            return self._latest[given]
+        return given if rule.pattern.fullmatch(given) else self._hashed(given, 0, rule)
+
+    def _hashed(self, given: str, number: int, rule: CallIdRule) -> str:
+        made = self._made.get((given, number))
+        if made is None:
+            if self._taken is None:
+                self._taken = {call.id for message in self._messages for call in message.tool_calls}
+            attempt = 0
+            while made is None or made in self._taken:
+                made = _hash(f"{given}\0{number}\0{attempt}", rule)
+                attempt += 1
+            self._made[given, number] = made
+            self._taken.add(made)
+        return made
+
+
+def _hash(text: str, rule: CallIdRule) -> str:
+    number = int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest())
+    letters: list[str] = []
+    for _ in range(rule.length):
+        number, place = divmod(number, len(_LETTERS))
+        letters.append(_LETTERS[place])
+    return rule.prefix + "".join(letters)
