@@ -179,6 +179,8 @@ class Timeouts(Frozen):
     connect: float = attrs.field(default=5.0, validator=_positive)
     write: float = attrs.field(default=30.0, validator=_positive)
     first_token: float = attrs.field(default=120.0, validator=_positive)
+    first_token_share: float = attrs.field(default=0.4, validator=_share)
+    """The share of `first_token` that a stream has while another candidate is ready to be asked instead."""
     idle_bytes: float = attrs.field(default=60.0, validator=_positive)
     """The longest silence of a stream, heartbeats counted as life."""
     idle_events: float = attrs.field(default=300.0, validator=_positive)
@@ -494,6 +496,8 @@ class ProviderConfig(Frozen):
     key_pool: KeyPoolConfig = attrs.field(factory=KeyPoolConfig, validator=_of(KeyPoolConfig))
     limits: Limits = attrs.field(factory=Limits, validator=_of(Limits))
     connections: ConnectionConfig = attrs.field(factory=ConnectionConfig, validator=_of(ConnectionConfig))
+    cache_lifetime: float = attrs.field(default=300.0, validator=_not_negative)
+    """How long the provider keeps what it has cached of a prompt: for so long a session is worth bringing back."""
     network: NetworkConfig = attrs.field(factory=NetworkConfig, validator=_of(NetworkConfig))
 
     def __attrs_post_init__(self) -> None:

@@ -14,8 +14,8 @@ from bifrost.engine.exchange import Exchange
 from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
-from bifrost.errors import BifrostError, UnsupportedError
-from bifrost.routing.retry import GiveUp, Retry, decide, rule_of
+from bifrost.errors import BifrostError, NotFoundError, UnsupportedError
+from bifrost.routing.retry import GiveUp, Retry, allows_fallback, decide, rule_of
 from bifrost.schema.structured import ChunkLift, tool_names
 from bifrost.wire.waits import rate_limit
 
@@ -59,14 +59,17 @@ class Attempts:
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
         tries = call.tries
-        if tries is None:
+        if tries is None or tries.model != candidate.model:
             call.tries = tries = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=behind > 0)
         if not tries.faults:
             upstream.counters.asked += 1
+        tries.fallback_behind = behind > 0
         # A stream that begins anew may do so long after its first attempt.
         tries.keys, tries.retry, tries.health = keys, retry, upstream.health
         # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
         headers = upstream.headers_of(options, f"{context.id}-{len(context.trail)}")
+        if tries.due is not None and not self._resumes(tries):
+            return tries.failure
         try:
             while True:
                 if tries.faults:
@@ -87,6 +90,10 @@ class Attempts:
                     admission=admission,
                     fresh=bool(tries.faults) and tries.faults[-1] == "stale",
                 )
+                exchange.note, call.note = call.note, None
+                if call.stream is not None and call.another_ready:
+                    timeouts = upstream.config.timeouts
+                    exchange.first_token = timeouts.first_token * timeouts.first_token_share
                 outcome = await self._attempt(call, exchange, tries.wait)
                 if not isinstance(outcome, BifrostError) or _is_asked_again(call, outcome):
                     return outcome
@@ -133,7 +140,7 @@ class Attempts:
         """Wait for this call's turn with a parked key, as nobody has a ready one. False: look again, things changed."""
         key, now = cast("KeyHealth", choice.health), call.submitted
         until = key.until
-        wait = tries.keys.waits(choice, now=now, left=call.share - now, fallback_behind=tries.fallback_behind)
+        wait = tries.keys.waits(choice, now=now, left=call.share - now, fallback_behind=call.another_ready)
         call.context.phase = "backoff"
         key.waiting += 1
         try:
@@ -167,10 +174,13 @@ class Attempts:
             other_key=tries.keys.has_other(tries.model, pin=pin, excluded=tries.spent, now=now),
             ready_in=tries.keys.ready_in(tries.model, pin=pin, excluded=tries.refused, now=now),
             fallback_behind=tries.fallback_behind,
+            another_ready=call.another_ready,
             random=self._clock.random,
             held_back=held_back,
         )
         if not isinstance(decision, Retry):
+            if isinstance(error, NotFoundError) and pin is None:
+                health.lost(context.endpoint, tries.model, context.tenant, now=now)
             _note_why(error, decision, tries.retry)
             if held_back is not None and error.retryable and context.trail:
                 last = context.trail[-1]
@@ -183,7 +193,29 @@ class Attempts:
         elif not decision.other_key:
             tries.spent.discard(name)
         tries.wait = decision.delay
+        failover, chosen = call.failover, call.chosen
+        if failover is None or chosen is None or decision.is_free:
+            pass
+        elif failover.goes_first(now + decision.delay):
+            # A model group tries each member that can serve once before one of them again.
+            if not allows_fallback(error, tries.retry):
+                return False
+            tries.due = now + decision.delay
+            call.postponed[chosen] = tries
+            failover.postpone(chosen, until=tries.due)
+            return False
         tries.paid = None if decision.is_free else health.pay(error, now=now)
+        return True
+
+    def _resumes(self, tries: Tries) -> bool:
+        """Prepare a retry that others were tried before. False: its provider's retry budget has been used up since."""
+        due, now = cast("float", tries.due), self._now()
+        tries.due = None
+        tries.wait = max(0.0, due - now)
+        failure = cast("BifrostError", tries.failure)
+        if tries.health.holds_back(failure, tries.model, now=now, fallback=tries.fallback_behind) == "budget":
+            return False
+        tries.paid = tries.health.pay(failure, now=now)
         return True
 
     async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
@@ -203,8 +235,9 @@ class Attempts:
                 context.phase = "first_token"
                 lift = lift_of(call, exchange.request)
                 stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=lift)
-                limits, timeouts = upstream.config.limits, upstream.config.timeouts
-                await stream.commit(first_token=call.begun + timeouts.first_token, held=limits.preamble)
+                limits = upstream.config.limits
+                first_token = exchange.first_token or upstream.config.timeouts.first_token
+                await stream.commit(first_token=call.begun + first_token, held=limits.preamble)
         except BifrostError as error:
             if stream is not None:
                 stream.drop_source()
@@ -216,6 +249,9 @@ class Attempts:
                 stream.drop_source()
             raise
         context.warnings += exchange.warnings
+        if upstream.health.gone and call.tries is not None:
+            # It is there again.
+            upstream.health.gone.pop((context.endpoint, call.tries.model, context.tenant), None)
         if stream is not None:
             exchange.admission.began(self._now())
             return self._begin(call, stream)

@@ -10,8 +10,6 @@ from bifrost.schema.strict_schema import COMMON_RULES
 from bifrost.trail import Attempt, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bifrost.config import RetryConfig
     from bifrost.context import CallContext
     from bifrost.engine.exchange import Exchange
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from bifrost.errors import BifrostError
     from bifrost.plugins.base import Chain
     from bifrost.routing.budget import Payment
+    from bifrost.routing.failover import Failover
     from bifrost.routing.health import Health
     from bifrost.routing.keys import Choice, KeyRing
     from bifrost.routing.plan import Candidate
@@ -35,23 +34,28 @@ class Call:
         "asked",
         "call_hooks",
         "candidate",
-        "candidates",
         "chain",
+        "chosen",
         "context",
         "error",
         "exchange",
+        "failed",
+        "failover",
         "failures",
         "free",
         "hooks",
         "job",
         "max_reasks",
         "mode",
+        "note",
         "output",
+        "postponed",
         "request",
         "rules",
         "share",
         "stream",
         "submitted",
+        "tried",
         "tries",
         "wait",
     )
@@ -87,7 +91,18 @@ class Call:
         """What the `after*` hooks are being told, if it is an error: it says more than the clock they may run into."""
         self.failures: list[BifrostError] = []
         """The last error of each candidate that was given up for the next one, and of each stream that began anew."""
-        self.candidates: Sequence[Candidate] = ()
+        self.failover: Failover | None = None
+        """Who else may be tried; `None` while it is not planned, and for a call with one candidate."""
+        self.chosen: Candidate | None = None
+        """The candidate being tried, as it was planned."""
+        self.postponed: dict[Candidate, Tries] = {}
+        """The attempts at candidates that may be tried again when the others of their group were."""
+        self.failed: list[Candidate | None] = []
+        """The candidate of each of the `failures`; `None` for a stream that broke."""
+        self.tried = 0
+        """How many attempts there were when the candidate being tried was chosen."""
+        self.note: str | None = None
+        """What the next attempt's record is to tell of why this candidate was chosen."""
         # What a stream that breaks goes on from:
         self.candidate: Candidate | None = None
         """The candidate being tried, with the model that plugins left it."""
@@ -109,6 +124,16 @@ class Call:
         """When the attempt's exchange began: time in the queue is ours and not the provider's."""
         job = self.job
         return self.submitted if job is None or job.taken_at is None else job.taken_at
+
+    @property
+    def behind(self) -> int:
+        """How many candidates may have a turn after the one being tried."""
+        return 0 if self.failover is None else self.failover.behind
+
+    @property
+    def another_ready(self) -> bool:
+        """Whether another candidate can be asked now."""
+        return self.failover is not None and self.failover.another_ready
 
     def record(self, error: BifrostError | None, *, now: float) -> None:
         """End the attempt and write it on the trail. What was never sent because it could not be said is no attempt."""
@@ -149,6 +174,8 @@ class Tries:
 
     __slots__ = (
         "choice",
+        "due",
+        "failure",
         "fallback_behind",
         "faults",
         "health",
@@ -179,6 +206,10 @@ class Tries:
         """The names of keys that are of no more use to this call."""
         self.wait = 0.0
         """How long to wait before the next attempt."""
+        self.due: float | None = None
+        """When the next attempt may be made, if others are tried before it."""
+        self.failure: BifrostError | None = None
+        """What failed last."""
         self.was_probe = False
         """A breaker let the last attempt through as a probe: it is not tried again here."""
         self.paid: Payment | None = None
@@ -189,6 +220,7 @@ class Tries:
     def failed(self, error: BifrostError) -> bool:
         """Take note that what was tried last has failed, and say whether it counts as no attempt."""
         name = "" if self.choice is None else self.choice.name
+        self.failure = error
         self.faults.append(error.fault)
         self.spent.add(name)
         if rule_of(error).kills_key:

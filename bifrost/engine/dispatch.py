@@ -18,6 +18,7 @@ from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
 from bifrost.errors import BifrostError, MalformedResponseError, OutputValidationError
+from bifrost.routing.plan import Candidate
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
@@ -41,6 +42,7 @@ from bifrost.wire.waits import rate_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from bifrost.config import RetryConfig
     from bifrost.context import CallContext
     from bifrost.engine.active import Active
     from bifrost.engine.call import Call, Tries
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import StreamInterruptedError
     from bifrost.plugins.base import Outcome
-    from bifrost.routing.plan import Candidate
+    from bifrost.routing.failover import Failover
     from bifrost.schema.chunks import Chunk
     from bifrost.schema.output_type import OutputType
     from bifrost.schema.structured import ChunkLift
@@ -82,31 +84,22 @@ class Dispatcher:
             return self._stream_of(call, outcome)
         return outcome
 
-    async def _serve(self, call: Call, first: int = 0) -> Outcome:
-        """Plan a call, and try its candidates in turn until one serves or no further one may be tried.
-
-        One that was planned before goes on with the candidates from the `first` on.
-        """
+    async def _serve(self, call: Call) -> Outcome:
+        """Plan a call, and try its candidates in turn until one serves or no further one may be tried."""
         context = call.context
         outcome: Outcome = None
         try:
-            if not call.candidates:
-                named = call.request.model
-                call.request = await call.chain.before_call(context, call.request, call.call_hooks)
-                if context.model == named:
-                    # A plugin may name another model on the context, or in the request that it returns.
-                    context.model = call.request.model
-                call.candidates = await self._upstreams.plan(context, extra=getattr(call.request, "extra", None))
-            for index in range(first, len(call.candidates)):
-                context.fallback_index = index
-                tried = len(context.trail)
-                outcome = await self._candidate(call, call.candidates[index], len(call.candidates) - 1 - index)
-                if not isinstance(outcome, BifrostError) or not self._goes_on(call, outcome):
-                    break
-                call.failures.append(outcome)
-                self._upstreams.count_fallback(context.provider)
-                if len(context.trail) == tried:
-                    context.warnings.append(f"{call.candidates[index]} was passed over: {outcome.message}")
+            named = call.request.model
+            call.request = await call.chain.before_call(context, call.request, call.call_hooks)
+            if context.model == named:
+                # A plugin may name another model on the context, or in the request that it returns.
+                context.model = call.request.model
+            planned = await self._upstreams.plan(context, extra=getattr(call.request, "extra", None))
+            if isinstance(planned, Candidate):
+                outcome = await self._candidate(call, planned)
+            else:
+                call.failover = planned
+                outcome = await self._try_in_turn(call, planned, None)
         except BifrostError as error:
             outcome = error
         if isinstance(outcome, ChunkStream):
@@ -114,19 +107,62 @@ class Dispatcher:
             return outcome
         return await self._ending.settle(call, outcome)
 
+    async def _try_in_turn(self, call: Call, failover: Failover, outcome: Outcome) -> Outcome:
+        """Try candidates until one serves, or no further one may be tried. `outcome`: the failure of the last one."""
+        context = call.context
+        while True:
+            left = self._retry_of(call).attempts_total - len(context.trail) + call.free if outcome is not None else 2
+            try:
+                candidate = failover.next(now=self._now(), attempts_left=left)
+            except BifrostError as error:
+                return error
+            if candidate is None:
+                return outcome
+            if isinstance(outcome, BifrostError):
+                self._given_up(call, outcome, candidate)
+            context.fallback_index = failover.place
+            call.chosen, call.note = candidate, failover.note
+            call.tried = len(context.trail)
+            outcome = await self._candidate(call, candidate)
+            if not isinstance(outcome, BifrostError) or not self._goes_on(call, outcome):
+                return outcome
+
+    def _given_up(self, call: Call, error: BifrostError, following: Candidate) -> None:
+        """Take note that the call goes on from a candidate that failed to the next one."""
+        chosen = call.chosen
+        if error not in call.failures:
+            if chosen in call.failed:
+                # Of one that is tried several times the last error counts.
+                call.failures[call.failed.index(chosen)] = error
+            else:
+                call.failures.append(error)
+                call.failed.append(chosen)
+        if following != chosen:
+            self._upstreams.count_fallback(call.context.provider)
+        if len(call.context.trail) == call.tried:
+            call.context.warnings.append(f"{chosen} was passed over: {error.message}")
+
     def _goes_on(self, call: Call, error: BifrostError) -> bool:
-        """Say whether there is a next candidate, and it may be tried after this one's error."""
-        return call.context.fallback_index + 1 < len(call.candidates) and may_fall_back(
-            error,
-            config=self._upstreams.retry_of(call.context.provider, call.context.options),
-            attempts_of_call=len(call.context.trail) - call.free,
-            remaining=call.context.deadline - self._now(),
+        """Return whether another candidate is left, and may be tried after this one's error."""
+        failover = call.failover
+        return (
+            failover is not None
+            and failover.has_next
+            and may_fall_back(
+                error,
+                config=self._retry_of(call),
+                attempts_of_call=len(call.context.trail) - call.free,
+                remaining=call.context.deadline - self._now(),
+            )
         )
+
+    def _retry_of(self, call: Call) -> RetryConfig:
+        return self._upstreams.retry_of(call.context.provider, call.context.options)
 
     # --- a candidate
 
-    async def _candidate(self, call: Call, candidate: Candidate, behind: int) -> Outcome:
-        """Take a candidate through the hooks around it, with `behind` fallbacks left after it."""
+    async def _candidate(self, call: Call, candidate: Candidate) -> Outcome:
+        """Take a candidate through the hooks around it."""
         context = call.context
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
@@ -143,13 +179,14 @@ class Dispatcher:
             if outcome is not None:
                 outcome = self._fitted(call, await self._answered_by_plugin(call, outcome))
             else:
-                outcome = await self._ask(call, candidate, request, behind)
+                outcome = await self._ask(call, candidate, request)
         except BifrostError as error:
             outcome = _placed(error, candidate)
         return await self._judged(call, outcome)
 
-    def _ask(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Coroutine[Any, Any, Outcome]:
+    def _ask(self, call: Call, candidate: Candidate, request: Any) -> Coroutine[Any, Any, Outcome]:
         """Ask a candidate within its share of the time."""
+        behind = 0 if call.failover is None else call.failover.behind
         if behind:
             return self._within_share(call, candidate, request, behind)
         call.share = call.context.deadline
@@ -302,9 +339,7 @@ class Dispatcher:
         if tries is None or not isinstance(cause, BifrostError):
             return None
         now = self._now()
-        call.share = attempt_deadline(
-            now, call.context.deadline, len(call.candidates) - 1 - call.context.fallback_index
-        )
+        call.share = attempt_deadline(now, call.context.deadline, call.behind)
         again = tries if self._attempts.again(call, tries, cause) else None
         if again is None and not self._goes_on(call, cause):
             for why in getattr(cause, "__notes__", ()):
@@ -318,22 +353,25 @@ class Dispatcher:
         """Try further for a stream that broke: its candidate `again`, or those behind it."""
         call.stream, call.error = stream, None
         call.failures.append(broken)
-        candidate, index = call.candidate, call.context.fallback_index
+        call.failed.append(None)
+        candidate = call.candidate
         outcome: Outcome = broken
         if again is not None and candidate is not None:
             try:
-                outcome = await self._ask(call, candidate, call.asked, len(call.candidates) - 1 - index)
+                outcome = await self._ask(call, candidate, call.asked)
             except BifrostError as error:
                 outcome = _placed(error, candidate)
             finally:
                 again.give_back(self._now())
         outcome = await self._judged(call, outcome)
-        if isinstance(outcome, BifrostError) and (outcome is broken or self._goes_on(call, outcome)):
-            self._upstreams.count_fallback(call.context.provider)
-            if outcome is not broken:
-                call.failures.append(outcome)
-            outcome = await self._serve(call, index + 1)
-        elif not isinstance(outcome, ChunkStream):
+        failover = call.failover
+        if (
+            failover is not None
+            and isinstance(outcome, BifrostError)
+            and (outcome is broken or self._goes_on(call, outcome))
+        ):
+            outcome = await self._try_in_turn(call, failover, outcome)
+        if not isinstance(outcome, ChunkStream):
             outcome = await self._ending.settle(call, outcome)
         if not isinstance(outcome, ChunkStream):
             call.stream = None

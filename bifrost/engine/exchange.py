@@ -40,6 +40,7 @@ class Exchange:
         "deadline",
         "extra_headers",
         "first_byte",
+        "first_token",
         "fresh",
         "headers",
         "key",
@@ -80,6 +81,8 @@ class Exchange:
         """Use a new connection, not a kept one."""
         self.connection: Connection | None = None
         """What carries it, from the moment it is sent."""
+        self.first_token: float | None = None
+        """How long a stream may be without its first token; `None`: as its provider's settings say."""
         self.note: str | None = None
         """What the trail tells of it beside what follows from it."""
         self.warnings: Sequence[str] = ()

@@ -42,11 +42,17 @@ async def explain(
             msgspec.structs.replace(request, model=candidate.model),
             candidate,
             output=output,
-            told=PlannedCandidate(place=place, provider=candidate.provider, model=candidate.model, share=share),
-            behind=len(places) - 1 - place,
+            told=PlannedCandidate(
+                place=place,
+                provider=candidate.provider,
+                model=candidate.model,
+                share=share,
+                passed_over=passed_over,
+            ),
+            behind=len(places) - 1 - place + max(0, sum(each.passed_over is None for each in choices) - 1),
         )
         for place, choices in enumerate(places)
-        for candidate, share in choices
+        for candidate, share, passed_over in choices
     ]
     return Explanation(
         model=context.model,

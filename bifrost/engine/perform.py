@@ -120,7 +120,7 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
             request,
             timeouts=timeouts,
             # A stream's first bytes may take as long as its first token; a whole answer has the call's deadline.
-            read_timeout=timeouts.first_token if exchange.target.stream else None,
+            read_timeout=(exchange.first_token or timeouts.first_token) if exchange.target.stream else None,
         )
     except TransportError as error:
         heard = isinstance(connection, Hearing) and connection.heard

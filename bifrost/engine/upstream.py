@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bifrost.account import Key
     from bifrost.config import CallOptions, ProviderConfig
+    from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
     from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
@@ -39,6 +40,7 @@ _CHANGEABLE = (
     "adaptive",
     "breaker",
     "budget",
+    "cache_lifetime",
     "concurrency",
     "hedge",
     "idempotency_header",
@@ -113,12 +115,21 @@ class Upstream:
         """What says how many exchanges there may be at once for now; `None`: `concurrency` does."""
         self._take_on(config)
 
-    def load(self, model: str, *, is_stream: bool, fallback: bool = True) -> Load:
-        """Return what there is to do here, and whether a call for a model would be let in at all."""
-        load = self.pool.load(is_stream=is_stream)
-        if self.health.left_alone_for(model, self.now(), fallback=fallback):
-            return msgspec.structs.replace(load, usable=False)
-        return load
+    def load(self, context: CallContext, model: str, ring: KeyRing | None) -> Load:
+        """Return what there is to do here, and whether a call for a model can be served at all.
+
+        `ring` has the call's keys, if there is reason to look at them.
+        """
+        load = self.pool.load(is_stream=context.is_stream)
+        now, health = self.now(), self.health
+        wait, reason = health.left_alone_for(model, now, fallback=True), "it is left alone"
+        if health.gone and not wait:
+            wait, reason = health.gone_for(context.endpoint, model, context.tenant, now), "the model is gone"
+        if ring is not None and not wait:
+            wait, reason = ring.usable_in(model, pin=context.options.key, now=now), "its keys rest or are refused"
+        if not wait:
+            return load
+        return msgspec.structs.replace(load, usable=False, ready_in=wait, reason=reason)
 
     def can_adopt(self, row: Provider, config: ProviderConfig) -> bool:
         """Say whether other settings are of those that can change under running calls."""
@@ -229,6 +240,7 @@ class Upstream:
             keys=None if keys is None else [_key_stats(key, self.now()) for key in keys.snapshot(self.now())],
             breakers=_breaker_stats(self.health.breakers(self.now())) if self.config.breaker.enabled else None,
             budget=BudgetStats(left=self.health.budget.tokens(self.now()), capacity=self.config.budget.capacity),
+            gone=self.health.gone_models(self.now()),
         )
 
     def leave_counts(self) -> None:

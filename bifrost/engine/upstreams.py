@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,14 +11,16 @@ import anyio
 import attrs
 
 from bifrost.account import account_failed, check_config, check_keys, check_providers
-from bifrost.config import RetryConfig
+from bifrost.config import ProviderConfig, RetryConfig
 from bifrost.engine.counters import Counters
 from bifrost.engine.pauses import Pauses
 from bifrost.engine.pool import Replaced, own
 from bifrost.engine.upstream import Upstream
 from bifrost.errors import BifrostError, PluginError, ShuttingDownError, without_errors
 from bifrost.plugins.base import BLOCKING
+from bifrost.routing.affinity import Affinity
 from bifrost.routing.balance import IDLE, Load
+from bifrost.routing.failover import Failover, outlook
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, Planner
 
@@ -25,15 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bifrost.account import Key, LiveAccount
-    from bifrost.config import CallOptions, ProviderConfig
+    from bifrost.config import CallOptions
     from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Provider
     from bifrost.reports.stats import ProviderStats
+    from bifrost.routing.failover import Likely, Loads, Place
     from bifrost.routing.health import Health
-    from bifrost.routing.plan import Likely, Loads, ModelGroups
+    from bifrost.routing.plan import ModelGroups
 
 _log = logging.getLogger("bifrost.account")
 
@@ -71,6 +75,7 @@ class Upstreams:
         self._retired: set[Upstream] = set()
         """What other settings took the place of, and what was taken out, until the calls there are done."""
         self._pauses = Pauses(clock)
+        self._affinity = Affinity(self.cache_lifetime)
         self._changing = anyio.Lock()
         self._changes = 0
 
@@ -80,8 +85,8 @@ class Upstreams:
             self._planner = await self._new_planner()
         return self._planner
 
-    async def plan(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> list[Candidate]:
-        """Give a call's candidates: its model's, then its fallbacks'.
+    async def plan(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> Candidate | Failover:
+        """Return a call's candidate, or its candidates if there are several: its model's, then its fallbacks'.
 
         Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model leads nowhere, or if
         `extra` has options for a provider that nobody has.
@@ -96,15 +101,20 @@ class Upstreams:
             provider = context.model.rstrip("/")
             if provider not in planner.providers:
                 raise planner.not_configured(provider)
-            return [Candidate(provider, "")]
+            return Candidate(provider, "")
         if not context.fallbacks:
             direct = planner.direct(context.model)
             if direct is not None:
-                return [direct]
+                return direct
         rings = await self._rings_for(planner, context)
         _note_left_out(planner, context)
-        return planner.plan(
-            context.model, context.fallbacks, self._clock.random, rings=rings, loads=self.loads(context)
+        places = planner.places(context.model, context.fallbacks, rings=rings)
+        return Failover(
+            places,
+            await self._loads(context, places, rings),
+            self._clock.random,
+            session=context.options.session,
+            affinity=self._affinity,
         )
 
     async def outlook(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> list[list[Likely]]:
@@ -114,11 +124,13 @@ class Upstreams:
             planner.check_extra(extra)
         rings = await self._rings_for(planner, context)
         _note_left_out(planner, context)
-        return planner.outlook(context.model, context.fallbacks, rings=rings, loads=self.loads(context))
+        places = planner.places(context.model, context.fallbacks, rings=rings)
+        loads = await self._loads(context, places, rings)
+        return outlook(places, loads, affinity=self._affinity, session=context.options.session, now=self._host.now())
 
     async def providers_of(self, context: CallContext) -> list[str]:
         """Return the providers that a call may go to first, ready for use. Raises as `plan` does, and `ConfigError`."""
-        names = [candidate.provider for candidate, _ in (await self.outlook(context))[0]]
+        names = [likely.candidate.provider for likely in (await self.outlook(context))[0]]
         for name in names:
             await self.prepare(name)
         return names
@@ -128,14 +140,31 @@ class Upstreams:
         limits = [self._upstreams[name].pool.limit for name in names if name in self._upstreams]
         return min(limits, default=None)
 
-    def loads(self, context: CallContext) -> Loads:
-        """Return what tells what a candidate's provider has to do: nothing, for one that is not in use yet."""
+    async def _loads(self, context: CallContext, places: Sequence[Place], rings: Mapping[str, KeyRing]) -> Loads:
+        """Return what tells what a candidate's provider has to do, and whether it can serve the call.
+
+        Of a provider that is not in use yet nothing is known. The keys are looked at where some of them are in trouble.
+        """
+        known = dict(rings)
+        for provider in dict.fromkeys(member.provider for place in places for member in place.members):
+            upstream = self._upstreams.get(provider)
+            if upstream is not None and upstream.health.keys.troubled and len(places) + len(places[0].members) > 2:
+                with suppress(BifrostError):  # it is raised when the candidate's turn comes
+                    known[provider] = await self.keys(provider, context)
 
         def load_of(candidate: Candidate) -> Load:
             upstream = self._upstreams.get(candidate.provider)
-            return IDLE if upstream is None else upstream.load(candidate.model, is_stream=context.is_stream)
+            if upstream is None:
+                return IDLE
+            ring = known.get(candidate.provider) if upstream.health.keys.troubled else None
+            return upstream.load(context, candidate.model, ring)
 
         return load_of
+
+    def cache_lifetime(self, name: str) -> float:
+        """Return how long a provider keeps what it has cached of a prompt, in seconds."""
+        upstream = self._upstreams.get(name)
+        return CACHE_LIFETIME if upstream is None else upstream.config.cache_lifetime
 
     async def get(self, name: str) -> Upstream:
         """Give a provider ready for use."""
@@ -411,6 +440,8 @@ def _note_left_out(planner: Planner, context: CallContext) -> None:
 
 
 _DEFAULT = RetryConfig()
+
+CACHE_LIFETIME = ProviderConfig().cache_lifetime
 
 _LOOK_AGAIN = 0.05
 """How often a drain looks at the open streams, in seconds."""

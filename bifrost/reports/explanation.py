@@ -42,6 +42,8 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     model: str
     share: float | None = 1.0
     """How likely it is to be chosen at its place, as things are now; `None`: a policy of your own decides."""
+    passed_over: str | None = None
+    """Why it is not asked as long as another candidate can be: its keys, a breaker, a model that is gone."""
     problem: str | None = None
     """Why it would fail before anything is sent."""
     goes_on: bool | None = None
@@ -83,9 +85,7 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Give what there is to tell, in lines of a word and what belongs to it."""
-        if self.problem is not None:
-            after = {True: "; the call goes on to its next candidate", False: "; the call ends there", None: ""}
-            yield "refused", self.problem + after[self.goes_on]
+        yield from self._obstacles()
         if self.url:
             yield "sends", f"{self.method} {self.url}, {len(self.body):,} bytes"
             yield "headers", ", ".join(self.headers)
@@ -110,6 +110,13 @@ class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             yield "time", f"{seconds(round(self.time, 3))} in all; {limits}"
         if self.retry:
             yield "retries", ", ".join(f"{name} {_written(value)}" for name, value in self.retry.items())
+
+    def _obstacles(self) -> Iterator[tuple[str, str]]:
+        if self.passed_over is not None:
+            yield "passed over", self.passed_over
+        if self.problem is not None:
+            after = {True: "; the call goes on to its next candidate", False: "; the call ends there", None: ""}
+            yield "refused", self.problem + after[self.goes_on]
 
     def __str__(self) -> str:
         share = "" if self.share == 1.0 else f" ({percent(self.share) or 'as your policy chooses'})"
@@ -152,10 +159,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         places = {candidate.place for candidate in self.candidates}
         for place in sorted(places):
             here = [candidate for candidate in self.candidates if candidate.place == place]
-            serving = [candidate for candidate in here if candidate.problem is None]
+            serving = [candidate for candidate in here if candidate.problem is None and candidate.share != 0.0]
             if serving:
                 return max(serving, key=lambda candidate: candidate.share or 0.0)
-            if not any(candidate.goes_on for candidate in here):
+            refused = [candidate for candidate in here if candidate.problem is not None]
+            if refused and not any(candidate.goes_on for candidate in refused):
                 return None
         return None
 

@@ -109,6 +109,8 @@ class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     breakers: list[BreakerStats] | None = None
     """That of the address, and one for each model."""
     budget: BudgetStats | None = None
+    gone: dict[str, float] = {}
+    """Models that the provider does not have (404, 410), and for how many seconds model groups pass over them."""
 
     @property
     def attempts(self) -> int:
@@ -178,6 +180,7 @@ _COLUMNS = (
     "fallbacks",
     "keys",
     "breaker",
+    "gone",
     "budget",
 )
 
@@ -204,6 +207,7 @@ def _cells(provider: ProviderStats) -> list[object]:
         provider.fallbacks,
         _keys(provider.keys),
         _breakers(provider.breakers),
+        listed([f"{model} for {wait:.3g} s" for model, wait in provider.gone.items()]) or None,
         None if provider.budget is None else f"{provider.budget.left:g}/{provider.budget.capacity:g}",
     ]
 

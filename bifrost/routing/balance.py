@@ -88,6 +88,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """A further call would have to wait."""
     usable: bool = True
     """It may be asked at all: nothing that is known of its health speaks against it."""
+    ready_in: float = 0.0
+    """After how long it may be asked again, in seconds, if it cannot be asked now."""
+    reason: str | None = None
+    """Why it cannot be asked now."""
 
     @property
     def share(self) -> float:

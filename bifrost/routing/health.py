@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ALL_MODELS = "*"
 """The name of the breaker that judges all models together, and the questions that are about none."""
 
+GONE = 600.0
+"""For how long model groups pass over a member whose provider says that it does not have the model, in seconds."""
+
 _MODELS_KEPT = 500
 """Model names come from callers, so the breakers of models are bounded."""
 
@@ -51,6 +54,8 @@ class Health:
         """One that is switched off judges all the same, for the hedges, and holds no call back."""
         self.road = Breaker(config.breaker, in_a_row=config.breaker.unreachable)
         """Judges the way to the provider's address, by attempts that could not be sent."""
+        self.gone: dict[tuple[str, str, str | None], float] = {}
+        """The models that the provider does not have, by operation, model and tenant, and until when that counts."""
         self._by_model: dict[str, Breaker] = {}
         """Judge what the models do with what was sent."""
 
@@ -151,6 +156,31 @@ class Health:
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
         """Take what the retry after a failure costs. Who pays gives back what no attempt was let in with."""
         return self.budget.withdraw(self._cost(error), now=now)
+
+    def lost(self, operation: str, model: str, tenant: str | None, *, now: float) -> None:
+        """Record that the provider does not have a model, for any of the tenant's keys."""
+        if not model:
+            return
+        self.gone.pop((operation, model, tenant), None)
+        while len(self.gone) >= _MODELS_KEPT:
+            del self.gone[next(iter(self.gone))]
+        self.gone[operation, model, tenant] = now + GONE
+
+    def gone_for(self, operation: str, model: str, tenant: str | None, now: float) -> float:
+        """Return for how long it counts that the provider does not have a model; 0: it does, or may."""
+        until = self.gone.get((operation, model, tenant), 0.0)
+        if until <= now:
+            self.gone.pop((operation, model, tenant), None)
+            return 0.0
+        return until - now
+
+    def gone_models(self, now: float) -> dict[str, float]:
+        """Return the models that are known to be gone, with how long that counts, in seconds."""
+        found: dict[str, float] = {}
+        for (_, model, _), until in list(self.gone.items()):
+            if until > now:
+                found[model] = max(found.get(model, 0.0), until - now)
+        return found
 
     def breakers(self, now: float) -> dict[str, BreakerSnapshot]:
         """Return how the breakers stand: the one of the address under the empty name, the others by model."""

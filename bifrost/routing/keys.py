@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from sys import float_info
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -167,6 +168,14 @@ class KeyRing:
             and (choice.health.state == "parked" or choice.health.usable(now))
         ]
         return min(waits, default=None)
+
+    def usable_in(self, model: str, *, pin: str | None = None, now: float = 0.0) -> float:
+        """Return after how long a key may serve a model, in seconds: 0 if one may now, infinity if none is known to."""
+        try:
+            wait = self.ready_in(model, excluded=(), pin=pin, now=now)
+        except MissingKeyError:
+            return math.inf
+        return math.inf if wait is None else wait
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
         """Give how the keys stand."""

@@ -12,27 +12,14 @@ from bifrost.account import how_to_set, near, unknown_provider
 from bifrost.errors import BifrostError, ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
 from bifrost.frozen import Frozen
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.balance import (
-    BALANCES,
-    IDLE,
-    Balance,
-    BalanceName,
-    Foreseeable,
-    Load,
-    Snapshot,
-    Weighted,
-    WeightedRandom,
-)
+from bifrost.routing.balance import BALANCES, Balance, BalanceName, Weighted, WeightedRandom
+from bifrost.routing.failover import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from bifrost.providers.base import Provider
-    from bifrost.routing.balance import Random
     from bifrost.routing.keys import KeyRing
-
-    Loads: TypeAlias = Callable[["Candidate"], Load]
-    """Tells what a candidate's provider has to do, and whether it can be asked."""
 
 GroupEntry: TypeAlias = str | tuple[str, float]
 """A member of a model group: `provider/model`, or that and its weight (1 if not given)."""
@@ -53,10 +40,6 @@ class Candidate(msgspec.Struct, frozen=True):
         return f"{self.provider}/{self.model}"
 
 
-Likely: TypeAlias = tuple[Candidate, float | None]
-"""A candidate, and how likely it is to be chosen; `None` where that cannot be told beforehand."""
-
-
 @attrs.frozen(eq=False, repr=False)
 class ModelGroup(Frozen):
     """Several models behind one name, and how the one for a call is chosen among them.
@@ -69,7 +52,9 @@ class ModelGroup(Frozen):
             least to do, measured against its `concurrency` and its weight. `"round_robin"`: by turns, each as often as
             its weight says. Or an object of yours with the method of `Balance`.
 
-    Whatever the policy, a member whose provider has no free worker loses to one whose provider has.
+    Whatever the policy, members that cannot serve (all keys rest or are refused, a breaker is open, the model is gone)
+    are passed over, and one whose provider has no free worker loses to one whose provider has. When a member fails, the
+    others are tried before the call's fallbacks.
     """
 
     members: Sequence[GroupEntry]
@@ -90,8 +75,8 @@ class Group(msgspec.Struct, frozen=True):
 class ModelGroups:
     """A client's own names for models: `{"fast": ["openai/gpt-4o-mini", ("azure/mini", 0.3)]}`.
 
-    A call of such a name goes to one of its members, by weight or as its `ModelGroup` says; the others are no
-    fallbacks. Members are written `provider/model`: groups do not nest. Raises `ConfigError` for an empty group, a name
+    A call of such a name goes to one of its members, by weight or as its `ModelGroup` says, and to the others if that
+    one fails. Members are written `provider/model`: groups do not nest. Raises `ConfigError` for an empty group, a name
     with `/`, another member, a policy that is none.
     """
 
@@ -113,7 +98,7 @@ class Planner:
 
     A model is `provider/model`, split at the first `/`. If the left part is no configured provider, the whole is a bare
     name: a model group's, or else a model that a key lists or has an alias for. If several providers have such a key,
-    one is chosen by the weights of those keys; the others are no fallbacks.
+    they are a group, by the weights of those keys.
 
     `gone` names providers that were configured before: a group does without its members there.
     """
@@ -129,45 +114,23 @@ class Planner:
         """Say whether one of the names can only be found in the keys' lists."""
         return any(self._groups.get(model) is None and self.direct(model) is None for model in models)
 
-    def plan(
-        self,
-        model: str,
-        fallbacks: Sequence[str],
-        random: Random,
-        *,
-        rings: Mapping[str, KeyRing],
-        loads: Loads = lambda _: IDLE,
-    ) -> list[Candidate]:
-        """Give the candidates of a call: the model's, then the fallbacks', without repetition.
+    def places(self, model: str, fallbacks: Sequence[str], *, rings: Mapping[str, KeyRing]) -> list[Place]:
+        """Return who may serve a call: for its model, then for each fallback, without repetition.
 
-        `rings` has the keys of every configured provider if `needs_keys` says so, else it may be empty. `loads` tells
-        what the providers have to do; among several one that is idle goes before one that is full. A fallback at a
-        provider of the catalog that is not configured stays in the plan and fails when its turn comes
-        (`not_configured`). Raises `MissingKeyError` if the model itself is at such a provider, `UnknownProviderError`
-        for a name that nobody has, `ConfigError` for a group with a member that was never configured, or with none
-        left.
+        Raises `MissingKeyError` if the
+        model itself is at a provider of the catalog that is not configured (a fallback there fails when its turn comes,
+        `not_configured`), `UnknownProviderError` for a name that nobody has, `ConfigError` for a group with a member
+        that was never configured, or with none left. `rings` has the keys of every configured provider if `needs_keys`
+        says so, else it may be empty.
         """
-        candidates: list[Candidate] = []
+        places: list[Place] = []
+        seen: set[tuple[Candidate, ...]] = set()
         for name in (model, *fallbacks):
-            place = self._place(name, rings, is_fallback=bool(candidates))
-            candidate = _chosen(name, place, random, loads) if isinstance(place, Group) else place
-            if candidate not in candidates:
-                candidates.append(candidate)
-        return candidates
-
-    def outlook(
-        self, model: str, fallbacks: Sequence[str], *, rings: Mapping[str, KeyRing], loads: Loads
-    ) -> list[list[Likely]]:
-        """Give who may be chosen at each place of `plan`, with how likely that is; no chance is taken for it.
-
-        The likelihood is `None` where a policy decides that does not tell beforehand. Raises as `plan` does.
-        """
-        places: list[list[Likely]] = []
-        for name in (model, *fallbacks):
-            place = self._place(name, rings, is_fallback=bool(places))
-            choices: list[Likely] = _shares(place, loads) if isinstance(place, Group) else [(place, 1.0)]
-            if choices not in places:
-                places.append(choices)
+            found = self._place(name, rings, is_fallback=bool(places))
+            members = found.members.items if isinstance(found, Group) else [found]
+            if tuple(members) not in seen:
+                seen.add(tuple(members))
+                places.append(Place(name, members, found if isinstance(found, Group) else None))
         return places
 
     def left_out(self, models: Iterable[str]) -> list[str]:
@@ -206,7 +169,7 @@ class Planner:
         return Candidate(provider, name)
 
     def _place(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Candidate | Group:
-        """Give who stands at a place of the plan, or those of whom one is chosen."""
+        """Return who stands at a place of the plan: a candidate, or several."""
         try:
             found = self.direct(name) or self._group_of(name, rings, is_fallback=is_fallback)
         except MissingKeyError:
@@ -276,37 +239,6 @@ class Planner:
 
 
 _BY_WEIGHT = WeightedRandom()
-
-
-def _chosen(name: str, group: Group, random: Random, loads: Loads) -> Candidate:
-    """Choose a member: among those that could begin at once, else among those that may be asked, else among all."""
-    known = {member.name: loads(member) for member in group.members.items}
-    snapshot = Snapshot(_left_out(known), known)
-    failure = "it chose none, or one that is out of play"
-    try:
-        chosen = group.balance.choose(group.members, snapshot, random)
-    except BifrostError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a policy may be the user's
-        chosen, failure = None, f"it raised {type(error).__name__}"
-    if chosen is None or chosen.name in snapshot.excluded or chosen not in group.members.items:
-        raise ConfigError(f"the balance of model group {name!r}, {type(group.balance).__name__}, failed: {failure}")
-    return chosen
-
-
-def _shares(group: Group, loads: Loads) -> list[Likely]:
-    known = {member.name: loads(member) for member in group.members.items}
-    if not isinstance(group.balance, Foreseeable):
-        return [(member, None) for member in group.members.items]
-    shares = group.balance.shares(group.members, Snapshot(_left_out(known), known))
-    return [(member, shares.get(member.name, 0.0)) for member in group.members.items]
-
-
-def _left_out(loads: Mapping[str, Load]) -> set[str]:
-    """Give the names that lose to the others; never all of them."""
-    unusable = {name for name, load in loads.items() if not load.usable}
-    full = {name for name, load in loads.items() if load.is_full}
-    return next((names for names in (unusable | full, unusable) if len(names) < len(loads)), set[str]())
 
 
 def _group(name: str, form: GroupForm, models: Mapping[str, object]) -> Group:

@@ -126,7 +126,7 @@ def decide(
 
     `retryable` and `fallback` set on the error itself, by a header or a plugin, override the table.
     """
-    falls_back = fallback_behind and _allows_fallback(error, config)
+    falls_back = fallback_behind and allows_fallback(error, config)
     outcome: Retry | Cause = "final"
     if not (falls_back and another_ready and is_silence(error)):
         outcome = _retry(
@@ -154,9 +154,7 @@ def decide(
 
 def may_fall_back(error: BifrostError, *, config: RetryConfig, attempts_of_call: int, remaining: float) -> bool:
     """Say whether the next candidate may be tried after an error, whether an attempt or a plugin's hook gave it."""
-    return (
-        _allows_fallback(error, config) and attempts_of_call < config.attempts_total and remaining >= SMALLEST_ATTEMPT
-    )
+    return allows_fallback(error, config) and attempts_of_call < config.attempts_total and remaining >= SMALLEST_ATTEMPT
 
 
 def is_free(faults: Sequence[str]) -> bool:
@@ -237,7 +235,8 @@ def _after_wait(
     return Retry(delay, other_key=False)
 
 
-def _allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
+def allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
+    """Return whether a failure may be followed by another candidate."""
     if error.fault == "caller" and "fallback" not in vars(error):
         match error:
             case ContextLengthError():

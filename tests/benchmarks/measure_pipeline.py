@@ -141,7 +141,7 @@ def _stages(calls: int) -> dict[str, float]:
 
     parts: dict[str, Callable[[], Any]] = {
         "request": lambda: chat_request(_NAME, MESSAGES, system=None, options={}),
-        "plan": lambda: planner.plan(_NAME, (), random, rings={}),
+        "plan": lambda: planner.direct(_NAME),
         "key": lambda: ring.choose(MODEL, random=random),
         "deadline": deadline,
         "build": lambda: codec.build(request, target),

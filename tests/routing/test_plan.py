@@ -12,6 +12,7 @@ from bifrost.errors import ConfigError, InvalidRequestError, MissingKeyError, Un
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import Load
+from bifrost.routing.failover import Failover
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import Candidate, ModelGroup, ModelGroups, Planner
 
@@ -31,8 +32,13 @@ def planned(
     plan: Planner, model: str, *fallbacks: str, keys: dict[str, list[Key]] | None = None, seed: int = 1
 ) -> list[str]:
     rings = {name: KeyRing(plan.providers[name], found) for name, found in (keys or {}).items()}
-    candidates = plan.plan(model, fallbacks, Random(seed).random, rings=rings)
-    return [f"{candidate.provider}/{candidate.model}" for candidate in candidates]
+    first: list[str] = []
+    for place in plan.places(model, fallbacks, rings=rings):
+        failover = Failover([place], lambda _: Load(), Random(seed).random)
+        candidate = failover.next(now=0.0, attempts_left=6)
+        assert candidate is not None
+        first.append(str(candidate))
+    return first
 
 
 def group_with(balance: Any) -> ModelGroup:
@@ -59,7 +65,8 @@ def test_options_for_a_provider_that_nobody_has_are_refused() -> None:
 def test_a_model_is_split_at_the_first_slash() -> None:
     plan = planner(OPENAI, MINE)
 
-    assert plan.plan("mine/org/model:free", (), lambda: 0.0, rings={}) == [Candidate("mine", "org/model:free")]
+    (place,) = plan.places("mine/org/model:free", (), rings={})
+    assert place.members == [Candidate("mine", "org/model:free")]
     assert not plan.needs_keys(["mine/org/model", "openai/gpt-4o"])
 
 
@@ -296,10 +303,11 @@ MEMBERS = ["openai/a", "mine/b", "yours/c"]
 
 
 def chosen(plan: Planner, seed: int = 1, **loads: Load) -> str:
-    found = plan.plan(
-        "fast", (), Random(seed).random, rings={}, loads=lambda member: loads.get(member.provider, Load())
-    )
-    return found[0].provider
+    places = plan.places("fast", (), rings={})
+    failover = Failover(places, lambda member: loads.get(member.provider, Load()), Random(seed).random)
+    candidate = failover.next(now=0.0, attempts_left=6)
+    assert candidate is not None
+    return candidate.provider
 
 
 def of_group(balance: Any, members: Any = MEMBERS) -> Planner:
@@ -327,8 +335,9 @@ def test_a_member_that_is_full_or_out_of_use_loses_to_one_that_is_not(balance: s
     assert {chosen(plan, seed, openai=full, mine=broken) for seed in range(20)} == {"yours"}
     # Waiting is better than asking one that is known to be broken.
     assert {chosen(plan, seed, openai=full, mine=broken, yours=broken) for seed in range(20)} == {"openai"}
-    # If nothing speaks for anyone, nobody is left out.
-    assert {chosen(plan, seed, openai=broken, mine=broken, yours=broken) for seed in range(40)} == set(plan.providers)
+    # If nobody can be asked, the one that can be asked soonest is.
+    soon, later = Load(usable=False, ready_in=2), Load(usable=False, ready_in=9)
+    assert {chosen(plan, seed, openai=later, mine=soon, yours=later) for seed in range(20)} == {"mine"}
     assert {chosen(plan, seed, openai=full, mine=full, yours=full) for seed in range(40)} == set(plan.providers)
 
 
@@ -345,9 +354,10 @@ def test_holders_of_a_bare_name_that_are_full_lose_too() -> None:
     loads = {"mine": Load(is_full=True), "yours": Load()}
 
     for seed in range(20):
-        (candidate,) = plan.plan(
-            "llama", (), Random(seed).random, rings=rings, loads=lambda holder: loads[holder.provider]
-        )
+        places = plan.places("llama", (), rings=rings)
+        failover = Failover(places, lambda holder: loads[holder.provider], Random(seed).random)
+        candidate = failover.next(now=0.0, attempts_left=6)
+        assert candidate is not None
         assert candidate.provider == "yours"
 
 
