@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.engine.upstreams import Upstreams
     from bifrost.plugins.base import Outcome
+    from bifrost.routing.candidates import Candidate
     from bifrost.routing.health import Admission, HeldBack
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import Choice
-    from bifrost.routing.plan import Candidate
 
 
 class Attempts:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from bifrost.errors import BifrostError
     from bifrost.plugins.base import Chain
     from bifrost.routing.budget import Payment
+    from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
     from bifrost.routing.health import Health
     from bifrost.routing.keys import Choice, KeyRing
-    from bifrost.routing.plan import Candidate
     from bifrost.schema.output_type import OutputType
     from bifrost.schema.strict_schema import SchemaRules
     from bifrost.schema.structured import StructuredMode

@@ -18,7 +18,7 @@ from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
 from bifrost.errors import BifrostError, MalformedResponseError, OutputValidationError
-from bifrost.routing.plan import Candidate
+from bifrost.routing.candidates import Candidate
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.schema.chat import ChatResponse
 from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bifrost.engine.upstreams import Upstreams
     from bifrost.plugins.base import Chain
     from bifrost.providers.base import Built
+    from bifrost.routing.candidates import Candidate
     from bifrost.routing.keys import Choice, KeyRing
-    from bifrost.routing.plan import Candidate
     from bifrost.schema.output_type import OutputType
 
 

@@ -20,9 +20,10 @@ from bifrost.errors import BifrostError, PluginError, ShuttingDownError, without
 from bifrost.plugins.base import BLOCKING
 from bifrost.routing.affinity import Affinity
 from bifrost.routing.balance import IDLE, Load
+from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover, outlook
 from bifrost.routing.keys import KeyRing
-from bifrost.routing.plan import Candidate, Planner
+from bifrost.routing.plan import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from bifrost.engine.transport import Transport
     from bifrost.providers.base import Provider
     from bifrost.reports.stats import ProviderStats
-    from bifrost.routing.failover import Likely, Loads, Place
+    from bifrost.routing.candidates import Place
+    from bifrost.routing.failover import Likely, Loads
     from bifrost.routing.health import Health
     from bifrost.routing.plan import ModelGroups
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bifrost.routing.balance import Snapshot
-    from bifrost.routing.failover import Place
-    from bifrost.routing.plan import Candidate
+    from bifrost.routing.candidates import Candidate, Place
 
 _SESSIONS_KEPT = 10_000
 """Sessions are named by callers, so what is remembered of those that moved is bounded: the oldest are forgotten."""
@@ -67,9 +66,9 @@ class Affinity:
         """Return what `choose` would, and remember nothing."""
         nearest = _nearest(place, snapshot, session)
         stay = self._stays.get((place.name, session))
-        if stay is None or nearest is None:
-            return nearest
         home = _nearest(place, NOTHING_KNOWN, session)
+        if stay is None or nearest is None or home is None:
+            return nearest
         if nearest != home or stay.at == home or stay.at.name in snapshot.excluded:
             return nearest
         is_home_cold = now - stay.home_used >= self._lifetime(home.provider)

@@ -21,19 +21,10 @@ if TYPE_CHECKING:
 
     from bifrost.routing.affinity import Affinity
     from bifrost.routing.balance import Load, Random
-    from bifrost.routing.plan import Candidate, Group
+    from bifrost.routing.candidates import Candidate, Group, Place
 
     Loads: TypeAlias = Callable[[Candidate], Load]
     """Tells what a candidate's provider has to do, and whether it can be asked."""
-
-
-class Place(NamedTuple):
-    """A model as a call names it, or a fallback, and those who may serve it."""
-
-    name: str
-    members: Sequence[Candidate]
-    group: Group | None = None
-    """What chooses among several members."""
 
 
 class Likely(NamedTuple):

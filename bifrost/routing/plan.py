@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
 import attrs
-import msgspec
 
 from bifrost.account import how_to_set, near, unknown_provider
 from bifrost.errors import BifrostError, ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
 from bifrost.frozen import Frozen
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import BALANCES, Balance, BalanceName, Weighted, WeightedRandom
-from bifrost.routing.failover import Place
+from bifrost.routing.candidates import Candidate, Group, Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -23,21 +22,6 @@ if TYPE_CHECKING:
 
 GroupEntry: TypeAlias = str | tuple[str, float]
 """A member of a model group: `provider/model`, or that and its weight (1 if not given)."""
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """A provider, and a model under the name that calls use there."""
-
-    provider: str
-    model: str
-
-    @property
-    def name(self) -> str:
-        """What a balancing policy knows it by."""
-        return f"{self.provider}/{self.model}"
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -63,13 +47,6 @@ class ModelGroup(Frozen):
 
 GroupForm: TypeAlias = Sequence[GroupEntry] | ModelGroup
 """How a group is written: its members alone, or with the policy that chooses among them."""
-
-
-class Group(msgspec.Struct, frozen=True):
-    """A group, read and checked: its members, and the policy that chooses among them."""
-
-    members: Weighted[Candidate]
-    balance: Balance
 
 
 class ModelGroups:

@@ -105,14 +105,14 @@ async def test_every_call_is_served_while_a_member_is_in_trouble(
 async def test_many_calls_at_once_are_all_served(mock: MockTransport, kind: Kind) -> None:
     mock.on(provider="openai").fail(429, retry_after=20).always()
     mock.on(provider="groq").reply("hello").delay(1).always()
+    replies: list[Any] = []
+
+    async def one(client: Bifrost) -> None:
+        replies.append(await ask(client, kind, "fast"))
+
     async with client_of(mock) as client, anyio.create_task_group() as group:
-        replies: list[Any] = []
-
-        async def one() -> None:
-            replies.append(await ask(client, kind, "fast"))
-
         for _ in range(40):
-            group.start_soon(one)
+            group.start_soon(one, client)
     assert {reply.provider for reply in replies} == {"groq"}
     assert len(replies) == 40
 

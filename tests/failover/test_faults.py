@@ -15,7 +15,7 @@ from tests.failover.faults import FAULTS, WORDS, Fault, Journal, ask, config, fa
 pytestmark = pytest.mark.anyio
 
 PROVIDERS = ["openai", "anthropic"]
-RESTART = {"on_interrupt": "restart"}
+RESTART: dict[str, Any] = {"on_interrupt": "restart"}
 
 
 def faults_of(provider: str) -> dict[str, Fault]:

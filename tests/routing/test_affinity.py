@@ -6,8 +6,9 @@ from random import Random
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.affinity import Affinity
 from bifrost.routing.balance import Load
+from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover
-from bifrost.routing.plan import Candidate, ModelGroups, Planner
+from bifrost.routing.plan import ModelGroups, Planner
 
 MEMBERS = ["openai/a", "groq/b", "anthropic/c"]
 OUT = Load(usable=False, ready_in=9.0)
@@ -38,8 +39,9 @@ class Rig:
     def ask(self, session: str = "anna", *, failing: int = 0) -> Candidate:
         """Make a call whose first members fail, and return who serves it."""
         failover = self.call(session)
-        for _ in range(failing + 1):
-            chosen = failover.next(now=self.now, attempts_left=6)
+        for _ in range(failing):
+            failover.next(now=self.now, attempts_left=6)
+        chosen = failover.next(now=self.now, attempts_left=6)
         assert chosen is not None
         self.note = failover.note
         return chosen

@@ -8,8 +8,9 @@ import pytest
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.affinity import Affinity
 from bifrost.routing.balance import Load
+from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover, outlook
-from bifrost.routing.plan import Candidate, ModelGroup, ModelGroups, Planner
+from bifrost.routing.plan import ModelGroup, ModelGroups, Planner
 
 A, B, C = Candidate("openai", "a"), Candidate("groq", "b"), Candidate("anthropic", "c")
 X, Y = Candidate("openai", "x"), Candidate("groq", "y")

@@ -12,9 +12,10 @@ from bifrost.errors import ConfigError, InvalidRequestError, MissingKeyError, Un
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import Load
+from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover
 from bifrost.routing.keys import KeyRing
-from bifrost.routing.plan import Candidate, ModelGroup, ModelGroups, Planner
+from bifrost.routing.plan import ModelGroup, ModelGroups, Planner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
