@@ -284,6 +284,9 @@ class HedgeConfig(Frozen):
     """The most hedges for each attempt without."""
     same_key: bool = False
     """Send it with the same key again if no other is ready. Otherwise there is no hedge then."""
+    other_candidate: bool = False
+    """Send it to another candidate of the call, if one is ready: a sibling in its model group, or a fallback. Otherwise
+    it goes to the same provider and model, with another key."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -47,7 +47,7 @@ class Attempts:
         self._now = host.now
         self._signal = host.signal
         self._begin = begin
-        self._hedges = Hedges(clock, host, self._submit)
+        self._hedges = Hedges(upstreams, clock, host, self._submit)
 
     async def run(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
         """Try a candidate until it answers or `decide` gives it up; waits between attempts are waited here."""

@@ -7,20 +7,26 @@ finished, only the jobs themselves say.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import msgspec
+
+from bifrost.engine.call import Tries
+from bifrost.engine.exchange import Exchange
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.errors import BifrostError, CallCancelledError
 from bifrost.routing.hedge import leaves_room
-from bifrost.routing.retry import rule_of
+from bifrost.routing.retry import allows_fallback, rule_of
+from bifrost.schema.structured import choose_mode
 
 if TYPE_CHECKING:
-    from bifrost.engine.call import Call, Tries
+    from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
-    from bifrost.engine.exchange import Exchange
     from bifrost.engine.host import Host, Signal
+    from bifrost.engine.upstreams import Upstreams
     from bifrost.routing.hedge import Hedging
     from bifrost.routing.keys import Choice
 
@@ -36,8 +42,13 @@ class Hedges:
     """Makes them. `submit` queues an attempt and waits for it."""
 
     def __init__(
-        self, clock: Clock, host: Host, submit: Callable[[Call, Exchange, Watch | None], Awaitable[Any]]
+        self,
+        upstreams: Upstreams,
+        clock: Clock,
+        host: Host,
+        submit: Callable[[Call, Exchange, Watch | None], Awaitable[Any]],
     ) -> None:
+        self._upstreams = upstreams
         self._clock = clock
         self._now = host.now
         self._signal = host.signal
@@ -55,7 +66,8 @@ class Hedges:
             answer = await self._submit(call, exchange, None)
         else:
             answer = await self._raced(call, exchange, delay)
-        hedging.took(call.context.endpoint, tries.model, self._now() - call.begun)
+        if call.tries is tries:
+            hedging.took(call.context.endpoint, tries.model, self._now() - call.begun)
         return answer, cast("Exchange", call.exchange)
 
     async def _raced(self, call: Call, exchange: Exchange, delay: float) -> Any:
@@ -69,7 +81,7 @@ class Hedges:
 
     async def _watch(self, call: Call, delay: float, job: Job) -> None:
         """Wait for an attempt, and beside it for another if it is slow."""
-        hedge = self._begin(call, delay) if await self._is_slow(job, delay) else None
+        hedge = await self._begin(call, delay) if await self._is_slow(job, delay) else None
         if hedge is None:
             await _finished(job)
             return
@@ -96,11 +108,18 @@ class Hedges:
                 job.done = self._signal()
         return False
 
-    def _begin(self, call: Call, delay: float) -> Leg | None:
+    async def _begin(self, call: Call, delay: float) -> Leg | None:
         """Send the second attempt, if anything allows it."""
         tries, first, now = cast("Tries", call.tries), cast("Exchange", call.exchange), self._now()
         upstream, options = first.upstream, call.context.options
-        if upstream.health is not tries.health or not upstream.pool.has_room:
+        if upstream.health is not tries.health:
+            return None
+        hedging = tries.health.hedging
+        if hedging is not None and hedging.config.other_candidate and call.another_ready:
+            with suppress(BifrostError):  # what the other candidate lacks is told when its turn comes
+                return await self._begin_elsewhere(call, first, delay)
+            return None
+        if not upstream.pool.has_room:
             return None
         if not leaves_room(
             faults=tries.faults,
@@ -126,6 +145,69 @@ class Hedges:
         job = Job(perform, exchange, done=self._signal())
         upstream.pool.put(job)
         return Leg(tries, exchange, job, choice, submitted=now)
+
+    async def _begin_elsewhere(self, call: Call, first: Exchange, delay: float) -> Leg | None:
+        """Send the second attempt to another candidate, with the request as the plugins left it for the first.
+
+        Raises what that candidate lacks.
+        """
+        tries, context, failover = cast("Tries", call.tries), call.context, call.failover
+        hedging = tries.health.hedging
+        if failover is None or hedging is None or not hedging.load.affords:
+            return None
+        if not leaves_room(
+            faults=tries.faults,
+            attempts_of_call=len(context.trail) - call.free + 1,
+            config=tries.retry,
+            left=call.share - self._now(),
+            fallback_behind=False,
+        ):
+            return None
+        candidate = failover.beside()
+        if candidate is None:
+            return None
+        upstream = await self._upstreams.get(candidate.provider)
+        codec = upstream.codec(context.endpoint)
+        request = msgspec.structs.replace(first.request, model=candidate.model)
+        if call.output is not None:
+            mode = choose_mode(call.output, request, upstream.row.structured, provider=upstream.name)
+            if mode != call.mode:
+                return None
+        keys = await self._upstreams.keys(candidate.provider, context)
+        now = self._now()
+        choice = keys.choose(
+            candidate.model,
+            random=self._clock.random,
+            now=now,
+            pin=context.options.key,
+            session=context.options.session,
+        )
+        if choice.ready_at is not None or not upstream.pool.has_room or cast("Job", call.job).finished:
+            return None
+        admission = upstream.health.admit_hedge_from_elsewhere(choice, candidate.model, now=now)
+        if admission is None:
+            return None
+        failover.take(candidate)
+        hedging.load.spend()
+        tries.hedged = True
+        first.upstream.counters.hedges += 1
+        retry = self._upstreams.retry_of(candidate.provider, context.options)
+        others = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=tries.fallback_behind)
+        others.choice = choice
+        exchange = Exchange(
+            upstream=upstream,
+            codec=codec,
+            request=request,
+            choice=choice,
+            extra_headers=upstream.headers_of(context.options, f"{context.id}-{len(context.trail)}-hedge"),
+            deadline=first.deadline,
+            clock=self._clock,
+            admission=admission,
+        )
+        exchange.note = f"hedge after {delay:.2f} s"
+        job = Job(perform, exchange, done=self._signal())
+        upstream.pool.put(job)
+        return Leg(others, exchange, job, choice, submitted=now)
 
     def _choose(self, call: Call, tries: Tries, now: float) -> Choice | None:
         """Choose a key that is ready and that this call has not tried; if there is none and it may be, the same."""
@@ -154,6 +236,8 @@ class Race:
         self._hedge = hedge
         self._now = now
         self._signal = signal
+        self._is_elsewhere = hedge.tries is not first.tries
+        """The hedge is at another candidate, whose failure says nothing of the first."""
 
     @property
     def ended_by_hedge(self) -> bool:
@@ -167,7 +251,7 @@ class Race:
         await first.job.done.wait()
         ahead, behind = (first, hedge) if first.job.finished else (hedge, first)
         failure = ahead.job.error
-        if failure is None or _is_final(failure):
+        if failure is None or self._ends(failure, ahead):
             self._lose(behind, to=ahead)
         else:
             self._tell(ahead, failure, then=behind)
@@ -176,7 +260,18 @@ class Race:
             if behind.job.error is not None:
                 self._both_failed(failure, behind)
         if self.ended_by_hedge and hedge.job.error is None:
-            hedge.exchange.upstream.counters.hedge_wins += 1
+            first.exchange.upstream.counters.hedge_wins += 1
+            if self._is_elsewhere:
+                target = hedge.exchange.target
+                self._call.tries = hedge.tries
+                self._call.context.provider, self._call.context.model = target.provider, hedge.tries.model
+
+    def _ends(self, failure: BaseException, leg: Leg) -> bool:
+        """Return whether a failure ends the call, so that the other attempt need not be waited for."""
+        if not self._is_elsewhere:
+            return _is_final(failure)
+        is_final = isinstance(failure, BifrostError) and not allows_fallback(failure, leg.tries.retry)
+        return is_final and leg is self._first
 
     def leave(self) -> None:
         """Break the hedge off: the caller leaves, or its time is over."""
@@ -191,7 +286,7 @@ class Race:
         if error is None:
             error = _broken_off()
             if leg is self._first and to.job.error is None:
-                leg.exchange.note = "lost to a hedge"
+                leg.exchange.note = "; ".join(filter(None, (leg.exchange.note, "lost to a hedge")))
                 self._took_at_least(leg)
         self._tell(leg, error, then=to)
 
@@ -205,7 +300,14 @@ class Race:
         """Let both failures speak to what follows, the earlier first."""
         call, tries = self._call, last.tries
         other = self._first if last is self._hedge else self._hedge
-        if not isinstance(last.job.error, BifrostError):
+        if self._is_elsewhere and isinstance(self._first.job.error, BifrostError):
+            # What follows depends on the failure of the call's own candidate; the other one stands on the trail.
+            self._tell(last, last.job.error, then=other)
+            call.exchange = call.job = None
+        elif self._is_elsewhere:
+            # The first moves to what has taken its provider's place.
+            self._first.take_over(call)
+        elif not isinstance(last.job.error, BifrostError):
             # The provider was changed before a worker took the hedge: what there is is the first's failure.
             self._tell(last, last.job.error, then=other)
             call.exchange = call.job = None

@@ -89,6 +89,18 @@ class Failover:
         """Whether somebody is left to be tried."""
         return bool(self._due) or any(member not in self._tried for place in self.places for member in place.members)
 
+    def beside(self) -> Candidate | None:
+        """Return another candidate that can be asked now, beside the one that was chosen last."""
+        for place in self.places[self.place :]:
+            ready = self._ready([member for member in place.members if member not in self._tried])
+            if ready:
+                return ready[0]
+        return None
+
+    def take(self, candidate: Candidate) -> None:
+        """Count a candidate as tried."""
+        self._tried.add(candidate)
+
     def postpone(self, candidate: Candidate, *, until: float) -> None:
         """Let a candidate be tried again, from a point in time on, when everybody else at its place was tried."""
         self._due[candidate] = until

@@ -140,6 +140,17 @@ class Health:
         hedging.load.spend()
         return self.admit(choice, model, now=now, is_retry=True)
 
+    def admit_hedge_from_elsewhere(self, choice: Choice, model: str, *, now: float) -> Admission | None:
+        """Let an attempt in that is a hedge for one at another candidate, and take what it costs; `None`: not now.
+
+        What all hedges together add is bounded where the slow attempt is.
+        """
+        if not (self.road.is_closed and self.breaker(model).is_closed):
+            return None
+        if self.budget.withdraw(self.budget.hedge, now=now) is None:
+            return None
+        return self.admit(choice, model, now=now, is_retry=True)
+
     def holds_back(self, error: BifrostError, model: str, *, now: float, fallback: bool = False) -> HeldBack | None:
         """Return what speaks against another attempt after a failure: a breaker, or the retry budget."""
         if self.left_alone_for(model, now, fallback=fallback) > 0:
