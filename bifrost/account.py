@@ -330,6 +330,10 @@ class LiveAccount:
             raise ConfigError(f"{name!r} is not configured; there are: {', '.join(known) or 'none'}")
         return Change(removed=True)
 
+    def take_over(self, other: LiveAccount) -> None:
+        """Say of the providers what was said to another."""
+        self._changes.update(other._changes)
+
     def put(self, name: str, change: Change) -> Change:
         """Make a change; gives what was said of the provider before, to be put back."""
         before, self._changes[name] = self._of(name), change

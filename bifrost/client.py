@@ -12,6 +12,7 @@ from bifrost.config import CallOptions, check_headers
 from bifrost.engine.clock import Clock
 from bifrost.engine.core import DRAIN, Engine
 from bifrost.engine.map import Inputs, MapCalls, MapIterator, check_concurrency, check_inputs
+from bifrost.engine.stand_in import Engines
 from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.providers.own_json import check_extra, check_own_json
@@ -57,16 +58,6 @@ __version__ = "0.1.0"
 
 T = TypeVar("T")
 InputT = TypeVar("InputT", bound="AnyPrompt | ChatRequest | Mapping[str, Any]")
-
-
-def default_account() -> Account:
-    """Give the account of a client that was given none: the environment's keys."""
-    return EnvAccount()
-
-
-def default_transport() -> Transport:
-    """Give the transport of a client that was given none."""
-    return as_transport(None)
 
 
 class Bifrost:
@@ -119,13 +110,23 @@ class Bifrost:
             extra_headers=extra_headers or {},
             on_interrupt=on_interrupt,
         )
-        self._engine = Engine(
-            default_account() if account is None else _account(account),
-            groups=_groups(models),
+        groups, clock = _groups(models), clock or Clock()
+
+        def make(account: Account | None, transport: Transport | None, plugins: Sequence[Plugin]) -> Engine:
+            return Engine(
+                EnvAccount() if account is None else account,
+                groups=groups,
+                plugins=plugins,
+                transport=as_transport(None) if transport is None else transport,
+                clock=clock,
+                user_agent=f"bifrost-llm/{__version__}",
+            )
+
+        self._engines = Engines(
+            make,
+            account=None if account is None else _account(account),
+            transport=None if transport is None else as_transport(transport),
             plugins=plugins,
-            transport=default_transport() if transport is None else as_transport(transport),
-            clock=clock or Clock(),
-            user_agent=f"bifrost-llm/{__version__}",
         )
         self._outputs = OutputTypes()
 
@@ -496,7 +497,7 @@ class Bifrost:
         copy._options = self._call(
             timeout, max_retries, fallbacks, extra_headers, key, session=session, on_interrupt=on_interrupt
         )
-        copy._engine = self._engine
+        copy._engines = self._engines
         copy._outputs = self._outputs
         return copy
 
@@ -612,6 +613,10 @@ class Bifrost:
         return f"Bifrost({self._engine.account!r}, {self._engine.state})"
 
     # --- inside
+
+    @property
+    def _engine(self) -> Engine:
+        return self._engines.now()
 
     def _map(
         self,

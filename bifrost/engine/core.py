@@ -402,6 +402,12 @@ class Engine:
                     await self.chain.close()
             self.state = "closed"
 
+    def abandon(self) -> None:
+        """End at once, from any thread and without waiting; plugins are not closed."""
+        self.state = "closed"
+        if self._running is not None:
+            self._running.host.call_soon(self._running.host.request_stop)
+
     async def _drain(self, running: Running, seconds: float) -> None:
         running.upstreams.refuse_queued(ShuttingDownError("the client is being closed"))
         if seconds <= 0:

@@ -72,6 +72,7 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
     exchange.warnings = built.warnings
     request = built.request
     request.source = exchange.request
+    request.provider = exchange.target.provider
     upstream.complete(request, exchange.key, exchange.extra_headers)
     now = job.taken_at or upstream.now()
     if now >= exchange.deadline:

@@ -7,7 +7,6 @@ search takes time in proportion to the message, which is cut to `MESSAGE_LIMIT` 
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -184,16 +183,14 @@ _SENTENCES: Mapping[Meaning, Sequence[str]] = {
 }
 
 
+_PATTERNS: Mapping[Meaning, str] = {meaning: "|".join(sentences) for meaning, sentences in _SENTENCES.items()}
+"""Compiled, and kept, by `re` when the first error comes: importing the package does not pay for them."""
+
+
 def meaning_of(message: str, among: Sequence[Meaning] | None = None) -> Meaning | None:
     """Return what a provider's sentence means, `None` if nothing is known of it."""
     text = message.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    for meaning, pattern in _patterns().items():
-        if (among is None or meaning in among) and pattern.search(text):
+    for meaning, pattern in _PATTERNS.items():
+        if (among is None or meaning in among) and re.search(pattern, text):
             return meaning
     return None
-
-
-@cache
-def _patterns() -> Mapping[Meaning, re.Pattern[str]]:
-    """Compile the patterns when the first error comes: importing the package does not pay for them."""
-    return {meaning: re.compile("|".join(sentences)) for meaning, sentences in _SENTENCES.items()}

@@ -23,7 +23,7 @@ class MockCall(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     index: int
     """0 for the first call."""
     provider: str
-    """The provider's name; the host, if it is none that the catalog has."""
+    """The provider's name in the account. The embedded provider, which sees only bytes, has the format's name."""
     endpoint: str
     """`chat`, `embeddings` or `models`; empty for a path that no dialect has."""
     model: str

@@ -110,7 +110,7 @@ class MockTransport(Rules):
         has_key, key = key_of(request.headers)
         call = MockCall(
             index=len(self.calls),
-            provider=self._provider(origin, request.path),
+            provider=request.provider or self._provider(origin, request.path),
             endpoint=endpoint,
             model=field_of(body, "model") or "",
             stream=bool(field_of(body, "stream")),

@@ -22,8 +22,8 @@ class NetworkBlockedError(PermissionError):
         super().__init__(
             errno.EACCES,
             f"the network is blocked in this test, and {place} is not on this machine; answer it with a mock or a "
-            "cassette, or let it through: the mark bifrost_allow_network, bifrost_allow_hosts = ... or "
-            "bifrost_block_network = false in pytest's settings, or --bifrost-allow-network",
+            "cassette, or let it through: the mark bifrost_allow_network(host), bifrost_allow_hosts = ... in pytest's "
+            "settings, or --bifrost-allow-network",
         )
 
 

@@ -1,6 +1,7 @@
 """The pytest plugin: scripted and recorded providers as fixtures, and tests that stay off the network.
 
-Loaded in every test run of whoever has bifrost installed, so it imports nothing heavy before a test asks for it.
+Loaded in every test run of whoever has bifrost installed, so it imports nothing heavy before a test asks for it, and
+leaves tests alone that use none of its fixtures, unless pytest's settings or an option say otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from bifrost.engine.stand_in import StandIn
     from bifrost.testing.cassette import Cassette
     from bifrost.testing.mock import MockTransport
 
@@ -32,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "bifrost_block_network",
         "Refuse sockets to anything but this machine in every test; false: only in those that use a fixture of bifrost",
         type="bool",
-        default=True,
+        default=False,
     )
     parser.addini("bifrost_allow_hosts", "Hosts that are let through all the same.", type="args", default=[])
     group = parser.getgroup("bifrost")
@@ -86,8 +88,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 @pytest.fixture
-def bifrost_mock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockTransport]:
-    """Give a scripted provider that answers every client made in this test.
+def bifrost_mock(request: pytest.FixtureRequest) -> Iterator[MockTransport]:
+    """Give a scripted provider that answers every client used in this test, whenever it was made.
 
         async def test_greeting(bifrost_mock):
             bifrost_mock.reply("hello")
@@ -98,15 +100,14 @@ def bifrost_mock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     provider. Sockets to anything but this machine are refused. A test that passes fails all the same if a step of its
     script was not used, unless that step is `always()`. If it fails, the faults that `inject` brought are shown.
     """
-    import bifrost.client
+    from bifrost.engine.stand_in import StandIn
     from bifrost.testing.mock import MockTransport
 
     mock = MockTransport()
     request.node.stash[_MOCK] = mock
-    monkeypatch.setattr(bifrost.client, "default_transport", lambda: mock)
-    monkeypatch.setattr(bifrost.client, "default_account", lambda: mock.account)
     with ExitStack() as stack:
         _block_network(stack, request.node)
+        _put_in_place(stack, StandIn(mock, mock.account))
         yield mock
 
 
@@ -117,17 +118,15 @@ def bifrost_cassette_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def bifrost_cassette(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, bifrost_cassette_options: dict[str, Any]
-) -> Iterator[Cassette]:
-    """Give recorded exchanges that answer every client made in this test.
+def bifrost_cassette(request: pytest.FixtureRequest, bifrost_cassette_options: dict[str, Any]) -> Iterator[Cassette]:
+    """Give recorded exchanges that answer every client used in this test, whenever it was made.
 
     They stand in `cassettes/<test module>/<test>.json` beside the module. `--bifrost-record` says whether anything is
     recorded, with the keys of the environment; otherwise what is not in the file is refused, no key is needed, and
     sockets to anything but this machine are refused. A test that passes fails all the same if one of its requests found
     no recording.
     """
-    import bifrost.client
+    from bifrost.engine.stand_in import StandIn
     from bifrost.testing.cassette import Cassette
 
     mark = request.node.get_closest_marker("bifrost_cassette")
@@ -138,23 +137,29 @@ def bifrost_cassette(
     given.setdefault("record", request.config.getoption("bifrost_record"))
     cassette = Cassette(path, **given)
     request.node.stash[_CASSETTE] = (cassette, all_played)
-    monkeypatch.setattr(bifrost.client, "default_transport", lambda: cassette)
     with ExitStack() as stack:
         if not cassette.recording:
             _block_network(stack, request.node)
-            monkeypatch.setattr(bifrost.client, "default_account", cassette.account)
-        with cassette:
-            yield cassette
+        stack.enter_context(cassette)
+        _put_in_place(stack, StandIn(cassette, None if cassette.recording else cassette.account()))
+        yield cassette
+
+
+def _put_in_place(stack: ExitStack, stand_in: StandIn) -> None:
+    """Let it answer, to the end of the test, every client that names no transport."""
+    stack.callback(stand_in.end)
+    stack.enter_context(pytest.MonkeyPatch.context()).setattr("bifrost.engine.stand_in.present", lambda: stand_in)
 
 
 def _is_blocked(item: pytest.Item) -> bool:
     config = item.config
+    fixtures = getattr(item, "fixturenames", ())
     mark = item.get_closest_marker("bifrost_allow_network")
     if mark is not None and not mark.args:
         return False
-    if "bifrost_cassette" in getattr(item, "fixturenames", ()) and config.getoption("bifrost_record") != "none":
+    if "bifrost_cassette" in fixtures and config.getoption("bifrost_record") != "none":
         return False
-    if config.getoption("bifrost_block_network"):
+    if config.getoption("bifrost_block_network") or "bifrost_mock" in fixtures or "bifrost_cassette" in fixtures:
         return True
     return bool(config.getini("bifrost_block_network")) and not config.getoption("bifrost_allow_network")
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from bifrost.wire.http import HttpRequest
 
+_ENDPOINTS = ("chat", "embeddings", "models")
+_MOST_TOLD = 20
+
 DIALECTS = (render_anthropic.DIALECT, render_openai.DIALECT)
 """In the order in which they are asked whether a request is theirs."""
 
@@ -53,12 +56,17 @@ class Rules(Script):
     ) -> Script:
         """Give a script for calls to this provider, model, endpoint or (fake) key, or for streams only.
 
+        `provider` is the name that the account has, whatever its address; `model` the provider's own name of the model,
+        or `provider/model`.
+
         Of several scripts the first that matches and has a step left plays; the one without conditions comes last.
         """
         wanted = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
         given = {name: value for name, value in wanted.items() if value is not None}
+        if endpoint is not None and endpoint not in _ENDPOINTS:
+            raise UsageError(f"on(endpoint={endpoint!r}): the endpoints are {', '.join(_ENDPOINTS)}")
         told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        return self._rule(lambda call: all(getattr(call, name) == value for name, value in given.items()), told=told)
+        return self._rule(lambda call: all(_fits(call, name, value) for name, value in given.items()), told=told)
 
     def when(self, matches: Callable[[MockCall], bool]) -> Script:
         """Give a script for the calls that a function picks. Otherwise as `on`."""
@@ -95,6 +103,9 @@ class Rules(Script):
         scripts = (*self._rules, self)
         unused = [f"{step!r} (x{step.missing})" for script in scripts for step in script.steps if step.missing > 0]
         problems = [f"scripted and never asked for: {', '.join(unused)}"] if unused else []
+        if unused and not self._unexpected and (idle := self._idle_rules()):
+            asked = ", ".join(dict.fromkeys(map(_told_of, self.calls[:_MOST_TOLD]))) or "none"
+            problems.append(f"no call matched {idle}; the calls were: {asked}")
         problems += self._unexpected
         if problems:
             raise AssertionError("; ".join(problems))
@@ -128,13 +139,38 @@ class Rules(Script):
             f"{call.endpoint or call.http.path} to {call.provider}/{call.model}, was not expected; "
             "add .reply(...), or .always() to the last step"
         )
+        if idle := self._idle_rules():
+            told += f"; no call has matched {idle}, and this one is {_told_of(call)}"
         self._unexpected.append(told)
         return UnexpectedCallError(told, provider=call.provider, model=call.model)
+
+    def _idle_rules(self) -> str:
+        """Name the rules that no call has matched."""
+        idle = [rule.told.removeprefix(" on ") for rule in self._rules if not rule.matched]
+        return ", ".join(told if told.startswith("when(") else f"on({told})" for told in idle)
 
     def _rule(self, matches: Callable[[MockCall], bool], *, told: str) -> Script:
         script = Script(matches, told=f" on {told}")
         self._rules.append(script)
         return script
+
+
+def _fits(call: MockCall, name: str, value: object) -> bool:
+    if name == "model" and f"{call.provider}/{call.model}" == value:
+        return True
+    return bool(getattr(call, name) == value)
+
+
+def _told_of(call: MockCall) -> str:
+    """Return what rules look at, in the words in which a test writes it."""
+    facts = {
+        "provider": call.provider,
+        "model": call.model,
+        "endpoint": call.endpoint,
+        "key": call.key,
+        "stream": call.stream,
+    }
+    return f"({', '.join(f'{name}={value!r}' for name, value in facts.items() if value is not None)})"
 
 
 def dialect_of(request: HttpRequest) -> tuple[Dialect, str]:

@@ -73,6 +73,7 @@ class Step:
 
     def times(self, count: int) -> Self:
         """Play this step `count` times before the next one's turn comes."""
+        _check(count, int, at_least=1, what="times(...) takes a whole number of 1 or more")
         self._uses = count
         return self
 
@@ -84,11 +85,13 @@ class Step:
 
     def delay(self, seconds: float) -> Self:
         """Wait so long before the head of the answer."""
+        _check(seconds, float, at_least=0, what="delay(...) takes seconds, a number")
         self._delay = seconds
         return self
 
     def drip(self, seconds: float) -> Self:
         """Wait so long before each piece of the body: each event of a stream, each eighth of a plain answer."""
+        _check(seconds, float, at_least=0, what="drip(...) takes seconds, a number")
         self._pace = seconds
         return self
 
@@ -279,6 +282,8 @@ class Script:
         self._matches = matches
         self.told = told
         """What it is for, in words, for messages."""
+        self.matched = 0
+        """How many calls it was found to be for."""
 
     # --- answers
 
@@ -333,6 +338,9 @@ class Script:
         headers: Mapping[str, str] | None = None,
     ) -> Step:
         """Answer a chat with these pieces of text, one event each; asked plainly, with the whole. Else as `reply`."""
+        given: Any = pieces
+        if isinstance(given, str | bytes) or not all(isinstance(piece, str) for piece in given):
+            raise UsageError("stream(...) takes the pieces of a text, a list: stream(['It ', 'rains.'])")
         return self._reply(
             f"stream({len(pieces)} pieces)",
             tuple(pieces),
@@ -380,11 +388,13 @@ class Script:
 
     def json(self, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Step:
         """Answer with this JSON, whatever was asked."""
+        _check_status(status, "json")
         data = msgspec.json.encode(body)
         return self._add("json(...)", lambda _call, _dialect: document(status, data, headers))
 
     def raw(self, status: int, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> Step:
         """Answer with these bytes, whatever was asked. A body of type `text/event-stream` is sent event by event."""
+        _check_status(status, "raw")
         data = body.encode() if isinstance(body, str) else body
         fields = {name.lower(): value for name, value in (headers or {}).items()}
         streamed = fields.get("content-type", "").startswith("text/event-stream")
@@ -406,6 +416,13 @@ class Script:
 
         `retry_after` (seconds) becomes the header of that name.
         """
+        _check_status(status, "fail")
+        if status < 400:
+            raise UsageError(
+                f"fail({status}): an error has a status from 400 to 599; for another answer: raw({status})"
+            )
+        if retry_after is not None:
+            _check(retry_after, float, at_least=-math.inf, what="retry_after= takes seconds, a number")
         fields = dict(headers or {})
         if retry_after is not None:
             fields["retry-after"] = f"{retry_after:g}"
@@ -417,10 +434,12 @@ class Script:
 
     def html(self, status: int = 200) -> Step:
         """Answer with a web page, as proxies and captive portals do."""
+        _check_status(status, "html")
         return self._add(f"html({status})", lambda _call, _dialect: web_page(status))
 
     def empty(self, status: int = 200) -> Step:
         """Answer with no body at all."""
+        _check_status(status, "empty")
         return self._add(f"empty({status})", lambda _call, _dialect: document(status, b""))
 
     # --- faults
@@ -518,8 +537,10 @@ class Script:
     # --- for the transport and the server that play it
 
     def matches(self, call: MockCall) -> bool:
-        """Say whether it is for this call."""
-        return self._matches is None or self._matches(call)
+        """Say whether it is for this call, and count those."""
+        is_match = self._matches is None or bool(self._matches(call))
+        self.matched += is_match
+        return is_match
 
     def next(self) -> Step | None:
         """Give the step whose turn it is, `None` at the end."""
@@ -596,17 +617,45 @@ def _make_reply(
 
 
 def _tool_call(entry: ToolCallEntry, number: int) -> ToolCall:
-    if isinstance(entry, ToolCall):
-        return entry
-    name, arguments = entry
+    given: Any = entry
+    match given:
+        case ToolCall():
+            return given
+        case (str(name), arguments):
+            pass
+        case _:
+            raise UsageError(
+                'tool_calls= takes ToolCall values, or pairs of name and arguments: [("weather", {"city": "Bern"})]'
+            )
     text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
     return ToolCall(id=f"call_{number}", name=name, arguments=text)
 
 
 def _usage(usage: Usage | tuple[int, int] | None) -> Usage | None:
-    if usage is None or isinstance(usage, Usage):
-        return usage
-    return Usage(input_tokens=usage[0], output_tokens=usage[1])
+    given: Any = usage
+    match given:
+        case None | Usage():
+            return given
+        case (int(tokens_in), int(tokens_out)) if tokens_in >= 0 and tokens_out >= 0:
+            return Usage(input_tokens=tokens_in, output_tokens=tokens_out)
+        case _:
+            raise UsageError(
+                f"usage= takes input and output tokens, or a Usage, not {type(given).__name__}: usage=(12, 3), "
+                "or usage=Usage(input_tokens=12, output_tokens=3, cached_tokens=4)"
+            )
+
+
+def _check(value: object, kind: type, *, at_least: float, what: str) -> None:
+    """Raise `UsageError` unless a value is a number of this kind."""
+    kinds = (int, float) if kind is float else (int,)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value >= at_least:
+        raise UsageError(f"{what}, not {value!r}")
+
+
+def _check_status(status: object, verb: str) -> None:
+    if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 999:
+        hint = f": {verb}({status})" if isinstance(status, str) and status.isdecimal() else ""
+        raise UsageError(f"{verb}(...) takes an HTTP status, a whole number, not {status!r}{hint}")
 
 
 def _misfit(name: str, call: MockCall) -> UsageError:

@@ -14,6 +14,7 @@ from bifrost import Key, ProviderConfig, RetryConfig, Timeouts, ToolCall, Usage
 from bifrost.config import ConnectionConfig
 from bifrost.engine.transport import Origin
 from bifrost.providers.catalog import CATALOG
+from bifrost.providers.compatible import speaks_openai
 from bifrost.testing import MockTransport, UnexpectedCallError, fake_key, no_waits
 from bifrost.wire.http import HttpRequest
 
@@ -201,11 +202,84 @@ async def test_steps_left_over_are_told(mock: MockTransport) -> None:
         await client.chat(GPT, "hi")
     with pytest.raises(AssertionError) as caught:
         mock.assert_done()
-    told = "scripted and never asked for: reply('b') on provider='groq' (x1), reply('a') (x2), fail(500) (x1)"
+    told = (
+        "scripted and never asked for: reply('b') on provider='groq' (x1), reply('a') (x2), fail(500) (x1); "
+        "no call matched on(provider='groq'); the calls were: "
+        "(provider='openai', model='gpt-4o-mini', endpoint='chat', key='openai-key', stream=False)"
+    )
     assert str(caught.value) == told
 
     mock.forget()
     mock.assert_done()
+
+
+async def test_a_rule_that_matched_nothing_is_named(mock: MockTransport) -> None:
+    mock.on(provider="opanai").reply("a").always()
+    mock.when(lambda call: call.model == "nothing").reply("b").always()
+    mock.on(model="gpt-4o-mini").reply("c")
+    async with mock.client() as client:
+        assert (await client.chat(GPT, "hi")).text == "c"
+        with pytest.raises(UnexpectedCallError) as caught:
+            await client.chat(GPT, "hi", key="openai-key")
+    assert "no call has matched on(provider='opanai'), when(...), and this one is (provider='openai'," in str(
+        caught.value
+    )
+
+
+async def test_a_provider_is_known_by_its_name_in_the_account(mock: MockTransport) -> None:
+    own = speaks_openai("mine", "https://api.openai.com/v1", "MINE_KEY")
+    account = bifrost.StaticAccount(
+        providers=[own],
+        keys={"azure": fake_key("a"), "mine": fake_key("m"), "openai": fake_key("o"), "groq": fake_key("g")},
+        configs={
+            "azure": ProviderConfig(base_url="https://contoso.openai.azure.com"),
+            "groq": ProviderConfig(base_url="https://gateway.example/groq"),
+        },
+    )
+    for name in ("azure", "mine", "openai", "groq"):
+        mock.on(provider=name).reply(name)
+    async with mock.client(account) as client:
+        for name in ("azure", "mine", "openai", "groq"):
+            assert (await client.chat(f"{name}/m", "hi")).text == name
+    assert [call.provider for call in mock.calls] == ["azure", "mine", "openai", "groq"]
+
+
+async def test_a_model_may_be_named_as_calls_name_it(mock: MockTransport) -> None:
+    mock.on(model=CLAUDE).reply("claude")
+    mock.on(model="openrouter/meta-llama/llama-4").reply("llama")
+    async with mock.client() as client:
+        assert (await client.chat("openrouter/meta-llama/llama-4", "hi")).text == "llama"
+        assert (await client.chat(CLAUDE, "hi")).text == "claude"
+
+
+MISTAKES: list[tuple[Any, str]] = [
+    (lambda mock: mock.reply(usage={"input_tokens": 3}), r"not dict: usage=\(12, 3\)"),
+    (lambda mock: mock.reply(usage=(1, 2, 3)), "not tuple"),
+    (lambda mock: mock.reply(usage=("1", 2)), "not tuple"),
+    (lambda mock: mock.reply(tool_calls=[{"name": "w"}]), "pairs of name and arguments"),
+    (lambda mock: mock.reply(tool_calls=["weather"]), "pairs of name and arguments"),
+    (lambda mock: mock.stream("It rains."), r"stream\(\['It ', 'rains.'\]\)"),
+    (lambda mock: mock.stream([1, 2]), "takes the pieces of a text"),
+    (lambda mock: mock.fail("429"), r"not '429': fail\(429\)"),
+    (lambda mock: mock.fail(True), "not True"),
+    (lambda mock: mock.fail(200), r"raw\(200\)"),
+    (lambda mock: mock.fail(429, retry_after="7"), "takes seconds, a number, not '7'"),
+    (lambda mock: mock.raw("200"), r"raw\(200\)"),
+    (lambda mock: mock.json({}, status=None), "not None"),
+    (lambda mock: mock.html(7), "not 7"),
+    (lambda mock: mock.empty(2000), "not 2000"),
+    (lambda mock: mock.reply("a").times(0), "whole number of 1 or more, not 0"),
+    (lambda mock: mock.reply("a").times("2"), "not '2'"),
+    (lambda mock: mock.reply("a").delay("1"), "not '1'"),
+    (lambda mock: mock.reply("a").drip(-1), "not -1"),
+    (lambda mock: mock.on(endpoint="embedding"), "chat, embeddings, models"),
+]
+
+
+@pytest.mark.parametrize(("write", "told"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_script_that_cannot_be_played_is_refused_as_it_is_written(write: Any, told: str) -> None:
+    with pytest.raises(bifrost.UsageError, match=told):
+        write(MockTransport())
 
 
 @pytest.mark.parametrize("verb", ["reply", "embed", "models"])

@@ -176,9 +176,66 @@ TOGETHER: Mapping[str, str] = {
             async with Bifrost(max_retries=0) as client:
                 await client.chat("openai/gpt-4o-mini", "hi")
 
-        def test_stays_here():
+        @pytest.fixture
+        def set_up_before(request):
             with pytest.raises(ConnectError, match="blocked in this test.*bifrost_allow_network"):
                 anyio.run(ask)
+
+        def test_is_blocked_from_the_first_fixture_on(set_up_before, bifrost_mock):
+            assert bifrost_mock.calls == []
+        """,
+    "module_level": """
+        import anyio, pytest
+        from bifrost import Bifrost, StaticAccount, SyncBifrost
+        from bifrost.testing import fake_key
+
+        client = SyncBifrost(max_retries=0)
+        fast = client.with_options(timeout=5)
+        with_keys = SyncBifrost(StaticAccount(keys={"openai": fake_key("mine")}))
+        on_a_loop = Bifrost()
+        made_lazily = []
+
+        def lazy():
+            if not made_lazily:
+                made_lazily.append(SyncBifrost(max_retries=0))
+            return made_lazily[0]
+
+        @pytest.mark.parametrize("text", ["first", "second"])
+        @pytest.mark.parametrize("ask", [lambda: client, lambda: fast, lambda: with_keys, lazy])
+        def test_answers(bifrost_mock, ask, text):
+            bifrost_mock.reply(text)
+            assert ask().chat("openai/gpt-4o-mini", "hi").text == text
+            assert len(bifrost_mock.calls) == 1
+
+        @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+        def test_on_a_loop(bifrost_mock, backend):
+            bifrost_mock.stream(["a", "b"])
+
+            async def main():
+                async with on_a_loop.stream_chat("anthropic/claude-haiku-4-5", "hi") as stream:
+                    return [text async for text in stream.text_stream]
+
+            assert anyio.run(main, backend=backend) == ["a", "b"]
+
+        @pytest.mark.parametrize("attempt", [1, 2])
+        def test_a_key_that_was_refused_is_good_in_the_next_test(bifrost_mock, attempt):
+            bifrost_mock.fail(401).then.reply("ok")
+            with pytest.raises(Exception):
+                client.chat("openai/gpt-4o-mini", "hi")
+            bifrost_mock.forget()
+
+        @pytest.mark.parametrize("attempt", [1, 2])
+        def test_the_application_may_close_it(bifrost_mock, attempt):
+            bifrost_mock.reply("ok")
+            with client:
+                assert client.chat("openai/gpt-4o-mini", "hi").text == "ok"
+            with pytest.raises(Exception, match="closed"):
+                client.chat("openai/gpt-4o-mini", "hi")
+
+        def test_outside_of_a_mock_it_is_itself(monkeypatch):
+            for each in (client, lazy()):
+                assert "EnvAccount" in repr(each)
+                assert each.stats().calls == 0
         """,
     "faults": """
         import anyio
@@ -197,7 +254,7 @@ class Together:
     """The run, with how each of its tests ended and what it printed."""
 
     def __init__(self, folder: Path) -> None:
-        files = {"conftest": CONFTEST, "app": APP, "test_network": NETWORK.replace("BLOCKED", "True")}
+        files = {"conftest": CONFTEST, "app": APP, "test_network": NETWORK.replace("BLOCKED", "False")}
         files |= {f"test_{name}": dedent(text) for name, text in TOGETHER.items()}
         for name, text in files.items():
             (folder / f"{name}.py").write_text(text, encoding="utf-8")
@@ -261,8 +318,13 @@ def test_what_was_not_scripted_or_recorded_fails_even_if_it_is_swallowed(togethe
     assert not_recorded in together.failure("test_cassette")
 
 
-def test_a_client_without_mock_or_cassette_does_not_reach_a_provider(together: Together) -> None:
+def test_a_client_does_not_reach_a_provider_before_the_mock_is_there(together: Together) -> None:
     assert together.passed("bare", 1)
+
+
+def test_a_client_that_was_made_before_the_test(together: Together) -> None:
+    assert set(together.of("module_level").values()) == {"PASSED"}, together.output
+    assert len(together.of("module_level")) == 15
 
 
 def test_the_faults_of_a_failed_test_are_shown_so_that_they_can_be_played_again(together: Together) -> None:
@@ -272,7 +334,7 @@ def test_the_faults_of_a_failed_test_are_shown_so_that_they_can_be_played_again(
     assert "as played: FaultPlan(rules=(FaultRule(sequence=(Fault(kind='fail', status=400),)),))" in told.splitlines()
 
 
-def test_the_network_is_blocked_unless_it_is_let_through(together: Together) -> None:
+def test_only_tests_that_use_a_fixture_of_ours_are_kept_off_the_network(together: Together) -> None:
     assert together.passed("network", 4)
 
 
@@ -326,9 +388,9 @@ def test_allowed(host, bifrost_mock):
 @pytest.mark.parametrize(
     ("setting", "arguments", "blocked"),
     [
-        ("bifrost_block_network = false", (), False),
-        ("", ("--bifrost-allow-network",), False),
-        ("bifrost_block_network = false", ("--bifrost-block-network",), True),
+        ("bifrost_block_network = true", (), True),
+        ("bifrost_block_network = true", ("--bifrost-allow-network",), False),
+        ("", ("--bifrost-block-network",), True),
     ],
 )
 def test_the_network_is_blocked_as_the_run_is_told(

@@ -59,7 +59,8 @@ class Headers:
 class HttpRequest(msgspec.Struct, kw_only=True, eq=False):
     """A request as a codec builds it. `path` is joined to the provider's address; its repr shows no header value.
 
-    `source` is the unified request that this was built from: what mocks and recorders show their users.
+    `source` is the unified request that this was built from, `provider` the name of the provider that it is for: what
+    mocks and recorders show their users.
     """
 
     method: str
@@ -67,6 +68,7 @@ class HttpRequest(msgspec.Struct, kw_only=True, eq=False):
     headers: dict[str, str] = {}
     body: bytes = b""
     source: object = None
+    provider: str | None = None
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path!r}, headers={list(self.headers)}, {len(self.body)} bytes)"

@@ -1,0 +1,91 @@
+"""The engine of a client, and in a test with a stand-in for the network an engine of that test's own.
+
+A client may be made at module level, long before a test puts a mock in place of the network, or lazily in one test and
+used in the next. So what a client that names no transport talks to is decided when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bifrost.account import Account
+    from bifrost.engine.core import Engine
+    from bifrost.engine.transport import Transport
+    from bifrost.plugins.base import Plugin
+
+
+class StandIn:
+    """What answers in place of the network, for one test, the clients that name no transport.
+
+    Those that name no account have `account`; `None`: the environment's.
+    """
+
+    def __init__(self, transport: Transport, account: Account | None = None) -> None:
+        self.transport = transport
+        self.account = account
+        self.engines: dict[Engines, Engine] = {}
+        """By client: those that were made for this test."""
+
+    def end(self) -> None:
+        """End the engines that were made for it."""
+        for engine in self.engines.values():
+            engine.abandon()
+        self.engines.clear()
+
+
+def present() -> StandIn | None:
+    """Return what stands in for the network: nothing. The pytest plugin replaces this function for a test."""
+    return None
+
+
+class Engines:
+    """Gives the engine that a client and its copies use now.
+
+    `make` makes one, with plugins, of an account and a transport; `None` stands for the default.
+    """
+
+    __slots__ = ("__weakref__", "_account", "_made_in", "_make", "_own", "_plain", "_transport")
+
+    def __init__(
+        self,
+        make: Callable[[Account | None, Transport | None, Sequence[Plugin]], Engine],
+        *,
+        account: Account | None,
+        transport: Transport | None,
+        plugins: Sequence[Plugin],
+    ) -> None:
+        self._make = make
+        self._account = account
+        self._transport = transport
+        self._made_in = present()
+        self._own = self._made(self._made_in, plugins)
+        self._plain: Engine | None = None
+        """That of a client made under a stand-in that has ended."""
+
+    def now(self) -> Engine:
+        """Return the engine to use."""
+        stand_in = present()
+        if stand_in is self._made_in or (self._transport is not None and self._account is not None):
+            return self._own
+        if stand_in is None:
+            if self._plain is None:
+                self._plain = self._copy(None)
+            return self._plain
+        engine = stand_in.engines.get(self)
+        return stand_in.engines.setdefault(self, self._copy(stand_in)) if engine is None else engine
+
+    def _copy(self, stand_in: StandIn | None) -> Engine:
+        """Make an engine with the plugins and providers that the client's own has, and none of what it has learned."""
+        engine = self._made(stand_in, self._own.chain.plugins)
+        engine.account.take_over(self._own.account)
+        return engine
+
+    def _made(self, stand_in: StandIn | None, plugins: Sequence[Plugin]) -> Engine:
+        account, transport = self._account, self._transport
+        if stand_in is not None:
+            account = stand_in.account if account is None else account
+            transport = stand_in.transport if transport is None else transport
+        return self._make(account, transport, plugins)
