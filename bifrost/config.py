@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 from attrs import validators
@@ -13,6 +12,7 @@ from attrs import validators
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
 from bifrost.wire.auth import Secret
+from bifrost.wire.hosts import is_loopback, read_authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,46 +130,48 @@ def check_headers(headers: Mapping[str, str], *, where: str) -> None:
 
 
 def check_base_url(url: str, *, where: str, allow_insecure_http: bool = False) -> str:
-    """Give a base address without trailing slash, or raise `ConfigError` saying what is wrong with it.
+    """Return a base address in one form, without trailing slash. Raises `ConfigError` saying what is wrong with it.
 
-    Plain http is for loopback only, unless `allow_insecure_http`; user names, queries and fragments are refused.
+    Plain http is for loopback only, unless `allow_insecure_http`; user names, queries, fragments and odd hosts are
+    refused.
     """
     if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
         raise ConfigError(f"{where}: the base URL is text, not {type(url).__name__}")
+    if any(c.isspace() or not c.isprintable() or c == "\\" for c in url):
+        raise ConfigError(f"{where}: the base URL holds a blank, a control character or a backslash")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        name = "" if host is None or host.isascii() else host.encode("idna").decode()
     except ValueError:
         raise ConfigError(f"{where}: the base URL cannot be read; write it as https://host/path") from None
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigError(
             f"{where}: the base URL must be http(s)://host/path, not {parts.scheme or 'without a scheme'}"
         )
-    if parts.username is not None or parts.password is not None:
+    if "@" in parts.netloc:
         raise ConfigError(f"{where}: the base URL holds a user name; give credentials as a key instead")
     if parts.query or parts.fragment:
         raise ConfigError(f"{where}: the base URL holds a query or fragment; give only scheme, host and path")
-    if any(step in (".", "..") for step in parts.path.split("/")):
-        raise ConfigError(f"{where}: the path of the base URL must not climb with '..'")
-    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
-        raise ConfigError(f"{where}: the base URL holds a blank or control character")
-    if parts.scheme == "http" and not _is_loopback(host) and not allow_insecure_http:
+    try:
+        host, port = read_authority(parts.netloc)
+    except ValueError as error:
+        raise ConfigError(f"{where}: the base URL cannot be used: {error}") from None
+    _check_path(parts.path, where=where)
+    if parts.scheme == "http" and not is_loopback(host) and not allow_insecure_http:
         raise ConfigError(
             f"{where}: plain http to {host} would send the key readable to everyone on the way; "
             "use https, or set allow_insecure_http=True if the network is yours"
         )
-    name = name or host
-    place = f"[{name}]" if ":" in name else name
-    return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+    place = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{place}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
 
 
-def _is_loopback(host: str) -> bool:
-    """Say whether a host is this machine. A name that only looks like such an address (127.example.com) is not."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _check_path(path: str, *, where: str) -> None:
+    """Refuse a path that servers and proxies read in different ways."""
+    plain = unquote(unquote(path))
+    if any(step in (".", "..") for step in plain.split("/")):
+        raise ConfigError(f"{where}: the path of the base URL must not climb with '..'")
+    if not plain.isprintable() or "\\" in plain:
+        raise ConfigError(f"{where}: the path of the base URL holds an escaped control character or backslash")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -389,13 +391,16 @@ def check_proxy(address: str, *, where: str) -> None:
     wanted = "write http://host:port, https://host:port or socks5://host:port; or environment, or none"
     try:
         parts = urlsplit(address)
-        port = parts.port
     except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.username is not None:
+        parts = urlsplit("")
+    if "@" in parts.netloc:
         raise ConfigError(f"{where}: the proxy's address holds a user name; give proxy_auth, as user:password")
-    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
-    if parts.scheme not in PROXY_PORTS or not parts.hostname or port == 0 or not is_bare:
+    problem = "" if parts.scheme in PROXY_PORTS else "this is no proxy"
+    try:
+        read_authority(parts.netloc)
+    except ValueError:
+        problem = "this is no proxy"
+    if problem or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ConfigError(f"{where}: this is no proxy; {wanted}")
 
 
@@ -472,6 +477,7 @@ class ProviderConfig(Frozen):
     base_url: str | None = None
     """Another address than the provider's own."""
     allow_insecure_http: bool = False
+    """Allow plain http to another machine, or through a proxy on another machine: the network is yours."""
     extra_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     idempotency_header: str | None = None
     """The header by which a gateway of yours recognises a request that comes again, `Idempotency-Key` say. All attempts

@@ -310,7 +310,7 @@ def _provider_at(origin: Origin, path: str) -> str | None:
     there = [
         (len(row.base_url), name)
         for name, row in CATALOG.items()
-        if Origin.of(row.base_url) == origin and path.startswith(urlsplit(row.base_url).path)
+        if row.base_url and Origin.of(row.base_url) == origin and path.startswith(urlsplit(row.base_url).path)
     ]
     return max(there)[1] if there else None
 

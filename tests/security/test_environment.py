@@ -27,7 +27,7 @@ from bifrost import Bifrost, BifrostError, ProviderConfig, StaticAccount
 logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
 
 async def main() -> None:
-    config = ProviderConfig(base_url=sys.argv[1])
+    config = ProviderConfig(base_url=sys.argv[1], allow_insecure_http="192.0.2.9" in sys.argv[1])
     async with Bifrost(StaticAccount(keys={"openai": "sk-own"}, configs={"openai": config}), max_retries=0) as client:
         for _ in range(2):
             try:
@@ -71,11 +71,19 @@ class Noted:
 async def test_a_proxy_is_used_and_named_once_without_its_password() -> None:
     noted = Noted(answer())
     async with RawServer(noted) as proxy:
-        out, log = await call("http://127.0.0.9:9", HTTP_PROXY=f"http://user:pass-CANARY@127.0.0.1:{proxy.port}")
+        out, log = await call("http://192.0.2.9:9", HTTP_PROXY=f"http://user:pass-CANARY@127.0.0.1:{proxy.port}")
     assert out.splitlines() == ["hello", "hello"]
-    assert noted.heads[0].startswith("POST http://127.0.0.9:9/chat/completions HTTP/1.1\r\n")
+    assert noted.heads[0].startswith("POST http://192.0.2.9:9/chat/completions HTTP/1.1\r\n")
     assert log.splitlines() == ["INFO bifrost.transport the environment sends http through the proxy 127.0.0.1"]
     assert "CANARY" not in out
+
+
+async def test_plain_http_to_this_machine_takes_no_proxy_of_the_environment() -> None:
+    noted, own = Noted(answer()), Noted(answer())
+    async with RawServer(noted) as proxy, RawServer(own) as server:
+        place = f"http://127.0.0.1:{proxy.port}"
+        out, log = await call(server.url, HTTP_PROXY=place, http_proxy=place, ALL_PROXY=place)
+    assert (out.splitlines(), log, noted.heads) == (["hello", "hello"], "", [])
 
 
 async def test_a_proxy_for_tls_is_asked_for_a_tunnel() -> None:

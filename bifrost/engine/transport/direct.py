@@ -11,7 +11,7 @@ import attrs
 from bifrost.config import ProviderConfig
 from bifrost.engine.transport.http1 import Http1Connection
 from bifrost.engine.transport.logs import guard_loggers
-from bifrost.engine.transport.proxies import Proxy, proxy_of
+from bifrost.engine.transport.proxies import Proxy, check_plain, proxy_of
 from bifrost.engine.transport.roads import Road
 from bifrost.engine.transport.tls import context_of
 
@@ -82,6 +82,7 @@ class DirectTransport:
     def _road(self, origin: Origin) -> Road:
         proxy = proxy_of(self._config.network, origin)
         if proxy is not None:
+            check_plain(proxy, origin, allow_insecure_http=self._config.allow_insecure_http)
             self._announce(origin, proxy)
         needs_tls = origin.scheme == "https" or (proxy is not None and proxy.scheme == "https")
         return Road(origin=origin, proxy=proxy, context=self._tls() if needs_tls else None, sessions=self._sessions)

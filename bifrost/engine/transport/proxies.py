@@ -12,6 +12,7 @@ import msgspec
 from bifrost.config import PROXY_PORTS
 from bifrost.errors import ConfigError
 from bifrost.wire.auth import Secret
+from bifrost.wire.hosts import is_loopback, read_authority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,19 @@ def proxy_of(network: NetworkConfig, origin: Origin) -> Proxy | None:
     return proxy
 
 
+def check_plain(proxy: Proxy, origin: Origin, *, allow_insecure_http: bool) -> None:
+    """Raise `ConfigError` for plain http that would go through a proxy on another machine, the key readable to it."""
+    if origin.scheme == "http" and not is_loopback(proxy.host) and not allow_insecure_http:
+        raise ConfigError(
+            f"plain http to {origin.host} through the proxy {proxy.host} would send the key readable to everyone on "
+            "the way; use https, set network.proxy='none', or allow_insecure_http=True if the network is yours"
+        )
+
+
 def _environments(origin: Origin) -> str | None:
+    if origin.scheme == "http" and is_loopback(origin.host):
+        # What is on this machine needs no proxy, and the proxy could read the key.
+        return None
     proxies: Mapping[str, str] = getproxies_environment()
     address = proxies.get(origin.scheme) or proxies.get("all")
     if not address or proxy_bypass(f"{origin.host}:{origin.port}"):
@@ -76,11 +89,13 @@ def _read(address: str, auth: Secret | None, *, source: str) -> Proxy | None:
     """Read an address; `None` for one that is none. It may hold a password, so nothing is raised here."""
     try:
         parts = urlsplit(address)
-        port = parts.port
+        credentials, _, authority = parts.netloc.rpartition("@")
+        host, port = read_authority(authority)
     except ValueError:
         return None
-    if parts.scheme not in PROXY_PORTS or not parts.hostname:
+    if parts.scheme not in PROXY_PORTS:
         return None
-    if parts.username is not None:
-        auth = Secret(f"{unquote(parts.username)}:{unquote(parts.password or '')}")
-    return Proxy(parts.scheme, parts.hostname, port or PROXY_PORTS[parts.scheme], auth, source)
+    if credentials:
+        user, _, password = credentials.partition(":")
+        auth = Secret(f"{unquote(user)}:{unquote(password)}")
+    return Proxy(parts.scheme, host, port or PROXY_PORTS[parts.scheme], auth, source)

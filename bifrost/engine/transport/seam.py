@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bifrost.wire.hosts import read_authority
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ class Origin(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, base_url: str) -> Origin:
-        """Read the origin of a checked base address."""
+        """Read the origin of a checked base address. Raises `ValueError` for a host that is none."""
         parts = urlsplit(base_url)
-        return cls(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        host, port = read_authority(parts.netloc)
+        return cls(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
 
     @property
     def authority(self) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bifrost.engine.transport import Origin, as_transport
+from bifrost.config import NetworkConfig, ProviderConfig
+from bifrost.engine.transport import Origin, PerProvider, as_transport
 from bifrost.errors import BifrostError, ConfigError, ConnectError, ProtocolError, TransportError
 from bifrost.testing import RawServer, leak_check
 from bifrost.wire.auth import Secret
@@ -42,10 +43,10 @@ async def test_the_environments_proxy_carries_plain_requests(
         caplog.set_level(logging.DEBUG)
         transport = as_transport(None)
         for _ in range(2):
-            connection = transport.open(Origin("http", "127.0.0.9", 81))
+            connection = transport.open(Origin("http", "192.0.2.9", 81))
             assert await sent(connection) == (200, b"{}")
             await connection.close()
-    assert proxy.heads[0].startswith("POST http://127.0.0.9:81/v1/things HTTP/1.1")
+    assert proxy.heads[0].startswith("POST http://192.0.2.9:81/v1/things HTTP/1.1")
     told = [record.getMessage() for record in caplog.records if record.name == "bifrost.transport"]
     assert told == ["the environment sends http through the proxy 127.0.0.1"]
     assert "s3cret-canary" not in caplog.text
@@ -79,6 +80,38 @@ async def test_hosts_named_in_no_proxy_are_asked_directly(monkeypatch: pytest.Mo
         await connection.close()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_plain_http_to_this_machine_takes_no_proxy_of_the_environment(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy()
+    async with leak_check(), RawServer(proxy) as near, RawServer(Served(SMALL)) as server:
+        for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(variable, f"http://127.0.0.1:{near.port}")
+        connection = opened(Origin("http", host, server.port))
+        assert await sent(connection) == (200, b"{}")
+        await connection.close()
+    assert proxy.heads == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.9"])
+def test_plain_http_through_a_proxy_elsewhere_must_be_allowed(scheme: str, host: str) -> None:
+    origin, network = Origin("http", host, 81), NetworkConfig(proxy=f"{scheme}://192.0.2.1:3128")
+    transport = as_transport(None)
+    assert isinstance(transport, PerProvider)
+    with pytest.raises(ConfigError, match=f"plain http to {host} through the proxy 192.0.2.1 would send the key"):
+        transport.for_provider(ProviderConfig(network=network)).open(origin)
+    transport.for_provider(ProviderConfig(network=network, allow_insecure_http=True)).open(origin)
+    transport.for_provider(ProviderConfig(network=network)).open(Origin("https", host, 81))
+
+
+def test_plain_http_through_the_environments_proxy_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:3128")
+    with pytest.raises(ConfigError, match=r"through the proxy 192\.0\.2\.1"):
+        opened(Origin("http", "192.0.2.9", 81))
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind", "fault"),
     [
@@ -108,7 +141,7 @@ async def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        connection = as_transport(None).open(Origin("http", "127.0.0.9", 81))
+        connection = as_transport(None).open(Origin("http", "192.0.2.9", 81))
         with pytest.raises(ConnectError, match="through the environment's proxy"):
             await sent(connection)
         await connection.close()
@@ -128,7 +161,7 @@ async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(ConfigError, match="the environment names for http cannot be used") as caught:
-        as_transport(None).open(Origin("http", "127.0.0.9", 81))
+        as_transport(None).open(Origin("http", "192.0.2.9", 81))
     assert "s3cret-canary" not in str(caught.value)
     assert caught.value.__context__ is None
 
