@@ -22,6 +22,7 @@ from bifrost.errors import (
     TransportError,
 )
 from bifrost.providers.base import ReportedError
+from bifrost.providers.events import is_event_stream, parse_events
 from bifrost.schema.typed import misfit
 from bifrost.wire.body import BodyReader, ErrorBodyReader
 from bifrost.wire.http import HttpResponse
@@ -200,7 +201,10 @@ def _judge(exchange: Exchange, body: bytes) -> Any:
     response = HttpResponse(status=status, headers=headers, body=body)
     reported: ReportedError
     try:
-        answer = exchange.codec.parse(response, exchange.target)
+        if not body.startswith(b"{") and exchange.codec.decoder is not None and is_event_stream(body):
+            answer = parse_events(response, exchange.target, codec=exchange.codec)
+        else:
+            answer = exchange.codec.parse(response, exchange.target)
         if exchange.codec.check is not None:
             exchange.codec.check(exchange.request, answer)
     except ReportedError as error:

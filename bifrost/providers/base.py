@@ -138,6 +138,8 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     check: Callable[[RequestT, ResponseT], None] | None = None
     """Compare a complete answer with its request. Raises `MalformedResponseError` if it cannot be the answer to it."""
     decoder: Callable[[Target], StreamDecoder] | None = None
+    is_whole: Callable[[bytes], bool] | None = None
+    """Whether the data of an event is a complete answer and no piece of one."""
     framer: Callable[..., Framer] = SseParser
     """Called with `event_limit` and `stream_limit`, in bytes."""
     as_chunks: Callable[[ResponseT], Sequence[Chunk]] | None = None

@@ -18,6 +18,7 @@ from bifrost.providers.openai import (
     build_embeddings,
     build_models,
     check_embeddings,
+    is_whole,
     parse_chat,
     parse_embeddings,
     parse_error,
@@ -94,6 +95,7 @@ def openai_codecs(quirks: Quirks) -> Mapping[Endpoint, Codec[Any, Any]]:
             build=partial(build_chat, quirks=quirks),
             parse=partial(parse_chat, quirks=quirks),
             decoder=partial(ChatDecoder, quirks=quirks),
+            is_whole=is_whole,
             as_chunks=chunks_of,
         ),
         "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](

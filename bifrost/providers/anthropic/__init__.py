@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bifrost.providers.anthropic.answer import parse_message
+from bifrost.providers.anthropic.answer import is_whole, parse_message
 from bifrost.providers.anthropic.errors import parse_error
 from bifrost.providers.anthropic.messages import DEFAULT_MAX_TOKENS, build_messages
 from bifrost.providers.anthropic.models import build_models, parse_models
@@ -17,7 +17,7 @@ from bifrost.wire.auth import HeaderAuth
 __all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]
 
 CHAT = Codec[ChatRequest, ChatResponse](
-    build=build_messages, parse=parse_message, decoder=MessagesDecoder, as_chunks=chunks_of
+    build=build_messages, parse=parse_message, decoder=MessagesDecoder, is_whole=is_whole, as_chunks=chunks_of
 )
 
 MODELS = Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models)

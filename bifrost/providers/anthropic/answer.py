@@ -6,6 +6,7 @@ Format: https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -205,6 +206,13 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
         service_tier=message.usage.service_tier if message.usage is not None else None,
         raw=response.body,
     )
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether an event holds a complete message."""
+    with suppress(MalformedResponseError):
+        return json.decode(data, _TAG, what="an event of the stream").type == "message"
+    return False
 
 
 def parse_block(block: msgspec.Raw | bytes) -> Part | None:

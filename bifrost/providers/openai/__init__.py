@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bifrost.providers.openai.answer import parse_chat
+from bifrost.providers.openai.answer import is_whole, parse_chat
 from bifrost.providers.openai.chat import build_chat
 from bifrost.providers.openai.embeddings import build_embeddings, check_embeddings, parse_embeddings
 from bifrost.providers.openai.errors import parse_error
@@ -19,6 +19,7 @@ __all__ = [
     "build_embeddings",
     "build_models",
     "check_embeddings",
+    "is_whole",
     "parse_chat",
     "parse_embeddings",
     "parse_error",

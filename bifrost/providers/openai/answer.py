@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 import msgspec
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.providers.events import lone_event
 from bifrost.providers.openai.details import details_text, kept_details
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.openai.fit import NEEDED, UnfitError, fit
@@ -229,6 +230,17 @@ class _Inside(msgspec.Struct):
     usage: msgspec.Raw = _NOTHING
 
 
+class _Outline(msgspec.Struct):
+    """What tells a complete answer from a piece of one."""
+
+    message: msgspec.Raw = _NOTHING
+    delta: msgspec.Raw = _NOTHING
+
+
+class _Outlines(msgspec.Struct):
+    choices: list[_Outline] | None = None
+
+
 class _Source(msgspec.Struct):
     url: str | None = None
     title: str | None = None
@@ -254,6 +266,7 @@ class _Image(msgspec.Struct):
 
 _ANSWER = msgspec.json.Decoder(_Answer, strict=False)
 _USAGE = msgspec.json.Decoder(_Usage | None, strict=False)
+_OUTLINES = msgspec.json.Decoder(_Outlines)
 _INSIDE = msgspec.json.Decoder(_Inside | None)
 _LOGPROBS = msgspec.json.Decoder(Logprobs | None, strict=False)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation] | None, strict=False)
@@ -299,6 +312,17 @@ def _size(choice: _Choice) -> int:
     return 0 if choice.message is None else size_of(choice.message)
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether an event holds a complete answer, and no piece of one."""
+    if b'"message"' not in data:
+        return False
+    try:
+        choices = _OUTLINES.decode(data).choices
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return bool(choices) and all(len(choice.message) > _NULL and len(choice.delta) <= _NULL for choice in choices or ())
+
+
 def decode_answer(
     body: bytes, decoder: msgspec.json.Decoder[_T], shape: type[msgspec.Struct], *, sparse: int = 16
 ) -> _T:
@@ -313,6 +337,9 @@ def decode_answer(
     reported = reported_error(body)
     if reported is not None:
         raise reported
+    lone = lone_event(body)
+    if lone is not None:
+        return decode_answer(lone, decoder, shape, sparse=sparse)
     fitted = fitted_of(body, shape)
     if fitted is None:
         raise malformed

@@ -1,0 +1,69 @@
+"""Answers that come as an event stream although none was asked for.
+
+Some servers and gateways always stream, or put a complete answer into one `data:` event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bifrost.errors import MalformedResponseError
+from bifrost.schema.chunks import ChatAccumulator
+from bifrost.wire.http import HttpResponse
+from bifrost.wire.sse import SseEvent, SseParser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bifrost.providers.base import Codec, Target
+    from bifrost.schema.chat import ChatResponse
+
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_WINDOW = 64 * 1024
+"""How many bytes are cut into events at once."""
+
+
+def is_event_stream(body: bytes) -> bool:
+    """Whether a body that is no JSON is an event stream."""
+    return body[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_BEGINNINGS)
+
+
+def events_of(body: bytes) -> Iterator[SseEvent]:
+    """Cut a complete body into events."""
+    parser = SseParser(event_limit=len(body) + 1, stream_limit=len(body) + 1)
+    for start in range(0, len(body), _WINDOW):
+        yield from parser.feed(body[start : start + _WINDOW])
+    yield from parser.finish()
+
+
+def lone_event(body: bytes) -> bytes | None:
+    """Return the data of the one event of a body; `None` if it has several, or is no event stream."""
+    if not is_event_stream(body):
+        return None
+    found = [event.data for event in events_of(body) if event.data and not event.data.startswith(b"[DONE]")]
+    return found[0] if len(found) == 1 else None
+
+
+def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, ChatResponse]) -> ChatResponse:
+    """Make one answer of a body that is an event stream, by a codec that streams.
+
+    An event that holds a complete answer is the answer; otherwise the pieces are put together. Raises `ReportedError`
+    for an error event, `MalformedResponseError` if the stream ends amid the answer.
+    """
+    decoder = codec.decoder and codec.decoder(target)
+    if decoder is None:
+        raise MalformedResponseError("an answer was asked for, and an event stream came")
+    grown = ChatAccumulator(provider=target.provider, model=target.model)
+    for event in events_of(response.body):
+        if codec.is_whole is not None and codec.is_whole(event.data):
+            whole = HttpResponse(status=response.status, headers=response.headers, body=event.data)
+            return msgspec.structs.replace(codec.parse(whole, target), raw=response.body)
+        for chunk in decoder.feed(event):
+            grown.add(chunk)
+        if decoder.done:
+            break
+    if decoder.finish() == "cut":
+        raise MalformedResponseError("the answer came as an event stream that ends before the answer does")
+    return grown.response(raw=response.body)
