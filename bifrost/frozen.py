@@ -1,17 +1,38 @@
-"""What frozen classes of settings have in common: comparing, hashing and showing them, written once for all.
+"""What values have in common: `replace` gives a changed copy of one; settings also compare, hash and show themselves.
 
-attrs would write and compile these methods anew for every class, which is a twelfth of what `import bifrost` takes.
+attrs would write and compile those methods anew for every class, which is a twelfth of what `import bifrost` takes.
 """
 
 from __future__ import annotations
 
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 if TYPE_CHECKING:
-    from typing import Any, ClassVar
+    from collections.abc import Collection
+    from typing import ClassVar, Self
 
     import attrs
+
+
+class Value:
+    """Base of Structs: of requests, answers and what else travels."""
+
+    __slots__ = ()
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed: `request.replace(temperature=0)`.
+
+        `copy.replace`, which Python has from 3.13 on, does the same. Raises `TypeError` for a field that there is not.
+        """
+        struct = cast("Any", self)
+        _check_names(self, changes, struct.__struct_fields__)
+        return cast("Self", msgspec.structs.replace(struct, **changes))
+
+    def __replace__(self, /, **changes: Any) -> Self:
+        return self.replace(**changes)
 
 
 class Frozen:
@@ -35,7 +56,31 @@ class Frozen:
         hashed = [field.name for field in self.__attrs_attrs__ if (field.eq if field.hash is None else field.hash)]
         return hash((type(self), *(getattr(self, name) for name in hashed)))
 
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed: `config.replace(concurrency=64)`. Its validators run.
+
+        `copy.replace`, which Python has from 3.13 on, does the same. Raises `TypeError` for a field that there is not.
+        """
+        import attrs
+
+        _check_names(self, changes, [field.alias or field.name for field in self.__attrs_attrs__ if field.init])
+        return cast("Self", attrs.evolve(cast("Any", self), **changes))
+
+    def __replace__(self, /, **changes: Any) -> Self:
+        return self.replace(**changes)
+
     @recursive_repr()
     def __repr__(self) -> str:
         shown = (f"{field.name}={getattr(self, field.name)!r}" for field in self.__attrs_attrs__ if field.repr)
         return f"{type(self).__qualname__.rpartition('>.')[2]}({', '.join(shown)})"
+
+
+def _check_names(value: object, changes: Collection[str], known: Collection[str]) -> None:
+    for name in changes:
+        if name not in known:
+            # Where all goes well nobody needs it.
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, list(known), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has: {', '.join(known)}"
+            raise TypeError(f"{type(value).__name__} has no field {name!r}; {hint}")

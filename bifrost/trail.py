@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import table
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def shown(text: str, limit: int) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Window(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One allowance of a provider: so many requests or tokens until it refills. `None` means "not told"."""
 
     limit: int | None = None
@@ -34,7 +35,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds until the allowance is full again: not how long to wait, since it may refill bit by bit."""
 
 
-class RateLimit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RateLimit(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a provider's answer told of its allowances."""
 
     requests: Window | None = None
@@ -43,7 +44,7 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     output_tokens: Window | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class Attempt(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """One try of one candidate with one key. All durations are in seconds; `None` means "did not get so far"."""
 
     provider: str

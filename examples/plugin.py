@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from bifrost import Bifrost, CallContext, ChatRequest, ChatResponse, Message, Plugin
 from bifrost.testing.demo import run_example
 
@@ -21,7 +19,7 @@ class HouseRules(Plugin):
         """Requests are frozen: a hook that changes one returns another."""
         if not isinstance(request, ChatRequest):
             return None
-        return msgspec.structs.replace(request, messages=[self.rules, *request.messages])
+        return request.replace(messages=[self.rules, *request.messages])
 
     def after_call(self, call: CallContext, outcome: Any) -> None:
         """Runs once for every call, whatever came of it: `outcome` is a response or an error."""

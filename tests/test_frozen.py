@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+import sys
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
-from bifrost.frozen import Frozen
+import bifrost
+from bifrost import (
+    AdaptiveConfig,
+    ChatRequest,
+    ChatResponse,
+    ConfigError,
+    Key,
+    Message,
+    ParsedResponse,
+    ProviderConfig,
+    StreamReset,
+    TextPart,
+    Usage,
+)
+from bifrost.frozen import Frozen, Value
+from bifrost.providers.catalog import CATALOG
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -113,3 +131,88 @@ def test_none_takes_other_attributes() -> None:
         setattr(Ours(), "name", "b")  # noqa: B010 - which type checkers refuse
     with pytest.raises(AttributeError):
         object.__setattr__(Ours(), "other", 1)
+
+
+# --- replace
+
+
+def _values() -> list[type]:
+    """The public classes whose objects are values, and those of the values that they hold."""
+    found: dict[type, None] = {}
+    waiting: list[Any] = [getattr(bifrost, name) for name in bifrost.__all__]
+    while waiting:
+        each = waiting.pop()
+        if not (inspect.isclass(each) and each.__module__.startswith("bifrost")) or each in found:
+            continue
+        if issubclass(each, msgspec.Struct):
+            found[each] = None
+            kinds = [field.type for field in msgspec.structs.fields(each)]
+            waiting += [part for kind in kinds for part in _parts(kind)]
+        elif attrs.has(each) and not issubclass(each, BaseException) and each.__name__.endswith(_SETTINGS):
+            found[each] = None
+    return list(found)
+
+
+_SETTINGS = ("Config", "Options", "Key", "Limits", "Timeouts", "Group", "Settings")
+
+
+def _parts(kind: Any) -> list[Any]:
+    args = getattr(kind, "__args__", ())
+    return [kind, *(part for arg in args for part in _parts(arg))]
+
+
+@pytest.mark.parametrize("kind", _values(), ids=lambda kind: kind.__name__)
+def test_every_public_value_can_be_replaced(kind: Any) -> None:
+    assert issubclass(kind, Value | Frozen)
+    assert kind.replace is not None
+    assert "replace" not in getattr(kind, "__struct_fields__", ())
+    assert kind.__replace__ in (Value.__replace__, Frozen.__replace__)
+
+
+@pytest.mark.parametrize(
+    ("value", "changes"),
+    [
+        (ChatRequest(model="m", messages=[]), {"messages": [Message(role="user", content="hi")], "model": "n"}),
+        (ChatResponse.of("hi"), {"id": "x"}),
+        (ParsedResponse(choices=ChatResponse.of("3").choices, parsed=3), {"parsed": 4}),
+        (StreamReset(partial=ChatResponse.of("hi")), {"reason": "cut"}),
+        (TextPart(text="a"), {"text": "b"}),
+        (Usage(input_tokens=1), {"output_tokens": 2}),
+        (ProviderConfig(), {"concurrency": 8}),
+        (Key(name="a", value="sk-a"), {"weight": 0.5}),
+        (CATALOG["openai"], {"name": "mine"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_copy_is_changed_and_the_value_is_not(value: Any, changes: dict[str, Any]) -> None:
+    before = repr(value)
+
+    changed = value.replace(**changes)
+
+    assert type(changed) is type(value)
+    assert {name: getattr(changed, name) for name in changes} == changes
+    assert repr(value) == before
+    assert value.replace() == value
+    assert value.__replace__(**changes) == changed
+    if sys.version_info >= (3, 13):
+        assert copy.replace(value, **changes) == changed
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "hint"),
+    [
+        (ChatRequest(model="m", messages=[]), "temprature", "did you mean temperature?"),
+        (ProviderConfig(), "concurency", "did you mean concurrency?"),
+        (Usage(), "zzz", "it has: input_tokens, "),
+        (AdaptiveConfig(), "zzz", "it has: "),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_field_that_there_is_not_is_named(value: Any, name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=rf"{type(value).__name__} has no field '{name}'; {hint.replace('?', '.')}"):
+        value.replace(**{name: 1})
+
+
+def test_settings_check_what_is_replaced() -> None:
+    with pytest.raises(ConfigError):
+        ProviderConfig().replace(concurrency=0)

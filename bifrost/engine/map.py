@@ -17,6 +17,7 @@ import msgspec
 
 from bifrost.engine.host import is_stray
 from bifrost.errors import BifrostError, InternalError, InvalidRequestError, ShuttingDownError, UsageError
+from bifrost.frozen import Value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +34,7 @@ _UNREAD = 2
 """So many times as many items as there are places may be taken and not read yet: under way, or answered."""
 
 
-class MapResult(msgspec.Struct, Generic[Input_co, Response_co], frozen=True, kw_only=True):
+class MapResult(Value, msgspec.Struct, Generic[Input_co, Response_co], frozen=True, kw_only=True):
     """What became of one input of a `map`: either `response` or `error` is set."""
 
     index: int
@@ -64,7 +65,7 @@ class Wanted:
 WANTED: Final = Wanted()
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(Value, msgspec.Struct, frozen=True):
     """Stands in an input's place when there are no more."""
 
     error: Exception | None = None

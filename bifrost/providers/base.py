@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from bifrost.errors import ConfigError
-from bifrost.frozen import Frozen
+from bifrost.frozen import Frozen, Value
 from bifrost.providers.wording import Meaning
 from bifrost.schema.content import Issuer
 from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
@@ -36,7 +36,7 @@ RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(Value, msgspec.Struct, frozen=True, kw_only=True):
     """What a codec may know of where its request goes."""
 
     provider: str
@@ -62,14 +62,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return part.provider == self.provider if part.issuer is None else self.issued(part.issuer)
 
 
-class Built(msgspec.Struct, frozen=True, kw_only=True):
+class Built(Value, msgspec.Struct, frozen=True, kw_only=True):
     """A wire request, and what was mapped or left out to make it (ends on the answer's `warnings`)."""
 
     request: HttpRequest
     warnings: list[str] = []
 
 
-class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+class ErrorBody(Value, msgspec.Struct, frozen=True, kw_only=True):
     """An error in a provider's words, dialect removed. `retry_after` is a wait named in the body, in seconds."""
 
     message: str

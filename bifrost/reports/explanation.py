@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import block, note, table
 from bifrost.reports.columns import in_flight_of, listed, percent, seconds
 from bifrost.trail import shown
@@ -17,7 +18,7 @@ _LONGEST = 1000
 """The most characters of one line."""
 
 
-class PlannedKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class PlannedKey(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A key that may serve, by its name. No name: the provider needs no key."""
 
     name: str
@@ -33,7 +34,7 @@ class PlannedKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return f"{self.name or 'no key'} {percent(self.share)}{known}"
 
 
-class PlannedCandidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A candidate, and what a call of it would be."""
 
     place: int
@@ -129,7 +130,7 @@ def _written(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-class PlannedPlugin(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedPlugin(Value, msgspec.Struct, frozen=True, kw_only=True):
     """A plugin, and which of its hooks the call would pass."""
 
     name: str
@@ -139,7 +140,7 @@ class PlannedPlugin(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name} ({', '.join(self.hooks)})"
 
 
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+class Explanation(Value, msgspec.Struct, frozen=True, kw_only=True):
     """What a call would do. Prints as a list of its candidates, and is a table in a notebook."""
 
     model: str

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import table
 from bifrost.reports.columns import listed, text_table, without_empty
 
 
-class KeyInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class KeyInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A key by its name; its value stands nowhere."""
 
     name: str
@@ -31,7 +32,7 @@ class KeyInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rep
         return f"{self.name} ({'; '.join(told)})" if told else self.name
 
 
-class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class ProviderInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A provider as it is set up."""
 
     name: str

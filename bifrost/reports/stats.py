@@ -6,12 +6,13 @@ from typing import Literal
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import block, note, table
 from bifrost.reports.columns import in_flight_of, listed, percent, text_table, without_empty
 from bifrost.trail import shown
 
 
-class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionStats(Value, msgspec.Struct, frozen=True, kw_only=True):
     """A provider's connections."""
 
     idle: int = 0
@@ -30,7 +31,7 @@ class ConnectionStats(msgspec.Struct, frozen=True, kw_only=True):
         return self.reused / requests if requests else None
 
 
-class KeyStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class KeyStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A key's state, as far as this client has learned it."""
 
     name: str
@@ -43,7 +44,7 @@ class KeyStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     """Exchanges that are under way with it."""
 
 
-class BreakerStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class BreakerStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What a breaker says of the way to a provider's address, or of the health of one of its models."""
 
     model: str = ""
@@ -59,14 +60,14 @@ class BreakerStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """How often it has opened since it was last closed."""
 
 
-class BudgetStats(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetStats(Value, msgspec.Struct, frozen=True, kw_only=True):
     """What is left for retries at a provider."""
 
     left: float
     capacity: float
 
 
-class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class ProviderStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """A provider in use. Counts are of attempts and calls that have ended, since the client opened."""
 
     provider: str
@@ -118,7 +119,7 @@ class ProviderStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return self.ok + self.failed + self.cancelled
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
+class Stats(Value, msgspec.Struct, frozen=True, kw_only=True):
     """What a client is doing and has done. Prints as a table, and is one in a notebook."""
 
     state: Literal["new", "running", "draining", "closed"] = "new"

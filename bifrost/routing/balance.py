@@ -11,6 +11,7 @@ import msgspec
 
 from bifrost.account import check_weight
 from bifrost.errors import ConfigError
+from bifrost.frozen import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -77,7 +78,7 @@ class Named(Protocol):
 NamedT = TypeVar("NamedT", bound=Named)
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
+class Load(Value, msgspec.Struct, frozen=True, kw_only=True):
     """How much a candidate's provider has to do."""
 
     busy: int = 0
@@ -102,7 +103,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 IDLE = Load()
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(Value, msgspec.Struct, frozen=True):
     """What is known at the moment of a choice."""
 
     excluded: Collection[str] = ()

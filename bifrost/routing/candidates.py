@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.routing.balance import Balance, Weighted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(Value, msgspec.Struct, frozen=True):
     """A provider, and a model under the name that calls use there."""
 
     provider: str
@@ -27,7 +28,7 @@ class Candidate(msgspec.Struct, frozen=True):
         return f"{self.provider}/{self.model}"
 
 
-class Group(msgspec.Struct, frozen=True):
+class Group(Value, msgspec.Struct, frozen=True):
     """A group, read and checked: its members, and the policy that chooses among them."""
 
     members: Weighted[Candidate]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import block, folded, note, table, text
 from bifrost.schema.content import TextPart, ToolCall
 from bifrost.schema.messages import AssistantMessage, Message
@@ -18,7 +19,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 """Why an answer ended, OpenAI's words first. `pause`: the provider wants the conversation sent again to go on."""
 
 
-class Reasoning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reasoning(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much a model may think: in words (`effort`) or in tokens (`max_tokens`)."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None  # noqa: PYI051
@@ -27,7 +28,7 @@ class Reasoning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     display: Literal["summarized", "omitted"] | str | None = None  # noqa: PYI051 - the known words, for editors
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ResponseFormat(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The form the answer must have: text, any JSON object, or JSON that fits `schema` (its key order is kept)."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
@@ -37,27 +38,27 @@ class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     strict: bool | None = None
 
 
-class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StreamOptions(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a stream should carry. Usage is asked for unless `include_usage` is false."""
 
     include_usage: bool = True
     include_obfuscation: bool | None = None
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Prediction(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Text that most of the answer is expected to repeat."""
 
     content: str | list[TextPart]
 
 
-class AudioOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AudioOutput(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a spoken answer should sound."""
 
     voice: str
     format: str
 
 
-class UserLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UserLocation(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the user is, roughly, for a web search."""
 
     city: str | None = None
@@ -66,7 +67,7 @@ class UserLocation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     timezone: str | None = None
 
 
-class WebSearch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WebSearch(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Let the provider search the web."""
 
     context_size: Literal["low", "medium", "high"] | None = None
@@ -76,7 +77,7 @@ class WebSearch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_uses: int | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChatRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A chat, said once for every provider. `None` means "not given"."""
 
     model: str
@@ -119,7 +120,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 _Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 
 
-class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
+class TopLogprob(Value, msgspec.Struct, frozen=True, kw_only=True):
     """One of the likeliest tokens at a place."""
 
     token: str
@@ -127,7 +128,7 @@ class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
     bytes: list[int] | None = None
 
 
-class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
+class TokenLogprob(Value, msgspec.Struct, frozen=True, kw_only=True):
     """A token of the answer and how likely it was (natural logarithm)."""
 
     token: str
@@ -136,14 +137,14 @@ class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: list[TopLogprob] = []
 
 
-class Logprobs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Logprobs(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Likelihoods of the answer's tokens."""
 
     content: list[TokenLogprob] | None = None
     refusal: list[TokenLogprob] | None = None
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Choice(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One of the `n` answers."""
 
     message: AssistantMessage
@@ -156,7 +157,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     logprobs: Logprobs | None = None
 
 
-class ChatResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A complete answer: shortcuts at the top, OpenAI's paths (`choices[0].message.content`) as well."""
 
     id: str = ""

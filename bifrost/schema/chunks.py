@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.schema.chat import (
     ChatResponse,
     Choice,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ToolCallDelta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A piece of a tool call. `index` tells the calls of one answer apart; id and name come with the first piece."""
 
     index: int
@@ -54,7 +55,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return Function(name=self.name or "", arguments=self.arguments)
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Delta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a chunk adds to one answer.
 
     `block` numbers the answer's parts where the provider does so; pieces with the same number belong together.
@@ -97,7 +98,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         )
 
 
-class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class ChunkChoice(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A chunk's share in one of the `n` answers."""
 
     delta: Delta = Delta()
@@ -108,7 +109,7 @@ class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     logprobs: Logprobs | None = None
 
 
-class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Chunk(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A piece of a stream, by OpenAI's paths (`choices[0].delta.content`), with `text` as a shortcut."""
 
     choices: list[ChunkChoice] = []

@@ -9,15 +9,16 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from bifrost.errors import InvalidRequestError
+from bifrost.frozen import Value
 
 
-class CacheMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CacheMark(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A mark that everything up to here may be kept in the provider's prompt cache."""
 
     ttl: Literal["5m", "1h"] | None = None
 
 
-class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Citation(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a piece of an answer comes from. `start` and `end` are character offsets in the answer's text."""
 
     url: str | None = None
@@ -33,7 +34,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The provider's own citation object, sent back to it unchanged with the history."""
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class _Part(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     pass
 
 
@@ -83,7 +84,7 @@ class FilePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="file")
     cache: CacheMark | None = None
 
 
-class Issuer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Issuer(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who made a part of an answer, and can read its signature, opaque reasoning and id of a tool call."""
 
     provider: str
@@ -130,7 +131,7 @@ class RefusalPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="ref
     refusal: str
 
 
-class Function(msgspec.Struct, frozen=True, kw_only=True):
+class Function(Value, msgspec.Struct, frozen=True, kw_only=True):
     """OpenAI's inner object of a tool call."""
 
     name: str

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import block, note, table
 from bifrost.schema.usage import Usage
 from bifrost.trail import Attempt, RateLimit
@@ -15,7 +16,7 @@ Encoding: TypeAlias = Literal["float", "base64"]
 ENCODINGS: Final[tuple[Encoding, ...]] = get_args(Encoding)
 
 
-class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EmbeddingRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Texts (or lists of token numbers) to turn into vectors."""
 
     model: str
@@ -27,7 +28,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     extra: dict[str, dict[str, Any]] | None = None
 
 
-class Embedding(msgspec.Struct, frozen=True, kw_only=True):
+class Embedding(Value, msgspec.Struct, frozen=True, kw_only=True):
     """The vector of one input, by its place in the request."""
 
     embedding: list[float]
@@ -39,7 +40,7 @@ class Embedding(msgspec.Struct, frozen=True, kw_only=True):
         return "embedding"
 
 
-class EmbeddingResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EmbeddingResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Vectors in the order of the inputs."""
 
     data: list[Embedding]

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.schema.content import (
     AudioPart,
     CacheMark,
@@ -21,7 +22,7 @@ from bifrost.schema.content import (
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Message(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message. `content` is text or a list of parts, in the order in which the model should see them.
 
     A tool's result has `role="tool"`, the `tool_call_id` it answers, and `is_error` when the tool failed.
@@ -53,7 +54,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [part for part in self.parts if isinstance(part, ToolCall)]
 
 
-class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AssistantMessage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a model answered: its `parts` in order, with OpenAI's paths beside them. It can be appended to a prompt."""
 
     parts: list[Part] = []

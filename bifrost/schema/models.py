@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import block, note, table
 from bifrost.trail import Attempt, RateLimit
 
 
-class ModelsRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelsRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Ask a provider what models it has. `model` stays empty: the question is put to the provider."""
 
     model: str = ""
@@ -17,7 +18,7 @@ class ModelsRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Start after this model, where the provider gives its list in pages."""
 
 
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model as its provider describes it."""
 
     id: str
@@ -29,7 +30,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_output_tokens: int | None = None
 
 
-class ModelsResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelsResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One page of a provider's models; `next` is what to give as `after` for the page behind it."""
 
     data: list[ModelInfo]

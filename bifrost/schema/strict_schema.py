@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from bifrost.errors import InvalidRequestError
+from bifrost.frozen import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ _KEPT = frozenset({"$ref", "title", "description", "type", "enum", "required"})
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 
 
-class SchemaRules(msgspec.Struct, frozen=True, kw_only=True):
+class SchemaRules(Value, msgspec.Struct, frozen=True, kw_only=True):
     """What a provider's strict mode takes of JSON schema, as its documentation says."""
 
     limits: frozenset[str] = frozenset()
@@ -108,7 +109,7 @@ _SPECIAL_PATTERN = re.compile(r"\(\?(?!:)|\\[1-9AbBGkpPzZ]")
 _TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-class StrictSchema(msgspec.Struct, frozen=True, kw_only=True):
+class StrictSchema(Value, msgspec.Struct, frozen=True, kw_only=True):
     """A schema that strict modes understand, and how far they can enforce it."""
 
     schema: dict[str, Any]

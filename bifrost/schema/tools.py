@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from bifrost.errors import InvalidRequestError
+from bifrost.frozen import Value
 from bifrost.schema.content import CacheMark
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,128}")
 
 
-class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool"):
+class Tool(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool"):
     """A function the model may ask for. `parameters` is a JSON schema, sent with its keys in the order given.
 
     `kind="custom"` is a tool that takes free text; `format` then holds the provider's grammar for it.
@@ -31,7 +32,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="t
     cache: CacheMark | None = None
 
 
-class ProviderTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="provider"):
+class ProviderTool(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="provider"):
     """A tool that the provider runs itself, in the provider's own words; sent as it is.
 
     `provider` says whose words they are; another dialect raises `UnsupportedError`. `None`: send it to any.
@@ -41,7 +42,7 @@ class ProviderTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     provider: str | None = None
 
 
-class ToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ToolChoice(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether the model must call tools: as it likes, never, at least one, or the one called `name`.
 
     `allowed` narrows the choice to these names without taking the others out of the request.

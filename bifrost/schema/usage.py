@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.html import table
 
 
-class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
+class InputDetails(Value, msgspec.Struct, frozen=True, kw_only=True):
     """OpenAI's `prompt_tokens_details`."""
 
     cached_tokens: int = 0
@@ -15,7 +16,7 @@ class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
     audio_tokens: int = 0
 
 
-class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):
+class OutputDetails(Value, msgspec.Struct, frozen=True, kw_only=True):
     """OpenAI's `completion_tokens_details`."""
 
     reasoning_tokens: int = 0
@@ -24,7 +25,7 @@ class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):
     rejected_prediction_tokens: int = 0
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """Tokens of one call, by OpenAI's convention for every provider.
 
     `input_tokens` counts all input, cache reads and writes included; `output_tokens` includes reasoning. The buckets

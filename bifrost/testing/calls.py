@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _MASK = "***"
 _FAKE = "sk-test-"
 
 
-class MockCall(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class MockCall(Value, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One request as it reached the mock or the embedded provider."""
 
     index: int

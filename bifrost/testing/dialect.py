@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.schema.content import ToolCall
 from bifrost.schema.usage import Usage
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"\s*\S+|\s+")
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(Value, msgspec.Struct, frozen=True, kw_only=True):
     """An answer, said once for every dialect."""
 
     pieces: tuple[str, ...] = ()
@@ -44,7 +45,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         return self.finish_reason or ("tool_calls" if self.tool_calls else "stop")
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(Value, msgspec.Struct, frozen=True):
     """One event of a stream as it is sent. `content`: it carries a piece of the answer."""
 
     data: bytes

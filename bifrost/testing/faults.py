@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import msgspec
 
 from bifrost.errors import UsageError
+from bifrost.frozen import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ _KEEPS_ANSWER = frozenset({"slow", "hang_up"})
 _NEEDS_ANSWER = frozenset({"reset", "cut", "stall", "bad_json", "error_event", "oversize", "slow", "hang_up"})
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """One thing that goes wrong with one attempt. Made by the methods named for it: `Fault.fail(429, retry_after=1)`.
 
     Where a fault comes in the middle of an answer, its place is given by one of `after_bytes`, `after_events` (those
@@ -228,7 +229,7 @@ class Asked(Protocol):
     def stream(self) -> bool: ...  # noqa: D102
 
 
-class FaultRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class FaultRule(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What happens to the attempts that it is for: first its sequence, one attempt each, then what chance brings.
 
         FaultRule(provider="openai", sequence=(Fault.fail(429), None), chances=((0.1, Fault.fail(503)),))
@@ -282,7 +283,7 @@ class FaultRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, r
             raise UsageError(f"the chances of a rule are from 0 to 1 and no more than 1 together, not {chances}")
 
 
-class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+class FaultPlan(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What goes wrong over a whole run. The same plan with the same seed brings the same faults.
 
         plan = FaultPlan(seed=7, rules=(FaultRule(provider="openai", chances=((0.3, Fault.fail(503)),)),))

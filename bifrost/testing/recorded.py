@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from bifrost.frozen import Value
 from bifrost.schema.usage import Usage
 from bifrost.testing.calls import field_of
 from bifrost.testing.dialect import Event
@@ -24,7 +25,7 @@ _LEFT_OUT = ("content-length", "retry-after")
 """Header fields that were true then and would mislead now (Anthropic's edge sent `retry-after` with good answers)."""
 
 
-class Recording(msgspec.Struct, frozen=True, kw_only=True):
+class Recording(Value, msgspec.Struct, frozen=True, kw_only=True):
     """One recorded exchange: what was asked of a provider and what it answered."""
 
     provider: str

@@ -21,6 +21,7 @@ from bifrost.errors import (
     TransportError,
     UsageError,
 )
+from bifrost.frozen import Value
 from bifrost.testing.calls import CREDENTIALS
 from bifrost.trail import shown
 from bifrost.wire.auth import Secret, pieces_of
@@ -66,7 +67,7 @@ class CassetteError(UsageError, AssertionError):
     fallback = False
 
 
-class RecordedRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class RecordedRequest(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was asked."""
 
     method: str
@@ -93,7 +94,7 @@ class RecordedRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
                 return body_of(self.body) if self.json is msgspec.UNSET else self.json
 
 
-class RecordedFailure(msgspec.Struct, kw_only=True, omit_defaults=True):
+class RecordedFailure(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
     """How an exchange broke."""
 
     error: Literal["ConnectError", "CallTimeoutError", "ProtocolError", "TransportError"]
@@ -119,7 +120,7 @@ class RecordedFailure(msgspec.Struct, kw_only=True, omit_defaults=True):
         return error
 
 
-class RecordedAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+class RecordedAnswer(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was answered."""
 
     status: int
@@ -134,7 +135,7 @@ class RecordedAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
         return [(name, value) for name, _, value in (line.partition(": ") for line in self.headers)]
 
 
-class Recording(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Recording(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
     """One exchange: a request and what came of it."""
 
     request: RecordedRequest
@@ -145,7 +146,7 @@ class Recording(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Whoever asked did not stay to the end."""
 
 
-class CassetteFile(msgspec.Struct, kw_only=True, omit_defaults=True):
+class CassetteFile(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
     """What stands in a cassette's file."""
 
     bifrost_cassette: int

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 import msgspec
 
 from bifrost.errors import InvalidKeyError
+from bifrost.frozen import Value
 from bifrost.wire.redaction import Pieces
 
 if TYPE_CHECKING:
@@ -119,14 +120,14 @@ def check_secret(value: str, *, name: str) -> Secret:
     raise InvalidKeyError(f"key {name!r} cannot be used: {problem}; set it anew without surrounding text", key=name)
 
 
-class HeaderAuth(msgspec.Struct, frozen=True, kw_only=True):
+class HeaderAuth(Value, msgspec.Struct, frozen=True, kw_only=True):
     """Send the secret in one header: `prefix` + secret."""
 
     header: str
     prefix: str = ""
 
 
-class NoAuth(msgspec.Struct, frozen=True):
+class NoAuth(Value, msgspec.Struct, frozen=True):
     """Send no credential (local servers)."""
 
 

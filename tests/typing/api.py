@@ -254,8 +254,10 @@ async def providers_at_run_time(client: Bifrost, row: Provider, key: Key) -> Non
     await client.add_provider("groq", keys="gsk-1")
     await client.add_provider(row, keys=[key], config=ProviderConfig(concurrency=8, adaptive=AdaptiveConfig(start=2)))
     await client.update_provider("groq", keys=["gsk-1", "gsk-2"])
-    await client.update_provider("groq", config=lambda config: attrs.evolve(config, concurrency=8))
+    await client.update_provider("groq", config=lambda config: config.replace(concurrency=8))
     assert_type(ChatResponse.of("hello"), ChatResponse)
+    assert_type(ChatResponse.of("hello").replace(id="x"), ChatResponse)
+    assert_type(ProviderConfig().replace(concurrency=8), ProviderConfig)
     await client.remove_provider("groq", drain=5)
     await client.refresh("openai", "groq")
 
