@@ -88,7 +88,8 @@ def _state(statement: ast.stmt) -> str:
             return "a mutable value; annotate it as Mapping, Sequence or AbstractSet, or make it a tuple"
         case ast.AnnAssign(value=value, annotation=annotation) if _is_mutable(value) and not _is_read_only(annotation):
             return "a mutable value whose annotation lets it be changed"
-        case ast.FunctionDef(decorator_list=decorators) if any(
+        # Without parameters it is a constant that is made when it is first needed.
+        case ast.FunctionDef(decorator_list=decorators, args=arguments) if ast.unparse(arguments) and any(
             _name(each.func if isinstance(each, ast.Call) else each) in _CACHES for each in decorators
         ):
             return "a cache that all clients share"
@@ -175,8 +176,8 @@ def test_no_import_ring() -> None:
         "if True:\n    known = set()",
         "try:\n    known = collections.deque()\nexcept ImportError:\n    pass",
         "chance = random.Random()",
-        "@functools.cache\ndef f(): ...",
-        "@lru_cache(maxsize=9)\ndef f(): ...",
+        "@functools.cache\ndef f(a): ...",
+        "@lru_cache(maxsize=9)\ndef f(a): ...",
     ],
 )
 def test_state_is_seen(text: str) -> None:

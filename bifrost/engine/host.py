@@ -265,6 +265,11 @@ def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., 
     return trio.lowlevel.enable_ki_protection(function)
 
 
+def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Start a task that belongs to nobody, in an empty context: for a transport that is used without a client."""
+    _spawn(function, Context())
+
+
 def _spawn(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> Any:
     if on_trio():
         import trio

@@ -104,7 +104,7 @@ class Upstream:
             **{name.lower(): value for name, value in config.extra_headers.items()},
         }
         if isinstance(transport, PerProvider):
-            transport = transport.for_provider(config)
+            transport = transport.for_provider(config, host.run)
         self.connections = Connections(transport, config.connections, clock.random)
         self.leases: set[OpenStream] = set()
         """The open streams."""

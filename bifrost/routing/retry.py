@@ -49,6 +49,7 @@ RULES: Mapping[str, Rule] = {
     "transient": Rule(same_key=True, fallback=True, breaker="failure"),
     "never_sent": Rule(same_key=True, fallback=True, breaker="failure"),
     "stale": Rule(same_key=True, fallback=True, free=True),
+    "lost": Rule(same_key=True, fallback=True),
     "config": Rule(fallback=True),
     "throttled": Rule(same_key=True, other_key=True, fallback=True),
     "overloaded": Rule(same_key=True, fallback=True, breaker="failure"),
@@ -218,7 +219,7 @@ def _retry(
 
 def _may_have_run(error: BifrostError) -> bool:
     """Say whether the provider may have done, and may bill, what was asked: it was sent, and was not refused."""
-    return error.fault in ("transient", "stale", "malformed") and (error.status is None or error.status < 300)
+    return error.fault in ("transient", "stale", "lost", "malformed") and (error.status is None or error.status < 300)
 
 
 def _after_wait(

@@ -25,7 +25,7 @@ from urllib.parse import quote
 from bifrost.html import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Span: TypeAlias = tuple[int, int]
 """A place in a text: where it begins, and where it ends."""
@@ -62,11 +62,11 @@ _NOTABLE = re.compile(rb"[^\w.:/ -]|\.\.|xxx|__|--")
 """What stands in a text that has escapes or masks."""
 _FLAGGED = re.compile(rb"\x01+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
-_ENTITIES = {b"lt": b"<", b"gt": b">", b"amp": b"&", b"quot": b'"', b"apos": b"'"}
+_ENTITIES: Mapping[bytes, bytes] = {b"lt": b"<", b"gt": b">", b"amp": b"&", b"quot": b'"', b"apos": b"'"}
 _MOST_ESCAPES = 4096
 _HINT = re.compile(rb"(?:end|last|tail|suffix)[^\n]{0,24}\Z")
 _ESCAPING = frozenset(b'\\%&"')
-_CONTROLS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+_CONTROLS: Mapping[bytes, bytes] = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 
 
 class Pieces:

@@ -85,6 +85,7 @@ TABLE = """
         local          no    no     no       neutral    0
         never_sent     yes   no     yes      failure    5
         stale          yes   no     yes      neutral    0
+        lost           yes   no     yes      neutral    5
         config         no    no     yes      neutral    0
         transient      yes   no     yes      failure    5
         quota          no    yes    yes      neutral    0

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 _READ = 64 * 1024
 _MOST_UNREAD = 256 * 1024
 """How many bytes may lie here unread before the peer is made to wait."""
-_NEVER_WAITS = 16 * 1024
-"""Bytes that fit into the buffer of any socket whose peer has read everything before them."""
 
 
 class AnyioWire:
@@ -77,7 +75,7 @@ class AnyioWire:
         try:
             if until is not None:
                 return await self._write_and_listen(data, timeout, until)
-            if timeout is None or len(data) <= _NEVER_WAITS:
+            if timeout is None:
                 await self._stream.send(bytes(data))
             else:
                 with anyio.fail_after(timeout):

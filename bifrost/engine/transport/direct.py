@@ -9,6 +9,7 @@ import anyio
 import attrs
 
 from bifrost.config import ProviderConfig
+from bifrost.engine.host import spawn
 from bifrost.engine.transport.http1 import Http1Connection
 from bifrost.engine.transport.logs import guard_loggers
 from bifrost.engine.transport.proxies import Proxy, check_plain, proxy_of
@@ -17,9 +18,10 @@ from bifrost.engine.transport.tls import context_of
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
-    from bifrost.engine.transport.http2 import Http2Socket
-    from bifrost.engine.transport.seam import Connection, Origin, Transport
+    from bifrost.engine.transport.http2_link import Http2Link
+    from bifrost.engine.transport.seam import Connection, Origin, Task, Transport
 
 _log = logging.getLogger("bifrost.transport")
 
@@ -43,17 +45,19 @@ class DirectTransport:
 
     _config: ProviderConfig = attrs.field(factory=ProviderConfig)
     _common: _Common = attrs.field(factory=_Common)
+    _run: Callable[[Task], None] = spawn
+    """Starts the tasks of a shared connection."""
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
     _sessions: dict[str, ssl.SSLSession] = attrs.field(factory=dict[str, "ssl.SSLSession"], init=False)
     """The latest TLS session with each origin."""
-    _sockets: dict[Origin, list[Http2Socket]] = attrs.field(factory=dict["Origin", "list[Http2Socket]"], init=False)
+    _links: dict[Origin, list[Http2Link]] = attrs.field(factory=dict["Origin", "list[Http2Link]"], init=False)
 
     def __attrs_post_init__(self) -> None:
         guard_loggers()
 
-    def for_provider(self, config: ProviderConfig) -> Transport:
-        """Give the transport for one provider."""
-        return DirectTransport(config, self._common)
+    def for_provider(self, config: ProviderConfig, run: Callable[[Task], None] = spawn) -> Transport:
+        """Return the transport for one provider; `run` starts tasks in the client's own task group."""
+        return DirectTransport(config, self._common, run)
 
     def open(self, origin: Origin) -> Connection:
         """Give a new connection; certificates are loaded with the first that needs them. Raises `ConfigError`."""
@@ -62,21 +66,23 @@ class DirectTransport:
         return Http1Connection(self._road(origin))
 
     def _shared(self, origin: Origin) -> Connection:
-        from bifrost.engine.transport.http2 import Http2Connection, Http2Socket, check_installed
+        from bifrost.engine.transport.http2 import Http2Connection, check_installed
+        from bifrost.engine.transport.http2_link import Http2Link
 
-        sockets = self._sockets.setdefault(origin, [])
-        sockets[:] = [socket for socket in sockets if socket.lent > 0]
-        if any(socket.only_http1 for socket in sockets):
+        links = self._links.setdefault(origin, [])
+        links[:] = [link for link in links if link.lent > 0]
+        if any(link.only_http1 for link in links):
             return Http1Connection(self._road(origin))
-        found = next((socket for socket in sockets if socket.takes_more), None)
+        found = next((link for link in links if link.takes_more), None)
         if found is None:
             check_installed()
-            found = Http2Socket(
+            found = Http2Link(
                 self._road(origin),
                 most=self._config.network.streams_per_connection,
                 retire_at=anyio.current_time() + self._config.connections.age,
+                run=self._run,
             )
-            sockets.append(found)
+            links.append(found)
         return Http2Connection(found)
 
     def _road(self, origin: Origin) -> Road:

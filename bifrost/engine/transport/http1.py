@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _JOINED = 64 * 1024
 """A body up to this size goes out with its head in one write."""
+_NEVER_WAITS = 16 * 1024
+"""Bytes that fit into the buffer of any socket whose peer has read everything before them: no timer is needed."""
 _SLICE = 256 * 1024
 """How much of a larger body is written at once: `write` bounds the wait for each, not for the whole upload."""
 
@@ -119,7 +121,8 @@ class Http1Connection:
     async def _write(self, head: bytes, body: bytes, timeout: float) -> None:
         network = self._network
         if len(body) <= _JOINED:
-            await network.write(head + body if body else head, timeout)
+            joined = head + body if body else head
+            await network.write(joined, None if len(joined) <= _NEVER_WAITS else timeout)
             self._spoilt = False
             return
         await network.write(head, timeout)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,6 +14,10 @@ from bifrost.wire.http import Headers
 if TYPE_CHECKING:
     from bifrost.config import ProviderConfig, Timeouts
     from bifrost.wire.http import HttpRequest
+
+
+Task: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""What runs in a task of its own."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -134,6 +139,6 @@ class Hearing(Protocol):
 class PerProvider(Protocol):
     """A transport that knows of network settings."""
 
-    def for_provider(self, config: ProviderConfig) -> Transport:
-        """Give the transport for a provider with these settings."""
+    def for_provider(self, config: ProviderConfig, run: Callable[[Task], None], /) -> Transport:
+        """Return the transport for a provider with these settings. `run` starts tasks that end with the client."""
         ...

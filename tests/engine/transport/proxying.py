@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from bifrost.config import NetworkConfig, ProviderConfig, Timeouts
+from bifrost.engine.host import spawn
 from bifrost.engine.transport import Connection, Origin, PerProvider, as_transport
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import answer, read_request, until_left
@@ -21,7 +22,7 @@ def opened(origin: Origin, **network: Any) -> Connection:
     """Return a connection of a provider with these network settings."""
     transport = as_transport(None)
     assert isinstance(transport, PerProvider)
-    return transport.for_provider(ProviderConfig(network=NetworkConfig(**network))).open(origin)
+    return transport.for_provider(ProviderConfig(network=NetworkConfig(**network)), spawn).open(origin)
 
 
 def request(body: bytes = b"{}", *, method: str = "POST", **headers: str) -> HttpRequest:

@@ -216,13 +216,13 @@ async def test_an_answer_counts_though_nothing_more_can_be_said_to_the_peer(
     async with place_on(Http2Server(respond), authority) as (connection, _, _):
         assert isinstance(connection, Http2Connection)
         got = await connection.send(request(), timeouts=Timeouts(), read_timeout=None)
-        tls: Any = connection._socket.network.wire
+        tls: Any = connection._link.network.wire
         monkeypatch.setattr(tls._inner, "write", fail)
         may_end.set()
         assert await got.reader.read() == CHAT
         assert await got.reader.read() == b""
         await connection.finish()
-        assert not connection.usable()
+        await until(lambda: not connection.usable())
 
 
 async def test_an_answer_left_unread_costs_the_others_no_window(authority: Authority) -> None:
@@ -419,7 +419,7 @@ async def test_a_refused_stream_was_never_sent(authority: Authority) -> None:
     async with place_on(server, authority) as (connection, _, _):
         with pytest.raises(TransportError) as caught:
             await sent(connection)
-        assert caught.value.fault == "never_sent"
+        assert caught.value.fault == "stale"
         assert caught.value.__context__ is None
         assert connection.usable()
 
@@ -433,7 +433,8 @@ async def test_a_call_whose_stream_is_refused_is_made_again(authority: Authority
 
     async with client_on(server, authority, retry=RetryConfig(max_retries=2)) as client:
         response = await client.chat(MODEL, "hi")
-        assert [attempt.fault for attempt in response.attempts] == ["never_sent", "never_sent", None]
+        assert [attempt.fault for attempt in response.attempts] == ["stale", "stale", None]
+        assert len(server.peers) == 3
 
 
 async def test_a_stream_that_is_reset_for_another_reason_may_have_been_seen(authority: Authority) -> None:
@@ -478,7 +479,7 @@ async def test_a_farewell_lets_answers_come_to_their_end_and_gives_back_the_rest
                 assert await got.reader.read() == b"first"
         assert await got.reader.read() == b""
         await first.finish()
-        assert [error.fault for error in failures] == ["never_sent"]
+        assert [error.fault for error in failures] == ["stale"]
         assert not first.usable()
         server.respond = Request.answer
         third = transport.open(origin)
@@ -495,11 +496,10 @@ async def test_a_farewell_while_nobody_waits_is_seen_before_the_next_request(aut
         await connection.finish()
         server.peers[0].h2.close_connection()
         await server.peers[0].flush()
-        assert isinstance(connection, Http2Connection)
-        await until(connection._socket.network.readable)
+        await until(lambda: not connection.usable())
         with pytest.raises(TransportError) as caught:
             await sent(connection)
-        assert caught.value.fault == "never_sent"
+        assert caught.value.fault == "stale"
 
 
 async def test_a_connection_that_the_peer_closed_ends_all_its_exchanges(authority: Authority) -> None:
@@ -524,7 +524,8 @@ async def test_a_connection_that_the_peer_closed_ends_all_its_exchanges(authorit
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, first)
                 group.start_soon(ask, second)
-        assert faults == ["transient", "transient"]
+        # What ended the connection counts once.
+        assert faults == ["transient", "lost"]
         assert not first.usable()
         await second.close()
 
@@ -630,7 +631,7 @@ async def test_a_socket_that_is_not_read_ends_with_the_write_limit(authority: Au
         with pytest.raises(CallTimeoutError) as caught:
             await sent(connection, request(b"x" * 32_000_000), write=0.2)
         assert (caught.value.phase, caught.value.fault) == ("write", "transient")
-        assert not connection.usable()
+        await until(lambda: not connection.usable())
         await connection.close()
 
 
