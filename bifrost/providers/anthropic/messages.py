@@ -15,6 +15,7 @@ import msgspec
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
 from bifrost.providers.anthropic.answer import DIALECT
+from bifrost.providers.anthropic.families import ANY_FAMILY, Family, family_of
 from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.base import Built
 from bifrost.providers.call_ids import CallIdRule, CallIds
@@ -90,6 +91,7 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
     Anthropic has no words for.
     """
     _refuse_unsayable(request)
+    _refuse_of_family(request, family_of(target.model), target)
     warnings = _left_out(request)
     context = _Context(target=target, warnings=warnings, ids=CallIds(request.messages, target, CALL_IDS))
     system, messages = _conversation(request.messages, context)
@@ -98,8 +100,9 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
         body["system"] = system
     if target.stream:
         body["stream"] = True
-    body |= _sampling(request, warnings)
-    body |= _output(request, warnings)
+    family = family_of(target.model)
+    body |= _sampling(request, family, warnings)
+    body |= _output(request, family, warnings)
     body |= _tools(request, target, warnings)
     body |= _account(request, warnings)
     headers = {"content-type": "application/json"}
@@ -132,6 +135,38 @@ def _refuse_unsayable(request: ChatRequest) -> None:
         raise _unsupported('has no "any JSON object" mode; give a schema with response_format type "json_schema"')
 
 
+def _refuse_of_family(request: ChatRequest, family: Family, target: Target) -> None:
+    """Refuse what the model can never accept, and what leaving out would change."""
+    reasoning, extra = request.reasoning, (request.extra or {}).get(target.provider) or {}
+    budget = reasoning.max_tokens if reasoning is not None and _thinks(reasoning) and family.budgets else None
+    if budget is not None:
+        if request.max_tokens is not None and budget >= request.max_tokens and not _interleaves(extra):
+            raise _unsupported(
+                f"takes a thinking budget below max_tokens only, and reasoning.max_tokens is {budget}, max_tokens "
+                f"{request.max_tokens}; raise max_tokens, which counts the thinking too"
+            )
+        if request.tool_choice is not None and request.tool_choice.mode in {"required", "tool"}:
+            raise _unsupported(
+                "cannot be made to call a tool while it thinks with a budget; leave out tool_choice or reasoning"
+            )
+    last = request.messages[-1] if request.messages else None
+    if (
+        last is not None
+        and last.role == "assistant"
+        and not family.beginnings
+        and not any(isinstance(part, OpaquePart) for part in last.parts)
+    ):
+        raise _unsupported(
+            f"takes no beginning of the answer with {target.model}; let the last message be the user's, or ask for a "
+            "form with response_format"
+        )
+
+
+def _interleaves(extra: Mapping[str, Any]) -> bool:
+    # With tools between its thoughts, the budget is for all of them, and may exceed max_tokens.
+    return "interleaved-thinking" in str(extra.get("betas"))
+
+
 def _left_out(request: ChatRequest) -> list[str]:
     warnings = [
         f"{name} was left out: Anthropic has no such option{hint}"
@@ -150,22 +185,41 @@ def _max_tokens(request: ChatRequest) -> int:
     return DEFAULT_MAX_TOKENS + (budget or 0)
 
 
-def _sampling(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
+def _sampling(request: ChatRequest, family: Family, warnings: list[str]) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    if request.temperature is not None:
-        body["temperature"] = min(request.temperature, 1.0)
-        if request.temperature > 1:
-            warnings.append(f"temperature {request.temperature:g} was sent as 1: Anthropic's range ends there")
-    if request.top_p is not None:
-        body["top_p"] = request.top_p
-    if request.top_k is not None:
-        body["top_k"] = request.top_k
+    for name in ("temperature", "top_p", "top_k"):
+        value = getattr(request, name)
+        refused = None if value is None else _refused_sampling(name, value, request, family)
+        if refused is not None:
+            warnings.append(f"{name} was left out: {refused}")
+        elif value is not None:
+            body[name] = value
+    if "temperature" in body and body["temperature"] > 1:
+        warnings.append(f"temperature {request.temperature:g} was sent as 1: Anthropic's range ends there")
+        body["temperature"] = 1.0
     if request.stop:
         body["stop_sequences"] = request.stop
     return body
 
 
-def _output(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
+def _refused_sampling(name: str, value: float, request: ChatRequest, family: Family) -> str | None:
+    """Return why a sampling option is never accepted with this model and request, `None` if it is."""
+    if not family.sampling:
+        return "this model has no sampling options"
+    if name == "top_p" and request.temperature is not None and not family.both_samplings:
+        return "this model takes temperature or top_p, not both"
+    if family is ANY_FAMILY or request.reasoning is None or not _thinks(request.reasoning):
+        return None
+    # https://platform.claude.com/docs/en/build-with-claude/extended-thinking#feature-compatibility
+    refused = {"temperature": value != 1, "top_k": True, "top_p": not 0.95 <= value <= 1}
+    return "this model does not take it while it thinks" if refused[name] else None
+
+
+def _thinks(reasoning: Reasoning) -> bool:
+    return _thinking(reasoning).get("type") in {"enabled", "adaptive"}
+
+
+def _output(request: ChatRequest, family: Family, warnings: list[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     effort = request.reasoning.effort if request.reasoning is not None else None
     if effort == "minimal":
@@ -182,6 +236,10 @@ def _output(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
         config["format"] = {"type": "json_schema", "schema": wanted.schema}
     body: dict[str, Any] = {"output_config": config} if config else {}
     thinking = _thinking(request.reasoning)
+    if "budget_tokens" in thinking and not family.budgets:
+        del thinking["budget_tokens"]
+        thinking["type"] = "adaptive"
+        warnings.append("reasoning.max_tokens was left out: this model decides itself how much to think")
     return {**body, "thinking": thinking} if thinking else body
 
 
