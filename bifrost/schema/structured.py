@@ -63,6 +63,8 @@ _ANSWER_NAME = re.compile(rf"(?<![A-Za-z0-9_-]){ANSWER_TOOL}(?![A-Za-z0-9_-])")
 _IN_WORDS: Final = ("json_object", "prompt")
 """The ways in which a model is told in words alone what to write."""
 
+_MOST_PIECES_OF_A_NAME: Final = 64
+
 _DONE: Final = 1
 """In place of a source: the JSON is whole, and what follows it is passed over."""
 
@@ -263,15 +265,17 @@ class ChunkLift:
         if delta.content:
             growing.take(delta.content, part=delta.block)
         for call in delta.tool_calls or ():
-            if self._mode == "tool" and growing.is_answer(call, self._others):
-                growing.take(call.arguments, part=-1 - call.index)
+            if self._mode == "tool":
+                others += growing.sort_call(call, self._others)
             else:
                 others.append(call)
+        if choice.finish_reason is not None:
+            others += growing.unnamed()
         if others:
             growing.calls_others = True
         if others or choice.finish_reason is not None:
             growing.flush(at_end=choice.finish_reason is not None)
-        if not (delta.content or delta.tool_calls or growing.text or growing.thought):
+        if not (delta.content or delta.tool_calls or others or growing.text or growing.thought):
             return self._ended(choice, growing)
         text, thought = growing.taken()
         delta = msgspec.structs.replace(
@@ -298,8 +302,10 @@ class _GrowingText:
         "_given",
         "_held",
         "_leniency",
+        "_others",
         "_part",
         "_source",
+        "_unnamed",
         "_written",
         "answers",
         "calls_others",
@@ -320,16 +326,44 @@ class _GrowingText:
         self._held: list[str] = []
         self.answers: set[int] = set()
         """The indexes of the calls that are the answer."""
+        self._others: set[int] = set()
+        """The indexes of the calls of other tools."""
+        self._unnamed: dict[int, list[ToolCallDelta]] = {}
+        """The pieces of calls whose name may not be whole."""
         self.calls_others = False
         self.part: int | None = None
         """The call that the new text comes from, as the number of a part; `None`: it is the answer's own text."""
         self.text: list[str] = []
         self.thought: list[str] = []
 
-    def is_answer(self, call: ToolCallDelta, others: Collection[str]) -> bool:
-        if call.name is not None and _is_answer(call.name, others):
-            self.answers.add(call.index)
-        return call.index in self.answers
+    def sort_call(self, call: ToolCallDelta, others: Collection[str]) -> list[ToolCallDelta]:
+        """Take a piece of a call if it is the answer's. Returns the pieces that are known now to be of another tool.
+
+        A name may come in pieces: until it is known whose it is, they are held back.
+        """
+        if call.index not in self._others and call.index not in self.answers:
+            unnamed = self._unnamed.setdefault(call.index, [])
+            unnamed.append(call)
+            name = "".join([piece.name or "" for piece in unnamed])
+            if name and _is_answer(name, others):
+                self.answers.add(call.index)
+                del self._unnamed[call.index]
+            elif name in others or call.arguments or len(unnamed) == _MOST_PIECES_OF_A_NAME:
+                self._others.add(call.index)
+                return self._unnamed.pop(call.index)
+            else:
+                return []
+        if call.index in self._others:
+            return [call]
+        self.take(call.arguments, part=-1 - call.index)
+        return []
+
+    def unnamed(self) -> list[ToolCallDelta]:
+        """Return the pieces of calls whose name never became known."""
+        held = [piece for pieces in self._unnamed.values() for piece in pieces]
+        self._others |= self._unnamed.keys()
+        self._unnamed = {}
+        return held
 
     def take(self, text: str, *, part: int | None) -> None:
         """Take more of the text, or of a call's arguments."""

@@ -592,6 +592,38 @@ def test_a_decorated_name_of_the_answers_tool_is_known(name: str) -> None:
     assert whole([grow(chunk) for chunk in chunks]).text == JSON
 
 
+@pytest.mark.parametrize(
+    "pieces", [["final_", "answer"], ["functions.", "final_answer"], ["final_answer", "<|x|>json"]]
+)
+def test_a_name_in_pieces_is_known_too(pieces: list[str]) -> None:
+    grow = ChunkLift(POINT, "tool", others=["look"])
+    calls = [
+        *(ToolCallDelta(index=0, name=piece) for piece in pieces),
+        *(ToolCallDelta(index=0, arguments=JSON[place : place + 4]) for place in range(0, len(JSON), 4)),
+    ]
+    chunks = [Chunk(choices=[ChunkChoice(delta=Delta(tool_calls=[call]))]) for call in calls]
+    chunks.append(Chunk(choices=[ChunkChoice(finish_reason="tool_calls")]))
+    response = whole([grow(chunk) for chunk in chunks])
+
+    assert (response.text, response.tool_calls, response.finish_reason) == (JSON, [], "stop")
+
+
+@pytest.mark.parametrize("names", [["lo", "ok"], ["lo"], ["look"], ["other"] * 70])
+@pytest.mark.parametrize("arguments", ["{}", ""])
+def test_another_tools_name_in_pieces_stays_its_own(names: list[str], arguments: str) -> None:
+    grow = ChunkLift(POINT, "tool", others=["look"])
+    calls = [ToolCallDelta(index=0, name=name) for name in names]
+    if arguments:
+        calls += [ToolCallDelta(index=0, arguments=arguments)] * 2
+    chunks = [Chunk(choices=[ChunkChoice(delta=Delta(tool_calls=[call]))]) for call in calls]
+    chunks.append(Chunk(choices=[ChunkChoice(finish_reason="tool_calls")]))
+    lifted = [grow(chunk) for chunk in chunks]
+
+    given = [call for chunk in lifted for choice in chunk.choices for call in choice.delta.tool_calls or ()]
+    assert given == calls
+    assert lifted[-1].choices[0].finish_reason == "tool_calls"
+
+
 def test_another_tools_name_is_never_taken_for_the_answers() -> None:
     for name in ("not_final_answer", "final_answers", "look.final_answer"):
         call = ToolCall(id="c", name=name, arguments=JSON)
