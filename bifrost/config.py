@@ -455,7 +455,7 @@ class NetworkConfig(Frozen):
     user_agent: str | None = attrs.field(default=None, validator=validators.optional(_user_agent))
     """Your application, as `name/version`; stands before ours in the `User-Agent` field."""
     http2: bool = attrs.field(default=False, validator=_flag)
-    """Speak HTTP/2 where the provider does, over few connections that many exchanges share (https only)."""
+    """Speak HTTP/2 where the provider does, over few connections that exchanges share (experimental, https only)."""
     streams_per_connection: int = attrs.field(default=100, validator=_positive)
     """The most exchanges at once on one connection of HTTP/2."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -65,11 +66,14 @@ class Proxy:
 
 
 async def _pass_on(source: Any, target: Any, both: anyio.CancelScope) -> None:
-    try:
+    gone = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+    with suppress(*gone):
         async for data in source:
-            await target.send(data)
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        pass
+            try:
+                await target.send(data)
+            except gone:
+                # What the target has said before it left is still to be passed on.
+                return
     both.cancel()
 
 
