@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from io import BytesIO
 from math import isfinite
+from secrets import token_hex
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
@@ -42,7 +44,21 @@ _STRINGS = 8192, 8
 _WINDOW = 64 * 1024
 """How many bytes are taken apart at once."""
 
-_ENCODER = msgspec.json.Encoder()
+_LONG = 64 * 1024
+"""Text from this size on is written without being joined first."""
+
+
+class _LongTextError(TypeError):
+    """There is a `LongText` in a body."""
+
+
+def _refuse_long(thing: object) -> object:
+    if isinstance(thing, LongText):
+        raise _LongTextError
+    raise TypeError(f"Encoding objects of type {type(thing).__name__} is unsupported")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_refuse_long)
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -128,6 +144,37 @@ def excerpt(data: bytes) -> str:
     return f"its {len(data):,} bytes begin with: {text[:200]}"
 
 
+class LongText:
+    """Text in pieces that `encode` writes one after the other, so that a picture is not copied to be joined.
+
+    Made by `long_text` only: nothing in it needs an escape in JSON.
+    """
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+
+    @property
+    def size(self) -> int:
+        """How many bytes it is written in."""
+        return sum(map(len, self.pieces))
+
+    def __repr__(self) -> str:
+        return f"LongText({self.size:,} bytes)"
+
+
+def long_text(*pieces: str) -> str | LongText:
+    """Return text for a request's body: joined if it is short, or needs escapes."""
+    if sum(map(len, pieces)) < _LONG or not all(map(_is_safe, pieces)):
+        return "".join(pieces)
+    return LongText(*pieces)
+
+
+def _is_safe(text: str) -> bool:
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
 def encode(value: Any) -> bytes:
     """Write a request's body. Raises `InvalidRequestError` naming the place that JSON has no words for.
 
@@ -139,6 +186,8 @@ def encode(value: Any) -> bytes:
     problem: str | None = None
     try:
         data = _ENCODER.encode(value)
+    except _LongTextError:
+        return _encode_long(value)
     except (TypeError, ValueError, RecursionError) as error:
         problem = _problem_of(error)
     # Only where a null was written can a NaN have been.
@@ -148,6 +197,42 @@ def encode(value: Any) -> bytes:
     if problem is not None:
         raise InvalidRequestError(f"the request cannot be written as JSON: {problem}")
     return data
+
+
+def _encode_long(value: Any) -> bytes:
+    """Write a body with long texts: around them as always, and each straight into its place."""
+    found: list[LongText] = []
+    mark = token_hex(16)
+
+    def note(thing: object) -> str:
+        if isinstance(thing, LongText):
+            found.append(thing)
+            return mark
+        raise TypeError(f"Encoding objects of type {type(thing).__name__} is unsupported")
+
+    problem: str | None = None
+    around: list[bytes] = []
+    try:
+        around = msgspec.json.Encoder(enc_hook=note).encode(value).split(mark.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = _problem_of(error)
+    if problem is not None or any(b"null" in piece for piece in around):
+        _Walk("request", strict=False).check(value)
+    if problem is not None:
+        raise InvalidRequestError(f"the request cannot be written as JSON: {problem}")
+    size = sum(map(len, around)) + sum(text.size for text in found)
+    body = BytesIO()
+    # The whole place is taken at once: a buffer that grows takes half as much again.
+    body.seek(size - 1)
+    body.write(b"}")
+    body.seek(0)
+    body.write(around[0])
+    for text, rest in zip(found, around[1:], strict=True):
+        for piece in text.pieces:
+            for start in range(0, len(piece), _WINDOW):
+                body.write(piece[start : start + _WINDOW].encode("ascii"))
+        body.write(rest)
+    return body.getvalue()
 
 
 def check_json(value: Any, *, where: str) -> None:
@@ -251,6 +336,8 @@ class _Walk:
             case msgspec.Struct():
                 fields = ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
                 self._check_parts((name, item) for name, item in fields if item is not msgspec.UNSET)
+            case LongText() if not self._strict:
+                pass
             case _:
                 if self._strict or not _is_writable(value):
                     self._refuse(f"is of type {type(value).__name__}")

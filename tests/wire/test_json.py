@@ -252,6 +252,41 @@ def test_very_many_tiny_things_are_refused(item: str) -> None:
     assert json.decode(small, ANSWER, what="the answer").text == "x"
 
 
+# --- long texts
+
+
+SAFE = st.text("ABCabc+/=:;,", min_size=0, max_size=50)
+
+
+@given(st.lists(st.tuples(SAFE, SAFE)), st.sampled_from([None, 5, "x", [None, {"y": "z"}]]))
+def test_a_body_with_long_texts_is_the_body_with_the_texts_joined(texts: list[tuple[str, str]], other: Any) -> None:
+    longs = [{"url": json.LongText(*pieces), "n": other} for pieces in texts]
+    plain = [{"url": "".join(pieces), "n": other} for pieces in texts]
+    assert json.encode({"a": longs, "b": other}) == json.encode({"a": plain, "b": other})
+
+
+def test_a_long_text_that_needs_no_escape_is_kept_in_pieces() -> None:
+    text = json.long_text("data:;base64,", "A" * 200_000)
+    assert isinstance(text, json.LongText)
+    assert (text.size, repr(text)) == (200_013, "LongText(200,013 bytes)")
+    assert json.encode([text]) == b'["data:;base64,' + b"A" * 200_000 + b'"]'
+
+
+@pytest.mark.parametrize("end", ['"', "\\", "\n", "\x00", "\x7f", "é", "\ud800"])
+def test_a_long_text_that_needs_escapes_is_joined(end: str) -> None:
+    assert json.long_text("x" * 100_000, end) == "x" * 100_000 + end
+    assert json.long_text("short", end) == "short" + end
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), object(), {1, object()}, "\ud800"])
+def test_what_cannot_be_written_beside_a_long_text_is_named(wrong: Any) -> None:
+    long = json.LongText("A" * 100_000)
+    with pytest.raises(InvalidRequestError):
+        json.encode({"a": long, "b": wrong})
+    with pytest.raises(InvalidRequestError):
+        json.encode({"b": wrong, "a": long})
+
+
 # --- a caller's own values
 
 

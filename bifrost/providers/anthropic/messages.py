@@ -534,12 +534,13 @@ def _image(part: ImagePart, where: str, context: _Context) -> dict[str, Any]:
     if part.detail not in {None, "auto"}:
         context.warnings.append(f"{where}: an image's detail was left out: Anthropic has no such option")
     media_type, data = _inline(part)
+    source: dict[str, Any]
     if part.file_id is not None:
         source = {"type": "file", "file_id": part.file_id}
     elif data is not None:
         if media_type is None:
             raise InvalidRequestError(f"{where}: the image has data but no media_type (image/png, say)")
-        source = {"type": "base64", "media_type": media_type, "data": data}
+        source = {"type": "base64", "media_type": media_type, "data": json.long_text(data)}
     elif part.url is not None:
         source = {"type": "url", "url": part.url}
     else:
@@ -581,7 +582,7 @@ def _data_source(data: str, media_type: str | None, where: str) -> dict[str, Any
     if media_type is None:
         raise InvalidRequestError(f"{where}: the file has data but no media_type (application/pdf, say)")
     if media_type == "application/pdf":
-        return {"type": "base64", "media_type": media_type, "data": data}
+        return {"type": "base64", "media_type": media_type, "data": json.long_text(data)}
     if not media_type.startswith("text/"):
         raise _unsupported(f"reads documents as PDF or text, not as {media_type} ({where})")
     try:

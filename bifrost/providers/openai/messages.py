@@ -26,6 +26,7 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
+from bifrost.wire import json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,22 +261,24 @@ class MessageWriter:
                 return []
 
     def _image(self, part: ImagePart, where: str) -> dict[str, Any]:
+        url: str | json.LongText
         if part.url is not None:
-            url = part.url
+            url = json.long_text(part.url)
         elif part.data is not None:
             if part.media_type is None:
                 raise InvalidRequestError(f"{where}: the image has data but no media_type (image/png, say)")
-            url = f"data:{part.media_type};base64,{part.data}"
+            url = _data_url(part.data, part.media_type)
         elif part.file_id is not None:
             raise self._unsupported(f"takes no image by file_id in a chat ({where})", "give its url or data")
         else:
             raise InvalidRequestError(f"{where}: the image has no source; give url, or data with media_type")
         return {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
 
-    def _sound(self, part: AudioPart, where: str) -> str | dict[str, Any]:
+    def _sound(self, part: AudioPart, where: str) -> str | json.LongText | dict[str, Any]:
         if part.data is None or part.format is None:
             raise InvalidRequestError(f"{where}: sound in a message needs data and format (wav or mp3)")
-        return part.data if self._quirks.sound_is_bare else {"data": part.data, "format": part.format}
+        data = json.long_text(part.data)
+        return data if self._quirks.sound_is_bare else {"data": data, "format": part.format}
 
     def _file(self, part: FilePart, where: str) -> list[dict[str, Any]]:
         provider = self._target.provider
@@ -333,7 +336,7 @@ class MessageWriter:
             attachment["file_name"] = part.filename
         return attachment
 
-    def _address(self, part: FilePart, where: str) -> str:
+    def _address(self, part: FilePart, where: str) -> str | json.LongText:
         if part.url is not None:
             return part.url
         if part.data is not None:
@@ -381,8 +384,8 @@ def unsupported(target: Target, what: str, hint: str) -> UnsupportedError:
     return UnsupportedError(f"{target.provider} {what}; {hint}", provider=target.provider, model=target.model)
 
 
-def _data_url(data: str, media_type: str | None) -> str:
-    return data if media_type is None else f"data:{media_type};base64,{data}"
+def _data_url(data: str, media_type: str | None) -> str | json.LongText:
+    return json.long_text(data) if media_type is None else json.long_text(f"data:{media_type};base64,", data)
 
 
 def _default_name(media_type: str | None) -> str:
