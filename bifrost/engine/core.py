@@ -23,7 +23,7 @@ from bifrost.engine.parsed_stream import ParsedStream
 from bifrost.engine.stream import ChunkStream, whole_of
 from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
-from bifrost.plugins.base import Chain
+from bifrost.plugins.base import LATE_ALL, Chain
 from bifrost.reports.stats import Stats
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ State: TypeAlias = Literal["new", "running", "draining", "closed"]
 DRAIN = 30.0
 """How long `close` waits for running calls by default, in seconds."""
 
-_CUT_OFF_LIMIT = 1.0
-"""How long the `after*` hooks of calls that were cut off may take before plugins are closed, in seconds."""
+_CUT_OFF_LIMIT = LATE_ALL + 1.0
+"""How long the `after*` hooks of calls that were cut off are waited for before plugins are closed, in seconds."""
 
 _MODELS_KNOWN = 1_000
 """How many names of models a map remembers to have looked at."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError
+from bifrost.plugins.base import TimeLeft
 from bifrost.trail import Trail
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from bifrost.engine.host import Host
     from bifrost.errors import Phase
     from bifrost.plugins.base import Outcome
-
-_HOOKS_LIMIT = 5.0
-"""How long `after*` hooks may take once the call's own time is over, in seconds."""
 
 
 class Ending:
@@ -84,16 +82,16 @@ class Ending:
         return outcome
 
     async def settle_late(self, call: Call, outcome: Outcome) -> Outcome:
-        """Run the hooks that are still due though the caller has left or time is over: shielded, and not for long.
+        """Run the hooks that are still due though the caller has left or time is over: shielded, in time of their own.
 
-        One that is stopped at the limit is not run again. Those behind it still have their turn, up to their first
-        wait.
+        One that is stopped at the end of its time is not run again; those behind it have theirs.
         """
-        limit = self._now() + _HOOKS_LIMIT
+        due = call.chain.due(call.hooks, call.call_hooks)
+        call.hooks.late = call.call_hooks.late = TimeLeft.of(due, now=self._now())
         again: BaseException | None = None
         for _ in range(call.hooks.entered + call.call_hooks.entered + 1):
             try:
-                with self._scope(shield=True, deadline=limit):
+                with self._scope(shield=True):
                     outcome = await self.settle(call, outcome)
                     break
             except BaseException as error:  # noqa: BLE001 - cancelled once more; raised when the hooks have run

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from bifrost.schema.chunks import Chunk
     from bifrost.schema.structured import ChunkLift
 
-_HOOKS_LIMIT = 5.0
-"""How long the hooks at the end of a stream may take when its reader is leaving, in seconds."""
-
 Restart: TypeAlias = "Callable[[ChunkStream, StreamInterruptedError], Awaitable[Any] | None]"
 """Says what follows when a stream breaks: `None` if nothing does, or what gives a `StreamReset` or the outcome."""
 
@@ -242,7 +239,8 @@ class ChunkStream:
             return None if failure is None else await self._break(failure)
         except BaseException:
             self._failure = UsageError("the task that was reading this stream was cancelled, which ended the stream")
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _HOOKS_LIMIT):
+            with anyio.CancelScope(shield=True):
+                # The hooks have their limits (`Ending`).
                 await self._finish(CallCancelledError("the caller left while reading the stream"))
             raise
         finally:

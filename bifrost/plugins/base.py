@@ -35,6 +35,12 @@ plain step of it are all that this costs; what an `async` hook does inside is to
 _CLOSE_LIMIT = 5.0
 """How long a plugin without a `timeout` of its own may take to close, in seconds."""
 
+LATE_ALL = 10.0
+"""How long the `after*` hooks of a call may take when its own time is over or its caller has left, in seconds."""
+
+_LATE_EACH = 1.0
+"""How long each of them may take whatever those before it took, in seconds."""
+
 Outcome: TypeAlias = Any
 """A response, or the `BifrostError` that stands in its place."""
 
@@ -101,10 +107,33 @@ class Plugin:
         """Run when the client closes."""
 
 
+class TimeLeft(msgspec.Struct):
+    """The time of the `after*` hooks that run when their call's own time is over, or its caller has left.
+
+    Each has at least `_LATE_EACH` seconds, which none before it can use up, and all together `_LATE_ALL`.
+    """
+
+    until: float
+    due: int
+    """How many hooks have not run yet."""
+
+    @classmethod
+    def of(cls, due: int, *, now: float) -> TimeLeft:
+        """Return the time of so many hooks from now on."""
+        return cls(until=now + LATE_ALL, due=due)
+
+    def deadline(self, now: float) -> float:
+        """Return when the next hook must be done."""
+        self.due -= 1
+        return max(now + _LATE_EACH, self.until - self.due * _LATE_EACH)
+
+
 class Progress(msgspec.Struct):
     """How far a call has entered its chain: the `after*` hooks of so many plugins are due."""
 
     entered: int = 0
+    late: TimeLeft | None = None
+    """Their time, if the call's is over."""
 
 
 class _Hook:
@@ -243,6 +272,11 @@ class Chain:
         progress.entered = self.size
         return request, None
 
+    def due(self, hooks: Progress, call_hooks: Progress) -> int:
+        """Return how many `after` and `after_call` hooks are due."""
+        after = sum(hook.index < hooks.entered for hook in self._after)
+        return after + sum(hook.index < call_hooks.entered for hook in self._after_call)
+
     async def after(self, call: CallContext, outcome: Outcome, progress: Progress) -> Outcome:
         """Run the `after` hooks of the plugins that were entered, backwards.
 
@@ -321,7 +355,10 @@ class Chain:
                 continue
             progress.entered = hook.index
             try:
-                result = await self._run(hook, call, outcome, keep_on_error=True)
+                if progress.late is None:
+                    result = await self._run(hook, call, outcome, keep_on_error=True)
+                else:
+                    result = await self._run_late(hook, call, outcome, progress.late)
             except BifrostError as error:
                 result = error
             if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
@@ -348,6 +385,16 @@ class Chain:
         except BaseExceptionGroup as group:
             raise without_errors(group) from None
         self._failed(hook, call, failure, keep=keep_on_error)
+        return None
+
+    async def _run_late(self, hook: _Hook, call: CallContext, outcome: Outcome, left: TimeLeft) -> Any:
+        """Run an `after*` hook within the time that it has when its call's is over."""
+        now = anyio.current_time()
+        deadline = left.deadline(now)
+        with anyio.CancelScope(deadline=deadline) as scope:
+            return await self._run(hook, call, outcome, keep_on_error=True)
+        if scope.cancelled_caught:
+            self._failed(hook, call, _TooSlowError(_too_slow(deadline - now)), keep=True)
         return None
 
     async def _life(self, hook: _Hook, timeout: float | None) -> None:
@@ -429,8 +476,12 @@ async def _timed(hook: _Hook, timeout: float | None, *arguments: Any) -> Any:
             hook.warn(took)
         return await result if hasattr(result, "__await__") else result
     if scope.cancelled_caught:
-        raise _TooSlowError(f"it took longer than {timeout:g} s")
+        raise _TooSlowError(_too_slow(timeout))
     return None
+
+
+def _too_slow(seconds: float | None) -> str:
+    return f"it took longer than {seconds:g} s"
 
 
 def _name(plugin: Plugin) -> str:

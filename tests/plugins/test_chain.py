@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,11 +24,13 @@ from bifrost import (
     Plugin,
     PluginError,
     ServerError,
+    ShuttingDownError,
     StreamInterruptedError,
     TextPart,
 )
 from bifrost.schema.chunks import ChunkChoice, Delta
 from bifrost.testing import MockTransport, no_waits
+from tests.engine.rig import until
 from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, assert_paired, read_into, three, upper
 
 if TYPE_CHECKING:
@@ -873,9 +876,99 @@ async def test_hooks_that_block_after_the_end_are_stopped_and_the_others_run(kin
         begin = anyio.current_time()
         with pytest.raises(CallTimeoutError) as caught:
             await ask(client, kind, timeout=2)
-        assert anyio.current_time() - begin == pytest.approx(7)
+        # The last hook of the four takes no time of its second.
+        assert anyio.current_time() - begin == pytest.approx(2 + 7 + 2)
     assert caught.value.phase == "headers"
     assert_paired(log)
+
+
+def leaving(how: str) -> Any:
+    """Give what ends a call that hangs: its own time, or a caller who leaves."""
+    return pytest.raises(CallTimeoutError) if how == "deadline" else anyio.move_on_after(2)
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel"])
+async def test_each_hook_has_a_second_of_its_own_after_the_end(kind: Kind, how: str) -> None:
+    settled: list[str] = []
+
+    class Reserving(Plugin):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def before_call(self, call: CallContext, request: Any) -> None:
+            call.values[self.name] = "reserved"
+
+        async def after_call(self, call: CallContext, outcome: Any) -> None:
+            await anyio.sleep(0.9)
+            settled.append(self.name)
+
+    block = lambda _call, _value: anyio.sleep_forever()  # noqa: E731 - a hook in a word
+    slow = [Recorder([], f"slow {number}", after=block, after_call=block) for number in range(4)]
+    plugins: list[Plugin] = [slow[0], Reserving("a"), slow[1], slow[2], Reserving("b"), slow[3], Reserving("c")]
+    mock = MockTransport()
+    mock.hang().always()
+    async with mock.client(plugins=plugins) as client:
+        begin = anyio.current_time()
+        with leaving(how):
+            await ask(client, kind, timeout=2 if how == "deadline" else 60)
+        took = anyio.current_time() - begin
+    assert settled == ["c", "b", "a"]
+    assert took <= 2 + 11.1
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 10, 20])
+async def test_hooks_that_hang_after_the_end_have_ten_seconds_together(count: int) -> None:
+    begun: list[float] = []
+
+    async def block(_call: CallContext, _value: Any) -> None:
+        begun.append(anyio.current_time())
+        await anyio.sleep_forever()
+
+    mock = MockTransport()
+    mock.hang()
+
+    class Slow(Plugin):
+        def __init__(self, number: int) -> None:
+            self.name = f"slow {number}"
+            self.after_call = block
+
+    plugins = [Slow(number) for number in range(count)]
+    async with mock.client(plugins=plugins) as client:
+        with pytest.raises(CallTimeoutError):
+            await ask(client, "plain", timeout=2)
+        ended = anyio.current_time()
+    times = [after - before for before, after in pairwise([*begun, ended])]
+    assert min(times) >= 0.999
+    # Where there are more than ten, each still has its second.
+    assert sum(times) == pytest.approx(max(10, count))
+
+
+async def test_closing_waits_for_the_hooks_of_calls_that_it_cut_off() -> None:
+    order: list[str] = []
+
+    class Slow(Plugin):
+        name = "slow"
+
+        async def after_call(self, call: CallContext, outcome: Any) -> None:
+            await anyio.sleep(8)
+            order.append("settled")
+
+        def close(self) -> None:
+            order.append("closed")
+
+    mock = MockTransport()
+    mock.hang()
+    client = mock.client(plugins=[Slow()])
+    async with anyio.create_task_group() as group:
+
+        async def call() -> None:
+            with pytest.raises(ShuttingDownError):
+                await client.chat(MODEL, "hi")
+
+        group.start_soon(call)
+        await until(lambda: mock.connections.in_use == 1)
+        await client.close(drain=0)
+    assert order == ["settled", "closed"]
 
 
 @pytest.mark.parametrize("place", [*BY_HOOK, "provider"])
