@@ -18,6 +18,7 @@ from bifrost.wire.auth import NoAuth, Secret, check_secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
     from bifrost.context import CallContext
 
@@ -253,6 +254,8 @@ class Change(Frozen):
     keys: Sequence[Key] | None = None
     config: ProviderConfig | None = None
     removed: bool = False
+    lasts: bool = True
+    """The account itself has this provider, so that what is said here must be kept."""
 
 
 class LiveAccount:
@@ -261,15 +264,18 @@ class LiveAccount:
     A client makes one around the account that it was given; what is not changed here is asked of that one.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, *, remembered: AbstractSet[str] = frozenset()) -> None:
         self.account = account
         """The account underneath."""
         self._changes: dict[str, Change] = {}
+        self._remembered = remembered
+        """The names of providers of which it matters that they were there once."""
+        self._gone: set[str] = set()
 
     @property
     def gone(self) -> set[str]:
-        """The names of the providers that were taken out."""
-        return {name for name, change in self._changes.items() if change.removed}
+        """The names of the providers that were taken out, as far as they are remembered."""
+        return self._gone | {name for name, change in self._changes.items() if change.removed}
 
     async def providers(self) -> Sequence[str | Provider]:
         """Give the configured providers."""
@@ -328,7 +334,8 @@ class LiveAccount:
         known = check_providers(await self.providers(), account=self)
         if name not in known:
             raise ConfigError(f"{name!r} is not configured; there are: {', '.join(known) or 'none'}")
-        return Change(removed=True)
+        below = check_providers(await _given(self.account.providers()), account=self.account)
+        return Change(removed=True, lasts=name in below)
 
     def take_over(self, other: LiveAccount) -> None:
         """Say of the providers what was said to another."""
@@ -338,6 +345,13 @@ class LiveAccount:
         """Make a change; gives what was said of the provider before, to be put back."""
         before, self._changes[name] = self._of(name), change
         return before
+
+    def settle(self, name: str, change: Change) -> None:
+        """Forget a provider that was added and is taken out: nothing is left to be said of it."""
+        if change.removed and not change.lasts and self._changes.get(name) is change:
+            del self._changes[name]
+            if name in self._remembered:
+                self._gone.add(name)
 
     def put_back(self, name: str, before: Change, *, change: Change) -> None:
         """Unmake a change, unless another has taken its place meanwhile."""

@@ -29,6 +29,7 @@ from bifrost.schema.options import (
 )
 from bifrost.schema.output_type import OutputType, OutputTypes
 from bifrost.schema.structured import lower
+from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -60,7 +61,7 @@ T = TypeVar("T")
 InputT = TypeVar("InputT", bound="AnyPrompt | ChatRequest | Mapping[str, Any]")
 
 
-class Bifrost:
+class Bifrost(Uncopyable):
     """An in-process gateway to many AI providers.
 
         async with Bifrost() as client:  # keys come from the environment

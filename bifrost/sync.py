@@ -33,6 +33,7 @@ from bifrost.errors import (
 )
 from bifrost.notebook import Display
 from bifrost.schema.chunks import StreamReset
+from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -73,7 +74,7 @@ _END_LIMIT = 5.0
 """How long the end of a cancelled call, and of the thread, is waited for, in seconds; at exit all of closing."""
 
 
-class SyncBifrost:
+class SyncBifrost(Uncopyable):
     """A `Bifrost` for scripts, threads and notebooks: the same methods, without `await`.
 
         with SyncBifrost() as client:  # keys come from the environment
@@ -533,7 +534,7 @@ class SyncBifrost:
         return made
 
 
-class SyncChunkStream:
+class SyncChunkStream(Uncopyable):
     """A streamed answer, used with `with`. Iterate it for chunks, or `text_stream` for text.
 
     As `ChunkStream`, without `await`. It is read by one thread at a time.
@@ -638,7 +639,7 @@ class SyncChunkStream:
             return None
 
 
-class SyncMapIterator(Generic[Input_co, Response_co]):
+class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
     """The results of a `map` as they come. A plain iterator, and a context manager.
 
         for result in client.map(prompts, model="openai/gpt-4o-mini"):

@@ -128,14 +128,12 @@ class Engine:
         self.state: State = "new"
         # First of all: an engine whose making fails is finalised too.
         self._running: Running | None = None
-        self.account = LiveAccount(account)
+        self.account = LiveAccount(account, remembered=groups.providers)
         self.chain = Chain(plugins)
         self._groups = groups
         self._transport = transport
         self.clock = clock
         self._user_agent = user_agent
-        self._context = copy_context()
-        """What the client's own tasks know: never what a caller does whose call happens to be the first."""
 
     # --- calls
 
@@ -204,10 +202,10 @@ class Engine:
             calls.places, calls.prepare = places, prepare
             if not host.alive:
                 self._refuse(host)
-        host.run_as_caller(calls.own, inputs)
+        host.run(calls.own, inputs, context=copy_context())
         return host
 
-    def _lost(self, source: Any, settle: Any, accumulator: Any) -> None:
+    def _lost(self, source: Any, settle: Any, accumulator: Any, context: Any) -> None:
         """End a stream that was dropped without being closed; called from a finaliser, in any thread."""
         if self._running is None or not self._running.host.alive:
             return
@@ -216,7 +214,7 @@ class Engine:
         def end() -> None:
             source.release()
             if settle is not None and host.alive:
-                host.run(settle, whole_of(accumulator, ["dropped_unclosed"]))
+                host.run(settle, whole_of(accumulator, ["dropped_unclosed"]), context=context)
 
         host.call_soon(end)
 
@@ -290,12 +288,12 @@ class Engine:
         except BifrostError:
             self.account.put_back(name, before, change=change)
             raise
+        self.account.settle(name, change)
 
     # --- life
 
     async def open(self) -> None:
         """Start the host task and the plugins. Any number of times, from any task of one event loop."""
-        self._context = copy_context()
         await self._ready()
 
     async def _ready(self, timeout: float = math.inf) -> Running:
@@ -326,7 +324,7 @@ class Engine:
 
     def new_host(self) -> Host:
         """Make a host for the running loop."""
-        return Host(setup=self._open_plugins, on_end=self._ended, context=self._context)
+        return Host(setup=self._open_plugins, on_end=self._ended)
 
     def new_upstreams(self, host: Host) -> Upstreams:
         """Make the providers' place on a host."""

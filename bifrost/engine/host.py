@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakMethod
@@ -41,12 +41,10 @@ class Host:
 
     `setup` runs in that task before others may be started; `on_end` is called at its end, however that came about.
     Both are bound methods and held weakly, so that a client that nobody uses any more can be collected. Tasks run in
-    copies of `context`, by default that of whoever makes the host.
+    copies of an empty context: the variables of whoever opened the client, its spans and tenants, are not theirs.
     """
 
-    def __init__(
-        self, *, setup: Callable[[], Awaitable[None]], on_end: Callable[[Host], None], context: Context | None = None
-    ) -> None:
+    def __init__(self, *, setup: Callable[[], Awaitable[None]], on_end: Callable[[Host], None]) -> None:
         self._setup = WeakMethod(setup)
         self._on_end = WeakMethod(on_end)
         self._ready = anyio.Event()
@@ -63,8 +61,8 @@ class Host:
         self._over = False
         self.alive = False
         """Tasks can be started."""
-        self.context: Context = copy_context() if context is None else context.copy()
-        """Workers run in copies of it, never in a caller's."""
+        self.context = Context()
+        """Workers run in copies of it, never in anybody's own."""
         self.failure: BaseException | None = None
         self.now: Callable[[], float] = anyio.current_time
         """The loop's own clock, in seconds: what deadlines go by."""
@@ -91,17 +89,13 @@ class Host:
         """Wait until tasks can be started."""
         await self._ready.wait()
 
-    def run(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        """Start a task of the host in the client's own context, not the caller's."""
+    def run(
+        self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, context: Context | None = None
+    ) -> None:
+        """Start a task of the host in a context that is nobody's, or in a copy of this one."""
         if not self.alive:
             raise InternalError("a task was started on a host that is not running")
-        self.context.copy().run(self._group.start_soon, guarded(function), *args)
-
-    def run_as_caller(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        """Start a task of the host in a copy of the caller's context: one that does the caller's own work."""
-        if not self.alive:
-            raise InternalError("a task was started on a host that is not running")
-        self._group.start_soon(guarded(function), *args)
+        (context or self.context).copy().run(self._group.start_soon, guarded(function), *args)
 
     def here(self) -> bool:
         """Say whether the host runs, and on the running loop of this process."""
@@ -281,7 +275,7 @@ def _spawn(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -
 
 
 def _adapt(context: Context) -> None:
-    """Correct what a context from another event loop says of the one it runs on."""
+    """Say in a context which event loop it runs on."""
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is not None:
         context.run(sniffio.current_async_library_cvar.set, "trio" if on_trio() else "asyncio")

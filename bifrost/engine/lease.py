@@ -261,8 +261,8 @@ class Lease:
             await connections.drop(self._kept)
 
     def in_use(self, now: float, unread_limit: float) -> bool:
-        """Say whether somebody is reading, or was a moment ago."""
-        return self._reading or now - self._last_seen < unread_limit
+        """Say whether somebody is reading, or was a moment ago and may go on."""
+        return not self._released.is_set() and (self._reading or now - self._last_seen < unread_limit)
 
     async def _wait(self) -> None:
         while not self._released.is_set():

@@ -18,6 +18,7 @@ import msgspec
 from bifrost.engine.host import is_stray
 from bifrost.errors import BifrostError, InternalError, InvalidRequestError, ShuttingDownError, UsageError
 from bifrost.frozen import Value
+from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -324,7 +325,7 @@ class Inputs:
             inputs.close()
 
 
-class MapIterator(Generic[Input_co, Response_co]):
+class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
     """The results of a `map` as they come. Use it with `async with`, and iterate it.
 
         async with client.map(prompts, model="openai/gpt-4o-mini") as results:

@@ -9,6 +9,7 @@ from bifrost.schema.chunks import StreamReset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import Context
 
     from bifrost.engine.sources import Source
     from bifrost.schema.chunks import Chunk
@@ -34,7 +35,7 @@ class ParsedStream(ChunkStream, Generic[T]):
         self,
         opening: Callable[[ChunkStream], Awaitable[None]],
         *,
-        on_lost: Callable[[Source, Any, Any], None],
+        on_lost: Callable[[Source, Any, Any, Context | None], None],
         restarts: bool = False,
         output: OutputType[T],
     ) -> None:

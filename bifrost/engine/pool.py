@@ -423,7 +423,7 @@ class Pool:
             self._run(self._sweep)
 
     def _run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a task of this pool in the client's own context: a caller's context variables are not a worker's."""
+        """Start a task of this pool in a context that is nobody's: whose call starts a worker is chance."""
         if self._group is None:
             raise InternalError(f"{self.provider}: a worker was wanted before the pool was started")
         self._host.context.copy().run(self._group.start_soon, guarded(function))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import anyio
@@ -17,9 +18,11 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.schema.chunks import ChatAccumulator, StreamReset
+from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextvars import Context
     from types import TracebackType
 
     from bifrost.engine.sources import Source
@@ -31,7 +34,7 @@ Restart: TypeAlias = "Callable[[ChunkStream, StreamInterruptedError], Awaitable[
 """Says what follows when a stream breaks: `None` if nothing does, or what gives a `StreamReset` or the outcome."""
 
 
-class ChunkStream:
+class ChunkStream(Uncopyable):
     """A streamed answer, used with `async with`. Iterate it for chunks, or `text_stream` for text.
 
         async with client.stream_chat("openai/gpt-4o-mini", "Tell me a story") as stream:
@@ -48,7 +51,7 @@ class ChunkStream:
         self,
         opening: Callable[[ChunkStream], Awaitable[None]],
         *,
-        on_lost: Callable[[Source, Any, Any], None],
+        on_lost: Callable[[Source, Any, Any, Context | None], None],
         restarts: bool = False,
     ) -> None:
         self._opening: Callable[[ChunkStream], Awaitable[None]] | None = opening
@@ -65,6 +68,8 @@ class ChunkStream:
         self._restart: Restart | None = None
         self._restarting: anyio.CancelScope | None = None
         """Where the reader waits for a new beginning."""
+        self._context: Context | None = None
+        """That of whoever opened it, for the hooks at its end."""
         self._accumulator = ChatAccumulator()
         self._received = 0
         self._final: ChatResponse | None = None
@@ -122,6 +127,7 @@ class ChunkStream:
         `restart` is asked what follows a break; if something does, it settles in `settle`'s place when that fails.
         """
         self._committed = True
+        self._context = copy_context()
         self._read = read
         self._pass = on_chunk
         self._settle = settle
@@ -365,7 +371,7 @@ class ChunkStream:
     def __del__(self) -> None:
         if not self._ended and self._source is not None:
             # Finalisers run anywhere, also in another thread; the loop does the rest.
-            self._on_lost(self._source, self._settle, self._accumulator)
+            self._on_lost(self._source, self._settle, self._accumulator, self._context)
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "open" if self._committed else "not opened"

@@ -64,6 +64,10 @@ class OpenStream(Protocol):
         """Say whether somebody is reading, or was within the last `unread_limit` seconds."""
         ...
 
+    async def gone(self) -> None:
+        """Wait for its end."""
+        ...
+
 
 class Upstream:
     """Everything about one provider that outlives a call. Addresses and static headers are prepared here, once."""

@@ -65,7 +65,7 @@ class Upstreams:
         self._user_agent = user_agent
         self._planner: Planner | None = None
         self._seen: set[str] = set()
-        """The names of all providers that were ever configured."""
+        """The names of providers that members of model groups are at, and that were configured before."""
         self._upstreams: dict[str, Upstream] = {}
         self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
         self._blocking: set[str] = set()
@@ -238,6 +238,8 @@ class Upstreams:
             return config
         found = self._retries.get((name, options.max_retries))
         if found is None or found[0] is not config:
+            if len(self._retries) >= _RETRIES_KEPT:
+                self._retries.clear()
             found = config, attrs.evolve(config, max_retries=options.max_retries)
             self._retries[name, options.max_retries] = found
         return found[1]
@@ -291,6 +293,7 @@ class Upstreams:
         gone = [self._upstreams.pop(name) for name in list(self._upstreams) if name not in planner.providers]
         self._planner = planner
         self._changes += 1
+        self._forget(planner)
         for name, config in configs.items():
             before = self._upstreams.get(name)
             upstream = made.get(name)
@@ -309,6 +312,14 @@ class Upstreams:
             self._retire(upstream, _taken_out(upstream.name), drain)
             self._pauses.break_off(upstream.name)
         return gone
+
+    def _forget(self, planner: Planner) -> None:
+        """Let go of what is kept by the names of providers that are gone: each tenant may have its own."""
+        for kept in (self._counters, self._rings):
+            for name in kept.keys() - planner.providers.keys():
+                del kept[name]
+        for key in [key for key in self._retries if key[0] not in planner.providers]:
+            del self._retries[key]
 
     def _adopt(self, name: str, config: ProviderConfig) -> None:
         upstream = self._upstreams[name]
@@ -347,10 +358,15 @@ class Upstreams:
 
     async def streams_ended(self, *, unread_limit: float) -> None:
         """Wait for the open streams, except those that nobody has read for `unread_limit` seconds."""
-        while any(  # noqa: ASYNC110 - whether a stream is being read is a matter of time, and nobody's event
-            lease.in_use(anyio.current_time(), unread_limit) for upstream in self._all() for lease in upstream.leases
-        ):
-            await anyio.sleep(_LOOK_AGAIN)
+        while True:
+            now = anyio.current_time()
+            leases = [lease for upstream in self._all() for lease in upstream.leases]
+            used = next((lease for lease in leases if lease.in_use(now, unread_limit)), None)
+            if used is None:
+                return
+            # Whether a stream is being read is a matter of time; its end is not.
+            with anyio.move_on_after(_LOOK_AGAIN):
+                await used.gone()
 
     # --- inside
 
@@ -377,8 +393,8 @@ class Upstreams:
 
     async def _new_planner(self) -> Planner:
         rows = check_providers(await self._ask("providers"), account=self._account.account)
-        self._seen |= rows.keys()
-        return Planner(rows, self._groups, gone=(self._seen | self._account.gone) - rows.keys())
+        self._seen = (self._seen | rows.keys() | self._account.gone) & self._groups.providers
+        return Planner(rows, self._groups, gone=self._seen - rows.keys())
 
     async def _config(self, name: str) -> ProviderConfig:
         return check_config(await self._ask("config", name), provider=name, account=self._account.account)
@@ -444,6 +460,9 @@ def _note_left_out(planner: Planner, context: CallContext) -> None:
 _DEFAULT = RetryConfig()
 
 CACHE_LIFETIME = ProviderConfig().cache_lifetime
+
+_RETRIES_KEPT = 1_000
+"""How many retry settings with another `max_retries` are kept; callers may give any number."""
 
 _LOOK_AGAIN = 0.05
 """How often a drain looks at the open streams, in seconds."""

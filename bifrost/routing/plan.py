@@ -16,6 +16,7 @@ from bifrost.routing.candidates import Candidate, Group, Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from bifrost.providers.base import Provider
     from bifrost.routing.keys import KeyRing
@@ -59,10 +60,16 @@ class ModelGroups:
 
     def __init__(self, models: Mapping[str, GroupForm]) -> None:
         self._groups = {name: _group(name, form, models) for name, form in models.items()}
+        self._providers = {member.provider for group in self._groups.values() for member in group.members.items}
 
     def get(self, name: str) -> Group | None:
         """Give a group, or `None` if none has this name."""
         return self._groups.get(name)
+
+    @property
+    def providers(self) -> AbstractSet[str]:
+        """Return the names of the providers that members are at."""
+        return self._providers
 
     @property
     def names(self) -> list[str]:

@@ -12,18 +12,26 @@ import selectors
 import sys
 import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import Context
 
 Backend: TypeAlias = Literal["asyncio", "trio"]
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _PATIENCE = 0.25
 """How long, in real seconds, a thread or a socket may still wake somebody before it is called a deadlock."""
+
+
+_RESOLUTION = time.get_clock_info("monotonic").resolution
+
+_DAY = 24.0 * 3600
+"""asyncio waits for no longer at once."""
 
 
 class DeadlockError(AssertionError):
@@ -82,6 +90,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Give the virtual time, in seconds since the loop was made."""
         return self._virtual.now
 
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Schedule a callback. One that would come at the end of all time never comes, and no clock jumps to it."""
+        if when == math.inf:
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        handle = super().call_at(when, callback, *args, context=context)
+        if when - self._virtual.now > _DAY:
+            self._virtual.far.append(handle)
+        return handle
+
     def advance(self, seconds: float) -> None:
         """Let time pass by itself, as on a machine that was asleep."""
         self._virtual.now += seconds
@@ -93,6 +112,8 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.far: list[asyncio.TimerHandle] = []
+        """Timers that are further off than the loop ever asks to wait for."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
@@ -102,8 +123,16 @@ class _Selector(selectors.DefaultSelector):
             if events := super().select(_PATIENCE):
                 return events
             raise DeadlockError
-        self.now += timeout
+        self.now = self._earliest() if timeout >= _DAY else self.now + timeout
+        if self.now + _RESOLUTION == self.now:
+            # So late that the loop, which runs what is due before the next tick, would see no next tick.
+            self.now = math.nextafter(self.now, math.inf)
         return events
+
+    def _earliest(self) -> float:
+        """Return when the first of the timers comes that are far off."""
+        self.far = [timer for timer in self.far if not timer.cancelled() and timer.when() > self.now]
+        return min((timer.when() for timer in self.far), default=self.now + _DAY)
 
 
 class _Watch:

@@ -238,6 +238,39 @@ async def test_a_stream_that_breaks_during_the_drain_does_not_begin_anew(mock: M
     assert len(mock.calls) == 1
 
 
+@pytest.mark.parametrize("read", ["to its end", "in part", "not at all"])
+async def test_closing_right_behind_a_stream_takes_no_time(mock: MockTransport, read: str) -> None:
+    mock.stream(["a", "b"])
+    client = mock.client()
+    async with client.stream_chat(MODEL, "hi") as stream:
+        if read == "to its end":
+            await stream.final()
+        elif read == "in part":
+            await stream.__anext__()
+    began = anyio.current_time()
+    await client.close()
+    assert anyio.current_time() == began
+
+
+async def test_closing_ends_as_soon_as_the_last_stream_does(mock: MockTransport) -> None:
+    mock.stream(["a", "b"])
+    client = mock.client()
+    ended: list[float] = []
+
+    async def read() -> None:
+        async with client.stream_chat(MODEL, "hi") as stream:
+            await anyio.sleep(0.113)
+            await stream.final()
+        ended.append(anyio.current_time())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await anyio.sleep(0.07)
+        await client.close()
+        ended.append(anyio.current_time())
+    assert ended[0] == ended[1]
+
+
 async def test_the_hooks_of_a_stream_that_is_cut_off_run_before_plugins_are_closed(mock: MockTransport) -> None:
     mock.stream(["a", "b"]).stall(after_events=1)
     scene = Scene(mock, stream=True)

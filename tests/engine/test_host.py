@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 import threading
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from types import ModuleType
 from typing import Any
 
@@ -138,8 +138,8 @@ async def test_a_failing_task_ends_the_host_and_is_remembered_without_its_group(
         host.run(fail)
 
 
-async def test_tasks_run_in_the_context_of_whoever_started_the_host() -> None:
-    name: ContextVar[str] = ContextVar("name")
+async def test_tasks_run_in_nobodys_context_or_in_one_that_is_given() -> None:
+    name: ContextVar[str] = ContextVar("name", default="nobody")
     name.set("owner")
     host = await started(Owner())
     name.set("caller")
@@ -150,7 +150,9 @@ async def test_tasks_run_in_the_context_of_whoever_started_the_host() -> None:
 
     host.run(look)
     await until(lambda: seen)
-    assert seen == ["owner"]
+    host.run(look, context=copy_context())
+    await until(lambda: len(seen) == 2)
+    assert seen == ["nobody", "caller"]
     await host.stop()
 
 

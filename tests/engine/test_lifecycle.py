@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -145,11 +146,21 @@ class Watching:
 async def test_a_callers_context_is_never_seen_in_anothers_job(how: str, mock: MockTransport) -> None:
     tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
     watching = Watching(mock, tenant.get)
-    client = bifrost.Bifrost(mock.account, transport=watching)
-    wanted = "nobody"
+    hooks: list[str] = []
+
+    class Told(Plugin):
+        name = "told"
+
+        def open(self) -> None:
+            watching.seen.append(tenant.get())
+
+        def before(self, call: Any, request: Any) -> None:
+            hooks.append(tenant.get())
+
+    tenant.set("the maker")
+    client = bifrost.Bifrost(mock.account, transport=watching, plugins=[Told()])
+    tenant.set("the owner")
     if how == "opened":
-        tenant.set("the owner")
-        wanted = "the owner"
         await client.open()
 
     async def call(name: str) -> None:
@@ -162,7 +173,34 @@ async def test_a_callers_context_is_never_seen_in_anothers_job(how: str, mock: M
         for name in "ABC":
             group.start_soon(call, name)
     await client.close()
-    assert watching.seen == [wanted] * 3
+    assert watching.seen == ["nobody"] * 4
+    assert sorted(hooks) == ["A", "B", "C"]
+
+
+async def test_hooks_at_the_end_of_a_dropped_stream_see_the_context_of_its_reader(mock: MockTransport) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    seen: list[str] = []
+
+    class Told(Plugin):
+        name = "told"
+
+        def after_call(self, call: Any, outcome: Any) -> None:
+            seen.append(tenant.get())
+
+    mock.forget()
+    mock.stream(["a", "b"]).stall(after_events=1)
+
+    async def drop() -> None:
+        tenant.set("A")
+        stream = await client.stream_chat(MODEL, "hi").__aenter__()
+        await stream.__anext__()
+
+    async with mock.client(plugins=[Told()]) as client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(drop)
+        gc.collect()
+        await until(lambda: seen)
+    assert seen == ["A"]
 
 
 # --- programs

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import AsyncExitStack
 from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -27,6 +30,7 @@ from bifrost import (
 from bifrost.account import Change
 from bifrost.config import RetryConfig, Timeouts
 from bifrost.engine.clock import Clock
+from bifrost.providers.compatible import speaks_openai
 from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.changing import NEW, OLD, Callers, Upstream, change_under_load, client_of, config_of
 from tests.engine.peers import MODEL, running
@@ -478,6 +482,101 @@ async def test_an_account_that_fails_when_asked_again_changes_nothing() -> None:
         with pytest.raises(ConfigError, match=r"Directory.config\('openai'\) gave a NoneType"):
             await client.refresh()
         assert (await client.chat(MODEL, "2")).text == "2"
+
+
+# --- tenants with a provider each
+
+
+async def test_providers_that_come_and_go_leave_nothing_behind() -> None:
+    upstream = Upstream()
+    sizes: dict[int, int] = {}
+    async with client_of(upstream) as client:
+        for number in range(1, 301):
+            name = f"tenant-{number}"
+            row = speaks_openai(name, f"https://{name}.example/v1", f"{name.upper()}_KEY")
+            await client.add_provider(row, keys=fake_key(name))
+            assert (await client.chat(f"{name}/model", "hi", max_retries=number)).text == "hi"
+            await client.update_provider(name, config=ProviderConfig(concurrency=3))
+            await client.remove_provider(name)
+            if number in (100, 200, 300):
+                await until(lambda: not running(client).upstreams._retired)
+                assert not _mentioning("tenant-50", client)
+                sizes[number] = _reachable(client)
+        assert list(client.stats().providers) == ["openai"] or not client.stats().providers
+    # What grows with each of them would be two hundred of at least a few.
+    assert sizes[300] - sizes[100] < 200, sizes
+
+
+async def test_keys_that_are_only_asked_for_leave_nothing_behind() -> None:
+    """A bare name makes every provider's keys be asked for, also of those that nobody calls."""
+    upstream = Upstream()
+    async with client_of(upstream) as client:
+        await client.add_provider(
+            speaks_openai("tenant", NEW, "TENANT_KEY"), keys=[Key(name="a", value=fake_key("a"), models=["m"])]
+        )
+        assert (await client.chat("m", "hi")).text == "hi"
+        await client.remove_provider("tenant")
+        await until(lambda: not running(client).upstreams._retired)
+        assert not _mentioning("tenant", client)
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_a_member_of_a_group_that_came_and_went_is_remembered(opened: bool) -> None:
+    upstream = Upstream()
+    client = Bifrost(
+        StaticAccount(keys={"openai": fake_key("first")}, configs={"openai": config_of(OLD)}),
+        transport=upstream,
+        models={"any": [MODEL, "tenant/model"]},
+    )
+    async with client if opened else AsyncExitStack():
+        await client.add_provider(speaks_openai("tenant", NEW, "TENANT_KEY"), keys=fake_key("tenant"))
+        await client.remove_provider("tenant")
+        reply = await client.chat("any", "hi")
+        assert reply.provider == "openai"
+        assert reply.warnings == ["tenant/model was left out of model group 'any': tenant is no longer configured"]
+    await client.close()
+
+
+async def test_a_provider_of_the_account_stays_removed() -> None:
+    async with client_of(Upstream()) as client:
+        await client.remove_provider("openai")
+        await client.refresh()
+        with pytest.raises(MissingKeyError):
+            await client.chat(MODEL, "hi")
+        await client.add_provider("openai", keys=fake_key("again"), config=config_of(OLD))
+        assert (await client.chat(MODEL, "hi")).text == "hi"
+
+
+async def test_retry_settings_for_any_number_of_retries_are_bounded() -> None:
+    async with client_of(Upstream()) as client:
+        for number in range(1_100):
+            running_retry = await client.chat(MODEL, "hi", max_retries=number)
+        assert running_retry.text == "hi"
+        assert len(running(client).upstreams._retries) <= 1_000
+
+
+def _inside(client: Bifrost) -> list[Any]:
+    """Give all that a client holds, as far as it is no code."""
+    seen: dict[int, Any] = {}
+    todo: list[Any] = [client._engine]
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType | CodeType | Upstream):
+            continue
+        seen[id(thing)] = thing
+        todo += gc.get_referents(thing)
+        if isinstance(thing, MethodType):
+            todo.append(thing.__self__)
+    return list(seen.values())
+
+
+def _reachable(client: Bifrost) -> int:
+    gc.collect()
+    return len(_inside(client))
+
+
+def _mentioning(name: str, client: Bifrost) -> list[Any]:
+    return [thing for thing in _inside(client) if thing == name or getattr(thing, "name", None) == name]
 
 
 # --- under load

@@ -551,7 +551,7 @@ async def test_a_job_that_comes_as_its_worker_is_let_go_is_done_all_the_same() -
 # --- whose context
 
 
-async def test_a_worker_runs_in_the_clients_context_and_never_in_a_callers() -> None:
+async def test_a_worker_runs_in_nobodys_context() -> None:
     tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
     tenant.set("the client's owner")
     async with rig_of(concurrency=1) as rig:
@@ -567,7 +567,7 @@ async def test_a_worker_runs_in_the_clients_context_and_never_in_a_callers() -> 
         for name in ("tenant A", "tenant B"):
             async with anyio.create_task_group() as group:
                 copy_context().run(group.start_soon, call, name)
-        assert seen == ["the client's owner"] * 2
+        assert seen == ["nobody"] * 2
 
 
 # --- the end

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,60 @@ def test_a_deadlock_is_told_and_what_waits_is_cleaned_up(backend: Backend) -> No
     with pytest.raises(DeadlockError, match="nothing is left to bring about"):
         run_virtual(main, backend=backend)
     assert cleaned
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["sleep_forever", "sleep", "sleep_until", "beside a timer", "a scope"])
+def test_sleeping_for_ever_is_a_deadlock(backend: Backend, how: str) -> None:
+    passed: list[float] = []
+
+    async def main() -> None:
+        match how:
+            case "sleep_forever":
+                await anyio.sleep_forever()
+            case "sleep":
+                await anyio.sleep(math.inf)
+            case "sleep_until":
+                await anyio.sleep_until(math.inf)
+            case "beside a timer":
+                with anyio.move_on_after(1000):
+                    await anyio.sleep_forever()
+                passed.append(anyio.current_time())
+                await anyio.sleep_forever()
+            case _:
+                with anyio.fail_after(math.inf):
+                    await anyio.sleep_forever()
+
+    with pytest.raises(DeadlockError):
+        run_virtual(main, backend=backend)
+    assert passed == ([pytest.approx(1000)] if how == "beside a timer" else [])
+
+
+@BOTH
+def test_a_function_that_is_given_bare_may_be_one_that_sleeps_for_ever(backend: Backend) -> None:
+    with pytest.raises(DeadlockError):
+        run_virtual(anyio.sleep_forever, backend=backend)
+
+
+@BOTH
+@pytest.mark.parametrize("far", [1e5, 1e9, 1e300])
+def test_what_is_far_off_comes_at_once(backend: Backend, far: float) -> None:
+    async def main() -> float:
+        await anyio.sleep(far)
+        return anyio.current_time()
+
+    assert run_virtual(main, backend=backend) == pytest.approx(far)
+
+
+def test_a_timer_that_never_comes_can_be_cancelled() -> None:
+    async def main() -> bool:
+        import asyncio
+
+        timer = asyncio.get_running_loop().call_later(math.inf, print)
+        timer.cancel()
+        return timer.cancelled()
+
+    assert run_virtual(main)
 
 
 @BOTH
