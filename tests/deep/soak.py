@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from itertools import accumulate
 from random import Random
 
 import anyio
@@ -93,12 +95,8 @@ async def _run() -> _Found:
 
 def _percentile(counts: list[int], share: float) -> float:
     """Return the time, in seconds, that such a share of a histogram in milliseconds does not pass."""
-    wanted, seen = share * sum(counts), 0
-    for milliseconds, count in enumerate(counts):
-        seen += count
-        if seen >= wanted:
-            break
-    return (milliseconds + 1) / 1000
+    passed = list(accumulate(counts))
+    return (bisect_left(passed, share * passed[-1]) + 1) / 1000
 
 
 def _tasks() -> int:
