@@ -550,8 +550,7 @@ async def test_a_provider_of_the_account_stays_removed() -> None:
 async def test_retry_settings_for_any_number_of_retries_are_bounded() -> None:
     async with client_of(Upstream()) as client:
         for number in range(1_100):
-            running_retry = await client.chat(MODEL, "hi", max_retries=number)
-        assert running_retry.text == "hi"
+            await client.chat(MODEL, "hi", max_retries=number)
         assert len(running(client).upstreams._retries) <= 1_000
 
 

@@ -920,18 +920,16 @@ async def test_each_hook_has_a_second_of_its_own_after_the_end(kind: Kind, how: 
 async def test_hooks_that_hang_after_the_end_have_ten_seconds_together(count: int) -> None:
     begun: list[float] = []
 
-    async def block(_call: CallContext, _value: Any) -> None:
-        begun.append(anyio.current_time())
-        await anyio.sleep_forever()
-
-    mock = MockTransport()
-    mock.hang()
-
     class Slow(Plugin):
         def __init__(self, number: int) -> None:
             self.name = f"slow {number}"
-            self.after_call = block
 
+        async def after_call(self, call: CallContext, outcome: Any) -> None:
+            begun.append(anyio.current_time())
+            await anyio.sleep_forever()
+
+    mock = MockTransport()
+    mock.hang()
     plugins = [Slow(number) for number in range(count)]
     async with mock.client(plugins=plugins) as client:
         with pytest.raises(CallTimeoutError):
