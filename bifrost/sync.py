@@ -901,6 +901,8 @@ class _LoopThread:
         """Is held until it has ended."""
         self._running.acquire()
         self._loop: Any = None
+        self._stopped = False
+        """The loop has heard that it is to end."""
         self._end: Callable[[], None] | None = None
 
     @property
@@ -972,7 +974,7 @@ class _LoopThread:
         if self.over:
             # It ended before it could see this call, or has answered it already.
             call.end(error=self._gone("this client was closed while the call was on its way"))
-        self._soon(call.start)
+        self._soon(partial(self._begin, call))
 
     def _leave(self, call: _Call[Any]) -> None:
         """Cancel a call whose caller leaves, and see it end."""
@@ -1037,7 +1039,15 @@ class _LoopThread:
         self._hear()
         await stop.wait()
 
+    def _begin(self, call: _Call[Any]) -> None:
+        if self._stopped:
+            # A task that is made now would never run.
+            call.end(error=self._gone(_CUT_SHORT))
+        else:
+            call.start()
+
     def _stop(self) -> None:
+        self._stopped = True
         if self._end is not None:
             self._end()
 

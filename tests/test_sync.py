@@ -577,6 +577,35 @@ def test_a_call_that_the_loop_did_not_take_any_more_is_answered() -> None:
         thread.run(work)
 
 
+def test_a_call_that_comes_while_the_loop_ends_is_answered_and_never_made() -> None:
+    made: list[None] = []
+    calls: list[_Call[None]] = []
+    thread = _LoopThread()
+    waiting = threading.Event()
+
+    async def work() -> None:
+        made.append(None)
+
+    async def wait() -> None:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            calls.append(thread.submit(work))
+
+    thread.start()
+    thread.submit(wait)
+    assert waiting.wait(LIMIT)
+    thread.stop()
+    thread.join(LIMIT)
+    for call in calls:
+        assert call.wait(LIMIT)
+        with pytest.raises(ClientClosedError):
+            call.result()
+    assert len(calls) == 1
+    assert not made
+
+
 def test_what_was_not_announced_is_done_with_what_comes_next() -> None:
     async def work() -> int:
         return 3
