@@ -392,6 +392,8 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
             elif brought is not None:
                 await calls.bring(brought[0])
             while True:
+                # Results that are always there must not keep a cancellation from its reader.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 if (answer := self._next(fed=brought is not None)) is not _NOTHING:
                     return cast("MapResult[Input_co, Response_co] | Wanted | None", answer)
                 await calls.change()

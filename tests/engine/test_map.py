@@ -568,6 +568,39 @@ async def test_within_its_block_a_map_outlives_a_wait_that_was_given_up(mock: Mo
         assert (await anext(results)).unwrap().text == "0"
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("entered", [True, False])
+async def test_results_that_are_always_there_do_not_keep_a_cancellation_away(
+    mock: MockTransport, entered: bool, ordered: bool
+) -> None:
+    class Known(Plugin):
+        name = "known"
+
+        def before(self, call: Any, request: Any) -> ChatResponse:
+            return ChatResponse.of("at once")
+
+    read = 0
+    async with leak_check(), mock.client(plugins=[Known()]) as client:
+        results = client.map(itertools.repeat("a"), model=MODEL, concurrency=4, ordered=ordered)
+        async with anyio.create_task_group() as group:
+
+            async def use() -> None:
+                nonlocal read
+                if entered:
+                    await results.__aenter__()
+                try:
+                    async for _ in results:
+                        read += 1
+                        assert read < 5_000, "it was cancelled long ago"
+                        if read == 100:
+                            group.cancel_scope.cancel()
+                finally:
+                    await results.close()
+
+            group.start_soon(use)
+        assert read == 100
+
+
 async def test_an_error_in_the_block_leaves_it(mock: MockTransport) -> None:
     mock.hang().always()
     async with leak_check(), mock.client() as client:
