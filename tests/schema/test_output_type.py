@@ -444,7 +444,39 @@ def test_problems_of_pydantics_inside_of_others_are_told_with_their_places() -> 
     )
 
 
+def test_types_nested_without_end_are_refused() -> None:
+    kind: Any = int
+    for _ in range(100):
+        kind = list[kind]
+
+    with pytest.raises(InvalidRequestError, match="nested in more than 64 others"):
+        OutputType(kind)
+
+
+def test_a_note_that_cannot_be_a_key_is_read() -> None:
+    kind = Annotated[int, pydantic.Field(ge=1, json_schema_extra={"x": []})]
+
+    assert OutputType[Any](dict[str, kind]).decode('{"a": 1}') == {"a": 1}
+
+
 # --- numbers and times in other words
+
+
+@pytest.mark.parametrize("text", ['"P99999999999W"', "1e300", '"P"', '""', "[]"])
+def test_a_duration_that_is_none_is_refused(text: str) -> None:
+    refused(datetime.timedelta, f'{{"value": {text}}}')
+
+
+def test_a_duration_may_be_written_in_several_ways() -> None:
+    output = OutputType[Any](list[datetime.timedelta])
+
+    assert output.decode('{"value": ["P1W", "-01:30", "1:02:03.5", 90, "PT1.5H"]}') == [
+        datetime.timedelta(7),
+        -datetime.timedelta(minutes=90),
+        datetime.timedelta(hours=1, minutes=2, seconds=3.5),
+        datetime.timedelta(seconds=90),
+        datetime.timedelta(minutes=90),
+    ]
 
 
 def test_whole_numbers_are_found_in_text_and_strings_left_alone() -> None:

@@ -14,6 +14,7 @@ from bifrost.schema.strict_schema import (
     references,
     single_values_required,
     strict_schema,
+    tool_parameters,
     with_items,
 )
 
@@ -345,6 +346,54 @@ def test_a_map_whose_keys_have_a_pattern_keeps_the_kind_of_its_values() -> None:
         "additionalProperties": {"type": "integer", "description": "(maximum: 3)"},
         "description": '(keys match: ["^a"])',
     }
+
+
+def test_a_tuple_of_choices_names_them_in_its_order() -> None:
+    kinds: list[Any] = [
+        {"enum": ["a", 1]},
+        {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        {},
+        {"title": "Line", "type": "object"},
+    ]
+
+    assert with_items({"type": "array", "prefixItems": kinds})["description"] == (
+        '(items in this order: "a" or 1, string or null, anything, Line)'
+    )
+
+
+# --- a tool's parameters
+
+
+def test_a_server_whose_strict_mode_nobody_documents_gets_closed_objects_and_the_rest_as_it_is() -> None:
+    inner = {"type": "object", "properties": {"b": {"type": "string", "x-own": 1}}}
+    given = {
+        "type": "object",
+        "properties": {
+            "a": {"anyOf": [inner, {"type": "null"}]},
+            "c": {"type": "array", "items": {"$ref": "#/$defs/D"}},
+        },
+        "required": ["a"],
+        "$defs": {"D": inner},
+    }
+    closed = {**inner, "required": ["b"], "additionalProperties": False}
+
+    schema, strict, told = tool_parameters("f", given, strict=True, rules=COMMON_RULES)
+
+    assert schema["properties"] == {
+        "a": {"anyOf": [closed, {"type": "null"}]},
+        "c": {"type": "array", "items": {"$ref": "#/$defs/D"}},
+    }
+    assert schema["$defs"] == {"D": closed}
+    assert (schema["required"], schema["additionalProperties"], strict) == (["a", "c"], False, True)
+    assert told == ["tool f: $.a.b, D.b, $.c must be given in strict mode"]
+
+
+@pytest.mark.parametrize("given", [{"$ref": "#/$defs/Nowhere", "$defs": {}}, {"$ref": "#/$defs/A"}])
+def test_a_reference_that_leads_nowhere_is_left_alone(given: Any) -> None:
+    schema, _, _ = tool_parameters("f", given, strict=None, rules=COMMON_RULES)
+
+    assert schema["$ref"] == given["$ref"]
+    assert schema["type"] == "object"
 
 
 # --- what one provider takes

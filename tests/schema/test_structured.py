@@ -652,6 +652,43 @@ def test_of_two_calls_of_the_answers_tool_text_and_value_are_the_same(calls: tup
     assert read.text == JSON
 
 
+def test_further_answers_are_the_json_alone_too_as_far_as_they_have_any() -> None:
+    said = [JSON, f"```\n{JSON}\n```", "no JSON", '{"y": 3}']
+    choices = [Choice(index=place, message=AssistantMessage(parts=[text(each)])) for place, each in enumerate(said)]
+
+    read = fitted(ChatResponse(choices=choices), POINT, "native")
+
+    assert read.parsed == Point(2, 1)
+    assert [choice.message.text for choice in read.choices] == [JSON, JSON, "no JSON", '{"y": 3}']
+
+
+def test_thinking_that_the_provider_tells_apart_is_kept_as_it_is() -> None:
+    read = fitted(answered(ReasoningPart(text="hm"), text(f"<think>more</think>{JSON}")), POINT, "native")
+
+    assert (read.text, read.reasoning) == (JSON, "hm")
+
+
+def test_calls_of_tools_pass_in_other_ways_than_the_tools() -> None:
+    grow = ChunkLift(POINT, "native")
+    call = ToolCallDelta(index=0, name="look", arguments="{}")
+    chunk = grow(Chunk(choices=[ChunkChoice(delta=Delta(content="I look.", tool_calls=[call]))]))
+
+    assert (chunk.text, chunk.choices[0].delta.tool_calls) == ("I look.", [call])
+
+
+@pytest.mark.parametrize(
+    "said",
+    ['{"y": [}', '{"y": 2} }', "{ [", "{" + " " * 300 + "x", "<think", "<think>never ends", "[THINK", '{"y": "\\'],
+)
+def test_text_that_is_no_json_stays_as_it_is(said: str) -> None:
+    for mode in MODES:
+        grow = streamed(said, POINT, mode)
+        with pytest.raises(OutputValidationError) as caught:
+            parse(answered(text(said)), POINT, mode)
+        assert caught.value.output == said
+        assert (grow.text or grow.reasoning or "").strip() in said
+
+
 def test_looking_for_json_takes_time_in_proportion_to_the_text() -> None:
     for unit in ("{", "[", "<think>", '{"a":', "```", "</think>", '{"', "{ ", '{"a": 1} '):
         said = f"Well: {unit * 3000}"
