@@ -16,6 +16,7 @@ import time
 import traceback
 import zlib
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from bifrost.wire.sse import SseParser
 from bifrost.wire.waits import LONGEST_WAIT, rate_limit, retry_after
 from tests.deep.row import Row
 from tests.providers.golden_cases import cases
+from tests.wire.http.oracle import by_h11, by_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -291,8 +293,30 @@ def secrets(chance: Random) -> None:
     assert value not in redact(text.decode("latin-1"), secret)
 
 
+_HTTP = (
+    b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 7\r\n\r\n{"a":1}',
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4;x=y\r\nwiki\r\n5\r\npedia\r\n0\r\nx: y\r\n\r\n",
+    b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.0 429 No\r\nretry-after: 3\r\nx: a\r\n b\r\n\r\nall of it",
+    b"HTTP/1.1 204 None\r\nconnection: close\r\n\r\n",
+)
+
+
+def heads(chance: Random) -> None:
+    """Read answers of HTTP/1.1: the same however they are cut, and never otherwise than h11 where both accept one."""
+    data = spoilt(chance.choice(_HTTP), chance)
+    closes = chance.random() < 0.5
+    ours = by_us(data, closes=closes)
+    cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(6)))
+    pieces = [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
+    if by_us(*(piece for piece in pieces if piece), closes=closes) != ours:
+        raise AssertionError("another answer when it is cut")
+    theirs = by_h11(data, closes=closes)
+    if ours is not None and theirs is not None and (ours.status, ours.body) != (theirs.status, theirs.body):
+        raise AssertionError("another answer than h11's")
+
+
 SURFACES: dict[str, Callable[[Random], None]] = {
-    each.__name__: each for each in (sse, waits, bodies, answers, streams, failures, secrets)
+    each.__name__: each for each in (sse, waits, bodies, answers, streams, failures, secrets, heads)
 }
 
 

@@ -25,8 +25,8 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\x00-\x08\x0a-\x1f\x
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([^\x00\r\n]*+)\r?\n")
 _FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[^\x00\r\n]*+\r?\n)*+\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]++")
-_SIZE: re.Pattern[bytes] = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*+(?:;[^\x00\r\n]*+)?\r\n")
-_NEXT_SIZE: re.Pattern[bytes] = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*+(?:;[^\x00\r\n]*+)?\r\n")
+_SIZE: re.Pattern[bytes] = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]{0,256}+(?:;[^\x00\r\n]{0,3500}+)?\r\n")
+_NEXT_SIZE: re.Pattern[bytes] = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]{0,256}+(?:;[^\x00\r\n]{0,3500}+)?\r\n")
 _PREFIX = b"HTTP/1."
 _DIGITS = frozenset(b"0123456789")
 
@@ -116,6 +116,10 @@ class ResponseParser:
         Where a part of the body comes before what is wrong, `take` gives that part first and raises then.
         """
         self.heard = True
+        if self._failure is not None:
+            if not self._pieces:
+                raise self._failure
+            return
         try:
             self._feed(data)
         except HttpFormatError as error:

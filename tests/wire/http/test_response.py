@@ -153,9 +153,13 @@ def test_a_doubtful_answer_is_refused(what: str, step: int) -> None:
 def test_what_comes_before_something_wrong_is_given_first() -> None:
     parser = ResponseParser()
     parser.feed(HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\nzz\r\n")
+    # What follows is not read any more.
+    parser.feed(b"2\r\ncd\r\n0\r\n\r\n")
     assert parser.take() == b"ab"
     with pytest.raises(HttpFormatError):
         parser.take()
+    with pytest.raises(HttpFormatError):
+        parser.feed(b"2\r\ncd\r\n0\r\n\r\n")
 
 
 def test_white_space_before_an_extension_is_accepted_as_the_standard_asks_and_h11_does_not() -> None:
