@@ -12,6 +12,7 @@ from bifrost.providers.call_ids import CallIdRule
 from bifrost.providers.openai import (
     OPENAI_ALONE,
     OPENAI_CALL_IDS,
+    OPENAI_FAMILIES,
     ChatDecoder,
     Quirks,
     build_chat,
@@ -109,7 +110,7 @@ OPENAI = speaks_openai(
     "openai",
     "https://api.openai.com/v1",
     "OPENAI_API_KEY",
-    Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES),
+    Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES, families=OPENAI_FAMILIES),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 

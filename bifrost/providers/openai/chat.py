@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from bifrost.errors import InvalidRequestError
 from bifrost.providers.base import Built
 from bifrost.providers.extra import merge_extra
+from bifrost.providers.openai.families import refused_options
 from bifrost.providers.openai.messages import DIALECT, MessageWriter, unsupported
 from bifrost.providers.openai.quirks import NEEDS
 from bifrost.providers.openai.search import add_search
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from bifrost.providers.base import Target
     from bifrost.providers.openai.quirks import Quirks
+
+_TUNED = frozenset(["temperature", "top_p", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty"])
 
 _NOT_ASKED: Mapping[str, object] = {"n": 1, "logprobs": False, "modalities": ["text"], "top_logprobs": 0}
 """Values by which an option asks for nothing that every server would not do anyway."""
@@ -44,6 +49,9 @@ def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built
         value = getattr(request, name)
         if value is not None:
             body[wire] = value
+    tuned = quirks.families and (request.logit_bias or _TUNED.intersection(body))
+    if tuned and (refused := refused_options(request, target.model, quirks.families)):
+        request = _without(request, refused, body, writer, target)
     options = _Options(body, request, target, quirks, writer)
     if request.tools or request.tool_choice is not None:
         options.add_tools()
@@ -61,6 +69,19 @@ def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built
         ),
         warnings=list(dict.fromkeys([*writer.warnings, *options.warnings])),
     )
+
+
+def _without(
+    request: ChatRequest, refused: Sequence[str], body: dict[str, Any], writer: MessageWriter, target: Target
+) -> ChatRequest:
+    """Leave out options that the model never accepts. Raises `UnsupportedError` where that would change the meaning."""
+    for name in refused:
+        if name in NEEDS:
+            what, _, hint = NEEDS[name].partition("; ")
+            raise unsupported(target, f"{what} with {target.model}", hint)
+        body.pop(name, None)
+        writer.warnings.append(f"{name} was left out: {target.model} takes no such option while it reasons")
+    return msgspec.structs.replace(request, **dict.fromkeys(refused))
 
 
 class _Options:

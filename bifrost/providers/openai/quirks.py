@@ -17,7 +17,9 @@ from bifrost.providers.call_ids import CallIdRule
 from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from bifrost.providers.openai.families import ModelFamily
 
 PLAIN = (
     "temperature",
@@ -152,6 +154,8 @@ class Quirks(Frozen):
     """The server's name of an option, by ours."""
     top_k: bool = False
     """`top_k` is known."""
+    families: Sequence[ModelFamily] = ()
+    """Options that some of its models never accept."""
     logprobs_are_counted: bool = False
     """`logprobs` is a number: that of the likeliest tokens to tell."""
     prediction_is_text: bool = False
