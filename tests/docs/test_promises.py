@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 import bifrost
-from bifrost import Bifrost, Plugin, ProviderConfig, SyncBifrost, UsageError
-from bifrost.testing import DeadlockError, MockTransport, leak_check, run_virtual
+from bifrost import Bifrost, Key, Plugin, ProviderConfig, SyncBifrost, UsageError
+from bifrost.testing import DeadlockError, MockTransport, fake_key, leak_check, run_virtual
 from tests.engine.rig import is_quiet, until
 
 GPT = "openai/gpt-4o-mini"
@@ -70,6 +71,42 @@ def test_waits_between_attempts_hold_no_worker(backend: Any) -> None:
     run_virtual(main, backend=backend)
     assert ends["quick"] < 1
     assert ends["slow"] >= 40
+
+
+# --- changes while calls run
+
+
+@BOTH
+def test_a_call_under_way_keeps_the_keys_that_it_began_with(mock: MockTransport, backend: Any) -> None:
+    mock.fail(503, retry_after=5).then.reply("x").always()
+    client = mock.client(mock.account_with({"openai": ["old"]}))
+
+    async def main() -> None:
+        async with client, anyio.create_task_group() as group:
+            group.start_soon(client.chat, GPT, "hi")
+            await until(lambda: len(mock.calls) == 1)
+            await client.update_provider("openai", keys=[Key(name="new", value=fake_key("new"))])
+            await client.chat(GPT, "hi")
+
+    run_virtual(main, backend=backend)
+    assert [call.key for call in mock.calls] == ["old", "new", "old"]
+
+
+@BOTH
+def test_more_concurrency_takes_queued_calls_at_once(mock: MockTransport, backend: Any) -> None:
+    mock.reply("x").delay(10).always()
+    client = mock.client(mock.account_with({"openai": ["a"]}, configs={"openai": ProviderConfig(concurrency=1)}))
+
+    async def main() -> float:
+        async with client, anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(client.chat, GPT, "hi")
+            await until(lambda: mock.connections.in_use == 1)
+            await client.update_provider("openai", config=lambda config: attrs.evolve(config, concurrency=5))
+            await until(lambda: mock.connections.in_use == 5)
+        return anyio.current_time()
+
+    assert run_virtual(main, backend=backend) < 11
 
 
 # --- streams

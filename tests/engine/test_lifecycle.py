@@ -126,6 +126,39 @@ async def test_a_hook_that_closes_its_own_client_does_not_wait_for_itself_for_ev
             await client.chat(MODEL, "hi")
 
 
+@pytest.mark.parametrize("how", ["cancelled", "fails"])
+async def test_a_block_that_is_never_entered_leaves_nothing_behind(mock: MockTransport, how: str) -> None:
+    closed: list[str] = []
+
+    class Told(Plugin):
+        name = "told"
+
+        def close(self) -> None:
+            closed.append("closed")
+
+    class Slow(Plugin):
+        name = "slow"
+
+        async def open(self) -> None:
+            if how == "fails":
+                raise LookupError
+            await anyio.sleep_forever()
+
+    async def use() -> None:
+        async with mock.client(plugins=[Told(), Slow()]):
+            raise AssertionError("it was entered")
+
+    async with leak_check():
+        if how == "fails":
+            with pytest.raises(bifrost.PluginError):
+                await use()
+        else:
+            with anyio.move_on_after(0.05):
+                await use()
+        await until(lambda: closed)
+    assert closed == ["closed"]
+
+
 # --- whose context
 
 
