@@ -193,7 +193,8 @@ class StaticAccount:
 class EnvAccount:
     """Providers whose key stands in the environment, in the variable that the vendor names.
 
-    A provider has one key, named after its variable; its `..._BASE_URL` variable, if it has one, is its address. A
+    A provider has one key, named after its variable; its `..._BASE_URL` variable, if it has one, is its address. Names
+    that other tools know (`TOGETHERAI_API_KEY`, `OPENAI_API_BASE`) are read where the vendor's own is not set. A
     provider that needs no key counts when that variable is set. The environment is read when the client first asks, and
     once. `environ` stands in for `os.environ`. `providers` are rows of your own, beside the catalog's or instead of the
     catalog's row of that name. They are configured in any case; the rows name the variables of key and address.
@@ -220,26 +221,30 @@ class EnvAccount:
         known = self._keys.get(provider)
         if known is None:
             row = self._rows.get(provider)
-            variables = [name for name in row.key_variables if self._value(name)] if row else []
+            variables = [name for name in _key_variables(row) if self._value(name)] if row else []
             known = [Key(name=name, value=self._value(name)) for name in variables[:1]]
             self._keys[provider] = known
         return known
 
     def config(self, provider: str) -> ProviderConfig:
         """Give a provider's settings. Raises `ConfigError` for an address that cannot be used."""
-        row = self._rows.get(provider)
-        variable = row.base_url_variable if row else None
-        address = self._value(variable) if variable else ""
-        if not address:
+        variable = self.address_variable(provider)
+        if variable is None:
             return ProviderConfig()
+        address = self._value(variable)
         return ProviderConfig(base_url=check_base_url(address, where=f"the environment variable {variable}"))
+
+    def address_variable(self, provider: str) -> str | None:
+        """Return the environment variable that gives a provider's address, `None` if none does."""
+        row = self._rows.get(provider)
+        return next((name for name in _address_variables(row) if self._value(name)), None) if row else None
 
     def __repr__(self) -> str:
         return "EnvAccount()"
 
     def _configures(self, row: Provider) -> bool:
-        needed = row.key_variables if not isinstance(row.auth, NoAuth) else (row.base_url_variable,)
-        return any(self._value(variable) for variable in needed if variable)
+        needed = _key_variables(row) if not isinstance(row.auth, NoAuth) else _address_variables(row)
+        return any(map(self._value, needed))
 
     def _value(self, variable: str) -> str:
         # Never a local of a longer-lived frame: a mapping that holds every secret of the process prints whole.
@@ -336,6 +341,13 @@ class LiveAccount:
             raise ConfigError(f"{name!r} is not configured; there are: {', '.join(known) or 'none'}")
         below = check_providers(await _given(self.account.providers()), account=self.account)
         return Change(removed=True, lasts=name in below)
+
+    def address_from(self, provider: str) -> str | None:
+        """Return the environment variable that gives a provider's address, where the account knows and says so."""
+        known = getattr(self.account, "address_variable", None)
+        if known is None or self._of(provider).config is not None or self._of(provider).row is not None:
+            return None
+        return cast("str | None", known(provider))
 
     def take_over(self, other: LiveAccount) -> None:
         """Say of the providers what was said to another."""
@@ -487,6 +499,14 @@ def how_to_set(provider: Provider) -> str:
         return f"set {address} to its address, or name it in the account" if address else "name it in the account"
     variables = " or ".join(provider.key_variables)
     return f"set {variables}, or give a key to the account" if variables else "give a key to the account"
+
+
+def _key_variables(row: Provider) -> tuple[str, ...]:
+    return row.key_variables + row.other_key_variables
+
+
+def _address_variables(row: Provider) -> tuple[str, ...]:
+    return (*((row.base_url_variable,) if row.base_url_variable else ()), *row.other_base_url_variables)
 
 
 _NO_KEYS: Sequence[Key] = ()

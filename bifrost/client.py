@@ -17,6 +17,7 @@ from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
+from bifrost.schema.elsewhere import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
 from bifrost.schema.options import (
     ChatArguments,
     ChatOptions,
@@ -90,6 +91,7 @@ class Bifrost(Uncopyable):
     Raises `ConfigError` for settings that cannot work.
     """
 
+    @told_of_arguments
     def __init__(
         self,
         account: Account | None = None,
@@ -611,7 +613,15 @@ class Bifrost(Uncopyable):
         await self.close(drain=DRAIN if kind is None else 0.0)
 
     def __repr__(self) -> str:
+        # It may be asked of a client that is just failing to be made, by whoever prints a traceback's locals.
+        if getattr(self, "_engines", None) is None:
+            return "Bifrost()"
         return f"Bifrost({self._engine.account!r}, {self._engine.state})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_A_CLIENT)
 
     # --- inside
 
@@ -694,6 +704,12 @@ _NOTHING = (None,) * 7
 """A call without options of its own."""
 
 
+# What OpenAI's client has at this place: a method's attributes are its function's.
+Bifrost.chat.completions = Elsewhere(  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
+    "client.chat.completions", "write client.chat(model, messages), or client.stream_chat(...) for a stream"
+)
+
+
 def _names(fallbacks: Sequence[str]) -> tuple[str, ...]:
     if isinstance(fallbacks, str) or not hasattr(fallbacks, "__iter__"):
         raise InvalidRequestError(
@@ -726,9 +742,11 @@ def _groups(models: Any) -> ModelGroups:
 def _account(account: Any) -> Account:
     for method in ("providers", "keys", "config"):
         if isinstance(account, type) or not callable(getattr(account, method, None)):
+            hint = '; for keys write Bifrost(StaticAccount(keys={"openai": "..."}))'
             raise ConfigError(
                 f"account= takes an object with the methods providers, keys and config (see Account), "
                 f"not {account.__name__ if isinstance(account, type) else type(account).__name__}"
+                f"{hint if isinstance(account, str | dict) else ''}"
             )
     return cast("Account", account)
 

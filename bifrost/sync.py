@@ -33,6 +33,7 @@ from bifrost.errors import (
 )
 from bifrost.notebook import Display
 from bifrost.schema.chunks import StreamReset
+from bifrost.schema.elsewhere import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class SyncBifrost(Uncopyable):
     The arguments are those of `Bifrost`.
     """
 
+    @told_of_arguments
     def __init__(
         self,
         account: Account | None = None,
@@ -525,13 +527,24 @@ class SyncBifrost(Uncopyable):
         self.close(drain=DRAIN if kind is None else 0.0)
 
     def __repr__(self) -> str:
-        return f"Sync{self._client!r}"
+        return f"Sync{self._client!r}" if "_client" in vars(self) else "SyncBifrost()"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_A_CLIENT)
 
     @classmethod
     def _around(cls, client: Bifrost, portal: _Portal) -> Self:
         made = object.__new__(cls)
         made._client, made._portal = client, portal
         return made
+
+
+# What OpenAI's client has at this place: a method's attributes are its function's.
+SyncBifrost.chat.completions = Elsewhere(  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
+    "client.chat.completions", "write client.chat(model, messages), or client.stream_chat(...) for a stream"
+)
 
 
 class SyncChunkStream(Uncopyable):

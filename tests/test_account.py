@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bifrost import Bifrost
 from bifrost.account import (
     Account,
     EnvAccount,
@@ -291,6 +292,61 @@ def test_a_provider_without_keys_is_configured_by_its_address(monkeypatch: pytes
     assert list(account.providers()) == ["local"]
     assert account.config("local").base_url == "http://localhost:1234/v1"
     assert list(EnvAccount({}).providers()) == []
+
+
+OTHER_KEYS = [
+    ("azure", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
+    ("together", "TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
+    ("perplexity", "PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"),
+    ("huggingface", "HF_TOKEN", "HUGGINGFACE_API_KEY"),
+]
+
+
+@pytest.mark.parametrize(("provider", "own", "other"), OTHER_KEYS)
+def test_a_key_is_found_under_the_name_that_other_tools_use(provider: str, own: str, other: str) -> None:
+    account = EnvAccount({other: CANARY})
+    assert list(account.providers()) == [provider]
+    assert [(key.name, sent(key)) for key in account.keys(provider, None)] == [(other, CANARY.encode())]
+
+    both = EnvAccount({other: "sk-other-00000000", own: CANARY})
+    assert [(key.name, sent(key)) for key in both.keys(provider, None)] == [(own, CANARY.encode())]
+
+
+@pytest.mark.parametrize(
+    ("provider", "own", "other"),
+    [
+        ("openai", "OPENAI_BASE_URL", "OPENAI_API_BASE"),
+        ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"),
+        ("azure", "AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"),
+    ],
+)
+def test_an_address_is_found_under_the_name_that_other_tools_use(provider: str, own: str, other: str) -> None:
+    account = EnvAccount({other: "https://gateway.example/v1/"})
+    assert account.config(provider).base_url == "https://gateway.example/v1"
+    assert account.address_variable(provider) == other
+
+    both = EnvAccount({other: "https://other.example", own: "https://own.example"})
+    assert both.config(provider).base_url == "https://own.example"
+    assert both.address_variable(provider) == own
+    assert EnvAccount({other: " "}).address_variable(provider) is None
+    with pytest.raises(ConfigError, match=f"the environment variable {other}: plain http"):
+        EnvAccount({other: "http://gateway.example/v1"}).config(provider)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "OPENAI_API_BASE"])
+async def test_where_an_address_comes_from_is_told(variable: str) -> None:
+    account = EnvAccount({"OPENAI_API_KEY": CANARY, variable: "https://gateway.example/v1", "GROQ_API_KEY": CANARY})
+    async with Bifrost(account) as client:
+        table = await client.providers()
+        told = await client.explain("openai/gpt-4o-mini", "hi")
+        assert {each.name: each.address_from for each in table} == {"openai": variable, "groq": None}
+        assert f"https://gateway.example/v1 ({variable})" in str(table)
+        assert told.candidates[0].url.startswith("https://gateway.example/v1/")
+        assert told.candidates[0].address_from == variable
+        assert f"from the environment variable {variable}" in str(told)
+        await client.update_provider("openai", config=ProviderConfig(base_url="https://set.example/v1"))
+        assert (await client.providers())[0].address_from is None
 
 
 def test_the_providers_are_looked_up_once() -> None:

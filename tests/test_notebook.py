@@ -263,6 +263,31 @@ def test_without_ipython_a_stream_is_printed(
     assert capsys.readouterr().out == "one <two>\n"
 
 
+@pytest.mark.anyio
+async def test_an_async_clients_stream_is_shown_too(
+    mock: MockTransport,
+    notebook: Notebook,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mock.stream(["one ", "<two>"]).times(2)
+    mock.reply('{"a": 1}')
+    mock.stream(["lost ", "two"]).cut(after_events=1).then.stream(["whole"])
+    async with mock.client() as client:
+        reply = await client.stream_chat(GPT, "hi").display()
+        assert notebook.shown[-1] is reply
+        async with client.stream_chat(GPT, "hi") as stream:
+            shown = await stream.display()
+            assert shown is await stream.final()
+        assert shown.text == reply.text == "one <two>"
+        parsed = await client.stream_chat(GPT, "hi", output=dict[str, int]).display()
+        assert notebook.shown[-1] is parsed
+        with no_waits():
+            again = await client.stream_chat(GPT, "hi", on_interrupt="restart").display()
+        assert again.text == "whole"
+    assert capsys.readouterr().out == ""
+    assert mock.connections.open == 0
+
+
 def test_ipython_in_a_terminal_prints_too(
     mock: MockTransport,
     client: SyncBifrost,

@@ -65,7 +65,7 @@ SIGNATURES = {
     "close": "*, drain",
 }
 
-STREAM = {"close", "final", "partial", "text_stream"}
+STREAM = {"close", "display", "final", "partial", "text_stream"}
 ENGINES = {"attach", "begin", "check_text", "check_unread", "commit", "drop_source", "source_gone"}
 """What the engine and `sync` use of a stream."""
 

@@ -79,6 +79,7 @@ async def _candidate(
     try:
         upstream = await upstreams.prepare(candidate.provider)
         told = _with_state(upstreams, upstream, context, told, behind=behind)
+        told = msgspec.structs.replace(told, address_from=upstreams.address_from(upstream.name))
         if output is not None:
             rules = upstream.row.schema_rules
             mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
@@ -194,6 +195,7 @@ async def _provider(upstreams: Upstreams, name: str) -> ProviderInfo:
         told = msgspec.structs.replace(
             told,
             address=upstream.base_url,
+            address_from=upstreams.address_from(name),
             concurrency=upstream.config.concurrency,
             queue=upstream.config.queue,
         )

@@ -17,6 +17,7 @@ from bifrost.errors import (
     StreamInterruptedError,
     UsageError,
 )
+from bifrost.notebook import Display
 from bifrost.schema.chunks import ChatAccumulator, StreamReset
 from bifrost.uncopyable import Uncopyable
 
@@ -210,6 +211,23 @@ class ChunkStream(Uncopyable):
         if self._final is None:
             raise UsageError("the stream ended without an answer")
         return self._final
+
+    async def display(self) -> ChatResponse:
+        """Show the answer as it comes and give it whole: in a notebook in the cell's output, elsewhere on stdout.
+
+        A stream that is not open is opened for it and closed: `await client.stream_chat(model, prompt).display()`.
+        """
+        if self._opening is not None:
+            async with self:
+                return await self.display()
+        with Display() as display:
+            async for chunk in self:
+                if isinstance(chunk, StreamReset):
+                    display.begin_again()
+                display.add(chunk.text)
+            reply = await self.final()
+            display.replace(reply)
+        return reply
 
     @property
     def partial(self) -> ChatResponse:

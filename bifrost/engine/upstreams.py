@@ -81,6 +81,10 @@ class Upstreams:
         self._changing = anyio.Lock()
         self._changes = 0
 
+    def address_from(self, provider: str) -> str | None:
+        """Return the environment variable that gives a provider's address, if one does."""
+        return self._account.address_from(provider)
+
     async def planner(self) -> Planner:
         """Give what knows the configured providers. The account is asked for them once."""
         if self._planner is None:

@@ -79,9 +79,9 @@ class ErrorBody(Value, msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     retry_after: float | None = None
     meaning: Meaning | None = None
+    """What the vendor's sentence says, where it may say more than status and code (`bifrost.providers.wording`)."""
     generated: str = ""
     """What the model wrote, where the provider refuses it and tells it."""
-    """What the vendor's sentence says, where it may say more than status and code (`bifrost.providers.wording`)."""
 
 
 class ReportedError(Exception):
@@ -162,7 +162,12 @@ class Provider(Frozen):
     auth: Auth = BEARER
     key_variables: tuple[str, ...] = ()
     """Environment variables that may hold the key, in the order in which they are looked up."""
+    other_key_variables: tuple[str, ...] = ()
+    """Further ones, by which other tools know it; looked up where none of those is set."""
     base_url_variable: str | None = None
+    """Environment variable that may hold another address."""
+    other_base_url_variables: tuple[str, ...] = ()
+    """Further ones, by which other tools know it; read in order where that is not set."""
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Sent with every request (an API version, say)."""
     request_id_headers: tuple[str, ...] = ("x-request-id", "request-id")

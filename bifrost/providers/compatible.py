@@ -46,6 +46,8 @@ def speaks_openai(
     key_variable: str | None,
     quirks: Quirks | None = None,
     *,
+    other_key_variables: Sequence[str] = (),
+    other_base_url_variables: Sequence[str] = (),
     docs: str = "",
     endpoints: Sequence[Endpoint] = ("chat", "embeddings", "models"),
     auth: Auth = BEARER,
@@ -61,6 +63,8 @@ def speaks_openai(
         base_url: Its address up to the version. `EnvAccount` looks for another one in the variable `<NAME>_BASE_URL`.
         key_variable: The environment variable in which `EnvAccount` looks for its key; `None`: there is none.
         quirks: Where it departs from the dialect.
+        other_key_variables: Further ones, by which other tools know it; read in order where that is not set.
+        other_base_url_variables: As `<NAME>_BASE_URL`; read in order where that is not set.
         docs: The vendor's reference of the format.
         endpoints: What it has.
         auth: How the key is sent, `NoAuth()` for a server that needs none.
@@ -81,7 +85,9 @@ def speaks_openai(
         parse_error=parse_error,
         auth=auth,
         key_variables=() if key_variable is None else (key_variable,),
+        other_key_variables=tuple(other_key_variables),
         base_url_variable=f"{name.upper().replace('-', '_')}_BASE_URL",
+        other_base_url_variables=tuple(other_base_url_variables),
         request_id_headers=tuple(request_id_headers),
         structured=tuple(structured),
         schema_rules=quirks.schema_rules,
@@ -111,6 +117,7 @@ OPENAI = speaks_openai(
     "https://api.openai.com/v1",
     "OPENAI_API_KEY",
     Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES, families=OPENAI_FAMILIES),
+    other_base_url_variables=("OPENAI_API_BASE",),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 
@@ -223,6 +230,7 @@ _PERPLEXITY = speaks_openai(
     ),
     endpoints=("chat",),
     structured=("native", "prompt"),
+    other_key_variables=("PERPLEXITYAI_API_KEY",),
     docs="https://docs.perplexity.ai/api-reference/chat-completions-post",
 )
 
@@ -261,6 +269,7 @@ _TOGETHER = speaks_openai(
         developer_role="system",
         cache_marks=None,
     ),
+    other_key_variables=("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"),
     docs="https://docs.together.ai/reference/chat-completions-1",
 )
 
@@ -309,6 +318,7 @@ _HUGGINGFACE = speaks_openai(
     endpoints=("chat", "models"),
     # What a schema does is up to the host behind the router.
     structured=("tool", "native", "prompt"),
+    other_key_variables=("HUGGINGFACE_API_KEY", "HUGGINGFACEHUB_API_TOKEN"),
     docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
 )
 

@@ -51,6 +51,8 @@ class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_de
     """After that problem the call goes on to its next candidate."""
     method: str = ""
     url: str = ""
+    address_from: str | None = None
+    """The environment variable that gives the provider's address, if one does."""
     headers: list[str] = []
     """The names of what is sent; no values."""
     body: bytes = b""
@@ -89,6 +91,8 @@ class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_de
         yield from self._obstacles()
         if self.url:
             yield "sends", f"{self.method} {self.url}, {len(self.body):,} bytes"
+            if self.address_from is not None:
+                yield "address", f"from the environment variable {self.address_from}"
             yield "headers", ", ".join(self.headers)
         if self.structured is not None:
             yield "output", f"asked for in the way {self.structured}"

@@ -37,6 +37,8 @@ class ProviderInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
     name: str
     address: str | None = None
+    address_from: str | None = None
+    """The environment variable that gives the address, if one does."""
     operations: list[str] = []
     """What it can be asked for: `chat`, `stream_chat`, `embeddings`, `models`."""
     keys: list[KeyInfo] = []
@@ -72,7 +74,7 @@ _COLUMNS = ("provider", "address", "operations", "keys", "at once", "queue", "pr
 def _cells(provider: ProviderInfo) -> list[object]:
     return [
         provider.name,
-        provider.address,
+        provider.address if provider.address_from is None else f"{provider.address} ({provider.address_from})",
         listed(provider.operations),
         listed(provider.keys),
         provider.concurrency,

@@ -229,7 +229,9 @@ def _group(name: str, form: GroupForm, models: Mapping[str, object]) -> Group:
     if not name or "/" in name:
         raise ConfigError(f"models: {name!r} cannot name a group; a name with '/' is read as provider/model")
     entries, policy = (form.members, form.balance) if isinstance(form, ModelGroup) else (form, "weighted")
-    if isinstance(entries, str) or not hasattr(entries, "__iter__") or not entries:
+    if isinstance(entries, str):
+        raise ConfigError(f"models[{name!r}] is a list of 'provider/model' names: write {{{name!r}: [{entries!r}]}}")
+    if not hasattr(entries, "__iter__") or not entries:
         raise ConfigError(f"models[{name!r}] is a list of 'provider/model' names, at least one")
     return Group(Weighted(_member(name, entry, models) for entry in entries), _balance(name, policy))
 

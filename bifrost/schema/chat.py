@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 from bifrost.frozen import Value
 from bifrost.html import block, folded, note, table, text
 from bifrost.schema.content import TextPart, ToolCall
+from bifrost.schema.elsewhere import OF_AN_ANSWER, no_attribute
 from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
-from bifrost.schema.usage import Usage
+from bifrost.schema.usage import NO_USAGE, Usage
 from bifrost.trail import Attempt, RateLimit, attempts_html
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause", "error", "unknown"]
@@ -165,7 +166,8 @@ class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     choices: list[Choice]
     created: int = 0
     """When the provider made it, in seconds since the epoch; 0 where it does not say."""
-    usage: Usage | None = None
+    usage: Usage = NO_USAGE
+    """The tokens. Where the provider tells nothing it is false, and 0 everywhere; it is never `None`."""
     service_tier: str | None = None
     system_fingerprint: str | None = None
     provider: str = ""
@@ -217,6 +219,16 @@ class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
         """Why the first answer ended."""
         return self.choices[0].finish_reason
 
+    @property
+    def elapsed(self) -> float:
+        """How long the call took, in seconds: all attempts and the waits between them; a stream's to its end."""
+        return sum((attempt.wait + (attempt.total or 0.0) for attempt in self.attempts), 0.0)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_AN_ANSWER)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the answer in the form of OpenAI's `chat.completion` object."""
         form: dict[str, Any] = {
@@ -234,7 +246,7 @@ class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
                 for choice in self.choices
             ],
         }
-        if self.usage is not None:
+        if self.usage:
             form["usage"] = self.usage.to_dict()
         if self.service_tier is not None:
             form["service_tier"] = self.service_tier
@@ -249,12 +261,11 @@ class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
         return f"ChatResponse({self.provider}/{self.model}: {shown!r}{calls}, {self.finish_reason}{spent})"
 
     def _repr_html_(self) -> str:
-        took = sum(attempt.wait + (attempt.total or 0.0) for attempt in self.attempts)
         facts = note(
             f"{self.provider}/{self.model}",
-            self.usage and f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens",
+            bool(self.usage) and f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens",
             self.cost and f"cost {self.cost}",
-            took and f"{took * 1000:.0f} ms",
+            self.elapsed and f"{self.elapsed * 1000:.0f} ms",
         )
         tried = f"{len(self.attempts)} attempt{'s' if len(self.attempts) > 1 else ''}"
         trail = folded(tried, attempts_html(self.attempts)) if self.attempts else ""

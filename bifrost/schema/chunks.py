@@ -28,7 +28,7 @@ from bifrost.schema.content import (
     new_call_id,
 )
 from bifrost.schema.messages import AssistantMessage
-from bifrost.schema.usage import Usage
+from bifrost.schema.usage import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +227,7 @@ class ChatAccumulator:
             created=self._head.created,
             provider=self._provider,
             choices=choices or [Choice(message=AssistantMessage())],
-            usage=self._usage,
+            usage=self._usage or NO_USAGE,
             service_tier=self._service_tier,
             system_fingerprint=self._fingerprint,
             warnings=warnings or [],
@@ -256,7 +256,7 @@ def chunks_of(response: ChatResponse) -> list[Chunk]:
     last = msgspec.structs.replace(
         head,
         choices=endings,
-        usage=response.usage,
+        usage=response.usage or None,
         service_tier=response.service_tier,
         system_fingerprint=response.system_fingerprint,
     )

@@ -9,7 +9,7 @@ import msgspec
 
 from bifrost.frozen import Value
 from bifrost.html import block, note, table
-from bifrost.schema.usage import Usage
+from bifrost.schema.usage import NO_USAGE, Usage
 from bifrost.trail import Attempt, RateLimit
 
 Encoding: TypeAlias = Literal["float", "base64"]
@@ -45,7 +45,8 @@ class EmbeddingResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_d
 
     data: list[Embedding]
     model: str = ""
-    usage: Usage | None = None
+    usage: Usage = NO_USAGE
+    """The tokens. Where the provider tells nothing it is false, and 0 everywhere; it is never `None`."""
     provider: str = ""
     request_id: str | None = None
     attempts: list[Attempt] = []
@@ -72,7 +73,7 @@ class EmbeddingResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_d
             "model": self.model,
             "data": [{"object": "embedding", "index": d.index, "embedding": d.embedding} for d in self.data],
         }
-        if self.usage is not None:
+        if self.usage:
             form["usage"] = {
                 "prompt_tokens": self.usage.input_tokens,
                 "total_tokens": self.usage.total_tokens,
@@ -85,7 +86,7 @@ class EmbeddingResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_d
 
     def _repr_html_(self) -> str:
         rows = [(d.index, len(d.embedding), ", ".join(f"{x:.4f}" for x in d.embedding[:_SHOWN])) for d in self.data]
-        spent = self.usage and f"{self.usage.input_tokens} tokens"
+        spent = bool(self.usage) and f"{self.usage.input_tokens} tokens"
         return block(table(("index", "size", "begins"), rows), note(f"{self.provider}/{self.model}", spent))
 
 

@@ -127,6 +127,16 @@ _INSTEAD: Final[Mapping[str, str]] = {
     **dict.fromkeys(("response_model", "output_type"), "give output"),
     "stop_sequences": "give stop",
     "thinking": "give reasoning",
+    **dict.fromkeys(("prompt", "input", "contents"), "give it as messages: a text, a message or a list"),
+    **dict.fromkeys(("max_output_tokens", "max_new_tokens"), "give max_tokens"),
+    **dict.fromkeys(("custom_llm_provider", "provider"), "the provider stands in the model's name: 'provider/model'"),
+    **dict.fromkeys(("text_format", "response_schema", "schema"), "give output"),
+    "system_instruction": "give system",
+    **dict.fromkeys(("callbacks", "success_callback", "failure_callback"), "give plugins to the client"),
+    "mock_response": "use bifrost.testing.MockTransport, or the fixture bifrost_mock",
+    **dict.fromkeys(("http_client", "client"), "give transport to the client"),
+    **dict.fromkeys(("api_version", "organization"), "it belongs to the key or the account, not to a call"),
+    "cache": "there is no cache of answers; for the provider's own give prompt_cache_key",
     "drop_params": "there is no need: what a provider lacks and only tunes is left out, with a warning",
 }
 """What those who come from other libraries may look for."""

@@ -21,7 +21,7 @@ from bifrost.schema.json_text import JsonFinder, json_in
 from bifrost.schema.messages import AssistantMessage, Message
 from bifrost.schema.strict_schema import COMMON_RULES
 from bifrost.schema.tools import Tool, ToolChoice
-from bifrost.schema.usage import Usage
+from bifrost.schema.usage import NO_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -593,18 +593,11 @@ def merged(earlier: ChatResponse, later: ChatResponse) -> ChatResponse:
     """Give the later answer with what both cost: usage and cost added up, attempts and warnings in a row."""
     return msgspec.structs.replace(
         later,
-        usage=_usage(earlier.usage, later.usage),
+        usage=(earlier.usage + later.usage) or NO_USAGE,
         cost=_cost(earlier.cost, later.cost),
         attempts=[*earlier.attempts, *later.attempts],
         warnings=list(dict.fromkeys([*earlier.warnings, *later.warnings])),
     )
-
-
-def _usage(earlier: Usage | None, later: Usage | None) -> Usage | None:
-    """Add up what was told: a provider that tells nothing once does not make the rest unknown."""
-    if earlier is None or later is None:
-        return earlier or later
-    return earlier + later
 
 
 def _cost(earlier: Decimal | None, later: Decimal | None) -> Decimal | None:

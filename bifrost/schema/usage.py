@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from bifrost.frozen import Value
 from bifrost.html import table
+from bifrost.schema.elsewhere import OF_AN_ANSWER, no_attribute
 
 
 class InputDetails(Value, msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +98,15 @@ class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             rejected_prediction_tokens=self.rejected_prediction_tokens,
         )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute(self, name, OF_AN_ANSWER)
+
+    def __bool__(self) -> bool:
+        """Return whether anything was counted; false for an answer whose provider told nothing."""
+        return any(getattr(self, name) for name in self.__struct_fields__)
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
@@ -143,3 +155,7 @@ def balanced(usage: Usage, *, total: int = 0) -> Usage:
         output_audio_tokens=spoken,
         reasoning_tokens=min(thought, made - spoken),
     )
+
+
+NO_USAGE = Usage()
+"""That of an answer whose provider told nothing: false, and 0 everywhere."""

@@ -66,7 +66,9 @@ def derive(
         auth=auth or base.auth,
         codecs=codecs,
         key_variables=(),
+        other_key_variables=(),
         base_url_variable=None,
+        other_base_url_variables=(),
     )
 
 

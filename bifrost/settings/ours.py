@@ -168,7 +168,13 @@ class _OurForm:
         row = derive(base, name=name, auth=auth, paths=paths, operations=entry.operations)
         if entry.dialect is not None:
             return row
-        return attrs.evolve(row, key_variables=base.key_variables, base_url_variable=base.base_url_variable)
+        return attrs.evolve(
+            row,
+            key_variables=base.key_variables,
+            other_key_variables=base.other_key_variables,
+            base_url_variable=base.base_url_variable,
+            other_base_url_variables=base.other_base_url_variables,
+        )
 
     def _base(self, name: str, entry: ProviderEntry, at: str) -> Provider | None:
         if not check_provider_name(name, at=at, problems=self._problems):

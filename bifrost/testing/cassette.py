@@ -264,12 +264,12 @@ class Cassette:
 
     def _addresses_asked(self) -> dict[str, str]:
         """Give the addresses in the environment that were asked: whoever plays the file may have others, or none."""
+        from bifrost.account import EnvAccount
         from bifrost.providers.catalog import CATALOG
 
+        variables = {name: EnvAccount().address_variable(name) for name in CATALOG}
         set_to = {
-            name: os.environ.get(row.base_url_variable, "").strip().rstrip("/")
-            for name, row in CATALOG.items()
-            if row.base_url_variable
+            name: os.environ.get(variable, "").strip().rstrip("/") for name, variable in variables.items() if variable
         }
         asked = [recording.request.url for recording in self._new]
         return {name: to for name, to in set_to.items() if to and any(url.startswith(f"{to}/") for url in asked)}
@@ -278,7 +278,7 @@ class Cassette:
         from bifrost.providers.catalog import CATALOG
 
         for row in CATALOG.values():
-            for variable in row.key_variables:
+            for variable in row.key_variables + row.other_key_variables:
                 self.cleaner.learn(os.environ.get(variable, "").strip())
 
 

@@ -83,7 +83,7 @@ class _Check:
 
     def _check(self, host: object) -> None:
         if not _is_here(host) and host not in self._allowed:
-            raise NetworkBlockedError(str(host))
+            raise NetworkBlockedError(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))
 
 
 def _is_here(host: object) -> bool:

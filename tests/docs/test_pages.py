@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import bifrost.client
 from bifrost import Bifrost
+from bifrost.engine.stand_in import StandIn
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth
 from tests.docs.pages import Player, blocks, pages_with_code
@@ -82,7 +82,8 @@ SAID: Mapping[str, str] = {
 @pytest.fixture(autouse=True)
 def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Lead every client to the loopback, with the files that the pages name in the working directory."""
-    monkeypatch.setattr(bifrost.client, "default_transport", lambda: Detour(server))
+    stand_in = StandIn(Detour(server))
+    monkeypatch.setattr("bifrost.engine.stand_in.present", lambda: stand_in)
     monkeypatch.setenv("OPENAI_MINI_KEY", "sk-mini-key-of-nobody")
     monkeypatch.setenv("CORP_KEY", "corp-key-of-nobody")
     monkeypatch.chdir(tmp_path)

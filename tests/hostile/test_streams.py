@@ -544,7 +544,7 @@ def used(tokens: int) -> bytes:
 async def test_fault_84_usage(stage: Any, events: list[bytes], tokens: int | None) -> None:
     async with stage(streamed(*events, DONE)) as scene:
         usage = (await scene.ask("stream")).usage
-        assert (None if usage is None else usage.output_tokens) == tokens
+        assert (usage.output_tokens if usage else None) == tokens
 
 
 @st.composite

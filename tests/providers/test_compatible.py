@@ -147,7 +147,16 @@ def test_the_catalog_has_each_row_under_its_name(name: str) -> None:
 
 
 def test_no_two_rows_share_a_variable_or_an_address() -> None:
-    variables = [name for row in CATALOG.values() for name in (*row.key_variables, row.base_url_variable)]
+    variables = [
+        name
+        for row in CATALOG.values()
+        for name in (
+            *row.key_variables,
+            *row.other_key_variables,
+            row.base_url_variable,
+            *row.other_base_url_variables,
+        )
+    ]
     addresses = [row.base_url for row in CATALOG.values()]
     assert len(set(variables)) == len(variables)
     assert len(set(addresses)) == len(addresses)

@@ -845,12 +845,12 @@ def test_what_both_answers_cost_is_added_up() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "both"),
     [
-        (None, None, None),
-        (Usage(input_tokens=1), None, Usage(input_tokens=1)),
-        (None, Usage(input_tokens=2), Usage(input_tokens=2)),
+        (Usage(), Usage(), Usage()),
+        (Usage(input_tokens=1), Usage(), Usage(input_tokens=1)),
+        (Usage(), Usage(input_tokens=2), Usage(input_tokens=2)),
     ],
 )
-def test_usage_that_was_told_once_is_kept(first: Usage | None, second: Usage | None, both: Usage | None) -> None:
+def test_usage_that_was_told_once_is_kept(first: Usage, second: Usage, both: Usage) -> None:
     assert merged(answered(usage=first), answered(usage=second)).usage == both
 
 

@@ -84,11 +84,11 @@ async def a_chat(client: Bifrost) -> None:
     assert_type(reply.text, str)
     assert_type(reply.message, AssistantMessage)
     assert_type(reply.tool_calls, list[ToolCall])
-    assert_type(reply.usage, Usage | None)
+    assert_type(reply.usage, Usage)
     assert_type(reply.attempts, list[Attempt])
     assert_type(reply.choices[0].message.content, str | None)
-    if reply.usage is not None:
-        assert_type(reply.usage.prompt_tokens, int)
+    assert_type(reply.usage.prompt_tokens, int)
+    assert_type(reply.elapsed, float)
 
 
 async def in_openais_words(client: Bifrost) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def as_error(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
     """Return our error for one of a connection; `phase` is what was waited for. One of ours is returned as it is."""
+    if (refused := _client_certificate_problem(error, place)) is not None:
+        return refused
     match error:
         case BifrostError():
             return error
@@ -42,6 +44,39 @@ def as_error(error: Exception, *, place: str, sent: bool, phase: str) -> Bifrost
         case _:
             failure = TransportError(f"the exchange with {place} broke off ({type(error).__name__})")
     return failure if sent else never_sent(failure)
+
+
+_CERTIFICATE_WANTED = frozenset({"TLSV13_ALERT_CERTIFICATE_REQUIRED", "TLSV1_ALERT_CERTIFICATE_REQUIRED"})
+_CERTIFICATE_REFUSED = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+"""How OpenSSL calls what a peer says of the client's certificate. With TLS 1.3 it says so after the handshake."""
+
+
+def _client_certificate_problem(error: Exception, place: str) -> ConfigError | None:
+    """Return our error if a peer wants a certificate of the client, or refuses the one that it was shown."""
+    for cause in _causes(error):
+        if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLCertVerificationError):
+            continue
+        if cause.reason in _CERTIFICATE_WANTED:
+            return ConfigError(
+                f"{place} wants a client certificate ({cause.reason}); name it in "
+                "NetworkConfig(client_certificate=..., client_key=...)"
+            )
+        if cause.reason in _CERTIFICATE_REFUSED:
+            return ConfigError(
+                f"{place} refuses the client's certificate, or wants one ({cause.reason}); look at "
+                "NetworkConfig(client_certificate=...): who has signed it, and until when it holds"
+            )
+    return None
 
 
 def never_sent(error: BifrostError) -> BifrostError:
@@ -71,6 +106,11 @@ def connect_failure(error: Exception, place: str) -> BifrostError:
             return ConfigError(
                 f"the certificate of {place} is not trusted ({cause.verify_message}); "
                 "if it is yours, name its authority in NetworkConfig(ca=...) or SSL_CERT_FILE"
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":
+            return ConfigError(
+                f"{place} refuses the TLS handshake ({cause.reason}): it wants a client certificate "
+                "(NetworkConfig(client_certificate=...)), or has no cipher of TLS 1.2 or later in common"
             )
         if isinstance(cause, ssl.SSLError) and cause.reason in _OLD_TLS:
             return ConfigError(f"{place} does not speak TLS 1.2 or later ({cause.reason}); check scheme and port")

@@ -51,16 +51,47 @@ def _usual() -> ssl.SSLContext:
 
 def _trusting(ca: str) -> ssl.SSLContext:
     try:
-        if ca.lstrip().startswith("-----BEGIN"):
-            return ssl.create_default_context(cadata=ca)
+        if "-----BEGIN" in ca:
+            return ssl.create_default_context(cadata=_certificates(ca, what="the text"))
         if Path(ca).is_dir():
             return ssl.create_default_context(capath=ca)
-        return ssl.create_default_context(cafile=ca)
+        # As text, since OpenSSL does not see a certificate behind a byte order mark.
+        text = Path(ca).read_text(encoding="utf-8-sig", errors="replace")
+        return ssl.create_default_context(cadata=_certificates(text, what="the file"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"network.ca cannot be loaded ({_why(error)}): it is a PEM file of authorities, a folder of them made with "
             "openssl rehash, or their text"
         ) from error
+
+
+def _certificates(text: str, *, what: str) -> str:
+    """Return the certificates of a PEM text, without the comments and whatever else stands between them."""
+    found: list[str] = []
+    kinds: list[str] = []
+    begin = text.find(_BEGIN)
+    while begin >= 0:
+        following = text.find(_BEGIN, begin + 1)
+        block = text[begin:] if following < 0 else text[begin:following]
+        kind = block[len(_BEGIN) :].partition("-----")[0]
+        body, end, _ = block.partition(f"-----END {kind}-----")
+        if not end:
+            raise ConfigError(
+                f"network.ca cannot be loaded: {what} is cut off, it has a -----BEGIN {kind[:40]}----- without its end"
+            )
+        if kind.endswith("CERTIFICATE"):
+            found.append("\n".join(line.strip() for line in (body + end).splitlines()))
+        kinds.append(kind[:40])
+        begin = following
+    if not found:
+        has = f"it has {', '.join(dict.fromkeys(kinds[:5]))}" if kinds else "it has no -----BEGIN CERTIFICATE-----"
+        raise ConfigError(
+            f"network.ca cannot be loaded: {what} holds no certificate of an authority, in PEM form: {has}"
+        )
+    return "\n".join(found)
+
+
+_BEGIN = "-----BEGIN "
 
 
 def _why(error: Exception) -> str:

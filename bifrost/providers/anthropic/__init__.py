@@ -30,6 +30,7 @@ ANTHROPIC = Provider(
     auth=HeaderAuth(header="x-api-key"),
     key_variables=("ANTHROPIC_API_KEY",),
     base_url_variable="ANTHROPIC_BASE_URL",
+    other_base_url_variables=("ANTHROPIC_API_BASE",),
     # 2026-10-21 refuses temperature, top_p and top_k, which the older models still take:
     # https://platform.claude.com/docs/en/api/versioning
     headers={"anthropic-version": "2023-06-01"},

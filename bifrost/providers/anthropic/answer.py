@@ -17,7 +17,7 @@ from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
 from bifrost.schema.chat import ChatResponse, Choice, FinishReason
 from bifrost.schema.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.schema.messages import AssistantMessage
-from bifrost.schema.usage import Usage
+from bifrost.schema.usage import NO_USAGE, Usage
 from bifrost.wire import json
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
                 stop_sequence=message.stop_sequence,
             )
         ],
-        usage=usage_of(message.usage),
+        usage=usage_of(message.usage) or NO_USAGE,
         service_tier=message.usage.service_tier if message.usage is not None else None,
         raw=response.body,
     )

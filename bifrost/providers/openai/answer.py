@@ -34,7 +34,7 @@ from bifrost.schema.content import (
     new_call_id,
 )
 from bifrost.schema.messages import AssistantMessage
-from bifrost.schema.usage import Usage, balanced
+from bifrost.schema.usage import NO_USAGE, Usage, balanced
 from bifrost.wire import json
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
             _choice(choice, place, response.body, target, quirks=quirks, sources=sources)
             for place, choice in enumerate(wire.choices)
         ],
-        usage=usage_of(wire.usage, quirks),
+        usage=usage_of(wire.usage, quirks) or NO_USAGE,
         service_tier=(wire.service_tier and text_of(wire.service_tier)) or None,
         system_fingerprint=(wire.system_fingerprint and text_of(wire.system_fingerprint)) or None,
         raw=response.body,

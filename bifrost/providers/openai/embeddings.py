@@ -13,6 +13,7 @@ from bifrost.providers.openai.answer import PLAIN, decode_answer, text_of, usage
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import NUMBERS_LIMIT, SPARSE, VECTORS_LIMIT, check_count
 from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
+from bifrost.schema.usage import NO_USAGE
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 from bifrost.wire.vectors import read_vector
@@ -103,7 +104,7 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
     return EmbeddingResponse(
         data=data,
         model=text_of(wire.model) or target.model,
-        usage=usage_of(wire.usage),
+        usage=usage_of(wire.usage) or NO_USAGE,
         provider=target.provider,
         raw=response.body,
     )

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,7 +12,7 @@ import pytest
 from bifrost.config import NetworkConfig, ProviderConfig
 from bifrost.engine.transport import Origin
 from bifrost.engine.transport.direct import DirectTransport
-from bifrost.errors import BifrostError, ConfigError
+from bifrost.errors import ConfigError
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import Authority, Served
 from tests.engine.transport.proxying import SMALL, opened, sent
@@ -77,17 +81,70 @@ async def test_a_client_certificate_is_shown(in_one: bool, authority: Authority,
         connection = opened(Origin.of(server.url), ca=authority.pem, **network)
         assert await sent(connection) == (200, b"{}")
         await connection.close()
-        without = opened(Origin.of(server.url), ca=authority.pem)
-        with pytest.raises(BifrostError):
-            await sent(without)
-        await without.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("shown", ["none", "of another authority"])
+async def test_a_peer_that_wants_a_client_certificate_is_told(
+    version: ssl.TLSVersion, shown: str, authority: Authority, tmp_path: Path
+) -> None:
+    network: dict[str, Any] = {}
+    if shown != "none":
+        network["client_certificate"], network["client_key"] = Authority().issue(tmp_path, "client.example")
+    context = authority.context()
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=authority.pem)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_refuse, args=(server, context), daemon=True).start()
+        connection = opened(Origin("https", "127.0.0.1", server.getsockname()[1]), ca=authority.pem, **network)
+        with pytest.raises(ConfigError, match=r"client(?:'s)? certificate.*NetworkConfig\(client_certificate="):
+            await sent(connection)
+        await connection.close()
+
+
+def _refuse(server: socket.socket, context: ssl.SSLContext) -> None:
+    """Serve one connection with the system's own TLS, which tells the peer what is wrong before it leaves."""
+    plain, _ = server.accept()
+    with plain:
+        held = socket.socket(fileno=os.dup(plain.fileno()))
+        with held, contextlib.suppress(OSError):
+            try:
+                context.wrap_socket(plain, server_side=True)
+            finally:
+                held.shutdown(socket.SHUT_WR)
+                while held.recv(4096):
+                    pass
+
+
+_COMMENT = "# The authority of our company, façade and all\nSubject: CN = test\n\n"
+
+
+@pytest.mark.parametrize(
+    "before", ["\ufeff", _COMMENT, "\ufeff" + _COMMENT, "\n\n  "], ids=["BOM", "words", "both", "blank"]
+)
+@pytest.mark.parametrize("form", ["text", "file"])
+async def test_words_and_marks_around_an_authority_do_no_harm(
+    form: str, before: str, authority: Authority, tmp_path: Path
+) -> None:
+    ca = before + authority.pem.replace("\n", "\r\n") + "# the end\n" + Authority().pem
+    if form == "file":
+        (tmp_path / "ca.pem").write_text(ca, encoding="utf-8", newline="")
+        ca = str(tmp_path / "ca.pem")
+    async with leak_check(), RawServer(Served(SMALL), ssl_context=authority.context()) as server:
+        connection = opened(Origin.of(server.url), ca=ca)
+        assert await sent(connection) == (200, b"{}")
+        await connection.close()
 
 
 @pytest.mark.parametrize(
     ("network", "said"),
     [
         ({"ca": "/nowhere/ca.pem"}, r"network.ca cannot be loaded \(No such file"),
-        ({"ca": "-----BEGIN CERTIFICATE-----\nnone"}, "network.ca cannot be loaded"),
+        ({"ca": "-----BEGIN CERTIFICATE-----\nnone"}, "network.ca cannot be loaded: the text is cut off"),
+        ({"ca": "-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----"}, "network.ca cannot be loaded"),
+        ({"ca": "-----BEGIN PRIVATE KEY-----\nnone\n-----END PRIVATE KEY-----"}, "holds no certificate.*PRIVATE KEY"),
+        ({"ca": __file__}, "the file holds no certificate|the file is cut off"),
         ({"client_certificate": "/nowhere/a.pem"}, r"client_certificate cannot be loaded \(No such file"),
     ],
 )

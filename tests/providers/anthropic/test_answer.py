@@ -202,7 +202,7 @@ def test_making_a_summary_counts_and_an_advisor_does_not() -> None:
 
 def test_an_answer_without_usage() -> None:
     response = parsed_bytes(b'{"content": [], "stop_reason": "end_turn"}')
-    assert response.usage is None
+    assert response.usage == Usage()
     assert response.model == "asked-for"
 
 

@@ -114,7 +114,7 @@ def test_a_stream_without_usage() -> None:
     for chunk in chunks_of({"type": "message_start", "message": {"id": "a"}}, ending):
         accumulator.add(chunk)
     response = accumulator.response()
-    assert response.usage is None
+    assert response.usage == Usage()
     assert response.model == "asked-for"
 
 

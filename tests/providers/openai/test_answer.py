@@ -42,7 +42,7 @@ def test_bytes_are_kept() -> None:
 def test_what_is_not_told_has_its_default() -> None:
     response = parse({"choices": [{"message": {"content": "hi"}}]})
     assert (response.id, response.model, response.created, response.provider) == ("", "asked", 0, "somehost")
-    assert (response.usage, response.service_tier, response.system_fingerprint) == (None, None, None)
+    assert (response.usage, response.service_tier, response.system_fingerprint) == (Usage(), None, None)
     assert (response.finish_reason, response.choices[0].native_finish_reason) == (None, None)
 
 
@@ -189,7 +189,7 @@ def test_usage_is_read_into_its_buckets() -> None:
 
 @pytest.mark.parametrize("usage", [None, {}, [], "many", {"prompt_tokens": {}}, {"prompt_tokens_details": None}])
 def test_usage_that_cannot_be_read_is_passed_over(usage: Any) -> None:
-    assert parse({**answer(), "usage": usage}).usage is None
+    assert parse({**answer(), "usage": usage}).usage == Usage()
 
 
 def test_log_probabilities_are_read() -> None:

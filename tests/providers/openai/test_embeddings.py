@@ -82,7 +82,7 @@ def test_vectors_come_in_the_order_of_the_inputs() -> None:
 def test_vectors_without_an_index_stay_where_they_are() -> None:
     response = parse({"data": [{"embedding": [1]}, {"embedding": [0]}]})
     assert [(item.index, item.embedding) for item in response.data] == [(0, [1.0]), (1, [0.0])]
-    assert (response.model, response.usage) == ("small", None)
+    assert (response.model, response.usage) == ("small", Usage())
 
 
 def test_vectors_with_one_number_for_all_stay_where_they_are() -> None:

@@ -113,7 +113,7 @@ def test_usage_may_come_last_or_twice_or_never() -> None:
     early = event({"id": "1", "choices": [{"delta": {"content": "x"}}], "usage": {"prompt_tokens": 1}})
     assert answer(piece({"content": "x"}), last, DONE).usage == Usage(input_tokens=1, output_tokens=2)
     assert answer(early, last, DONE).usage == Usage(input_tokens=1, output_tokens=2)
-    assert answer(piece({"content": "x"}), DONE).usage is None
+    assert answer(piece({"content": "x"}), DONE).usage == Usage()
 
 
 def test_log_probabilities_come_with_their_chunk() -> None:

@@ -1,0 +1,140 @@
+"""Names that other libraries have: whoever writes one is told what it is called here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, NoReturn, ParamSpec
+
+from bifrost.errors import ConfigError, UsageError, near_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+P = ParamSpec("P")
+
+
+class UnknownNameError(UsageError, AttributeError):
+    """An object has no attribute of this name; the message says what to write."""
+
+
+class UnknownArgumentError(ConfigError, TypeError):
+    """A client takes no argument of this name; the message says what to write."""
+
+
+_CHAT = "client.chat(model, messages)"
+_NOT_YET = "bifrost has no such endpoint: it has chat, stream_chat, embed and list_models"
+
+OF_A_CLIENT: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "completion", "completions", "acompletion", "chat_completion", "create", "acreate", "responses", "messages",
+            "generate", "agenerate", "invoke", "ainvoke", "complete", "ask", "run", "arun", "beta", "text_completion",
+        ),
+        f"write {_CHAT}, or stream_chat for a stream",
+    ),
+    **dict.fromkeys(("stream", "astream", "stream_completion"), "write client.stream_chat(model, messages)"),
+    **dict.fromkeys(
+        ("embedding", "embeddings", "aembedding", "embed_query", "embed_documents"), "write client.embed(model, texts)"
+    ),
+    **dict.fromkeys(("models", "get_models"), 'write client.list_models("openai")'),
+    **dict.fromkeys(("batch", "abatch", "batch_completion", "batches"), "write client.map(inputs, model=...)"),
+    **dict.fromkeys(("aclose", "shutdown"), "write client.close()"),
+    "copy": "write client.with_options(...)",
+    **dict.fromkeys(
+        ("api_key", "base_url", "api_base", "organization"),
+        "keys and addresses are the account's; client.providers() shows what is set up",
+    ),
+    **dict.fromkeys(("images", "audio", "files", "moderations", "moderation", "fine_tuning", "rerank"), _NOT_YET),
+}  # fmt: skip
+"""What a client lacks, by name."""
+
+OF_AN_ANSWER: Mapping[str, str] = {
+    **dict.fromkeys(("model_dump", "dict", "to_json_dict"), "write .to_dict()"),
+    **dict.fromkeys(("model_dump_json", "json", "to_json"), "write json.dumps(reply.to_dict())"),
+    **dict.fromkeys(("content", "output_text", "response_text"), "write .text"),
+    "output": "write .text; with output=Type in the call, .parsed",
+    "response_ms": "write .elapsed, in seconds",
+    **dict.fromkeys(("latency", "duration"), "write .elapsed, in seconds"),
+    "get": "write the attribute: reply.choices, reply.usage, reply.text",
+    "error": "a call that fails raises; catch BifrostError",
+    "_hidden_params": "write .provider, .attempts or .cost",
+}
+"""What an answer lacks, by name."""
+
+_OF_THE_CLASS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("api_key", "api_keys", "keys", "key"),
+        "keys come from the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY ...), or from an account: "
+        '{name}(StaticAccount(keys={{"openai": "..."}}))',
+    ),
+    **dict.fromkeys(
+        ("base_url", "api_base", "azure_endpoint", "host", "endpoint"),
+        "an address is the provider's: set OPENAI_BASE_URL, or give "
+        '{name}(StaticAccount(keys=..., configs={{"openai": ProviderConfig(base_url=...)}}))',
+    ),
+    **dict.fromkeys(("organization", "project"), 'write extra_headers={{"OpenAI-Organization": "..."}}'),
+    **dict.fromkeys(("default_headers", "headers"), "write extra_headers={{...}}"),
+    **dict.fromkeys(("num_retries", "retries"), "write max_retries="),
+    "request_timeout": "write timeout=",
+    "http_client": "write transport=",
+    **dict.fromkeys(("model", "default_model"), 'each call names its model: client.chat("openai/gpt-4o-mini", ...)'),
+    "model_list": 'write models={{"fast": ["openai/gpt-4o-mini", "groq/llama-3.3-70b-versatile"]}}',
+    **dict.fromkeys(("providers", "configs", "config"), "write {name}(StaticAccount(keys=..., configs=...))"),
+    **dict.fromkeys(("callbacks", "hooks", "middleware"), "write plugins=[...]"),
+    **dict.fromkeys(("api_version", "azure_deployment"), "it is a setting of the key: see the page on providers"),
+}
+
+
+class Elsewhere:
+    """Stands at a name that OpenAI's client has, and says at its first use what to write."""
+
+    def __init__(self, name: str, hint: str) -> None:
+        self._told = f"there is no {name} here: {hint}"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UnknownNameError(self._told)
+
+    def __call__(self, *args: object, **options: object) -> NoReturn:
+        """Say what to write."""
+        raise UnknownNameError(self._told)
+
+    def __repr__(self) -> str:
+        return f"<{self._told}>"
+
+
+def no_attribute(thing: object, name: str, hints: Mapping[str, str]) -> AttributeError:
+    """Return the error for an attribute that is not there."""
+    kind = type(thing).__name__
+    if name in hints:
+        return UnknownNameError(f"{kind} has no {name!r}: {hints[name]}")
+    return AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=thing)
+
+
+def told_of_arguments(init: Callable[P, None]) -> Callable[P, None]:
+    """Make the `__init__` of a client say of an argument that it does not have what to write. No value is shown."""
+    known = frozenset(inspect.signature(init).parameters)
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **options: P.kwargs) -> None:
+        unknown = next((name for name in options if name not in known), None)
+        if unknown is not None:
+            kind = type(args[0]).__name__
+            # They may hold a key, and a traceback may print the locals of this frame.
+            options.clear()
+            raise UnknownArgumentError(_told(unknown, kind, known - {"self"}))
+        init(*args, **options)
+
+    return checked
+
+
+def _told(unknown: str, kind: str, known: frozenset[str]) -> str:
+    hint = _OF_THE_CLASS.get(unknown)
+    if hint is not None:
+        return f"{kind} takes no {unknown}=: {hint.format(name=kind)}"
+    near = near_matches(unknown, known)
+    return f"{kind} takes no {unknown}=: " + (
+        f"did you mean {' or '.join(near)}?" if near else f"it takes {', '.join(sorted(known))}"
+    )
