@@ -59,7 +59,7 @@ class CallContext:
         """As the caller named it; while a candidate is being tried, the candidate's model."""
         self.fallbacks: tuple[str, ...] = options.fallbacks
         self.fallback_index = 0
-        """0 for the primary candidate, then 1, 2, ..."""
+        """0 for the call's model, whichever member of its group is tried; then 1, 2, ... for its fallbacks."""
         self.tenant: str | None = None
         """On whose behalf the call is made; the account gives the keys for it."""
         self.values: dict[Any, Any] = {}

@@ -126,6 +126,7 @@ class Upstream:
         """
         load = self.pool.load(is_stream=context.is_stream)
         now, health = self.now(), self.health
+        wait: float
         wait, reason = health.left_alone_for(model, now, fallback=True), "it is left alone"
         if health.gone and not wait:
             wait, reason = health.gone_for(context.endpoint, model, context.tenant, now), "the model is gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -151,7 +152,7 @@ class Upstreams:
 
         Of a provider that is not in use yet nothing is known. The keys are looked at where some of them are in trouble.
         """
-        known = dict(rings)
+        known, planner = dict(rings), self._planner
         for provider in dict.fromkeys(member.provider for place in places for member in place.members):
             upstream = self._upstreams.get(provider)
             if upstream is not None and upstream.health.keys.troubled and len(places) + len(places[0].members) > 2:
@@ -161,7 +162,7 @@ class Upstreams:
         def load_of(candidate: Candidate) -> Load:
             upstream = self._upstreams.get(candidate.provider)
             if upstream is None:
-                return IDLE
+                return IDLE if planner is None or candidate.provider in planner.providers else _NOT_CONFIGURED
             ring = known.get(candidate.provider) if upstream.health.keys.troubled else None
             return upstream.load(context, candidate.model, ring)
 
@@ -467,6 +468,8 @@ CACHE_LIFETIME = ProviderConfig().cache_lifetime
 
 _RETRIES_KEPT = 1_000
 """How many retry settings with another `max_retries` are kept; callers may give any number."""
+
+_NOT_CONFIGURED = Load(usable=False, ready_in=math.inf, reason="it is not configured")
 
 _LOOK_AGAIN = 0.05
 """How often a drain looks at the open streams, in seconds."""

@@ -140,9 +140,10 @@ class Failover:
             return untried[0] if untried else self._earliest(place)
         if attempts_left <= 1 and self._tried and self._serves_after(index):
             return None
-        ready = self._ready(untried)
+        known = {member: self._loads(member) for member in place.members}
+        ready = [member for member in untried if known[member].usable]
         if ready:
-            return self._choose(place, ready, now)
+            return self._choose(place, ready, known, now)
         return self._earliest(place)
 
     def _earliest(self, place: Place) -> Candidate | None:
@@ -179,11 +180,13 @@ class Failover:
     def _ready(self, members: Sequence[Candidate]) -> list[Candidate]:
         return [member for member in members if self._loads(member).usable]
 
-    def _choose(self, place: Place, ready: Sequence[Candidate], now: float) -> Candidate:
+    def _choose(
+        self, place: Place, ready: Sequence[Candidate], known: Mapping[Candidate, Load], now: float
+    ) -> Candidate:
         group = place.group
         if group is None:
             return ready[0]
-        snapshot = snapshot_of(group, ready, self._loads)
+        snapshot = snapshot_of(place.members, ready, known)
         if self._session is not None and self._affinity is not None:
             chosen, self.note = self._affinity.choose(place, snapshot, session=self._session, now=now)
             if chosen is not None:
@@ -213,7 +216,7 @@ def _first_of(
     ready = [member for member in place.members if known[member].usable]
     shares: Mapping[str, float | None]
     if ready:
-        snapshot = snapshot_of(group, ready, loads)
+        snapshot = snapshot_of(place.members, ready, known)
         own = None if session is None else affinity.peek(place, snapshot, session=session, now=now)
         if own is not None:
             shares = {own.name: 1.0}
@@ -231,15 +234,17 @@ def _first_of(
     ]
 
 
-def snapshot_of(group: Group, ready: Collection[Candidate], loads: Loads) -> Snapshot:
+def snapshot_of(
+    members: Sequence[Candidate], ready: Collection[Candidate], known: Mapping[Candidate, Load]
+) -> Snapshot:
     """Return what a policy may know: who is out, and what everybody has to do.
 
     Out is who is not `ready`; and who is full, unless all of them are.
     """
-    known: Mapping[str, Load] = {member.name: loads(member) for member in group.members.items}
-    free = [member for member in ready if not known[member.name].is_full] or ready
+    free = [member for member in ready if not known[member].is_full] or ready
     left = {member.name for member in free}
-    return Snapshot({name for name in known if name not in left}, known)
+    out = {name for member in members if (name := member.name) not in left}
+    return Snapshot(out, {member.name: load for member, load in known.items()})
 
 
 def chosen_by(name: str, group: Group, snapshot: Snapshot, random: Random) -> Candidate:

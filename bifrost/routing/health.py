@@ -161,8 +161,10 @@ class Health:
         """Return for how long no call for a model is let in, in seconds."""
         if not self.heeds_breaker:
             return 0.0
-        road = self.road.retry_after(now, fallback=fallback)
-        return max(road, self.breaker(model).retry_after(now, fallback=fallback))
+        breaker = self._by_model.get(model) or self.breaker(model)
+        if self.road.is_closed and breaker.is_closed:
+            return 0.0
+        return max(self.road.retry_after(now, fallback=fallback), breaker.retry_after(now, fallback=fallback))
 
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
         """Take what the retry after a failure costs. Who pays gives back what no attempt was let in with."""

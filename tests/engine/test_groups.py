@@ -244,6 +244,17 @@ async def test_a_refused_key_gives_way_to_another_at_the_same_member(mock: MockT
             assert {attempt.provider for attempt in (await ask(client, kind, "fast")).attempts} == {"openai"}
 
 
+async def test_who_is_not_configured_is_nobody_to_leave_a_silent_one_for(mock: MockTransport) -> None:
+    mock.on(provider="openai").hang().then.stream(["late", " but", " there"]).always()
+    account = StaticAccount(keys={"openai": fake_key("one")}, configs={"openai": ProviderConfig()})
+    async with mock.client(account, clock=Clock(random=Random(1).random)) as client:
+        began = anyio.current_time()
+        reply = await ask(client, "stream", A, fallbacks=[B])
+    assert (reply.provider, len(reply.attempts)) == ("openai", 2)
+    # All of `first_token` was waited for.
+    assert 120 <= anyio.current_time() - began < 122
+
+
 async def test_a_request_that_is_wrong_is_not_taken_to_the_siblings(mock: MockTransport, kind: Kind) -> None:
     mock.fail(400).always()
     async with client_of(mock) as client:

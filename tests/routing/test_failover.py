@@ -171,6 +171,20 @@ class First:
         return next((each for each in candidates.items if each.name not in snapshot.excluded), None)
 
 
+class Busiest:
+    """A policy that looks at everybody's load."""
+
+    def choose(self, candidates: Any, snapshot: Any, random: Any) -> Any:
+        order = sorted(candidates.items, key=lambda each: -snapshot.loads[each.name].busy)
+        return next((each for each in order if each.name not in snapshot.excluded), None)
+
+
+def test_a_policy_is_told_what_everybody_has_to_do_each_time() -> None:
+    rig = Rig("fast", balance=Busiest())
+    rig.loads = {A: Load(busy=1), B: Load(busy=3), C: Load(busy=2)}
+    assert rig.rest() == [B, C, A]
+
+
 def test_a_policy_of_ones_own_leaves_the_shares_open() -> None:
     assert told({A: OUT}, balance=First()) == [[("openai/a", 0.0, "its keys rest"), ("groq/b", None, None)]]
     assert Rig("fast", "openai/x", balance=First()).rest() == [A, B, C, X]
