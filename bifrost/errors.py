@@ -297,6 +297,8 @@ class TransportError(BifrostError):
 
     fault = "transient"
     retryable = True
+    after_silence: bool = False
+    """It broke when nothing had come for long: the provider was silent, and only the end of that came from outside."""
 
 
 class ConnectError(TransportError):

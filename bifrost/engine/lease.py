@@ -23,6 +23,7 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.providers.base import ReportedError
+from bifrost.routing.retry import LONG_SILENCE
 from bifrost.wire.body import Inflater
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ class Lease:
                 else:
                     self._end(chunks)
             except BifrostError as error:
+                if isinstance(error, TransportError):
+                    longest = min(LONG_SILENCE, self._exchange.upstream.config.timeouts.idle_bytes / 3)
+                    error.after_silence = self._last_pull - self._asked >= longest
                 self._failure = self._exchange.sign(error)
             except BaseException as error:
                 if not isinstance(error, Exception) and not is_stray(error):

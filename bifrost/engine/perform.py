@@ -23,6 +23,7 @@ from bifrost.errors import (
 )
 from bifrost.providers.base import ReportedError
 from bifrost.providers.events import is_event_stream, parse_events
+from bifrost.routing.retry import LONG_SILENCE
 from bifrost.schema.typed import misfit
 from bifrost.wire.body import BodyReader, ErrorBodyReader
 from bifrost.wire.http import HttpResponse
@@ -57,6 +58,8 @@ async def perform(job: Job) -> Any:
         if exchange.admission.trip is not None and not job.abandoned:
             # At once, before this worker takes another job; the caller's task reports it too.
             exchange.admission.trip.failed(error)
+        if isinstance(error, TransportError) and job.taken_at is not None:
+            error.after_silence = exchange.upstream.now() - job.taken_at >= LONG_SILENCE
         raise exchange.sign(error)  # noqa: B904 - the same error, completed
     except BaseException as error:
         if not isinstance(error, Exception) and not is_stray(error):

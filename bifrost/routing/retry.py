@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
-from bifrost.errors import BifrostError, CallTimeoutError, ContentFilterError, ContextLengthError
+from bifrost.errors import BifrostError, CallTimeoutError, ContentFilterError, ContextLengthError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SMALLEST_ATTEMPT = 0.1
 """No attempt starts with less than this left, in seconds."""
+
+LONG_SILENCE = 10.0
+"""An exchange that breaks after so long without a sign of the provider was silent, in seconds."""
 
 SMALLEST_SHARE = 10.0
 """What a candidate gets at least of the time left, however many fallbacks stand behind it, in seconds."""
@@ -250,7 +253,9 @@ def allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
 
 
 def is_silence(error: BifrostError) -> bool:
-    """Return whether a time limit of an attempt ran out: nothing came, or nothing more."""
+    """Return whether nothing came, or nothing more, until a time limit ran out or the connection ended."""
+    if isinstance(error, TransportError):
+        return error.after_silence
     return isinstance(error, CallTimeoutError) and error.fault in ("transient", "never_sent")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bifrost import ContentFilterError, StreamInterruptedError
+from bifrost import ContentFilterError, ProviderConfig, StreamInterruptedError, Timeouts
 from bifrost.engine.clock import Clock
 from bifrost.testing import LoopbackProvider, MockTransport, leak_check
 from tests.failover.faults import FAULTS, WORDS, Fault, Journal, ask, config, fallback
@@ -76,6 +76,23 @@ async def test_a_plain_call_passes_too(provider: str, name: str) -> None:
         # A whole answer has no first token: its silence ends with the candidate's share of the timeout.
         seen = await ask(client, journal, f"{provider}/big", f"{provider}/small", stream=False, timeout=60)
     assert fault.verdict(seen, 1.0) == "pass"
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(("silent", "primary"), [(29.0, 1), (3.0, 3)])
+async def test_a_stall_that_the_provider_ends_is_a_stall(silent: float, primary: int) -> None:
+    mock = MockTransport()
+    journal = Journal(mock)
+    # The silence lies before the last piece, behind which the connection ends.
+    mock.on(model="big").stream(["one", " two"]).drip(silent).cut(after_events=1).always()
+    fallback(mock, "small")
+    # Only the end of the connection ends the silence.
+    settings = ProviderConfig(timeouts=Timeouts(first_token=1000, idle_bytes=60))
+    account = mock.account_with({"openai": ["one"]}, configs={"openai": settings})
+    async with leak_check(), mock.client(account, clock=Clock(random=Random(1).random)) as client:
+        seen = await ask(client, journal, "openai/big", "openai/small", **RESTART)
+    assert seen.text == WORDS
+    assert len(seen.primary) == primary
 
 
 SCALE = 0.01
