@@ -1,4 +1,4 @@
-"""What a caller sees of each fault, in virtual time at full length, and on real sockets at a hundredth of it."""
+"""What a caller sees of each fault, in virtual time at full length."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from bifrost import ContentFilterError, ProviderConfig, StreamInterruptedError, Timeouts
 from bifrost.engine.clock import Clock
-from bifrost.testing import LoopbackProvider, MockTransport, leak_check
+from bifrost.testing import MockTransport, leak_check
 from tests.failover.faults import FAULTS, WORDS, Fault, Journal, ask, config, fallback
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 PROVIDERS = ["openai", "anthropic"]
 RESTART: dict[str, Any] = {"on_interrupt": "restart"}
@@ -26,7 +26,6 @@ def faults_of(provider: str) -> dict[str, Fault]:
 CASES = [(provider, name) for provider in PROVIDERS for name in faults_of(provider)]
 
 
-@pytest.mark.virtual_time
 @pytest.mark.parametrize(("provider", "name"), CASES)
 @pytest.mark.parametrize("options", [{}, RESTART], ids=["defaults", "restart"])
 async def test_each_fault_passes_or_is_safe(provider: str, name: str, options: dict[str, Any]) -> None:
@@ -47,7 +46,6 @@ async def test_each_fault_passes_or_is_safe(provider: str, name: str, options: d
         assert isinstance(seen.error, ContentFilterError)
 
 
-@pytest.mark.virtual_time
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_twelve_pass_by_default_and_four_are_safe(provider: str) -> None:
     late = [name for name, fault in faults_of(provider).items() if fault.breaks_late]
@@ -63,7 +61,6 @@ PLAIN = [
 ]
 
 
-@pytest.mark.virtual_time
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("name", PLAIN)
 async def test_a_plain_call_passes_too(provider: str, name: str) -> None:
@@ -78,7 +75,6 @@ async def test_a_plain_call_passes_too(provider: str, name: str) -> None:
     assert fault.verdict(seen, 1.0) == "pass"
 
 
-@pytest.mark.virtual_time
 @pytest.mark.parametrize(("silent", "primary"), [(29.0, 1), (3.0, 3)])
 async def test_a_stall_that_the_provider_ends_is_a_stall(silent: float, primary: int) -> None:
     mock = MockTransport()
@@ -93,22 +89,3 @@ async def test_a_stall_that_the_provider_ends_is_a_stall(silent: float, primary:
         seen = await ask(client, journal, "openai/big", "openai/small", **RESTART)
     assert seen.text == WORDS
     assert len(seen.primary) == primary
-
-
-SCALE = 0.01
-
-
-@pytest.mark.parametrize(("provider", "name"), CASES)
-async def test_each_fault_passes_on_real_sockets(provider: str, name: str) -> None:
-    fault = FAULTS[name]
-    async with leak_check(), LoopbackProvider() as server:
-        journal = Journal(server)
-        fault.play(server, "big", SCALE)
-        fallback(server, "small")
-        settings = config(SCALE, base_url=server.config(provider).base_url)
-        account = server.account({provider: ["one"]}, configs={provider: settings})
-        async with server.client(account) as client:
-            seen = await ask(client, journal, f"{provider}/big", f"{provider}/small", **RESTART)
-            assert (await client.chat(f"{provider}/small", "hi")).text == WORDS
-    # How long it took is judged in virtual time.
-    assert fault.verdict(seen._replace(seconds=0.0, primary=[moment / SCALE for moment in seen.primary]), 1.0) == "pass"
