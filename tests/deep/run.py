@@ -43,6 +43,7 @@ _ORDER = (
     "cancels",
     "soak",
     "threads",
+    "holds",
     "fuzz",
     "mutation",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,10 @@ def _of_httpx() -> httpx.AsyncHTTPTransport:
 
 
 TRANSPORTS: Mapping[str, Any] = {"default": None, "httpx": _of_httpx}
-"""What is given as `transport=`."""
+"""What is given as `transport=`. The servers speak HTTP/1.1 byte by byte, so HTTP/2 has hostile peers of its own."""
+
+EACH = "BIFROST_HOSTILE_OVER_EACH"
+"""The variable with which all faults are played over each transport, as the deep run does."""
 
 EVERYWHERE = ("default",)
 """Those that all faults are played over. The others carry those of modules with `OVER_EACH_TRANSPORT`."""
@@ -33,7 +37,8 @@ EVERYWHERE = ("default",)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "transport" in metafunc.fixturenames:
-        names = TRANSPORTS if getattr(metafunc.module, "OVER_EACH_TRANSPORT", False) else EVERYWHERE
+        everywhere = os.environ.get(EACH) or getattr(metafunc.module, "OVER_EACH_TRANSPORT", False)
+        names = TRANSPORTS if everywhere else EVERYWHERE
         metafunc.parametrize("transport", names, indirect=True, scope="module")
 
 

@@ -17,6 +17,7 @@ from bifrost.testing import leak_check, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
 from tests.engine.rig import is_quiet, until
 from tests.hostile.answers import MODELS, good
+from tests.hostile.holds import holds_noted
 from tests.hostile.server import HostileServer
 from tests.plugins.recorder import KINDS, Kind, Recorder, ask, assert_paired
 
@@ -34,7 +35,7 @@ TIMEOUT = 20.0
 """The timeout of a call that is not about timeouts."""
 RETRIES = RetryConfig(max_retries=2)
 KEY = CANARY
-SPARE = "sk-spare-0123456789"
+SPARE = "sk-spare-9x7q5w3z1k"
 
 
 class Watch(Recorder):
@@ -164,7 +165,7 @@ async def staged(
     with ExitStack() as around:
         around.enter_context(no_waits())
         log = around.enter_context(listening()) if loud else None
-        async with leak_check():
+        async with leak_check(), holds_noted():
             with server or HostileServer(*scripts) as peer, HostileServer(good) as other:
                 second = "openai" if provider == "anthropic" else "anthropic"
                 account = StaticAccount(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-SECOND = "sk-second-0123456789"
+SECOND = "sk-second-8y6p4v2j0h"
 BOTH = {KEY: "key 0", SECOND: "key 1"}
 
 
