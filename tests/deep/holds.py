@@ -17,6 +17,7 @@ _GOAL = 50.0
 """Milliseconds, for anything up to 1 MiB."""
 _LARGE = (
     "fault_08",  # uploads of 16 MB
+    "fault_23_a_refusal",
     "fault_63",  # bodies up to the limit of 64 MiB, and above it
     "fault_64",
     "fault_65_a_bomb",

@@ -17,7 +17,7 @@ from bifrost.testing import leak_check, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
 from tests.engine.rig import is_quiet, until
 from tests.hostile.answers import MODELS, good
-from tests.hostile.holds import holds_noted
+from tests.hostile.holds import call_measured, holds_noted
 from tests.hostile.server import HostileServer
 from tests.plugins.recorder import KINDS, Kind, Recorder, ask, assert_paired
 
@@ -84,7 +84,7 @@ class Scene:
         self.calls += 1
         error: BifrostError
         try:
-            with anyio.fail_after((timeout or self._timeout) + LATE):
+            with anyio.fail_after((timeout or self._timeout) + LATE), call_measured():
                 reply = await call()
         except BifrostError as caught:
             error = caught
