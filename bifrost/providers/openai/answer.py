@@ -293,8 +293,8 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
     check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
     sources = sources_of(wire.search_results, wire.citations)
     return ChatResponse(
-        id=text_of(wire.id),
-        model=text_of(wire.model) or target.model,
+        id=wire.id if isinstance(wire.id, str) else "",
+        model=(wire.model if isinstance(wire.model, str) else "") or target.model,
         created=seconds_of(wire.created),
         provider=target.provider,
         choices=[
