@@ -328,7 +328,7 @@ class KeyPoolConfig(Frozen):
     revive: float = attrs.field(default=600.0, validator=_positive)
     """After this long a refused key is tried once more; at once when the account gives it a new value."""
     longest_wait: float = attrs.field(default=30.0, validator=_not_negative)
-    """When every key rests and there is no fallback, a call waits for the first of them if it is within this."""
+    """When every key rests and there is no fallback, a call waits for the first of them, in all for so long at most."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

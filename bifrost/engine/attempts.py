@@ -1,16 +1,17 @@
-"""The attempts of a call at one candidate: a key is chosen, a job queued, a worker does the exchange, it is judged.
+"""The attempts of a call at one candidate: a job is queued, a worker chooses a key and does the exchange, it is judged.
 
-All of it runs in the caller's task, the waits between attempts included; only `perform` runs in a worker.
+All of it runs in the caller's task, the waits between attempts and for keys included; only `perform` runs in a worker.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from bifrost.engine.call import Tries
-from bifrost.engine.exchange import Exchange
+from bifrost.engine.exchange import Exchange, NotLetIn
 from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
     from bifrost.engine.upstreams import Upstreams
     from bifrost.plugins.base import Outcome
     from bifrost.routing.candidates import Candidate
-    from bifrost.routing.health import Admission, HeldBack
+    from bifrost.routing.health import HeldBack
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import Choice
 
 
 class Attempts:
-    """Makes them. A stream that has got its first content is handed to `begin`."""
+    """Make them. A stream that has got its first content is handed to `begin`."""
 
     def __init__(
         self, upstreams: Upstreams, clock: Clock, host: Host, *, begin: Callable[[Call, ChunkStream], ChunkStream]
@@ -76,18 +77,18 @@ class Attempts:
                     upstream.counters.retries += 1
                     if call.stream is not None:
                         await call.stream.source_gone()
-                choice, admission = await self._let_in(call, tries)
-                tries.choice = choice
+                await self._until_ready(call, tries)
+                tries.choice = None
                 exchange = Exchange(
                     upstream=upstream,
                     codec=codec,
                     request=request,
-                    choice=choice,
+                    model=tries.model,
                     stream=call.stream is not None,
                     extra_headers=headers,
                     deadline=context.deadline,
                     clock=self._clock,
-                    admission=admission,
+                    let_in=partial(self._let_in, call, tries),
                     fresh=bool(tries.faults) and tries.faults[-1] == "stale",
                 )
                 exchange.note, call.note = call.note, None
@@ -99,18 +100,82 @@ class Attempts:
                     return outcome
                 if not self.again(call, tries, outcome):
                     return outcome
+                upstream, codec = exchange.upstream, exchange.codec
         finally:
             if tries.paid is not None:
                 tries.give_back(self._now())
 
-    async def _let_in(self, call: Call, tries: Tries) -> tuple[Choice, Admission]:
-        """Wait before a retry, choose a key, and be let in by what is known of the provider's health."""
+    async def _until_ready(self, call: Call, tries: Tries) -> None:
+        """Wait before a retry, and then while no key is ready. Raises what keeps the attempt from being made at all.
+
+        What is known now keeps a call out of the queue; what is learned while it is queued, its worker finds out.
+        """
         if tries.wait > 0:
             call.context.phase = "backoff"
             await self._upstreams.pause(tries.keys.provider.name, tries.wait)
-        options = call.context.options
+        call.submitted = now = self._now()
+        tries.health.check(tries.model, now, fallback=tries.fallback_behind)
+        tries.turn = None
+        if (
+            tries.spent
+            or tries.keys.states.troubled
+            or call.context.options.key is not None
+            or tries.model not in tries.keys.by_model
+        ):
+            resting = tries.keys.resting(tries.model, now=now, pin=call.context.options.key, excluded=tries.spent)
+            if resting is not None:
+                tries.wait += await self._wait_for_key(call, tries, resting)
+
+    async def _wait_for_key(self, call: Call, tries: Tries, resting: Choice) -> float:
+        """Wait for this call's turn with a parked key, or until another is ready; returns how long that took.
+
+        Raises `RateLimitError` where the call does not wait, and what keeps it from being made at all.
+        """
+        call.context.phase = "backoff"
+        total = 0.0
         while True:
-            call.submitted = now = self._now()
+            key = cast("KeyHealth", resting.health)
+            place = key.stand_in_line()
+            try:
+                while resting.health is key:
+                    now, until = self._now(), key.until
+                    wait = tries.keys.waits(
+                        resting._replace(ready_at=key.turn(place)),
+                        now=now,
+                        left=call.share - now,
+                        fallback_behind=call.another_ready,
+                        waited=tries.waited_for_keys,
+                    )
+                    await self._upstreams.pause(tries.keys.provider.name, wait)
+                    tries.waited_for_keys += wait
+                    total += wait
+                    call.submitted = now = self._now()
+                    if key.until == until:
+                        if key.state == "parked":
+                            tries.turn = (resting._replace(ready_at=None), until)
+                        return total
+                    # Whoever was let through first was limited again, or found the key dead.
+                    pin = call.context.options.key
+                    others = {key.name, *tries.spent}
+                    is_ready = key.usable(now)
+                    if is_ready and not tries.keys.has_other(tries.model, excluded=others, pin=pin, now=now):
+                        if key.turn(place) > now:
+                            continue
+                        return total
+                    again = tries.keys.resting(tries.model, now=now, pin=pin, excluded=tries.spent)
+                    if again is None:
+                        return total
+                    resting = again
+            finally:
+                key.leave_line(place)
+
+    def _let_in(self, call: Call, tries: Tries, exchange: Exchange, now: float) -> None:
+        """Choose a key for an attempt and lets it in: called by its worker, with what is known by then.
+
+        Raises `NotLetIn`.
+        """
+        try:
+            options = call.context.options
             choice = tries.keys.choose(
                 tries.model,
                 random=self._clock.random,
@@ -119,37 +184,25 @@ class Attempts:
                 session=options.session,
                 excluded=tries.spent,
             )
-            if choice.ready_at is None:
-                break
-            if await self._turn_came(call, tries, choice):
-                call.submitted = now = self._now()
-                break
-        admission = tries.health.admit(
-            choice,
-            tries.model,
-            now=now,
-            is_retry=bool(tries.faults),
-            paid=tries.paid,
-            fallback=tries.fallback_behind,
-        )
+            if choice.ready_at is not None:
+                own = tries.parked_for_this()
+                if own is None:
+                    raise NotLetIn(resting=choice)
+                choice = own
+            admission = tries.health.admit(
+                choice,
+                tries.model,
+                now=now,
+                is_retry=bool(tries.faults),
+                paid=tries.paid,
+                fallback=tries.fallback_behind,
+            )
+        except BifrostError as error:
+            raise NotLetIn(error) from None
         tries.paid = None
         tries.was_probe = admission.is_probe
-        return choice, admission
-
-    async def _turn_came(self, call: Call, tries: Tries, choice: Choice) -> bool:
-        """Wait for this call's turn with a parked key, as nobody has a ready one. False: look again, things changed."""
-        key, now = cast("KeyHealth", choice.health), call.submitted
-        until = key.until
-        wait = tries.keys.waits(choice, now=now, left=call.share - now, fallback_behind=call.another_ready)
-        call.context.phase = "backoff"
-        key.waiting += 1
-        try:
-            await self._upstreams.pause(tries.keys.provider.name, wait)
-        finally:
-            key.waiting -= 1
-        tries.wait += wait
-        # Whoever was let through first may have been limited again, or found the key dead.
-        return key.until == until
+        tries.choice = choice
+        exchange.take(choice, admission)
 
     def again(self, call: Call, tries: Tries, error: BifrostError) -> bool:
         """Say whether a failed attempt is followed by another at this candidate, and prepare for it.
@@ -238,6 +291,9 @@ class Attempts:
                 limits = upstream.config.limits
                 first_token = exchange.first_token or upstream.config.timeouts.first_token
                 await stream.commit(first_token=call.begun + first_token, held=limits.preamble)
+        except NotLetIn as returned:
+            # Nothing was sent: it is no attempt.
+            raise (returned.error or returned) from None
         except BifrostError as error:
             if stream is not None:
                 stream.drop_source()
@@ -253,7 +309,8 @@ class Attempts:
             # It is there again.
             upstream.health.gone.pop((context.endpoint, call.tries.model, context.tenant), None)
         if stream is not None:
-            exchange.admission.began(self._now())
+            if exchange.admission is not None:
+                exchange.admission.began(self._now())
             return self._begin(call, stream)
         call.record(None, now=self._now())
         return msgspec.structs.replace(
@@ -264,38 +321,49 @@ class Attempts:
         )
 
     async def _submit(self, call: Call, exchange: Exchange, watch: Watch | None = None) -> Any:
-        """Queue the attempt at its provider. If that is changed meanwhile, it moves to what takes its place."""
+        """Queue the attempt at its provider, and again when it comes back without having been made.
+
+        It comes back when the provider was changed, and moves to what replaces it; and when no key was ready, and waits
+        here for one. It keeps its place in the order of calls.
+        """
+        call.job = job = Job(perform, exchange, done=self._signal(), is_stream=call.stream is not None)
         while True:
-            call.job = job = Job(perform, exchange, done=self._signal(), is_stream=call.stream is not None)
             try:
                 return await exchange.upstream.pool.submit(job, watch)
             except Replaced:
+                returned = None
+            except NotLetIn as told:
+                returned = told
+            if returned is None:
                 await self._move(call, exchange)
+            else:
+                await self._hold(call, returned)
+            job = job.again(perform, exchange, done=self._signal())
+            call.exchange, call.job = exchange, job
+            call.context.phase = "queue"
+
+    async def _hold(self, call: Call, returned: NotLetIn) -> None:
+        """Wait with an attempt for which its worker found no key ready. Raises why it cannot be made at all."""
+        # Nothing was sent: it is no attempt, whatever comes of it.
+        call.exchange = call.job = None
+        if returned.resting is None:
+            raise returned
+        try:
+            call.wait += await self._wait_for_key(call, cast("Tries", call.tries), returned.resting)
+        except BifrostError as error:
+            raise NotLetIn(error) from None
 
     async def _move(self, call: Call, exchange: Exchange) -> None:
-        """Take an attempt that no worker took to what has its provider's place, with a key that belongs there."""
-        context, options, now = call.context, call.context.options, self._now()
-        tries = cast("Tries", call.tries)
+        """Take an attempt that no worker took to what has replaced its provider, with the keys that belong there."""
+        context, tries = call.context, cast("Tries", call.tries)
         upstream = await self._upstreams.get(exchange.upstream.name)
         tries.keys = await self._upstreams.keys(upstream.name, context)
-        exchange.admission.cancel(now)
-        exchange.admission.close(None, now=now)
-        tries.choice = choice = tries.keys.choose(
-            tries.model,
-            random=self._clock.random,
-            now=now,
-            pin=options.key,
-            session=options.session,
-            excluded=tries.spent,
-        )
-        tries.health, tries.retry = upstream.health, self._upstreams.retry_of(upstream.name, options)
-        exchange.move(
-            upstream,
-            upstream.codec(context.endpoint),
-            choice,
-            upstream.health.admit(choice, tries.model, now=now, is_retry=bool(tries.faults)),
-        )
-        call.exchange = exchange
+        if tries.health is not upstream.health:
+            # What was paid and waited for belongs to the other address.
+            tries.give_back(self._now())
+            tries.turn = None
+        tries.health, tries.retry = upstream.health, self._upstreams.retry_of(upstream.name, context.options)
+        exchange.move(upstream, upstream.codec(context.endpoint))
 
 
 def _is_asked_again(call: Call, error: BifrostError) -> bool:

@@ -141,7 +141,7 @@ class Call:
         self.exchange = self.job = None
         if exchange is None or job is None:
             return
-        note = exchange.admission.close(error, now=now)
+        note = None if exchange.admission is None else exchange.admission.close(error, now=now)
         if exchange.note is not None:
             note = exchange.note if note is None else f"{exchange.note}; {note}"
         if error is not None and error.fault == "local":
@@ -186,7 +186,9 @@ class Tries:
         "refused",
         "retry",
         "spent",
+        "turn",
         "wait",
+        "waited_for_keys",
         "was_probe",
     )
 
@@ -210,12 +212,25 @@ class Tries:
         """When the next attempt may be made, if others are tried before it."""
         self.failure: BifrostError | None = None
         """What failed last."""
+        self.waited_for_keys = 0.0
+        """How long the call has waited here because no key was ready."""
+        self.turn: tuple[Choice, float] | None = None
+        """A parked key that the call may use, as it has waited for its turn, and until when the key was parked."""
         self.was_probe = False
         """A breaker let the last attempt through as a probe: it is not tried again here."""
         self.paid: Payment | None = None
         """What the next attempt has cost of the retry budget, until it is let in."""
         self.hedged = False
         """There was a hedge: one is all that a candidate gets."""
+
+    def parked_for_this(self) -> Choice | None:
+        """Return the parked key whose turn has come for this call, if it was not parked anew since."""
+        if self.turn is None:
+            return None
+        choice, until = self.turn
+        health = choice.health
+        is_same = health is not None and health.state == "parked" and health.until == until
+        return choice if is_same else None
 
     def failed(self, error: BifrostError) -> bool:
         """Take note that what was tried last has failed, and say whether it counts as no attempt."""

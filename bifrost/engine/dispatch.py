@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio.lowlevel
 import msgspec
 
 from bifrost.engine.attempts import Attempts, lift_of
@@ -78,6 +79,10 @@ class Dispatcher:
             # One that a hook has put in an error's place was not read yet.
             outcome = complete(call, self._fitted(call, outcome))
         if isinstance(outcome, BifrostError):
+            if not outcome.attempts:
+                # Nobody was asked, so nothing may have been waited for. A caller that tries again at once must not keep
+                # everything else from getting on.
+                await anyio.lowlevel.checkpoint()
             raise outcome
         if call.stream is not None:
             # An `after_call` hook has put a response in an error's place.

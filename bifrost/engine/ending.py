@@ -119,7 +119,7 @@ class Ending:
         )
         if exchange is not None:
             error = exchange.sign(error)
-            if what is None or phase == "queue":
+            if exchange.admission is not None and (what is None or phase == "queue"):
                 # The call's time or our own queue was at fault: nothing is known of the provider.
                 exchange.admission.cancel(self._now())
         call.record(error, now=self._now())

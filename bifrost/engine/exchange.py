@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -15,8 +15,9 @@ from bifrost.wire.http import Headers
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from bifrost.account import Key
     from bifrost.engine.clock import Clock
     from bifrost.engine.transport import Connection
     from bifrost.engine.upstream import Upstream
@@ -27,12 +28,27 @@ if TYPE_CHECKING:
 
 _NONE_YET = Headers()
 
+LetIn: TypeAlias = "Callable[[Exchange, float], None]"
+"""Chooses a key for an exchange at a time, and lets it in. Raises `NotLetIn`."""
+
+
+class NotLetIn(Exception):  # noqa: N818 - it returns an attempt to its caller, and no user ever sees it
+    """A worker took an attempt that cannot be made now: it goes back to its caller, and nothing was sent."""
+
+    def __init__(self, error: BifrostError | None = None, *, resting: Choice | None = None) -> None:
+        super().__init__()
+        self.error = error
+        """Why it cannot be made at all."""
+        self.resting = resting
+        """The key that is ready first, when none is ready now."""
+
 
 class Exchange:
     """One attempt: what to send where, and what was learned on the way (read by the caller's task for the trail)."""
 
     __slots__ = (
         "admission",
+        "choice",
         "clock",
         "codec",
         "connect",
@@ -44,6 +60,7 @@ class Exchange:
         "fresh",
         "headers",
         "key",
+        "let_in",
         "note",
         "request",
         "request_id",
@@ -59,24 +76,29 @@ class Exchange:
         upstream: Upstream,
         codec: Codec[Any, Any],
         request: Any,
-        choice: Choice,
+        model: str,
         stream: bool = False,
         extra_headers: Mapping[str, str],
         deadline: float,
         clock: Clock,
-        admission: Admission,
+        let_in: LetIn,
         fresh: bool = False,
     ) -> None:
         self.upstream = upstream
         self.codec = codec
         self.request = request
-        self.key = choice.key
-        self.target = target_of(upstream, choice, stream=stream)
+        self.let_in = let_in
+        """Chooses a key and lets the attempt in; its worker calls it when it takes the attempt."""
+        self.choice: Choice | None = None
+        """The key that was chosen for it, when it was let in."""
+        self.key: Key | None = None
+        self.target = Target(provider=upstream.name, model=model, stream=stream, settings=None)
+        """Whom it asks for what; the model is the provider's own name of it once a key is chosen."""
         self.extra_headers = extra_headers
         self.deadline = deadline
         self.clock = clock
-        self.admission = admission
-        """Its place with the provider's health, to which it is reported."""
+        self.admission: Admission | None = None
+        """Its place with the provider's health, to which it is reported; `None` until it is let in."""
         self.fresh = fresh
         """Use a new connection, not a kept one."""
         self.connection: Connection | None = None
@@ -101,24 +123,28 @@ class Exchange:
             return "body"
         return "headers" if self.connection.sent or self.connection.reused else "connect"
 
-    def beside(self, choice: Choice, *, extra_headers: Mapping[str, str], admission: Admission) -> Exchange:
-        """Make another attempt of the same request at the same provider."""
+    def beside(self, *, model: str, extra_headers: Mapping[str, str], let_in: LetIn) -> Exchange:
+        """Return another attempt of the same request at the same provider."""
         return Exchange(
             upstream=self.upstream,
             codec=self.codec,
             request=self.request,
-            choice=choice,
+            model=model,
             extra_headers=extra_headers,
             deadline=self.deadline,
             clock=self.clock,
-            admission=admission,
+            let_in=let_in,
         )
 
-    def move(self, upstream: Upstream, codec: Codec[Any, Any], choice: Choice, admission: Admission) -> None:
-        """Go to what has taken the provider's place; only before a worker took the attempt."""
-        self.upstream, self.codec, self.admission = upstream, codec, admission
+    def move(self, upstream: Upstream, codec: Codec[Any, Any]) -> None:
+        """Go to what has replaced the provider; only before a worker took the attempt."""
+        self.upstream, self.codec = upstream, codec
+
+    def take(self, choice: Choice, admission: Admission) -> None:
+        """Go on with a key, and as an attempt that was let in."""
+        self.choice, self.admission = choice, admission
         self.key = choice.key
-        self.target = target_of(upstream, choice, stream=self.target.stream)
+        self.target = target_of(self.upstream, choice, stream=self.target.stream)
 
     def decoder(self) -> StreamDecoder:
         """Give a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""

@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from heapq import heapify, heappop, heappush
+from itertools import count
 
 import anyio
 
+_GONE_KEPT = 64
+"""How many waiters that left may stay in the queue before it is cleaned."""
+
 
 class Gate:
-    """Lets `capacity` holders in at once. Waiters are served in order; a freed place is handed to the first of them.
+    """Let `capacity` holders in at once. Waiters are served in order; a freed place is handed to the first of them.
 
-    A place is reserved for the waiter that is woken, so that no newcomer slips in before it, and passed on if that
+    A place is reserved for the waiter that is woken, so that no newcomer gets in before it, and passed on if that
     waiter has left meanwhile. Callers that left hold nothing.
     """
 
-    __slots__ = ("_waiters", "capacity", "held")
+    __slots__ = ("_arrivals", "_waiters", "capacity", "held", "waiting")
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
-        # In order of arrival; a waiter anywhere in it can leave at once, also when thousands do.
-        self._waiters: OrderedDict[_Ticket, None] = OrderedDict()
-
-    @property
-    def waiting(self) -> int:
+        self.waiting = 0
         """How many are waiting."""
-        return len(self._waiters)
+        self._arrivals = count()
+        self._waiters: list[tuple[float, int, _Ticket]] = []
+        # A heap. It may hold tickets of waiters that left, which are dropped when they come to the top.
 
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody waits before."""
-        if self.held >= self.capacity or self._waiters:
+        if self.held >= self.capacity or self.waiting:
             return False
         self.held += 1
         return True
 
-    async def enter(self) -> bool:
-        """Wait for a place. False if all who waited were turned away. A caller that is cancelled holds none."""
+    def enter_again(self) -> None:
+        """Take a place for a holder that comes back, whether or not one is free."""
+        self.held += 1
+
+    async def enter(self, order: float = math.inf) -> bool:
+        """Wait for a place; the lowest `order` is served first, then whoever came first.
+
+        Returns False if all who waited were turned away. A caller that is cancelled holds no place.
+        """
         if self.try_enter():
             return True
         ticket = _Ticket()
-        self._waiters[ticket] = None
+        heappush(self._waiters, (order, next(self._arrivals), ticket))
+        self.waiting += 1
         try:
             await ticket.called.wait()
         except BaseException:
             if ticket.admitted:
                 self.leave()
-            self._waiters.pop(ticket, None)
+            elif not ticket.called.is_set():
+                ticket.called.set()
+                self.waiting -= 1
+                self._clean()
             raise
         return ticket.admitted
 
     def leave(self) -> None:
         """Give a place back."""
         self.held -= 1
-        if self._waiters:
+        if self.waiting:
             self._admit()
 
     def resize(self, capacity: int) -> None:
@@ -61,16 +75,29 @@ class Gate:
         self._admit()
 
     def turn_away(self) -> None:
-        """Send everybody off who waits, without a place."""
-        while self._waiters:
-            self._waiters.popitem(last=False)[0].called.set()
+        """Send everybody off who waits, in order and without a place."""
+        while self.waiting:
+            self._call_next()
 
     def _admit(self) -> None:
-        while self._waiters and self.held < self.capacity:
+        while self.waiting and self.held < self.capacity:
             self.held += 1
-            ticket, _ = self._waiters.popitem(last=False)
-            ticket.admitted = True
-            ticket.called.set()
+            self._call_next().admitted = True
+
+    def _call_next(self) -> _Ticket:
+        """Wake the first waiter."""
+        while True:
+            ticket = heappop(self._waiters)[2]
+            if not ticket.called.is_set():
+                ticket.called.set()
+                self.waiting -= 1
+                return ticket
+
+    def _clean(self) -> None:
+        """Drop the tickets of waiters that left, when they are most of what is there."""
+        if len(self._waiters) > _GONE_KEPT + 2 * self.waiting:
+            self._waiters = [entry for entry in self._waiters if not entry[2].called.is_set()]
+            heapify(self._waiters)
 
 
 class _Ticket:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import msgspec
 
 from bifrost.engine.call import Tries
-from bifrost.engine.exchange import Exchange
+from bifrost.engine.exchange import Exchange, NotLetIn
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.errors import BifrostError, CallCancelledError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host, Signal
+    from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
     from bifrost.routing.hedge import Hedging
     from bifrost.routing.keys import Choice
@@ -39,7 +40,7 @@ class Outpaced(Exception):  # noqa: N818 - it ends the waiting for an attempt, a
 
 
 class Hedges:
-    """Makes them. `submit` queues an attempt and waits for it."""
+    """Make them. `submit` queues an attempt and waits for it."""
 
     def __init__(
         self,
@@ -129,22 +130,19 @@ class Hedges:
             fallback_behind=tries.fallback_behind,
         ):
             return None
-        choice = self._choose(call, tries, now)
-        admission = None if choice is None else upstream.health.admit_hedge(choice, tries.model, now=now)
-        if choice is None or admission is None:
+        if not self._has_key(call, tries, now) or not upstream.health.affords_hedge(tries.model, now=now):
             return None
         tries.hedged = True
-        upstream.counters.hedges += 1
         exchange = first.beside(
-            choice,
+            model=tries.model,
             # Meant to be done a second time, so it is not to be taken for the same.
             extra_headers=upstream.headers_of(options, f"{call.context.id}-{len(call.context.trail)}-hedge"),
-            admission=admission,
+            let_in=partial(self._let_in, call, tries, cast("Choice", tries.choice)),
         )
         exchange.note = f"hedge after {delay:.2f} s"
         job = Job(perform, exchange, done=self._signal())
         upstream.pool.put(job)
-        return Leg(tries, exchange, job, choice, submitted=now)
+        return Leg(tries, exchange, job, submitted=now)
 
     async def _begin_elsewhere(self, call: Call, first: Exchange, delay: float) -> Leg | None:
         """Send the second attempt to another candidate, with the request as the plugins left it for the first.
@@ -175,51 +173,80 @@ class Hedges:
                 return None
         keys = await self._upstreams.keys(candidate.provider, context)
         now = self._now()
-        choice = keys.choose(
-            candidate.model,
-            random=self._clock.random,
-            now=now,
-            pin=context.options.key,
-            session=context.options.session,
-        )
-        if choice.ready_at is not None or not upstream.pool.has_room or cast("Job", call.job).finished:
+        resting = keys.resting(candidate.model, now=now, pin=context.options.key)
+        if resting is not None or not upstream.pool.has_room or cast("Job", call.job).finished:
             return None
-        admission = upstream.health.admit_hedge_from_elsewhere(choice, candidate.model, now=now)
-        if admission is None:
+        if not upstream.health.affords_hedge_from_elsewhere(candidate.model, now=now):
             return None
         failover.take(candidate)
-        hedging.load.spend()
         tries.hedged = True
-        first.upstream.counters.hedges += 1
         retry = self._upstreams.retry_of(candidate.provider, context.options)
         others = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=tries.fallback_behind)
-        others.choice = choice
         exchange = Exchange(
             upstream=upstream,
             codec=codec,
             request=request,
-            choice=choice,
+            model=candidate.model,
             extra_headers=upstream.headers_of(context.options, f"{context.id}-{len(context.trail)}-hedge"),
             deadline=first.deadline,
             clock=self._clock,
-            admission=admission,
+            let_in=partial(self._let_in_elsewhere, call, first.upstream, others),
         )
         exchange.note = f"hedge after {delay:.2f} s"
         job = Job(perform, exchange, done=self._signal())
         upstream.pool.put(job)
-        return Leg(others, exchange, job, choice, submitted=now)
+        return Leg(others, exchange, job, submitted=now)
 
-    def _choose(self, call: Call, tries: Tries, now: float) -> Choice | None:
-        """Choose a key that is ready and that this call has not tried; if there is none and it may be, the same."""
-        first, options = cast("Choice", tries.choice), call.context.options
-        excluded = {first.name, *tries.spent, *tries.refused}
-        if tries.keys.has_other(tries.model, excluded=excluded, pin=options.key, now=now):
-            return tries.keys.choose(
-                tries.model, random=self._clock.random, now=now, session=options.session, excluded=excluded
-            )
+    def _has_key(self, call: Call, tries: Tries, now: float) -> bool:
+        """Return whether a key is ready for the hedge: one that this call has not tried or, if it may be, the same."""
+        first = cast("Choice", tries.choice)
+        if tries.keys.has_other(
+            tries.model, excluded={first.name, *tries.spent, *tries.refused}, pin=call.context.options.key, now=now
+        ):
+            return True
         hedging = tries.health.hedging
         may_repeat = hedging is not None and hedging.config.same_key
-        return first if may_repeat and (first.health is None or first.health.usable(now)) else None
+        return may_repeat and (first.health is None or first.health.usable(now))
+
+    def _let_in(self, call: Call, tries: Tries, first: Choice, exchange: Exchange, now: float) -> None:
+        """Choose a key for the hedge, which is not `first` if there is another, and lets it in: its worker's part.
+
+        Raises `NotLetIn`.
+        """
+        excluded, pin = {first.name, *tries.spent, *tries.refused}, call.context.options.key
+        choice = first
+        if not self._has_key(call, tries, now):
+            raise NotLetIn
+        if tries.keys.has_other(tries.model, excluded=excluded, pin=pin, now=now):
+            session = call.context.options.session
+            choice = tries.keys.choose(
+                tries.model, random=self._clock.random, now=now, session=session, excluded=excluded
+            )
+        admission = exchange.upstream.health.admit_hedge(choice, tries.model, now=now)
+        if admission is None:
+            raise NotLetIn
+        exchange.upstream.counters.hedges += 1
+        exchange.take(choice, admission)
+
+    def _let_in_elsewhere(self, call: Call, first: Upstream, tries: Tries, exchange: Exchange, now: float) -> None:
+        """Choose a key for a hedge at another candidate and let it in. Raises `NotLetIn`."""
+        options = call.context.options
+        try:
+            choice = tries.keys.choose(
+                tries.model, random=self._clock.random, now=now, pin=options.key, session=options.session
+            )
+        except BifrostError as error:
+            raise NotLetIn(error) from None
+        if choice.ready_at is not None:
+            raise NotLetIn
+        admission = exchange.upstream.health.admit_hedge_from_elsewhere(choice, tries.model, now=now)
+        if admission is None:
+            raise NotLetIn
+        if first.health.hedging is not None:
+            first.health.hedging.load.spend()
+        first.counters.hedges += 1
+        tries.choice = choice
+        exchange.take(choice, admission)
 
 
 class Race:
@@ -312,9 +339,9 @@ class Race:
             self._tell(last, last.job.error, then=other)
             call.exchange = call.job = None
         elif isinstance(failure, BifrostError):
-            tries.choice = other.choice
+            tries.choice = other.exchange.choice
             call.free += tries.failed(failure)
-            tries.choice = last.choice
+            tries.choice = last.exchange.choice
 
     def _tell(self, leg: Leg, error: BaseException | None, *, then: Leg) -> None:
         """End one of the two and write it on the trail; the call's attempt is the other then."""
@@ -322,8 +349,8 @@ class Race:
         leg.take_over(self._call)
         if isinstance(error, BifrostError):
             self._call.record(error, now=self._now())
-        else:
-            # No worker has taken it, and it went nowhere.
+        elif leg.exchange.admission is not None:
+            # It went nowhere.
             leg.exchange.admission.close(_broken_off(), now=self._now())
         then.take_over(self._call)
 
@@ -331,15 +358,12 @@ class Race:
 class Leg:
     """One of the two attempts."""
 
-    __slots__ = ("choice", "exchange", "is_told", "job", "submitted", "tries", "wait")
+    __slots__ = ("exchange", "is_told", "job", "submitted", "tries", "wait")
 
-    def __init__(
-        self, tries: Tries, exchange: Exchange, job: Job, choice: Choice, *, submitted: float, wait: float = 0.0
-    ) -> None:
+    def __init__(self, tries: Tries, exchange: Exchange, job: Job, *, submitted: float, wait: float = 0.0) -> None:
         self.tries = tries
         self.exchange = exchange
         self.job = job
-        self.choice = choice
         self.submitted = submitted
         self.wait = wait
         self.is_told = False
@@ -349,14 +373,14 @@ class Leg:
     def of(cls, call: Call) -> Leg:
         """Give the attempt that the call is making."""
         tries = cast("Tries", call.tries)
-        exchange, job, choice = cast("tuple[Exchange, Job, Choice]", (call.exchange, call.job, tries.choice))
-        return cls(tries, exchange, job, choice, submitted=call.submitted, wait=call.wait)
+        exchange, job = cast("tuple[Exchange, Job]", (call.exchange, call.job))
+        return cls(tries, exchange, job, submitted=call.submitted, wait=call.wait)
 
     def take_over(self, call: Call) -> None:
         """Become the attempt that the call is making."""
         call.exchange, call.job = self.exchange, self.job
         call.submitted, call.wait = self.submitted, self.wait
-        self.tries.choice = self.choice
+        self.tries.choice = self.exchange.choice
 
     def abandon(self) -> None:
         """Break it off, unless it is finished."""

@@ -10,6 +10,7 @@ import os
 import sys
 from contextvars import Context
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakMethod
 
@@ -58,6 +59,8 @@ class Host:
         self.scope: Callable[..., anyio.CancelScope] = anyio.CancelScope
         """anyio's class for this loop: asked for by its common name, anyio looks for the loop each time."""
         self._current: Callable[[], Any] = running_loop
+        self.orders = count()
+        """Numbers for the jobs of all queues, in the order in which they came."""
         self._over = False
         self.alive = False
         """Tasks can be started."""

@@ -27,7 +27,7 @@ from bifrost.routing.retry import LONG_SILENCE
 from bifrost.wire.body import Inflater
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bifrost.engine.connections import Kept
     from bifrost.engine.exchange import Exchange
@@ -60,6 +60,7 @@ class Lease:
         "_last_pull",
         "_last_seen",
         "_now",
+        "_on_release",
         "_pieces",
         "_reader",
         "_reading",
@@ -70,7 +71,9 @@ class Lease:
         "warnings",
     )
 
-    def __init__(self, exchange: Exchange, kept: Kept, reader: Reader) -> None:
+    def __init__(
+        self, exchange: Exchange, kept: Kept, reader: Reader, *, on_release: Callable[[], None] | None = None
+    ) -> None:
         limits = exchange.upstream.config.limits
         self._exchange = exchange
         self._kept = kept
@@ -84,6 +87,8 @@ class Lease:
         self._has_tail = False
         """Events came behind the final marker."""
         self._released = anyio.Event()
+        self._on_release = on_release
+        """Called when the caller needs the answer no longer: its place in the pool is free then."""
         self._gone = anyio.Event()
         self._reason: BifrostError | None = None
         """Why it was ended from this side. Looked at before and after each read: a cut can look like an end."""
@@ -142,10 +147,14 @@ class Lease:
     def release(self) -> None:
         """Give the answer back to its worker, which closes it (or keeps the connection, if it was read to its end)."""
         self._released.set()
+        self._exchange.upstream.leases.discard(self)
+        on_release, self._on_release = self._on_release, None
+        if on_release is not None:
+            on_release()
 
     async def close(self) -> None:
         """Release it."""
-        self._released.set()
+        self.release()
 
     async def gone(self) -> None:
         """Wait until its worker has let go of the connection."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
 
+from bifrost.engine.exchange import NotLetIn
 from bifrost.engine.host import is_stray
 from bifrost.engine.lease import Lease
 from bifrost.engine.sources import ReadyChunks
@@ -52,15 +54,22 @@ async def perform(job: Job) -> Any:
     Raises a `BifrostError` for everything that the road or the provider can do wrong.
     """
     exchange: Exchange = job.subject
+    await _let_in(job, exchange)
     try:
-        return await _perform(job, exchange)
+        answer = await _perform(job, exchange)
+        admission = exchange.admission
+        if admission is not None and admission.is_trial and not (exchange.target.stream or job.abandoned):
+            # At once, as for a failure: what is learned may let in the next job.
+            admission.succeeded(exchange.upstream.now())
+        return answer
     except BifrostError as error:
-        if exchange.admission.trip is not None and not job.abandoned:
-            # At once, before this worker takes another job; the caller's task reports it too.
-            exchange.admission.trip.failed(error)
         if isinstance(error, TransportError) and job.taken_at is not None:
             error.after_silence = exchange.upstream.now() - job.taken_at >= LONG_SILENCE
-        raise exchange.sign(error)  # noqa: B904 - the same error, completed
+        error = exchange.sign(error)
+        if exchange.admission is not None and not job.abandoned:
+            # At once: this worker, and others, may choose a key for the next job before the caller's task runs.
+            exchange.admission.report(error, exchange.upstream.now())
+        raise error  # noqa: TRY201 - the same error, completed
     except BaseException as error:
         if not isinstance(error, Exception) and not is_stray(error):
             raise
@@ -68,6 +77,21 @@ async def perform(job: Job) -> Any:
     # A codec trusts the types of a request, and a caller's Struct does not enforce them.
     problem = misfit(exchange.request) if exchange.connection is None else None
     raise exchange.sign(InvalidRequestError(problem) if problem else failure)
+
+
+async def _let_in(job: Job, exchange: Exchange) -> None:
+    """Choose a key for the attempt and lets it in, with what is known at this moment. Raises `NotLetIn`."""
+    now = job.taken_at or exchange.upstream.now()
+    if now >= exchange.deadline:
+        late = CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
+        late.fault = "limit"
+        raise exchange.sign(late)
+    try:
+        exchange.let_in(exchange, now)
+    except NotLetIn:
+        # Very many may be returned in a row, and nothing else makes their worker wait.
+        await anyio.lowlevel.checkpoint()
+        raise
 
 
 async def _perform(job: Job, exchange: Exchange) -> Any:
@@ -79,17 +103,8 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
     request.provider = exchange.target.provider
     upstream.complete(request, exchange.key, exchange.extra_headers)
     now = job.taken_at or upstream.now()
-    if now >= exchange.deadline:
-        late = CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
-        late.fault = "limit"
-        raise late
-    admission = exchange.admission
-    if admission.ticket is not admission.breaker.ticket or admission.road_ticket is not admission.road.ticket:
-        withdrawn = admission.withdrawn(now)
-        if withdrawn is not None:
-            raise withdrawn
-    if upstream.adaptive is not None:
-        admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
+    if upstream.adaptive is not None and exchange.admission is not None:
+        exchange.admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
     connections = upstream.connections
     kept = await connections.take(upstream.origin, now, fresh=exchange.fresh)
     try:
@@ -98,7 +113,7 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
         if answer.status < 300:
             _check_length(exchange, answer, is_stream=is_stream)
         if is_stream:
-            lease = Lease(exchange, kept, answer.reader)
+            lease = Lease(exchange, kept, answer.reader, on_release=partial(upstream.pool.leave, job))
             if not job.finish(lease):
                 raise TransportError("the caller left while the stream was being opened")
             await lease.watch()

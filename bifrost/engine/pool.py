@@ -1,17 +1,20 @@
-"""One provider's queue and workers. Nothing here is shared with another provider.
+"""One provider's queue and its workers. Nothing here is shared with another provider.
 
-A job is handed over by exactly one side: the worker that finishes it or the caller that abandons it. The channel
-between them is unbounded on purpose: what is bounded is the number of *live* callers, counted at the gate, because
-callers that left would otherwise fill the channel.
+A caller is admitted at the gates, which count live callers, and queues a job. The queue is ordered by when the calls
+came, so a job that returns (its provider changed, or no key was ready) takes the place that it had. A job is handed
+over by exactly one side: the worker that finishes it or the caller that abandons it.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from copy import copy
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from bifrost.engine.gate import Gate
 from bifrost.engine.host import guarded
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from anyio.abc import TaskGroup
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from bifrost.config import ProviderConfig
     from bifrost.engine.connections import Connections
@@ -33,21 +35,21 @@ ErrorT = TypeVar("ErrorT", bound=Exception)
 
 
 def own(error: ErrorT) -> ErrorT:
-    """Give one of many callers an error of its own: what its call adds to it is not for the others."""
+    """Return a copy of an error that many callers get, so that each may add to its own."""
     copied = copy(error)
     copied.__cause__ = error.__cause__
     return copied
 
 
 class Replaced(Exception):  # noqa: N818 - it tells a caller to move on, and no user ever sees it
-    """The pool takes no more jobs, and another has its place: a job that no worker took goes there."""
+    """The pool takes no more jobs and another has replaced it: a job that no worker took goes there."""
 
 
 _OPEN, _CLAIMED, _ABANDONED = range(3)
-_CORPSES = 64
-"""How many jobs without a caller may lie in the channel before it is cleaned."""
+_ABANDONED_KEPT = 64
+"""How many abandoned jobs may stay in the queue before it is cleaned."""
 _CLOSE_LIMIT = 3.0
-"""How long the closing of a pool's connections may take, in seconds."""
+"""How long closing a pool's connections may take, in seconds."""
 
 
 class Job:
@@ -57,9 +59,11 @@ class Job:
     """
 
     __slots__ = (
+        "admitted",
         "done",
         "error",
         "is_stream",
+        "order",
         "patience",
         "place",
         "result",
@@ -78,6 +82,10 @@ class Job:
         """What the job is about; its worker hands it to nobody else."""
         self.is_stream = is_stream
         self.done = done
+        self.order: int | None = None
+        """Its position in the queue: the lowest number is taken first. Assigned when it is first submitted."""
+        self.admitted = False
+        """It has been in a queue: when it returns, no gate holds it up."""
         self.state = _OPEN
         self.result: Any = None
         self.error: BaseException | None = None
@@ -85,7 +93,7 @@ class Job:
         self.taken_at: float | None = None
         self.place = False
         self.patience: anyio.CancelScope | None = None
-        """The scope with `queue_timeout` as its deadline; the worker that takes the job lifts that."""
+        """The scope with `queue_timeout` as its deadline, which is lifted when a worker takes the job."""
 
     @property
     def finished(self) -> bool:
@@ -97,13 +105,19 @@ class Job:
         """The caller has left: nobody will take the outcome."""
         return self.state == _ABANDONED
 
+    def again(self, run: Callable[[Job], Awaitable[Any]], subject: Any, *, done: Signal) -> Job:
+        """Return a new job for what came back, which is queued where this one was."""
+        job = Job(run, subject, done=done, is_stream=self.is_stream)
+        job.order, job.admitted = self.order, self.admitted
+        return job
+
     def empty(self) -> None:
-        """Let go of everything: a corpse in the channel holds nothing of its call."""
+        """Drop everything that it refers to, so that an abandoned job in the queue keeps nothing of its call alive."""
         self.run = _nothing
         self.subject = None
 
     def finish(self, result: Any = None, error: BaseException | None = None) -> bool:
-        """Hand the outcome over. False if the caller has left, or the outcome was handed over before."""
+        """Hand the outcome over. Returns False if the caller has left or there was an outcome before."""
         if self.state != _OPEN:
             return False
         self.state = _CLAIMED
@@ -118,10 +132,14 @@ async def _nothing(_job: Job) -> None:
 
 
 class _Worker:
-    __slots__ = ("scope",)
+    __slots__ = ("let_go", "scope", "wake")
 
     def __init__(self) -> None:
         self.scope: anyio.CancelScope | None = None
+        self.wake: Signal | None = None
+        """What an idle worker waits for."""
+        self.let_go = False
+        """It was woken to end, unless there is work."""
 
 
 class Pool:
@@ -138,35 +156,40 @@ class Pool:
         self._host = host
         self._group: TaskGroup | None = None
         self._ready = anyio.Event()
-        self._parked = 0
-        self._least_parked = 0
-        """The fewest parked workers since the last look: so many were not needed."""
+        self._idle: deque[_Worker] = deque()
+        """Workers that wait for a job; the last one is woken first."""
+        self._least_idle = 0
+        """The fewest idle workers since the last look: so many were not needed."""
+        self._waking = 0
+        """Workers that were started or woken and have not looked for a job yet."""
+        self._plain: list[tuple[int, Job]] = []
+        self._streams: list[tuple[int, Job]] = []
+        # Both are heaps. They may hold abandoned jobs too, which are dropped when they come to the top.
         self._queued = 0
+        self._queued_streams = 0
+        self._running_streams = 0
         self._dead = 0
         self._closing: BifrostError | Replaced | None = None
         self._over = anyio.Event()
         self._emptied: anyio.Event | None = None
-        """What waits for the last worker to go."""
+        """Set when the last worker has ended."""
         self._started = False
         self._swept = False
         self._jobs: dict[Job, None] = {}
-        # In the order of their callers, which is kept when they are sent on.
-        places, streams, stream_entries = self._places()
+        """The jobs that have a place, queued or running."""
+        places, self._stream_limit, stream_places = self._places()
         self._system = Gate(places)
-        self._streams = Gate(streams)
-        self._stream_entries = Gate(stream_entries)
-        """Streams that wait for their share of the workers hold no more than that share of the queue either."""
-        self._send: MemoryObjectSendStream[Job | None]
-        self._receive: MemoryObjectReceiveStream[Job | None]
+        self._stream_system = Gate(stream_places)
+        """Streams hold no more than their share of the queue."""
 
     @property
     def is_open(self) -> bool:
-        """Say whether jobs are taken."""
+        """Whether jobs are taken."""
         return self._closing is None and self._group is not None
 
     @property
     def in_flight(self) -> int:
-        """Jobs that a worker is busy with."""
+        """Jobs that a worker is busy with, and whose caller has not left."""
         return len(self._jobs) - self._queued
 
     @property
@@ -176,19 +199,19 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """All who wait: for a worker, for a place in the queue, or for one of the streams' places."""
-        return self._queued + self._system.waiting + self._streams.waiting
+        """All who wait, for a worker or for a place in the queue."""
+        return self._queued + self._system.waiting + self._stream_system.waiting
 
     def _places(self) -> tuple[int, int, int]:
-        """Give how many callers there may be, how many streams that have or get a worker, how many streams in all."""
+        """Return how many callers there may be, how many streams may have a worker, how many streams there may be."""
         config = self.config
         streams = max(1, int(self.limit * config.stream_share))
         return self.limit + config.queue, streams, streams + int(config.queue * config.stream_share)
 
     def load(self, *, is_stream: bool) -> Load:
-        """Give what this provider has to do, as a call or a stream that is about to come meets it."""
+        """Return what this provider has to do, as a call or a stream that is about to come meets it."""
         busy, capacity = self.in_flight + self.waiting, self.limit
-        no_stream = is_stream and self._streams.held >= self._streams.capacity
+        no_stream = is_stream and self._running_streams + self._queued_streams >= self._stream_limit
         return Load(busy=busy, capacity=capacity, is_full=busy >= capacity or no_stream)
 
     async def start(self) -> None:
@@ -201,7 +224,6 @@ class Pool:
                 await self._ready.wait()
 
     async def _own(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[Job | None](math.inf)
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
@@ -213,8 +235,6 @@ class Pool:
                     self.refuse_all(ShuttingDownError(f"{self.provider}: the client is being closed"))
         finally:
             self._ready.set()
-            self._send.close()
-            self._receive.close()
             with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT):
                 await self.connections.close()
             self._over.set()
@@ -232,27 +252,32 @@ class Pool:
         return is_open and busy < self.limit and self._system.held < self._system.capacity
 
     def put(self, job: Job) -> None:
-        """Put a job into the queue, where there is room, for one who waits for it by himself or abandons it."""
+        """Queue a job where there is room; the caller waits for it itself, or abandons it."""
+        job.order = next(self._host.orders)
         self._system.try_enter()
         self._enqueue(job)
 
     async def submit(self, job: Job, watch: Callable[[Job], Awaitable[None]] | None = None) -> Any:
-        """Put a job into the queue and wait for its outcome. Runs in the caller's task, inside its deadline.
+        """Queue a job and waits for its outcome. Runs in the caller's task, inside its deadline.
 
         The waiting may be left to `watch`, which returns when the job is finished; if it raises, the job is abandoned.
 
         Raises what the job raised; `QueueFullError` if there is no place (`on_full="drop"`), or no worker took the job
-        within `queue_timeout`; `ShuttingDownError`; `Replaced` if another pool has taken this one's place. A caller
-        that is cancelled leaves no place taken and its exchange is broken off.
+        within `queue_timeout`; `ShuttingDownError`; `Replaced` if another pool has replaced this one. When the caller
+        is cancelled, its place is free at once and its exchange is broken off.
         """
         if self._closing is not None or self._group is None:
             raise self._refusal()
+        if job.order is None:
+            job.order = next(self._host.orders)
         if self.config.queue_timeout is not None and job.patience is None:
             return await self._submit_in_time(job, self.config.queue_timeout, watch)
-        if job.is_stream:
-            await self._enter_as_stream()
+        if job.admitted:
+            self._return(job)
+        elif job.is_stream:
+            await self._enter_as_stream(job.order)
         elif not self._system.try_enter():
-            await self._wait_for_place(self._system)
+            await self._wait_for_place(self._system, job.order)
         self._enqueue(job)
         try:
             await (job.done.wait() if watch is None else watch(job))
@@ -264,37 +289,46 @@ class Pool:
         return job.result
 
     def abandon(self, job: Job) -> None:
-        """Leave a job: its exchange is broken off, its place is free. One that is finished stays so."""
+        """Leave a job: its place is free at once, and its exchange is broken off. One that is finished stays so."""
         if job.state == _OPEN:
             job.state = _ABANDONED
             if job.worker is not None and job.worker.scope is not None:
                 job.worker.scope.cancel()
+                self.leave(job)
             elif job.place:
                 self._withdraw(job)
         elif job.is_stream and job.result is not None:
             # The stream was handed over just as its caller left.
             job.result.release()
 
+    def leave(self, job: Job) -> None:
+        """Free the place of a job whose caller needs nothing more. Its worker may still have to tidy up."""
+        if not job.place:
+            return
+        job.place = False
+        self._jobs.pop(job, None)
+        if job.is_stream:
+            self._stream_system.leave()
+        self._system.leave()
+
     def resize(self, config: ProviderConfig, *, limit: int) -> None:
-        """Go on with these settings and this limit: who waits keeps waiting, workers above it go after their job."""
+        """Go on with these settings and this limit: waiting callers wait on, workers above it end after their job."""
         self.config = config
         self.limit = limit
-        for gate, places in zip((self._system, self._streams, self._stream_entries), self._places(), strict=True):
-            gate.resize(places)
+        places, self._stream_limit, stream_places = self._places()
+        self._system.resize(places)
+        self._stream_system.resize(stream_places)
         if self._group is None or self._closing is not None:
             return
-        for _ in range(min(self._queued, limit - self.workers)):
-            self._start_worker()
-        for _ in range(min(self._parked, self.workers - limit)):
-            self._send.send_nowait(None)
+        self._wake()
+        self._let_go(self.workers - limit)
 
     async def retire(self, *, drain: float) -> None:
-        """Wait up to `drain` seconds for what workers are at, and end. The queue was refused before."""
+        """Wait up to `drain` seconds for the running jobs, and ends. The queue was refused before."""
         if not self._started:
             return
         await self._ready.wait()
-        for _ in range(self.workers):
-            self._send.send_nowait(None)
+        self._let_go(self.workers)
         with anyio.move_on_after(drain):
             while self.workers:
                 self._emptied = anyio.Event()
@@ -304,16 +338,16 @@ class Pool:
         await self.ended()
 
     def refuse_all(self, error: BifrostError) -> None:
-        """Answer every waiting caller with an error and take no more jobs. Synchronous: the loop may be ending."""
+        """Answer every waiting caller with an error and takes no more jobs. Synchronous: the loop may be ending."""
         self.refuse_queued(error)
         for job in self._jobs:
             job.finish(error=self._cut_off())
 
     def refuse_queued(self, error: BifrostError | Replaced) -> None:
-        """Take no more jobs and answer those that no worker has taken; what is in flight goes on."""
+        """Take no more jobs and answers those that no worker has taken; running jobs go on."""
         if self._closing is None:
             self._closing = error
-        for gate in (self._stream_entries, self._system, self._streams):
+        for gate in (self._stream_system, self._system):
             gate.turn_away()
         for job in list(self._jobs):
             if job.worker is None and job.finish(error=self._refusal()):
@@ -325,7 +359,7 @@ class Pool:
         return own(self._closing)
 
     def _cut_off(self) -> Exception:
-        """Give the error of a job that a worker was at: it may have been sent, so it goes to no other pool."""
+        """Return the error of a job that a worker was at: it may have been sent, so it goes to no other pool."""
         if isinstance(self._closing, BifrostError):
             return self._refusal()
         return ShuttingDownError(
@@ -340,80 +374,108 @@ class Pool:
             f"{self.provider}: no exchange was free within queue_timeout={seconds:g} s", provider=self.provider
         )
 
-    async def _enter_as_stream(self) -> None:
-        entered: list[Gate] = []
+    def _return(self, job: Job) -> None:
+        """Take a job back that was queued before, also where the queue is full: its caller waits in any case."""
+        if job.is_stream:
+            self._stream_system.enter_again()
+        self._system.enter_again()
+
+    async def _enter_as_stream(self, order: int) -> None:
+        if not self._stream_system.try_enter():
+            await self._wait_for_place(self._stream_system, order)
         try:
-            for gate in (self._stream_entries, self._system, self._streams):
-                if not gate.try_enter():
-                    # Who has a place in the queue may wait for a worker.
-                    wait = self._enter if gate is self._streams else self._wait_for_place
-                    await wait(gate)
-                entered.append(gate)
+            if not self._system.try_enter():
+                await self._wait_for_place(self._system, order)
         except BaseException:
-            for gate in entered:
-                gate.leave()
+            self._stream_system.leave()
             raise
 
-    async def _wait_for_place(self, gate: Gate) -> None:
+    async def _wait_for_place(self, gate: Gate, order: int) -> None:
         config = self.config
         if config.on_full == "drop":
             whose = "" if gate is self._system else f" for streams (stream_share={config.stream_share:g})"
+            # A caller that tries again at once must not keep the workers from ever getting on.
+            await anyio.lowlevel.checkpoint()
             raise QueueFullError(
                 f"{self.provider}: all {self.limit} workers are busy and the queue of {config.queue} is full"
                 f'{whose}; send less at once, raise `queue`, or set on_full="wait"',
                 provider=self.provider,
             )
-        await self._enter(gate)
-
-    async def _enter(self, gate: Gate) -> None:
-        if not await gate.enter():
+        if not await gate.enter(order):
             raise self._refusal()
         if self._closing is not None:
             gate.leave()
             raise self._refusal()
 
     def _enqueue(self, job: Job) -> None:
-        # A woken worker still counts as parked until it runs, so parked workers are held against all queued jobs.
-        if self._parked <= self._queued + self._dead and self.workers < self.limit:
-            self._start_worker()
         self._queued += 1
-        job.place = True
+        job.place = job.admitted = True
         self._jobs[job] = None
-        self._send.send_nowait(job)
+        queue = self._plain
+        if job.is_stream:
+            self._queued_streams += 1
+            queue = self._streams
+        heappush(queue, (job.order or 0, job))
+        self._wake()
+
+    def _wake(self) -> None:
+        """See that as many workers as there are jobs to take are about to look for one, as far as the limit allows."""
+        streams = self._queued_streams
+        takeable = self._queued - streams
+        if streams:
+            takeable += min(streams, max(0, self._stream_limit - self._running_streams))
+        while self._waking < takeable:
+            if self._idle:
+                worker = self._idle.pop()
+                self._least_idle = min(self._least_idle, len(self._idle))
+                self._waking += 1
+                if worker.wake is not None:
+                    worker.wake.set()
+            elif self.workers < self.limit:
+                self._waking += 1
+                self._start_worker()
+            else:
+                return
+
+    def _let_go(self, count: int) -> None:
+        """Wake so many idle workers to end, those that were idle for longest."""
+        for _ in range(min(count, len(self._idle))):
+            worker = self._idle.popleft()
+            worker.let_go = True
+            self._waking += 1
+            if worker.wake is not None:
+                worker.wake.set()
+
+    def _take(self) -> Job | None:
+        """Take the first job out of the queue: of those that came first, a stream only within the streams' share."""
+        while True:
+            streams = self._streams if self._running_streams < self._stream_limit else None
+            if streams and (not self._plain or streams[0][0] < self._plain[0][0]):
+                job = heappop(streams)[1]
+            elif self._plain:
+                job = heappop(self._plain)[1]
+            else:
+                return None
+            if job.state == _OPEN:
+                self._queued -= 1
+                if job.is_stream:
+                    self._queued_streams -= 1
+                return job
+            self._dead -= 1
 
     def _withdraw(self, job: Job) -> None:
-        """Free a queued job's place at once. Its corpse stays in the channel until a worker meets it."""
+        """Free a queued job's place at once. The abandoned job stays in the queue until it comes to the top."""
         self._queued -= 1
-        self._dead += 1
-        self._leave(job)
-        job.empty()
-        if self._dead > _CORPSES and self._dead > self._queued:
-            self._compact()
-
-    def _compact(self) -> None:
-        """Take corpses out of the channel, so that callers who gave up on a stuck provider do not pile up there."""
-        kept: list[Job | None] = []
-        while True:
-            try:
-                job = self._receive.receive_nowait()
-            except anyio.WouldBlock:
-                break
-            if job is None or job.state == _OPEN:
-                kept.append(job)
-            else:
-                self._dead -= 1
-        for job in kept:
-            self._send.send_nowait(job)
-
-    def _leave(self, job: Job) -> None:
-        if not job.place:
-            return
-        job.place = False
-        self._jobs.pop(job, None)
         if job.is_stream:
-            self._streams.leave()
-            self._stream_entries.leave()
-        self._system.leave()
+            self._queued_streams -= 1
+        self._dead += 1
+        self.leave(job)
+        job.empty()
+        if self._dead > _ABANDONED_KEPT and self._dead > self._queued:
+            for queue in (self._plain, self._streams):
+                queue[:] = [entry for entry in queue if entry[1].state == _OPEN]
+                heapify(queue)
+            self._dead = 0
 
     def _start_worker(self) -> None:
         self.workers += 1
@@ -431,6 +493,7 @@ class Pool:
     async def _work(self) -> None:
         """Do one job after the other. If the worker's own machinery fails, its job was answered, and it begins anew."""
         worker = _Worker()
+        self._waking -= 1
         try:
             while True:
                 try:
@@ -438,12 +501,15 @@ class Pool:
                     with anyio.CancelScope() as scope:
                         worker.scope = scope
                         while not scope.cancel_called and self.workers <= self.limit:
-                            job = await self._next()
+                            # While it waits, an idle worker must not keep its last job alive.
+                            job = None
+                            job = await self._next(worker)
                             if job is None:
                                 return
                             await self._do(job, worker)
                 except Exception:  # noqa: BLE001 - whatever it was, it must not end the pool
                     self.worker_restarts += 1
+                job = None
                 if self.workers > self.limit:
                     return
         finally:
@@ -451,30 +517,30 @@ class Pool:
             if not self.workers and self._emptied is not None:
                 self._emptied.set()
 
-    async def _next(self) -> Job | None:
-        """Wait for a job somebody waits for; `None` if this worker is let go."""
+    async def _next(self, worker: _Worker) -> Job | None:
+        """Wait for the next job; `None` when the worker is let go."""
         while True:
-            try:
-                job = self._receive.receive_nowait()
-            except anyio.WouldBlock:
-                self._parked += 1
-                try:
-                    job = await self._receive.receive()
-                finally:
-                    self._parked -= 1
-                    self._least_parked = min(self._least_parked, self._parked)
-            if job is None:
-                # Work may have come since this worker was let go, and then it is counted on unless it is one too many.
-                if not self._queued or self.workers > self.limit:
-                    return None
-            elif job.state == _OPEN:
+            job = self._take()
+            if job is not None:
                 return job
-            else:
-                self._dead -= 1
+            if worker.let_go or self._closing is not None or self.workers > self.limit:
+                return None
+            worker.wake = self._host.signal()
+            self._idle.append(worker)
+            try:
+                await worker.wake.wait()
+            except BaseException:
+                if worker in self._idle:
+                    self._idle.remove(worker)
+                raise
+            self._waking -= 1
+            if self.workers > self.limit:
+                return None
 
     async def _do(self, job: Job, worker: _Worker) -> None:
-        self._queued -= 1
         job.worker = worker
+        if job.is_stream:
+            self._running_streams += 1
         try:
             job.taken_at = self._host.now()
             if job.patience is not None:
@@ -489,13 +555,15 @@ class Pool:
         finally:
             # A late abandon must not cancel what the worker does next.
             job.worker = None
-            self._leave(job)
+            self.leave(job)
+            if job.is_stream:
+                self._running_streams -= 1
 
     async def _sweep(self) -> None:
         """Let idle workers and connections go. One task per pool, which ends when there is nothing left to watch."""
         pause = min(self.config.worker_idle, self.config.connections.idle)
         waited = 0.0
-        self._least_parked = 0
+        self._least_idle = 0
         try:
             while self.workers or self.connections.idle:
                 await anyio.sleep(pause)
@@ -508,8 +576,6 @@ class Pool:
             self._swept = False
 
     def _retire_workers(self) -> None:
-        """Let as many workers go as were parked all the time since the last look."""
-        unneeded = min(self._least_parked, self._parked - self._queued - self._dead)
-        for _ in range(unneeded):
-            self._send.send_nowait(None)
-        self._least_parked = self._parked - max(unneeded, 0)
+        """Let as many workers go as were idle all the time since the last look."""
+        self._let_go(self._least_idle)
+        self._least_idle = len(self._idle)

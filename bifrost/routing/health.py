@@ -122,6 +122,9 @@ class Health:
         )
         if ticket is not breaker.ticket or road_ticket is not road.ticket:
             admission.is_probe = self.heeds_breaker
+            admission.is_trial = True
+        elif key is not None and not key.is_steady:
+            admission.is_trial = True
         return admission
 
     def admit_hedge(self, choice: Choice, model: str, *, now: float) -> Admission | None:
@@ -131,25 +134,31 @@ class Health:
         left in the budget.
         """
         hedging = self.hedging
-        if hedging is None or not hedging.load.affords:
+        if hedging is None or not self.affords_hedge(model, now=now):
             return None
-        if not (self.road.is_closed and self.breaker(model).is_closed):
-            return None
-        if self.budget.withdraw(self.budget.hedge, now=now) is None:
-            return None
+        self.budget.withdraw(self.budget.hedge, now=now)
         hedging.load.spend()
         return self.admit(choice, model, now=now, is_retry=True)
+
+    def affords_hedge(self, model: str, *, now: float) -> bool:
+        """Return whether a second attempt would be let in."""
+        is_affordable = self.hedging is not None and self.hedging.load.affords
+        return is_affordable and self.affords_hedge_from_elsewhere(model, now=now)
 
     def admit_hedge_from_elsewhere(self, choice: Choice, model: str, *, now: float) -> Admission | None:
         """Let an attempt in that is a hedge for one at another candidate, and take what it costs; `None`: not now.
 
         What all hedges together add is bounded where the slow attempt is.
         """
-        if not (self.road.is_closed and self.breaker(model).is_closed):
+        if not self.affords_hedge_from_elsewhere(model, now=now):
             return None
-        if self.budget.withdraw(self.budget.hedge, now=now) is None:
-            return None
+        self.budget.withdraw(self.budget.hedge, now=now)
         return self.admit(choice, model, now=now, is_retry=True)
+
+    def affords_hedge_from_elsewhere(self, model: str, *, now: float) -> bool:
+        """Return whether a hedge for an attempt at another candidate would be let in."""
+        is_closed = self.road.is_closed and self.breaker(model).is_closed
+        return is_closed and self.budget.affords(self.budget.hedge, now=now)
 
     def holds_back(self, error: BifrostError, model: str, *, now: float, fallback: bool = False) -> HeldBack | None:
         """Return what speaks against another attempt after a failure: a breaker, or the retry budget."""
@@ -165,6 +174,15 @@ class Health:
         if self.road.is_closed and breaker.is_closed:
             return 0.0
         return max(self.road.retry_after(now, fallback=fallback), breaker.retry_after(now, fallback=fallback))
+
+    def check(self, model: str, now: float, *, fallback: bool = False) -> None:
+        """Raise `CircuitOpenError` if no call for a model is let in now; lets none in itself."""
+        if not self.heeds_breaker:
+            return
+        breaker = self._by_model.get(model) or self.breaker(model)
+        for each in (self.road, breaker):
+            if not each.is_closed and (seconds := each.retry_after(now, fallback=fallback)) > 0:
+                raise self.left_alone(seconds, model, is_road=each is self.road)
 
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
         """Take what the retry after a failure costs. Who pays gives back what no attempt was let in with."""
@@ -253,15 +271,18 @@ class Admission:
 
     __slots__ = (
         "_health",
+        "_is_early",
         "_is_reported",
         "_is_retry",
         "_key",
         "_model",
         "_paid",
+        "_told",
         "_use",
         "breaker",
         "has_begun",
         "is_probe",
+        "is_trial",
         "road",
         "road_ticket",
         "ticket",
@@ -294,22 +315,16 @@ class Admission:
         self._is_retry = is_retry
         self._paid = paid
         self._is_reported = False
+        self._is_early = False
+        self._told: str | None = None
         self.is_probe = False
         """A breaker let it through as a probe."""
+        self.is_trial = False
+        """It tries a breaker or a key that has been in trouble: how it goes matters to others."""
         self.has_begun = False
         """It is a stream that has had its first content."""
         self.trip: Trip | None = None
         """Its exchange, once that is sent, where the limit of those at once adapts."""
-
-    def withdrawn(self, now: float) -> CircuitOpenError | None:
-        """Return the error for an attempt that has waited in a queue until a breaker opened."""
-        if not self._health.heeds_breaker:
-            return None
-        for breaker, ticket in ((self.road, self.road_ticket), (self.breaker, self.ticket)):
-            if ticket is None or ticket.generation == breaker.generation or breaker.state(now) != "open":
-                continue
-            return self._health.left_alone(breaker.retry_after(now), self._model, is_road=breaker is self.road)
-        return None
 
     def began(self, now: float) -> None:
         """Report the first content of a stream. How it ends is reported by `close`."""
@@ -349,9 +364,18 @@ class Admission:
         if self._paid is not None:
             self._paid.give_back(now)
 
+    def report(self, error: BifrostError, now: float) -> None:
+        """Report a failure before the attempt is closed, which gives in words what was decided."""
+        if not self._is_reported:
+            self._is_early = True
+            self._told = self._failed(error, now)
+
     def close(self, error: BifrostError | None, *, now: float) -> str | None:
         """End the attempt, once, and report what came of it, unless that was done. Gives in words what was decided."""
-        told = None
+        told, self._told = self._told, None
+        if self._is_early and self._paid is not None and error is not None and error.fault == "cancelled":
+            # It failed just as its caller left, who has not seen that.
+            self._paid.give_back(now)
         if not self._is_reported:
             if error is None:
                 self.succeeded(now)

@@ -47,6 +47,8 @@ class KeyHealth:
 
     __slots__ = (
         "_config",
+        "_first_in_line",
+        "_line",
         "_probe",
         "_proven_until",
         "_serial",
@@ -60,7 +62,6 @@ class KeyHealth:
         "reason",
         "state",
         "until",
-        "waiting",
     )
 
     until: float
@@ -78,8 +79,10 @@ class KeyHealth:
         self.is_steady = True
         """It is ready, and nothing is held against it: a success says nothing new."""
         self.in_flight = 0
-        self.waiting = 0
-        """The calls that wait for this key to be ready again."""
+        self._line: dict[int, None] = {}
+        """The places of the calls that wait for this key to be ready again, in order."""
+        self._first_in_line = 0
+        """The place that was first when it was parked last: that one may use it first."""
         self._config = config
         self._troubled: set[KeyHealth] = troubled
         self._strikes = 0
@@ -108,13 +111,34 @@ class KeyHealth:
         """Say whether it is parked without the provider having said so."""
         return self.state == "parked" and self._proven_until <= now
 
-    def turn(self) -> float:
-        """Give when the next one of those who wait for it may use it.
+    def turn(self, place: int | None = None) -> float:
+        """Return when the one who has a place in the line may use it; without a place: who would come next.
 
-        The first of them at the moment at which it is ready, two more a second later, then four, and so on: were they
-        all let go at once, the provider would turn most of them away again.
+        The first of them at the moment at which it is ready, two more a second later, then four, and so on: if all
+        went at once, the provider would turn most of them away again. When it is parked anew before all have gone,
+        those who are left begin again with the first.
         """
-        return self.until + float(int(math.log2(self.waiting + 1)))
+        number = (self._next_place if place is None else place) - self._first_in_line
+        return self.until + float(int(math.log2(max(0, number) + 1)))
+
+    @property
+    def _next_place(self) -> int:
+        return next(reversed(self._line)) + 1 if self._line else self._first_in_line
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for it to be ready again."""
+        return len(self._line)
+
+    def stand_in_line(self) -> int:
+        """Take a place in the line of those who wait for it. Whoever takes one leaves it."""
+        place = self._next_place
+        self._line[place] = None
+        return place
+
+    def leave_line(self, place: int) -> None:
+        """Leave the line."""
+        del self._line[place]
 
     # --- a use and its end
 
@@ -151,6 +175,7 @@ class KeyHealth:
         else:
             proven = now + wait
         was_parked = self.state == "parked"
+        self._first_in_line = next(iter(self._line), self._first_in_line)
         self._leave_ready("parked", "throttled")
         self._proven_until = max(self._proven_until, proven) if was_parked else proven
         self.until = max(self.until, now + wait) if was_parked else now + wait

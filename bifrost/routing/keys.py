@@ -67,10 +67,10 @@ class KeyRing:
     ) -> None:
         self.provider = provider
         self.keys = keys
-        self._states = states or KeyStates(KeyPoolConfig())
-        self._balance = balance or balance_of(self._states.config)
+        self.states = states or KeyStates(KeyPoolConfig())
+        self._balance = balance or balance_of(self.states.config)
         self._is_weighted = type(self._balance) is WeightedRandom
-        self._by_model: dict[str, Weighted[Choice]] = {}
+        self.by_model: dict[str, Weighted[Choice]] = {}
         self._weights: dict[str, float | None] = {}
 
     def choose(
@@ -91,10 +91,10 @@ class KeyRing:
         `pin` asks for the key with that name or id and no other, `session` for the key of that session. Raises
         `MissingKeyError` if no key may serve the model, `CredentialsExhaustedError` if all are dead or left out.
         """
-        choices = self._by_model.get(model) or self._sort(model)
+        choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
-        troubled = self._states.troubled
+        troubled = self.states.troubled
         if not troubled and not excluded and session is None and self._is_weighted:
             return choices.choose(random)
         out = _not_usable(choices, now).union(excluded) if troubled else excluded
@@ -105,7 +105,7 @@ class KeyRing:
         self, model: str, *, pin: str | None = None, session: str | None = None, now: float = 0.0
     ) -> list[tuple[Choice, float]]:
         """Give the keys that may serve a model, each with its share of the calls. Raises `MissingKeyError`."""
-        choices = self._by_model.get(model) or self._sort(model)
+        choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             return [(self._pinned(choices, pin, model), 1.0)]
         snapshot = Snapshot(_not_usable(choices, now), _loads(choices))
@@ -126,14 +126,38 @@ class KeyRing:
             if not _serves(key, model)
         }
 
-    def waits(self, choice: Choice, *, now: float, left: float, fallback_behind: bool) -> float:
-        """Give how long a call waits for its turn with a parked key. `left` is the time that it has.
+    def resting(
+        self,
+        model: str,
+        *,
+        now: float = 0.0,
+        pin: str | None = None,
+        excluded: Collection[str] = (),
+    ) -> Choice | None:
+        """Return the key that is ready first, if a call would find none ready now. Chooses nothing.
 
-        Raises `RateLimitError` if it goes to its fallback instead, or the wait is too long.
+        Raises as `choose` does.
+        """
+        choices = self.by_model.get(model) or self._sort(model)
+        if pin is not None:
+            choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
+        if not self.states.troubled and not excluded:
+            return None
+        for choice in choices.items:
+            if choice.name not in excluded and (choice.health is None or choice.health.usable(now)):
+                return None
+        first = self._first_ready(choices, model, now=now, excluded=excluded)
+        return None if first.ready_at is None else first
+
+    def waits(self, choice: Choice, *, now: float, left: float, fallback_behind: bool, waited: float = 0.0) -> float:
+        """Return how long a call waits for its turn with a parked key. `left` is the time that it has.
+
+        `waited` is how long it has waited for keys before: the sum stays within `longest_wait`. Raises
+        `RateLimitError` if it goes to its fallback instead, or the wait is too long.
         """
         wait = max(0.0, (choice.ready_at or now) - now)
-        config = self._states.config
-        if not fallback_behind and wait <= config.longest_wait and wait + SMALLEST_ATTEMPT <= left:
+        config = self.states.config
+        if not fallback_behind and waited + wait <= config.longest_wait and wait + SMALLEST_ATTEMPT <= left:
             return wait
         raise RateLimitError(
             f"every key of {self.provider.name} for this model rests, {choice.name} is ready in {wait:.1f} s; "
@@ -148,7 +172,7 @@ class KeyRing:
         """Say whether a key is ready for a model beside those whose names are in `excluded`."""
         if pin is not None:
             return False
-        choices = self._by_model.get(model) or self._sort(model)
+        choices = self.by_model.get(model) or self._sort(model)
         return any(
             choice.health is not None and choice.name not in excluded and choice.health.usable(now)
             for choice in choices.items
@@ -158,7 +182,7 @@ class KeyRing:
         self, model: str, *, excluded: Collection[str], pin: str | None = None, now: float = 0.0
     ) -> float | None:
         """Give when the first key for a model is ready, in seconds; `None` if all are dead or left out."""
-        choices = self._by_model.get(model) or self._sort(model)
+        choices = self.by_model.get(model) or self._sort(model)
         items = choices.items if pin is None else [self._pinned(choices, pin, model)]
         waits = [
             0.0 if choice.health.usable(now) else choice.health.until - now
@@ -179,10 +203,10 @@ class KeyRing:
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
         """Give how the keys stand."""
-        used = [choice.health for choices in self._by_model.values() for choice in choices.items]
+        used = [choice.health for choices in self.by_model.values() for choice in choices.items]
         states = dict.fromkeys(health for health in used if health is not None)
         names = {health.name for health in states}
-        idle = [self._states.of(key) for key in self.keys if key.name not in names]
+        idle = [self.states.of(key) for key in self.keys if key.name not in names]
         order = {key.name: place for place, key in enumerate(self.keys)}
         return [health.snapshot(now) for health in sorted((*states, *idle), key=lambda health: order[health.name])]
 
@@ -234,7 +258,7 @@ class KeyRing:
 
     def _sort(self, model: str) -> Weighted[Choice]:
         serving = [
-            (Choice(key, _wire_model(key, model), self._states.of(key, model)), key.weight)
+            (Choice(key, _wire_model(key, model), self.states.of(key, model)), key.weight)
             for key in self.keys
             if _serves(key, model)
         ]
@@ -242,8 +266,8 @@ class KeyRing:
             serving = [(Choice(None, model), 1.0)]
         if not serving:
             raise self._missing(model)
-        _bound(self._by_model)
-        self._by_model[model] = choices = Weighted(serving)
+        _bound(self.by_model)
+        self.by_model[model] = choices = Weighted(serving)
         return choices
 
     def _pinned(self, choices: Weighted[Choice], pin: str, model: str) -> Choice:

@@ -209,15 +209,20 @@ def _retry(
     retries = len(faults) - len(free) - 1
     if attempts_left <= 0 or (retries >= config.max_retries and not rotates):
         return "attempts"
-    # Another key in place of a refused one is no repetition, and needs no budget.
-    if held_back is not None and not (rotates and held_back == "budget"):
+    # Another key in place of one that was refused or limited is no repetition: it does not depend on the budget.
+    switches = other_key and rule.other_key
+    if held_back is not None and not (switches and held_back == "budget"):
         return held_back
-    if other_key and rule.other_key:
+    if switches:
         return Retry(0.0, other_key=True, is_free=rotates)
     asked = error.retry_after
     if asked is not None and rule.other_key and ready_in is not None:
         asked = ready_in
-    return _after_wait(asked, retries, config=config, left=left, random=random)
+    outcome = _after_wait(asked, retries, config=config, left=left, random=random)
+    if other_key and asked is not None and not isinstance(outcome, Retry):
+        # Who asked for the wait was asked with one key: another is not bound by it.
+        return Retry(0.0, other_key=True)
+    return outcome
 
 
 def _may_have_run(error: BifrostError) -> bool:

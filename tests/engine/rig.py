@@ -115,7 +115,7 @@ def held(pool: Pool) -> int:
 
 def gates_of(pool: Pool) -> tuple[Gate, ...]:
     """Give all gates of a pool."""
-    return pool._system, pool._streams, pool._stream_entries
+    return pool._system, pool._stream_system
 
 
 @asynccontextmanager

@@ -515,7 +515,8 @@ async def test_time_in_the_queue_counts(mock: MockTransport, sleeps: Sleeps, kin
             await ask(client, kind, timeout=5)
         assert caught.value.phase == "queue"
         assert "the timeout of 5 s ended while waiting for a free worker" in str(caught.value)
-        assert told(caught.value.attempts) == [("openai", "one", None, "transient")]
+        # It was not sent, and so with no key.
+        assert told(caught.value.attempts) == [("openai", None, None, "transient")]
         assert caught.value.attempts[0].queue is None
         assert caught.value.attempts[0].total == pytest.approx(5)
         group.cancel_scope.cancel()

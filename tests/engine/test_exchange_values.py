@@ -20,9 +20,8 @@ from bifrost.account import Key
 from bifrost.config import Limits, ProviderConfig
 from bifrost.engine.clock import Clock
 from bifrost.engine.exchange import Exchange
-from bifrost.providers.base import ErrorBody, ReportedError, Target
+from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
 from bifrost.routing.keys import Choice
-from bifrost.schema.content import Issuer
 from bifrost.trail import RateLimit, Window
 from bifrost.wire.http import Headers
 from tests.canary import CANARY, assert_unseen, shown_by
@@ -49,17 +48,23 @@ class Stub:
 
 
 def exchange_of(*, key: Key | None = None, codec: Any = None, place: Any = None) -> Exchange:
-    admission: Any = None  # never asked here
-    return Exchange(
+    exchange = Exchange(
         upstream=place or cast("Any", Place("openai")),
         codec=codec,
         request=None,
-        choice=Choice(key, "gpt-4o"),
+        model="gpt-4o",
         extra_headers={},
         deadline=10.0,
         clock=Clock(wall=lambda: 1_000_000_000.0),
-        admission=admission,
+        let_in=never,
     )
+    admission: Any = None  # never asked here
+    exchange.take(Choice(key, "gpt-4o"), admission)
+    return exchange
+
+
+def never(_exchange: Exchange, _now: float) -> None:
+    """No worker takes these attempts."""
 
 
 def keyed(**given: Any) -> Exchange:
@@ -93,38 +98,40 @@ def test_an_attempt_goes_over_a_kept_connection_if_nothing_else_is_said() -> Non
     assert not keyed().fresh
 
 
-def test_an_attempt_that_moved_goes_to_the_new_place_with_the_key_that_is_chosen_there() -> None:
-    exchange = keyed()
-    place: Any = Place()
-    codec: Any = Stub()
+def test_an_attempt_goes_on_with_the_key_that_its_worker_chooses() -> None:
+    exchange = exchange_of()
     admission: Any = Stub()
-    exchange.move(place, codec, Choice(Key(name="new", value="sk-new", settings="east"), "own-name"), admission)
-    assert exchange.upstream is place
-    assert exchange.codec is codec
-    assert exchange.admission is admission
+    choice = Choice(Key(name="new", value="sk-new", settings="east"), "own-name")
+    exchange.take(choice, admission)
+    assert (exchange.choice, exchange.admission) == (choice, admission)
     assert exchange.key == Key(name="new", value="sk-new", settings="east")
     assert exchange.target == Target(
-        provider="elsewhere",
+        provider="openai",
         model="own-name",
         settings="east",
-        issuer=Issuer(provider="elsewhere", address="https://own.example", key="new", model="own-name"),
+        issuer=Issuer(provider="openai", address="https://own.example", key="new", model="own-name"),
     )
-    exchange.move(place, codec, Choice(None, "own-name"), admission)
+    exchange.take(Choice(None, "own-name"), admission)
     assert exchange.key is None
     assert exchange.target.settings is None
 
 
-def test_an_attempt_beside_another_asks_the_same_with_its_own_key() -> None:
+def test_an_attempt_that_moved_goes_to_the_new_place() -> None:
+    exchange = keyed()
+    place: Any = Place()
+    codec: Any = Stub()
+    exchange.move(place, codec)
+    assert exchange.upstream is place
+    assert exchange.codec is codec
+
+
+def test_an_attempt_beside_another_asks_the_same_and_gets_a_key_of_its_own() -> None:
     first = keyed(codec=Stub())
-    issuer = Issuer(provider="openai", address="https://own.example", key="b", model="other")
-    target = Target(provider="openai", model="other", issuer=issuer)
-    key = Key(name="b", value="sk-b")
-    admission: Any = Stub()
-    second = first.beside(Choice(key, "other"), extra_headers={"a": "b"}, admission=admission)
+    second = first.beside(model="other", extra_headers={"a": "b"}, let_in=never)
     assert (second.upstream, second.codec, second.clock) == (first.upstream, first.codec, first.clock)
     assert (second.request, second.deadline, second.fresh) == (first.request, first.deadline, False)
-    assert (second.target, second.key, second.extra_headers) == (target, key, {"a": "b"})
-    assert second.admission is admission
+    assert (second.target, second.key) == (Target(provider="openai", model="other"), None)
+    assert (second.extra_headers, second.let_in, second.admission) == ({"a": "b"}, never, None)
 
 
 def test_a_stream_is_cut_into_events_within_the_providers_own_limits() -> None:

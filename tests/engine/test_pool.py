@@ -117,7 +117,7 @@ async def test_streams_hold_no_more_than_their_share() -> None:
     async with rig_of(concurrency=4, stream_share=0.5) as rig, anyio.create_task_group() as group:
         for number in range(4):
             group.start_soon(lambda name=f"stream {number}": rig.submit(name, is_stream=True))
-        await until(lambda: len(rig.running) == 2 and rig.pool._streams.waiting == 2)
+        await until(lambda: len(rig.running) == 2 and rig.pool.queued == 2)
         group.start_soon(rig.submit, "plain 1")
         group.start_soon(rig.submit, "plain 2")
         await until(lambda: len(rig.running) == 4)
@@ -131,7 +131,7 @@ async def test_a_stream_that_leaves_while_waiting_for_its_share_holds_nothing() 
         await until(lambda: rig.running)
         with anyio.move_on_after(0.01):
             await rig.submit("second", is_stream=True)
-        assert held(rig.pool) == 3  # the first one, at all gates
+        assert held(rig.pool) == 2  # the first one, at both gates
         rig.gate.set()
 
 
@@ -142,7 +142,7 @@ async def test_a_stream_that_waits_too_long_for_its_share_is_refused() -> None:
         await until(lambda: rig.running)
         with pytest.raises(QueueFullError):
             await rig.submit("second", is_stream=True)
-        assert held(rig.pool) == 3
+        assert held(rig.pool) == 2
         rig.gate.set()
 
 
@@ -151,11 +151,11 @@ async def test_streams_that_wait_leave_plain_calls_their_share_of_the_queue(queu
     async with rig_of(concurrency=4, queue=queue, stream_share=0.5) as rig, anyio.create_task_group() as group:
         for number in range(20):
             group.start_soon(lambda name=f"stream {number}": rig.submit(name, is_stream=True))
-        await until(lambda: len(rig.running) == 2 and rig.pool._stream_entries.waiting == 18 - queue // 2)
+        await until(lambda: len(rig.running) == 2 and rig.pool._stream_system.waiting == 18 - queue // 2)
         plain = [f"plain {number}" for number in range(2 + queue // 2)]
         for name in plain:
             group.start_soon(rig.submit, name)
-        await until(lambda: len(rig.running) == 4 and rig.pool.queued == queue // 2)
+        await until(lambda: len(rig.running) == 4 and rig.pool.queued == queue)
         assert rig.pool._system.waiting == 0
         assert set(rig.running[2:]) <= set(plain)
         rig.gate.set()
@@ -166,7 +166,7 @@ async def test_a_stream_is_refused_where_only_plain_calls_may_still_wait() -> No
     async with rig_of(**config) as rig, anyio.create_task_group() as group:
         for number in range(2):
             group.start_soon(lambda name=f"stream {number}": rig.submit(name, is_stream=True))
-        await until(lambda: rig.pool._streams.waiting == 1)
+        await until(lambda: rig.running and rig.pool.queued == 1)
         before = held(rig.pool)
         with pytest.raises(QueueFullError, match=r"stream_share=0\.5"):
             await rig.submit("third", is_stream=True)
@@ -212,7 +212,7 @@ async def test_idle_workers_above_the_limit_go_and_take_nothing_with_them() -> N
                 group.start_soon(rig.submit, number)
             await until(lambda: len(rig.running) == 4)
             rig.gate.set()
-        await until(lambda: rig.pool._parked == 4)
+        await until(lambda: len(rig.pool._idle) == 4)
         rig.gate = anyio.Event()
         async with anyio.create_task_group() as group:
             # At once: they have not gone yet when the jobs come.
@@ -277,7 +277,7 @@ async def test_five_callers_that_leave_while_queued_do_not_fill_a_queue_of_five(
         assert sorted(rig.order) == ["running", *(f"stays {number}" for number in range(5))]
 
 
-async def test_corpses_are_taken_out_of_the_channel() -> None:
+async def test_abandoned_jobs_are_taken_out_of_the_queue() -> None:
     async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
         group.start_soon(rig.submit, "running")
         await until(lambda: rig.running)
@@ -289,21 +289,21 @@ async def test_corpses_are_taken_out_of_the_channel() -> None:
             await until(lambda: rig.pool.queued == 301)
             leaving.cancel_scope.cancel()
         assert rig.pool._dead <= 65
-        assert rig.pool._receive.statistics().current_buffer_used == rig.pool._dead + 1
+        assert len(rig.pool._plain) == rig.pool._dead + 1
         rig.gate.set()
         await until(lambda: len(rig.order) == 2)
         assert rig.order == ["running", "waits"]
 
 
-async def test_a_corpse_holds_nothing_of_its_call() -> None:
+async def test_an_abandoned_job_holds_nothing_of_its_call() -> None:
     async with rig_of(concurrency=1) as rig, anyio.create_task_group() as group:
         group.start_soon(rig.submit, "running")
         await until(lambda: rig.running)
-        corpse = rig.job("its request")
+        abandoned = rig.job("its request")
         with anyio.move_on_after(0.01):
-            await rig.pool.submit(corpse)
-        assert corpse.abandoned
-        assert corpse.subject is None
+            await rig.pool.submit(abandoned)
+        assert abandoned.abandoned
+        assert abandoned.subject is None
         rig.gate.set()
 
 
@@ -542,8 +542,8 @@ async def test_only_workers_that_were_not_needed_for_a_while_are_let_go() -> Non
 async def test_a_job_that_comes_as_its_worker_is_let_go_is_done_all_the_same() -> None:
     async with rig_of(concurrency=1) as rig:
         await rig.pool.submit(rig.job("first", rig.at_once))
-        await until(lambda: rig.pool._parked == 1)
-        rig.pool._send.send_nowait(None)
+        await until(lambda: len(rig.pool._idle) == 1)
+        rig.pool._let_go(1)
         with anyio.fail_after(5):
             assert await rig.pool.submit(rig.job("second", rig.at_once)) == "second"
 
@@ -595,7 +595,7 @@ async def test_a_drain_answers_whoever_waits_and_lets_the_running_finish() -> No
             group.start_soon(_refused, rig, errors)
             await until(lambda: rig.pool.queued == 1)
             group.start_soon(lambda: _refused(rig, errors, is_stream=True))
-            await until(lambda: rig.pool._streams.waiting == 1)
+            await until(lambda: rig.pool.queued == 2)
             group.start_soon(_refused, rig, errors)
             await until(lambda: rig.pool._system.waiting == 1)
             rig.pool.refuse_queued(ShuttingDownError("closing"))

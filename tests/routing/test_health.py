@@ -248,9 +248,8 @@ def test_a_breaker_that_is_switched_off_lets_everything_in() -> None:
 
 def test_a_breaker_that_is_switched_off_says_nothing_and_holds_nobody_back() -> None:
     rig = Rig(breaker=BreakerConfig(enabled=False, calls=2))
-    queued = rig.admit()
     assert rig.fail(failed(ServerError, 503), times=20) is None
-    assert queued.withdrawn(rig.now) is None
+    rig.health.check(MODEL, rig.now)
     assert rig.health.left_alone_for(MODEL, rig.now) == 0
     assert rig.health.state(MODEL, rig.now) is None
     rig.admit()
@@ -277,18 +276,28 @@ def test_an_attempt_ends_once() -> None:
     assert rig.in_flight() == [0, 0]
 
 
-def test_what_waited_in_a_queue_until_the_breaker_opened_is_withdrawn() -> None:
+def test_whether_a_call_would_be_let_in_can_be_asked_without_being_let_in() -> None:
     rig = Rig(breaker=BreakerConfig(calls=2))
-    queued = rig.admit()
-    assert queued.withdrawn(rig.now) is None
+    rig.health.check(MODEL, rig.now)
     rig.fail(failed(ServerError, 503), times=2)
-
-    error = queued.withdrawn(rig.now)
-    assert error is not None
-    assert error.retry_after == 5.0
+    with pytest.raises(CircuitOpenError) as caught:
+        rig.health.check(MODEL, rig.now)
+    assert caught.value.retry_after == 5.0
     rig.now += 5
-    assert queued.withdrawn(rig.now) is None
-    assert rig.admit().withdrawn(rig.now) is None
+    for _ in range(3):
+        rig.health.check(MODEL, rig.now)
+    rig.admit()
+
+
+def test_a_failure_that_is_reported_early_is_told_once_and_in_full() -> None:
+    rig = Rig(breaker=BreakerConfig(calls=1))
+    admission = rig.admit()
+    error = failed(ServerError, 503)
+    admission.report(error, rig.now)
+    assert rig.health.state(MODEL, rig.now) == "open"
+    admission.report(error, rig.now)
+    assert admission.close(error, now=rig.now) == "breaker opened for 5.0 s"
+    assert rig.in_flight() == [0, 0]
 
 
 def test_a_retry_is_paid_and_comes_back_if_it_succeeds_or_is_broken_off() -> None:

@@ -189,11 +189,38 @@ def test_those_who_wait_are_let_go_one_then_two_then_four() -> None:
     rig = Rig()
     rig.throttle(wait=10.0)
     turns = []
-    for _ in range(8):
+    for place in range(8):
         turns.append(rig.health.turn() - rig.now)
-        rig.health.waiting += 1
+        assert rig.health.stand_in_line() == place
 
     assert turns == [10, 11, 11, 12, 12, 12, 12, 13]
+    assert [rig.health.turn(place) - rig.now for place in range(8)] == turns
+
+
+def test_those_who_are_left_when_it_is_parked_again_begin_anew_in_their_order() -> None:
+    rig = Rig()
+    rig.throttle(wait=10.0)
+    places = [rig.health.stand_in_line() for _ in range(8)]
+    for gone in places[:3]:
+        rig.health.leave_line(gone)
+    rig.now += 11
+    assert rig.health.usable(rig.now)
+    rig.throttle(wait=10.0)
+
+    assert [rig.health.turn(place) - rig.now for place in places[3:]] == [10, 11, 11, 12, 12]
+    assert rig.health.turn() - rig.now == 12
+    for place in places[3:]:
+        rig.health.leave_line(place)
+    assert rig.health.waiting == 0
+    assert rig.health.turn() - rig.now == 10
+
+
+def test_the_place_of_the_last_who_leaves_the_line_is_free_again() -> None:
+    rig = Rig()
+    rig.throttle(wait=10.0)
+    rig.health.stand_in_line()
+    rig.health.leave_line(rig.health.stand_in_line())
+    assert rig.health.turn() - rig.now == 11
 
 
 # --- dead

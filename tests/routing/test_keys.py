@@ -214,7 +214,7 @@ def test_what_is_kept_of_model_names_is_bounded() -> None:
     for number in range(2_000):
         assert keys.choose(f"model-{number}", random=lambda: 0.0).name == "a"
         assert keys.weight_of(f"model-{number}") == 1.0
-    assert 0 < len(keys._by_model) <= 500
+    assert 0 < len(keys.by_model) <= 500
     assert 0 < len(keys._weights) <= 500
 
 
@@ -288,10 +288,12 @@ def test_when_all_are_parked_the_first_that_is_ready_is_told() -> None:
 
     choice = pool.choose(now=2.0)
     assert (choice.name, choice.ready_at) == ("b", 12.0)
-    pool.health("b").waiting = 127
+    for _ in range(127):
+        pool.health("b").stand_in_line()
     choice = pool.choose(now=2.0)
     assert (choice.name, choice.ready_at) == ("b", 19.0)
-    pool.health("b").waiting = 1000
+    for _ in range(873):
+        pool.health("b").stand_in_line()
     choice = pool.choose(now=2.0)
     assert (choice.name, choice.ready_at) == ("a", 20.0)
 

@@ -276,7 +276,8 @@ def test_a_free_attempt_leaves_all_retries() -> None:
 def test_without_budget_there_is_no_retry_but_a_fallback() -> None:
     assert after("transient", held_back="budget") == GiveUp("budget")
     assert after("transient", held_back="budget", fallback_behind=True) == NEXT
-    assert after("throttled", held_back="budget", other_key=True) == GiveUp("budget")
+    assert after("throttled", held_back="budget") == GiveUp("budget")
+    assert after("throttled", held_back="budget", other_key=True) == Retry(0.0, other_key=True)
     assert after("transient", held_back="budget", config={"max_retries": 0}) == GiveUp("attempts")
 
 
