@@ -96,6 +96,12 @@ async def _candidate(
         now = upstream.now()
         told = msgspec.structs.replace(told, keys=[_key(choice, share, now) for choice, share in choices])
         likeliest = max(choices, key=lambda pair: pair[1])[0]
+        upstream.health.check(candidate.model, now, fallback=behind > 0)
+        resting = ring.resting(candidate.model, now=now, pin=options.key)
+        if resting is not None:
+            # Raises what a call gets that does not wait for the first key.
+            ring.waits(resting, now=now, left=told.time or options.timeout, fallback_behind=behind > 0)
+            likeliest = resting
         retry = upstreams.retry_of(upstream.name, options)
         told = msgspec.structs.replace(
             told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)

@@ -14,7 +14,7 @@ from bifrost.errors import ConfigError
 from bifrost.frozen import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Random: TypeAlias = Callable[[], float]
     """Gives a number of [0, 1), each as likely as another."""
@@ -48,6 +48,11 @@ class Weighted(Generic[T]):
     def pairs(self) -> list[tuple[T, float]]:
         """Give all things with their weights, in their order."""
         return list(self._pairs)
+
+    @property
+    def each(self) -> Iterator[tuple[T, float]]:
+        """Return the things with their weights one by one: nothing is copied."""
+        return iter(self._pairs)
 
     def shares(self) -> list[float]:
         """Give how likely each thing is to be chosen, in their order; together 1."""

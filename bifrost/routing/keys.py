@@ -16,6 +16,7 @@ from bifrost.routing.balance import (
     Foreseeable,
     Load,
     Snapshot,
+    TwoChoices,
     Weighted,
     WeightedRandom,
 )
@@ -25,13 +26,16 @@ from bifrost.routing.session import choose_for_session
 from bifrost.wire.auth import NoAuth
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from bifrost.providers.base import Provider
     from bifrost.routing.balance import Random
 
 _MODELS_KEPT = 500
 """Model names come from callers, so what is worked out for each of them is bounded."""
+
+_DRAWS = 16
+"""How often a key is drawn before all of them are looked at."""
 
 
 class Choice(NamedTuple):
@@ -48,6 +52,43 @@ class Choice(NamedTuple):
     def name(self) -> str:
         """Give the key's name; empty without a key."""
         return self.key.name if self.key is not None else ""
+
+
+class _ForModel(Weighted[Choice]):
+    """The keys as they were sorted for one model, for another: nothing is copied."""
+
+    __slots__ = ("_model",)
+
+    def __init__(self, known: Weighted[Choice], model: str) -> None:
+        self._pairs, self._items, self._cumulative = known._pairs, known._items, known._cumulative
+        self._model = model
+
+    @property
+    def items(self) -> list[Choice]:
+        """Return all keys, in their order."""
+        return [choice for choice, _ in self.each]
+
+    @property
+    def pairs(self) -> list[tuple[Choice, float]]:
+        """Return all keys with their weights, in their order."""
+        return list(self.each)
+
+    @property
+    def each(self) -> Iterator[tuple[Choice, float]]:
+        """Return the keys with their weights one by one."""
+        return ((self._named(choice), weight) for choice, weight in self._pairs)
+
+    def choose(self, random: Random) -> Choice:
+        """Choose one."""
+        return self._named(super().choose(random))
+
+    def choose_except(self, random: Random, *, excluded: Callable[[Choice], bool]) -> Choice | None:
+        """Choose one of those for which `excluded` is false; `None` if that leaves nothing."""
+        choice = super().choose_except(random, excluded=excluded)
+        return None if choice is None else self._named(choice)
+
+    def _named(self, choice: Choice) -> Choice:
+        return Choice(choice.key, self._model, choice.health)
 
 
 class KeyRing:
@@ -72,6 +113,7 @@ class KeyRing:
         self._is_weighted = type(self._balance) is WeightedRandom
         self.by_model: dict[str, Weighted[Choice]] = {}
         self._weights: dict[str, float | None] = {}
+        self._alike: bool | None = None
 
     def choose(
         self,
@@ -97,6 +139,14 @@ class KeyRing:
         troubled = self.states.troubled
         if not troubled and not excluded and session is None and self._is_weighted:
             return choices.choose(random)
+        if session is None and type(self._balance) is TwoChoices:
+            chosen = _draw_two(choices, random, now=now, excluded=excluded)
+            if chosen is not None:
+                return chosen
+        elif session is None and self._is_weighted:
+            chosen = _draw(choices, random, now=now, excluded=excluded)
+            if chosen is not None:
+                return chosen
         out = _not_usable(choices, now).union(excluded) if troubled else excluded
         chosen = self._select(choices, out, session, random)
         return chosen or self._first_ready(choices, model, now=now, excluded=excluded)
@@ -143,7 +193,7 @@ class KeyRing:
             choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
         if not self.states.troubled and not excluded:
             return None
-        for choice in choices.items:
+        for choice, _ in choices.each:
             if choice.name not in excluded and (choice.health is None or choice.health.usable(now)):
                 return None
         first = self._first_ready(choices, model, now=now, excluded=excluded)
@@ -175,7 +225,7 @@ class KeyRing:
         choices = self.by_model.get(model) or self._sort(model)
         return any(
             choice.health is not None and choice.name not in excluded and choice.health.usable(now)
-            for choice in choices.items
+            for choice, _ in choices.each
         )
 
     def ready_in(
@@ -257,6 +307,8 @@ class KeyRing:
         )
 
     def _sort(self, model: str) -> Weighted[Choice]:
+        if len(self.by_model) >= _MODELS_KEPT and self._serve_all_models():
+            return _ForModel(next(iter(self.by_model.values())), model)
         serving = [
             (Choice(key, _wire_model(key, model), self.states.of(key, model)), key.weight)
             for key in self.keys
@@ -269,6 +321,15 @@ class KeyRing:
         _bound(self.by_model)
         self.by_model[model] = choices = Weighted(serving)
         return choices
+
+    def _serve_all_models(self) -> bool:
+        """Return whether every key serves every model, under its own name and with one state."""
+        if self._alike is None:
+            self._alike = bool(self.keys) and not self.states.config.per_model
+            for key in self.keys:
+                if key.models is not None or key.deny or key.aliases:
+                    self._alike = False
+        return self._alike
 
     def _pinned(self, choices: Weighted[Choice], pin: str, model: str) -> Choice:
         for choice in choices.items:
@@ -302,6 +363,27 @@ def balance_of(config: KeyPoolConfig) -> Balance:
     """Make the policy that a provider's settings ask for. One for each provider: it may remember."""
     policy: Balance = config.policy or BALANCES[config.choose]()
     return policy
+
+
+def _draw(choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str]) -> Choice | None:
+    """Draw by weight until a key is ready, which takes a draw or two unless most keys are not; `None`: not found so.
+
+    Drawing again gives the ready keys their own proportions, and it looks at few keys, however many there are.
+    """
+    for _ in range(_DRAWS):
+        choice = choices.choose(random)
+        if choice.name not in excluded and (choice.health is None or choice.health.usable(now)):
+            return choice
+    return None
+
+
+def _draw_two(choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str]) -> Choice | None:
+    """Draw two ready keys and return the less busy one, as `TwoChoices` does; `None`: two were not found so."""
+    first = _draw(choices, random, now=now, excluded=excluded)
+    second = None if first is None else _draw(choices, random, now=now, excluded={first.name, *excluded})
+    if first is None or second is None or first.health is None or second.health is None:
+        return None
+    return second if second.health.in_flight < first.health.in_flight else first
 
 
 def _not_usable(choices: Weighted[Choice], now: float) -> set[str]:

@@ -1,0 +1,102 @@
+"""Choosing a key costs the same for one key and for a thousand: counted in calls of functions, Python's and C's."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bifrost.account import Key
+from bifrost.config import KeyPoolConfig
+from bifrost.providers.catalog import CATALOG
+from bifrost.routing.key_health import KeyStates
+from bifrost.routing.keys import KeyRing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def ring_of(count: int, **config: Any) -> KeyRing:
+    keys = [Key(name=f"k{number}", value=f"sk-{number:08}") for number in range(count)]
+    return KeyRing(CATALOG["openai"], keys, states=KeyStates(KeyPoolConfig(**config)))
+
+
+def cost_of(work: Callable[[], object]) -> int:
+    """Return how many functions are entered, and how many items generators give."""
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+def park(ring: KeyRing, name: str) -> None:
+    (key,) = [key for key in ring.keys if key.name == name]
+    health = ring.states.of(key)
+    health.throttled(health.begin(), wait=1000.0, now=0.0, random=lambda: 0.5)
+
+
+@pytest.mark.parametrize("choose", ["weighted", "two_choices"])
+def test_a_key_that_is_not_ready_costs_no_pass_over_all(choose: Any) -> None:
+    costs = {}
+    for count in (3, 1000):
+        ring, chance = ring_of(count, choose=choose), Random(1)
+        ring.choose("m", random=chance.random)
+        park(ring, "k0")
+
+        def work(ring: KeyRing = ring, chance: Random = chance) -> None:
+            for _ in range(100):
+                assert ring.resting("m", now=1.0) is None
+                assert ring.choose("m", random=chance.random, now=1.0).name != "k0"
+
+        costs[count] = cost_of(work)
+    # With three keys the one that is not ready is drawn more often.
+    assert costs[1000] <= 1.5 * costs[3]
+
+
+def test_keys_are_not_sorted_anew_for_each_of_many_models() -> None:
+    costs = {}
+    for count in (2, 1000):
+        ring, chance = ring_of(count), Random(1)
+        for number in range(600):
+            ring.choose(f"m{number}", random=chance.random)
+
+        def work(ring: KeyRing = ring, chance: Random = chance) -> None:
+            for number in range(600):
+                choice = ring.choose(f"m{number}", random=chance.random)
+                assert choice.model == f"m{number}"
+
+        costs[count] = cost_of(work)
+    assert costs[1000] <= 1.5 * costs[2]
+
+
+def test_what_is_known_of_a_key_holds_for_models_beyond_those_that_are_kept() -> None:
+    ring, chance = ring_of(3), Random(1)
+    for number in range(600):
+        ring.choose(f"m{number}", random=chance.random)
+    park(ring, "k1")
+    seen = Counter(ring.choose("m599", random=chance.random, now=1.0).name for _ in range(300))
+    assert set(seen) == {"k0", "k2"}
+    assert [choice.model for choice, _ in ring.outlook("m599")] == ["m599"] * 3
+    assert ring.choose("m599", random=chance.random, pin="k2").model == "m599"
+
+
+@pytest.mark.parametrize("choose", ["weighted", "two_choices"])
+def test_when_most_keys_are_not_ready_the_others_are_found(choose: Any) -> None:
+    ring, chance = ring_of(200, choose=choose), Random(1)
+    ring.choose("m", random=chance.random)
+    for number in range(198):
+        park(ring, f"k{number}")
+    seen = Counter(ring.choose("m", random=chance.random, now=1.0).name for _ in range(200))
+    assert set(seen) == {"k198", "k199"}
+    assert min(seen.values()) > 60
