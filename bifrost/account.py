@@ -12,6 +12,7 @@ import attrs
 from bifrost.config import ProviderConfig, check_base_url
 from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError, near_matches
 from bifrost.frozen import Frozen
+from bifrost.misplaced_keys import hides_keys, is_surely_key
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth, Secret, check_secret
@@ -53,6 +54,7 @@ class Key(Frozen):
     enabled: bool
     settings: Any = attrs.field(hash=False)
 
+    @hides_keys
     def __init__(
         self,
         *,
@@ -142,6 +144,7 @@ class StaticAccount:
     Raises `UnknownProviderError`, `MissingKeyError`, `InvalidKeyError` or `ConfigError` at once.
     """
 
+    @hides_keys
     def __init__(
         self,
         *,
@@ -149,6 +152,7 @@ class StaticAccount:
         configs: Mapping[str, ProviderConfig] | None = None,
         providers: Sequence[Provider] = (),
     ) -> None:
+        _check_form(keys, configs)
         self._configs = dict(configs or {})
         self._rows = _own_rows(providers)
         self._keys: dict[str, list[Key]] = {}
@@ -174,7 +178,7 @@ class StaticAccount:
         return self._configs.get(provider) or ProviderConfig()
 
     def __repr__(self) -> str:
-        return f"StaticAccount({', '.join(self._keys)})"
+        return f"StaticAccount({', '.join(getattr(self, '_keys', ()))})"
 
     def _check(self, name: str) -> None:
         row = self._rows.get(name) or CATALOG.get(name)
@@ -200,6 +204,7 @@ class EnvAccount:
     catalog's row of that name. They are configured in any case; the rows name the variables of key and address.
     """
 
+    @hides_keys
     def __init__(self, environ: Mapping[str, str] | None = None, *, providers: Sequence[Provider] = ()) -> None:
         self._environ = environ
         self._rows = {**CATALOG, **_own_rows(providers)}
@@ -512,11 +517,24 @@ def _address_variables(row: Provider) -> tuple[str, ...]:
 _NO_KEYS: Sequence[Key] = ()
 
 
+def _check_form(keys: object, configs: object) -> None:
+    for what, given in (("keys", keys), ("configs", configs)):
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"{what} is a dict with the names of providers, {{'openai': ...}}, not {_a(given)}")
+        for name in cast("Mapping[object, object]", given or {}):
+            if isinstance(name, str) and is_surely_key(name):
+                raise ConfigError(
+                    f"{what}: what should be a provider's name looks like a key; write {{'openai': 'sk-...'}}"
+                )
+
+
 def _check_key(key: Key) -> None:
     where = f"key {key.name!r}"
     name: Any = key.name  # callers give anything
     if not isinstance(name, str) or not name or not name.isprintable():
         raise ConfigError(f"{where}: a key's name must be printable text; logs and errors show it")
+    if is_surely_key(name) or is_surely_key(str(key.id)):
+        raise ConfigError("a key's name and id are shown in logs and errors, and this one looks like a key's value")
     check_weight(key.weight, where=where)
     for field, entries in (("models", key.models or ()), ("deny", key.deny)):
         if isinstance(entries, str):

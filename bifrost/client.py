@@ -15,6 +15,7 @@ from bifrost.engine.map import Inputs, MapCalls, MapIterator, check_concurrency,
 from bifrost.engine.stand_in import Engines
 from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.misplaced_keys import hides_keys, is_surely_key
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
 from bifrost.schema.elsewhere import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
@@ -91,6 +92,7 @@ class Bifrost(Uncopyable):
     Raises `ConfigError` for settings that cannot work.
     """
 
+    @hides_keys
     @told_of_arguments
     def __init__(
         self,
@@ -134,6 +136,7 @@ class Bifrost(Uncopyable):
         self._outputs = OutputTypes()
 
     @classmethod
+    @hides_keys
     def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
         """Make a client from a TOML or JSON file, the Go gateway's `config.json` included.
 
@@ -176,6 +179,7 @@ class Bifrost(Uncopyable):
         max_reasks: int = 0,
         **options: Unpack[ChatArguments],
     ) -> ParsedResponse[Any]: ...
+    @hides_keys
     async def chat(
         self,
         model: str,
@@ -243,6 +247,7 @@ class Bifrost(Uncopyable):
         output: Any,
         **options: Unpack[StreamArguments],
     ) -> ParsedStream[Any]: ...
+    @hides_keys
     def stream_chat(
         self,
         model: str,
@@ -315,6 +320,7 @@ class Bifrost(Uncopyable):
         max_reasks: int = 0,
         **options: Unpack[ChatArguments],
     ) -> MapIterator[InputT, ParsedResponse[Any]]: ...
+    @hides_keys
     def map(
         self,
         inputs: Iterable[InputT] | AsyncIterable[InputT],
@@ -380,6 +386,7 @@ class Bifrost(Uncopyable):
         )
         return MapIterator(calls, begin, Inputs(inputs))
 
+    @hides_keys
     async def embed(
         self,
         model: str,
@@ -413,6 +420,7 @@ class Bifrost(Uncopyable):
         response: EmbeddingResponse = await self._engine.run("embeddings", request, call)
         return response
 
+    @hides_keys
     async def list_models(
         self,
         provider: str,
@@ -450,6 +458,7 @@ class Bifrost(Uncopyable):
         """
         return await self._engine.providers()
 
+    @hides_keys
     async def explain(
         self,
         model: str,
@@ -484,6 +493,7 @@ class Bifrost(Uncopyable):
 
     # --- options and plugins
 
+    @hides_keys
     def with_options(
         self,
         *,
@@ -509,6 +519,7 @@ class Bifrost(Uncopyable):
         """The plugins in order."""
         return self._engine.chain.plugins
 
+    @hides_keys
     async def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:
         """Add a plugin at the end, or before the one named; one of the same name is replaced.
 
@@ -516,16 +527,19 @@ class Bifrost(Uncopyable):
         """
         await self._engine.change_plugins(lambda chain: chain.with_plugin(plugin, before=before))
 
+    @hides_keys
     async def remove_plugin(self, name: str) -> None:
         """Take a plugin out and close it. Raises `ConfigError` if there is none of this name."""
         await self._engine.change_plugins(lambda chain: chain.without(name))
 
+    @hides_keys
     async def reorder_plugins(self, names: Sequence[str]) -> None:
         """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
         await self._engine.change_plugins(lambda chain: chain.ordered(names))
 
     # --- providers
 
+    @hides_keys
     async def add_provider(
         self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
     ) -> None:
@@ -539,6 +553,7 @@ class Bifrost(Uncopyable):
             del keys  # It may hold values as plain text, and a traceback may print the locals of this frame.
         await self._engine.change_provider(_name(provider), change)
 
+    @hides_keys
     async def update_provider(
         self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ConfigEntry | None = None
     ) -> None:
@@ -558,6 +573,7 @@ class Bifrost(Uncopyable):
             del keys  # As above.
         await self._engine.change_provider(_name(provider), change)
 
+    @hides_keys
     async def remove_provider(self, name: str, *, drain: float = DRAIN) -> None:
         """Take a provider out: its queued calls are refused, so that they fall back, and running ones finish.
 
@@ -565,6 +581,7 @@ class Bifrost(Uncopyable):
         """
         await self._engine.change_provider(name, await self._engine.account.removed(name), drain=drain)
 
+    @hides_keys
     async def refresh(self, *providers: str) -> None:
         """Ask the account again which providers there are, and for the settings of those named (of all if none is).
 
@@ -580,6 +597,7 @@ class Bifrost(Uncopyable):
         """Start the client now rather than with its first call. Any number of times."""
         await self._engine.open()
 
+    @hides_keys
     async def warm_up(self, *providers: str, connections: int = 1) -> None:
         """Connect ahead of the first calls: look names up, connect, shake hands in TLS.
 
@@ -689,6 +707,8 @@ class Bifrost(Uncopyable):
             return options
         if extra_headers is not None:
             check_headers(extra_headers, where="extra_headers")
+        if key is not None and is_surely_key(key):
+            raise InvalidRequestError("key= takes a key's name or id, and this looks like its value; see Key(name=...)")
         return CallOptions(
             timeout=options.timeout if timeout is None else timeout,
             max_retries=options.max_retries if max_retries is None else max_retries,
@@ -726,6 +746,8 @@ def _model(model: object, *, where: str = "model") -> str:
         )
     if not model.strip():
         raise InvalidRequestError(f"{where} is empty; write it as 'provider/model', 'openai/gpt-4o-mini' say")
+    if is_surely_key(model):
+        raise InvalidRequestError(f"{where}: this looks like a key and not like a model's name; nothing was sent")
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from attrs import validators
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.misplaced_keys import hides_keys_given_to, is_surely_key
 from bifrost.wire.auth import Secret
 from bifrost.wire.hosts import is_loopback, read_authority
 
@@ -139,16 +141,19 @@ def check_base_url(url: str, *, where: str, allow_insecure_http: bool = False) -
         raise ConfigError(f"{where}: the base URL is text, not {type(url).__name__}")
     if any(c.isspace() or not c.isprintable() or c == "\\" for c in url):
         raise ConfigError(f"{where}: the base URL holds a blank, a control character or a backslash")
-    try:
+    parts = None
+    with suppress(ValueError):
         parts = urlsplit(url)
-    except ValueError:
-        raise ConfigError(f"{where}: the base URL cannot be read; write it as https://host/path") from None
+    if parts is None:  # Outside of the block: the other error may hold the whole address.
+        raise ConfigError(f"{where}: the base URL cannot be read; write it as https://host/path")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigError(
             f"{where}: the base URL must be http(s)://host/path, not {parts.scheme or 'without a scheme'}"
         )
     if "@" in parts.netloc:
         raise ConfigError(f"{where}: the base URL holds a user name; give credentials as a key instead")
+    if is_surely_key(parts.netloc):
+        raise ConfigError(f"{where}: the host of the base URL looks like a key; give credentials as a key instead")
     if parts.query or parts.fragment:
         raise ConfigError(f"{where}: the base URL holds a query or fragment; give only scheme, host and path")
     try:
@@ -174,6 +179,7 @@ def _check_path(path: str, *, where: str) -> None:
         raise ConfigError(f"{where}: the path of the base URL holds an escaped control character or backslash")
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Timeouts(Frozen):
     """Limits of waiting inside an attempt. The call as a whole has `CallOptions.timeout`."""
@@ -193,6 +199,7 @@ class Timeouts(Frozen):
     """How long the body of a failure is waited for; its status has said what matters."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class RetryConfig(Frozen):
     """How often and after what waits a call is tried again."""
@@ -218,6 +225,7 @@ class RetryConfig(Frozen):
     """Try the fallbacks also when the provider calls the request itself wrong in another way (400, 413, 415, 422)."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class BudgetConfig(Frozen):
     """What a provider's retries may cost: tokens, of which retries that fail use up more than come back.
@@ -239,6 +247,7 @@ class BudgetConfig(Frozen):
     """What comes with time."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class BreakerConfig(Frozen):
     """When what keeps failing is left alone, and for how long.
@@ -270,6 +279,7 @@ class BreakerConfig(Frozen):
     """So many probes must succeed to close it."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class HedgeConfig(Frozen):
     """When a plain call that takes long is sent a second time while the first goes on. The provider bills both.
@@ -291,6 +301,7 @@ class HedgeConfig(Frozen):
     it goes to the same provider and model, with another key."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class AdaptiveConfig(Frozen):
     """How many exchanges at once a provider gets, where that follows what it takes: between 1 and `concurrency`.
@@ -307,6 +318,7 @@ class AdaptiveConfig(Frozen):
     """The limit at the beginning; `None`: `concurrency`."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class KeyPoolConfig(Frozen):
     """How a provider's keys are chosen, and what becomes of one that is refused."""
@@ -331,6 +343,7 @@ class KeyPoolConfig(Frozen):
     """When every key rests and there is no fallback, a call waits for the first of them, in all for so long at most."""
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Limits(Frozen):
     """Sizes of what a provider may send."""
@@ -369,6 +382,7 @@ class CallOptions(Frozen):
         check_headers(self.extra_headers, where="extra_headers")
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ConnectionConfig(Frozen):
     """How connections to a provider are kept."""
@@ -435,6 +449,7 @@ def _check_context(context: ssl.SSLContext) -> None:
         raise ConfigError("NetworkConfig.ssl_context: it takes versions older than TLS 1.2; set its minimum_version")
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class NetworkConfig(Frozen):
     """The road to one provider: proxy, certificates, and what is said on the way."""
@@ -470,6 +485,7 @@ class NetworkConfig(Frozen):
             _check_context(self.ssl_context)
 
 
+@hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ProviderConfig(Frozen):
     """How one provider is used: where it is, how much at once, what happens when that is not enough."""

@@ -24,8 +24,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from bifrost.misplaced_keys import looks_like_key, without_keys
 from bifrost.trail import Attempt, RateLimit, shown
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class BifrostError(Exception):
     fault: str = "unknown"
     retryable: bool = False
     fallback: bool = True
+    hides_keys: ClassVar[bool] = False
+    """The text may quote an argument, and somebody may have put a key into it."""
 
     def __init__(
         self,
@@ -75,6 +78,8 @@ class BifrostError(Exception):
         retry_after: float | None = None,
         body: bytes | None = None,
     ) -> None:
+        if self.hides_keys:
+            message = without_keys(message)
         super().__init__(message)
         self.provider = provider
         self.model = model
@@ -101,7 +106,12 @@ class BifrostError(Exception):
 
     @message.setter
     def message(self, message: str) -> None:
-        self.args = (message,)
+        self.args = (without_keys(message) if self.hides_keys else message,)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.hides_keys and name in _NAMES and isinstance(value, str) and looks_like_key(value):
+            value = "***"
+        super().__setattr__(name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
@@ -121,6 +131,9 @@ class BifrostError(Exception):
         return f"{message} ({told})" if told else message
 
 
+_NAMES = frozenset({"provider", "model", "key", "param"})
+
+
 def _rebuild(kind: type[BifrostError], args: tuple[Any, ...], state: dict[str, Any]) -> BifrostError:
     error = kind.__new__(kind, *args)
     Exception.__init__(error, *args)
@@ -135,6 +148,7 @@ class ConfigError(BifrostError):
     """The set-up is wrong: a setting, an address, a certificate, a redirecting endpoint."""
 
     fault = "config"
+    hides_keys = True
 
 
 class InvalidKeyError(ConfigError):
@@ -157,6 +171,7 @@ class UsageError(BifrostError):
 
     fault = "local"
     fallback = False
+    hides_keys = True
 
 
 class ClientClosedError(UsageError):
@@ -176,6 +191,7 @@ class InvalidRequestError(BifrostError):
 
     fault = "local"
     fallback = False
+    hides_keys = True
 
 
 class UnsupportedError(InvalidRequestError):

@@ -31,6 +31,7 @@ from bifrost.errors import (
     ShuttingDownError,
     UsageError,
 )
+from bifrost.misplaced_keys import hides_keys
 from bifrost.notebook import Display
 from bifrost.schema.chunks import StreamReset
 from bifrost.schema.elsewhere import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
@@ -92,6 +93,7 @@ class SyncBifrost(Uncopyable):
     The arguments are those of `Bifrost`.
     """
 
+    @hides_keys
     @told_of_arguments
     def __init__(
         self,
@@ -122,6 +124,7 @@ class SyncBifrost(Uncopyable):
         self._portal = _Portal(self._client)
 
     @classmethod
+    @hides_keys
     def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
         """Make a client from a TOML or JSON file, the Go gateway's `config.json` included. As `Bifrost.from_file`."""
         client = Bifrost.from_file(path, **overrides)
@@ -153,6 +156,7 @@ class SyncBifrost(Uncopyable):
         max_reasks: int = 0,
         **options: Unpack[ChatArguments],
     ) -> ParsedResponse[Any]: ...
+    @hides_keys
     def chat(
         self,
         model: str,
@@ -209,6 +213,7 @@ class SyncBifrost(Uncopyable):
         output: Any,
         **options: Unpack[StreamArguments],
     ) -> SyncParsedStream[Any]: ...
+    @hides_keys
     def stream_chat(
         self,
         model: str,
@@ -287,6 +292,7 @@ class SyncBifrost(Uncopyable):
         max_reasks: int = 0,
         **options: Unpack[ChatArguments],
     ) -> SyncMapIterator[InputT, ParsedResponse[Any]]: ...
+    @hides_keys
     def map(
         self,
         inputs: Iterable[InputT] | AsyncIterable[InputT],
@@ -331,6 +337,7 @@ class SyncBifrost(Uncopyable):
         )
         return SyncMapIterator(mapped, self._portal)
 
+    @hides_keys
     def embed(
         self,
         model: str,
@@ -364,6 +371,7 @@ class SyncBifrost(Uncopyable):
             session=session,
         )
 
+    @hides_keys
     def list_models(
         self,
         provider: str,
@@ -397,6 +405,7 @@ class SyncBifrost(Uncopyable):
         """Tell how the client's providers are set up. As `Bifrost.providers`."""
         return self._portal.run(self._client.providers)
 
+    @hides_keys
     def explain(
         self,
         model: str,
@@ -432,6 +441,7 @@ class SyncBifrost(Uncopyable):
 
     # --- options and plugins
 
+    @hides_keys
     def with_options(
         self,
         *,
@@ -460,36 +470,43 @@ class SyncBifrost(Uncopyable):
         """The plugins in order."""
         return self._client.plugins
 
+    @hides_keys
     def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:
         """Add a plugin at the end, or before the one named. As `Bifrost.add_plugin`."""
         self._portal.run(self._client.add_plugin, plugin, before=before)
 
+    @hides_keys
     def remove_plugin(self, name: str) -> None:
         """Take a plugin out and close it. Raises `ConfigError` if there is none of this name."""
         self._portal.run(self._client.remove_plugin, name)
 
+    @hides_keys
     def reorder_plugins(self, names: Sequence[str]) -> None:
         """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
         self._portal.run(self._client.reorder_plugins, names)
 
     # --- providers
 
+    @hides_keys
     def add_provider(
         self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
     ) -> None:
         """Add a provider beside those of the account. As `Bifrost.add_provider`."""
         self._portal.run(self._client.add_provider, provider, keys=keys, config=config)
 
+    @hides_keys
     def update_provider(
         self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ConfigEntry | None = None
     ) -> None:
         """Change what is given of a provider while calls run. As `Bifrost.update_provider`."""
         self._portal.run(self._client.update_provider, provider, keys=keys, config=config)
 
+    @hides_keys
     def remove_provider(self, name: str, *, drain: float = DRAIN) -> None:
         """Take a provider out and wait for the calls that it serves. As `Bifrost.remove_provider`."""
         self._portal.run(self._client.remove_provider, name, drain=drain)
 
+    @hides_keys
     def refresh(self, *providers: str) -> None:
         """Ask the account again for its providers and their settings. As `Bifrost.refresh`."""
         self._portal.run(self._client.refresh, *providers)
@@ -500,6 +517,7 @@ class SyncBifrost(Uncopyable):
         """Start the client now rather than with its first call. Any number of times."""
         self._portal.run(self._client.open)
 
+    @hides_keys
     def warm_up(self, *providers: str, connections: int = 1) -> None:
         """Connect ahead of the first calls. As `Bifrost.warm_up`."""
         self._portal.run(self._client.warm_up, *providers, connections=connections)

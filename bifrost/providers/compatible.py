@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import ConfigError
+from bifrost.misplaced_keys import hides_keys, looks_like_key
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.call_ids import CallIdRule
 from bifrost.providers.openai import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPATIBLE", "OPENAI", "Quirks", "openai_codecs", "speaks_openai"]
 
 
+@hides_keys
 def speaks_openai(
     name: str,
     base_url: str,
@@ -73,6 +75,9 @@ def speaks_openai(
 
     Raises `ConfigError` for a name that no call could write, and for an endpoint that the dialect does not have.
     """
+    for what, given in (("name", name), ("base_url", base_url), ("key_variable", key_variable)):
+        if given is not None and looks_like_key(given):
+            raise ConfigError(f"{what}: this looks like a key or holds a password; keys belong into the account")
     quirks = quirks or Quirks()
     codecs = openai_codecs(quirks)
     for endpoint in endpoints:

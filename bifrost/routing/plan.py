@@ -10,6 +10,7 @@ import attrs
 from bifrost.account import how_to_set, near, unknown_provider
 from bifrost.errors import BifrostError, ConfigError, InvalidRequestError, MissingKeyError, UnknownProviderError
 from bifrost.frozen import Frozen
+from bifrost.misplaced_keys import is_surely_key
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import BALANCES, Balance, BalanceName, Weighted, WeightedRandom
 from bifrost.routing.candidates import Candidate, Group, Place
@@ -259,6 +260,8 @@ def _member(name: str, entry: object, models: Mapping[str, object]) -> tuple[Can
     if spec in models:
         raise ConfigError(f"models[{name!r}]: {spec!r} is a group itself; groups do not nest, name its members here")
     provider, _, model = spec.partition("/")
+    if is_surely_key(spec):
+        raise ConfigError(f"models[{name!r}]: a member looks like a key and not like 'provider/model'")
     if not provider or not model:
         raise ConfigError(f"models[{name!r}]: {spec!r} must be written 'provider/model'")
     return Candidate(provider, model), weight

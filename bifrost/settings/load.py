@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bifrost.misplaced_keys import hides_keys
 from bifrost.settings.document import parse
 from bifrost.settings.environment import Environment
 from bifrost.settings.original.form import is_original
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (".toml", ".json")
 
 
+@hides_keys
 def load(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Settings:
     """Read a configuration file, TOML or JSON, in our form or in that of the Go gateway's `config.json`.
 

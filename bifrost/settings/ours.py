@@ -21,7 +21,7 @@ from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make
 from bifrost.settings.problems import below, element, listed
 from bifrost.settings.result import Entry, Settings, account_of, check_groups, check_names, check_provider_name
 from bifrost.settings.shape import Reader
-from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth
+from bifrost.wire.auth import BEARER, NO_CREDENTIALS, HeaderAuth, NoAuth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,6 +201,11 @@ class _OurForm:
             return None if entry is None else _AUTHS[entry]
         if not _HEADER.fullmatch(entry.header):
             self._problems.add(below(at, "header"), "this is no header's name; write x-api-key, say")
+        if entry.header.lower() in NO_CREDENTIALS:
+            self._problems.add(
+                below(at, "header"), "a key cannot be sent in this header, which has a meaning of its own"
+            )
+            return None
         if not _PREFIX.fullmatch(entry.prefix):
             self._problems.add(below(at, "prefix"), "a header holds printable ASCII only")
         return HeaderAuth(header=entry.header.lower(), prefix=entry.prefix)

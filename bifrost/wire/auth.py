@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
 import msgspec
 
-from bifrost.errors import InvalidKeyError
+from bifrost.errors import ConfigError, InvalidKeyError
 from bifrost.frozen import Value
 from bifrost.wire.redaction import Pieces
 
@@ -120,11 +120,27 @@ def check_secret(value: str, *, name: str) -> Secret:
     raise InvalidKeyError(f"key {name!r} cannot be used: {problem}; set it anew without surrounding text", key=name)
 
 
+NO_CREDENTIALS = frozenset(
+    {
+        *("host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "content-type", "content-encoding", "expect", "range", "date", "via", "forwarded"),
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "user-agent", "referer", "origin"),
+        *("cookie", "cookie2", "set-cookie", "set-cookie2", "location", "x-forwarded-for", "x-forwarded-host"),
+        *("anthropic-version", "anthropic-beta", "openai-beta", "idempotency-key"),
+    }
+)
+"""Header fields that have a meaning of their own, or that others on the way read, log or change."""
+
+
 class HeaderAuth(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """Send the secret in one header: `prefix` + secret."""
+    """Send the secret in one header: `prefix` + secret. Raises `ConfigError` for one that is no place for a key."""
 
     header: str
     prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if self.header.lower() in NO_CREDENTIALS:
+            raise ConfigError(f"a key cannot be sent in the header {self.header!r}, which has a meaning of its own")
 
 
 class NoAuth(Value, msgspec.Struct, frozen=True):

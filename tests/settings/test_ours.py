@@ -18,7 +18,7 @@ from bifrost.config import (
     RetryConfig,
     Timeouts,
 )
-from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
+from bifrost.errors import ConfigError, InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.plan import ModelGroup
@@ -652,3 +652,17 @@ def test_a_network_that_is_no_table() -> None:
     assert problems('[providers.openai]\nkeys = "env.K1"\nnetwork = 3') == [
         "providers.openai.network: expected a table, found the number 3"
     ]
+
+
+@pytest.mark.parametrize("header", ["connection", "Cookie", "accept-encoding", "Host", "content-length", "user-agent"])
+def test_a_key_is_not_sent_in_a_header_with_a_meaning_of_its_own(header: str) -> None:
+    text = f"""
+        [providers.mine]
+        dialect = "openai"
+        base_url = "https://mine.example/v1"
+        auth = {{ header = "{header}" }}
+        """
+    error = refused(text)
+    assert "providers.mine.auth.header: a key cannot be sent in this header" in str(error)
+    with pytest.raises(ConfigError, match="a key cannot be sent in the header"):
+        HeaderAuth(header=header)
