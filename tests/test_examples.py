@@ -58,7 +58,7 @@ _SAID = {
         r"first-key +429 throttled.*\n.*spare-key +503 transient.*\n.*spare-key +503 transient.*\n.*only-key +200 ok",
         r"A stream, printed as it comes\n-+\n1, 2, 3, 4, 5\n",
         r"the model calls get_user_country\({}\); we answer: Mexico\n.*Mexico City",
-        r"8 requests over 3 connections",
+        r"8 requests over 2 connections",
     ],
 }
 """What examples print, as patterns, where that is the point of them."""
