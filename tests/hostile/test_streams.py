@@ -224,7 +224,8 @@ async def test_fault_73_a_break_before_the_first_word(stage: Any, provider: str,
         scene.server.play(bad)
         reply = await scene.ask("stream", fallbacks=[scene.fallback], max_retries=1)
         assert reply.text == ("other" if provider == "openai" else "hello")
-        assert faults(reply) == [fault, fault, None]
+        # A route that says nothing is left at once where another candidate is there.
+        assert faults(reply) == ([fault, None] if what == "stall" else [fault, fault, None])
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
@@ -238,7 +239,7 @@ async def test_fault_74_a_break_after_the_first_word(stage: Any, provider: str, 
         assert error.partial.text == "begun "
         assert error.received_events >= 1
         assert isinstance(error.__cause__, cause)
-        assert (error.usage is not None) is (provider == "anthropic"), "its usage comes first"
+        assert (error.usage.input_tokens > 0) is (provider == "anthropic"), "its usage comes first"
         assert scene.other.requests == 0
 
 
