@@ -174,7 +174,8 @@ def write_file(
     file = CassetteFile(bifrost_cassette=_VERSION, addresses=dict(addresses or {}), exchanges=list(exchanges))
     raw = msgspec.json.encode(file)
     written = msgspec.json.format(raw, indent=2) + b"\n"
-    if cleaner.is_seen_in(written):
+    # The names of providers are no secrets, though a key for tests may be made of one.
+    if cleaner.is_seen_in(msgspec.json.encode((list(file.addresses.values()), file.exchanges))):
         raise InternalError("a key would have been written into a cassette; nothing was written")
     return written
 
