@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bifrost.settings.original.place import Address
     from bifrost.settings.reading import Reading
 
+_LONGEST = 100
+"""The most characters of a duration."""
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -133,7 +135,7 @@ def _backoff(network: Network, name: str, at: str, reading: Reading) -> float | 
     if not isinstance(given, str):
         milliseconds = _number(given, below(at, name), reading)
         return None if milliseconds is None else milliseconds / 1000
-    pieces: list[tuple[str, str]] = _DURATION.findall(given)
+    pieces: list[tuple[str, str]] = _DURATION.findall(given[:_LONGEST])
     if not pieces or "".join(number + unit for number, unit in pieces) != given:
         reading.problems.add(below(at, name), "write milliseconds as a number, or a duration such as 500ms or 1m30s")
         return None

@@ -1,0 +1,387 @@
+"""Everything that reads bytes of a provider, a model or a file takes time in proportion to them.
+
+Each reader is given texts that are made to be bad for it, in two sizes; see `tests.growth.measure`. A function that
+takes foreign bytes and has no entry here fails the first test.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from bifrost import BifrostError
+from bifrost.misplaced_keys import looks_like_key, without_keys
+from bifrost.providers.anthropic import errors as anthropic_errors
+from bifrost.providers.anthropic import models as anthropic_models
+from bifrost.providers.anthropic.answer import parse_message
+from bifrost.providers.anthropic.stream import MessagesDecoder
+from bifrost.providers.base import ErrorBody, ReportedError, Target
+from bifrost.providers.bodies import shown_body
+from bifrost.providers.openai import details
+from bifrost.providers.openai import errors as openai_errors
+from bifrost.providers.openai.answer import parse_chat
+from bifrost.providers.openai.embeddings import parse_embeddings
+from bifrost.providers.openai.models import parse_models
+from bifrost.providers.openai.stream import ChatDecoder
+from bifrost.routing.classify import error_of
+from bifrost.schema.chunks import ChatAccumulator
+from bifrost.schema.json_text import JsonFinder, json_in
+from bifrost.schema.output_type import OutputType
+from bifrost.settings.document import parse
+from bifrost.testing.tape import Cleaner, piece_of, read_file
+from bifrost.trail import shown
+from bifrost.wire import json
+from bifrost.wire.auth import Secret, redact_bytes
+from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
+from bifrost.wire.http import Headers, HttpResponse
+from bifrost.wire.http.response import HttpFormatError, ResponseParser
+from bifrost.wire.partial_json import PartialJson, complete
+from bifrost.wire.sse import SseEvent, SseParser
+from bifrost.wire.vectors import decode_vector
+from bifrost.wire.waits import rate_limit, retry_after
+from tests.growth.measure import SLACK, growth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ROOT = Path(__file__).parents[2]
+KEY = "sk-proj-7fQ3aZ91xZkLm2Xv8Rt0Yw4BcWX4Z"
+SECRET = Secret(KEY)
+TARGET = Target(provider="openai", model="m")
+ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+
+class Order(msgspec.Struct, forbid_unknown_fields=True):
+    name: str = ""
+
+
+UNITS: dict[str, str] = {
+    "words": "a few words ",
+    "dots": ".",
+    "stars": "*",
+    "bullets": "•",
+    "key": f"{KEY} ",
+    "beginnings of the key": KEY[:7],
+    "pieces of the key beside masks": f"..{KEY[9:13]}",
+    "percent": "%41",
+    "backslashes": "\\",
+    "escapes": "\\u0041\\ud800",
+    "entities": "&amp;",
+    "quotes": '"',
+    "braces": "{",
+    "objects": "{}",
+    "brackets": "[",
+    "digits": "1",
+    "numbers": "1,",
+    "fences": "```json\n{}\n```\n",
+    "open fences": "```",
+    "thoughts": "<think>x</think>{}",
+    "ends of thoughts": "{}</think>",
+    "tags": "<a ",
+    "titles": "<title",
+    "line ends": "\n",
+    "returns": "\r",
+    "blanks": " ",
+    "colons": ":",
+    "places": " - at `$",
+    "not text": "\x00",
+}
+"""Texts of which readers see many."""
+
+TEXT_READERS: dict[str, Callable[[str], object]] = {
+    "redact": lambda text: redact_bytes(text.encode(), SECRET),
+    "shown": lambda text: shown(text, 200),
+    "shown whole": lambda text: shown(text, len(text)),
+    "shown_body": lambda text: shown_body(text.encode()),
+    "looks_like_key": looks_like_key,
+    "without_keys": without_keys,
+    "complete": complete,
+    "json_in": lambda text: json_in(text, words=True, lists=True),
+    "json_in, in fences": lambda text: json_in(text, words=False, lists=False),
+    "output": lambda text: OUTPUT.decode(text, bare=True),
+    "output: unknown name": lambda text: OUTPUT.decode(msgspec.json.encode({text: 1}).decode()),
+    "json.decode": lambda text: json.decode(text.encode(), ANY, what="it"),
+    "json.decode of a string": lambda text: json.decode(f'"{text}"'.encode(), ANY, what="it"),
+    "json.excerpt": lambda text: json.excerpt(text.encode()),
+    "vector": lambda text: decode_vector(text, what="it"),
+    "errors of OpenAI": lambda text: openai_errors.parse_error(_response(_error(text), status=400)),
+    "errors of Anthropic": lambda text: anthropic_errors.parse_error(_response(_error(text), status=400)),
+    "error in any form": lambda text: openai_errors.parse_error(_response(text.encode(), status=400)),
+    "error in a 200": lambda text: openai_errors.reported_error(_error(text)),
+    "error in an event": lambda text: anthropic_errors.reported_error(_error(text)),
+    "error_of": lambda text: error_of(
+        400, ErrorBody(message=text), headers=_fields(text), provider="p", model="m", key=None, now_wall=0.0
+    ),
+    "retry_after": lambda text: retry_after(_fields(text), text.encode(), now=0.0),
+    "rate_limit": lambda text: rate_limit(_fields(text), now=0.0),
+    "toml": lambda text: parse(text.encode(), ".toml"),
+    "toml key": lambda text: parse(f'"{text}" = 1\n{text} = 2'.encode(), ".toml"),
+    "json file": lambda text: parse(text.encode(), ".json"),
+    "cassette": lambda text: read_file(text.encode(), place="it"),
+    "cleaner": lambda text: _cleaner().data(text.encode()),
+    "cleaner of pieces": lambda text: _cleaner().pieces(
+        [text[at : at + 16].encode() for at in range(0, len(text), 16)]
+    ),
+    "cleaner looking": lambda text: _cleaner().is_seen_in(text.encode()),
+    "cleaner of addresses": lambda text: _cleaner().url(f"https://a.example/?key={text}"),
+    "piece_of": lambda text: piece_of(text.encode()),
+    "chat": lambda text: parse_chat(_response(_chat(text)), TARGET),
+    "chat of Anthropic": lambda text: parse_message(_response(_message(text)), TARGET),
+    "sse": lambda text: _fed(SseParser().feed, text.encode(), 64),
+    "sse whole": lambda text: SseParser().feed(text.encode()),
+    "sse lines": lambda text: SseParser().feed(b"data: " + text.replace("a", "\ndata: ").encode() + b"\n\n"),
+    "http head": lambda text: ResponseParser().feed(text.encode()),
+    "http field": lambda text: _fed(
+        ResponseParser().feed, b"HTTP/1.1 200 OK\r\nx-a: " + text.encode("latin-1", "replace"), 64
+    ),
+    "http chunks": lambda text: _fed(
+        ResponseParser().feed, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + text.encode(), 64
+    ),
+    "body": lambda text: _read(BodyReader(None), text.encode()),
+    "packed body": lambda text: _read(BodyReader("gzip"), gzip.compress(text.encode())),
+    "error body": lambda text: _fed(ErrorBodyReader("gzip").feed, text.encode(), 64),
+    "inflater": lambda text: list(Inflater("deflate", limit=2**30).feed(text.encode())),
+    "partial json": lambda text: _partial(text, 4),
+    "partial json string": lambda text: _partial(f'"{text}', 4),
+    "partial json list": lambda text: _partial("[" + '"a", ' * (len(text) // 5), 4),
+    "partial json digits": lambda text: _partial("[" + "1" * len(text), 1),
+    "json finder": lambda text: _fed(JsonFinder(words=True, lists=True).feed, text, 4),
+    "models": lambda text: parse_models(_response(_many("data", {"id": "a"}, text)), TARGET),
+    "models of Anthropic": lambda text: anthropic_models.parse_models(
+        _response(_many("data", {"id": "a"}, text)), TARGET
+    ),
+    "embeddings": lambda text: parse_embeddings(
+        _response(_many("data", {"index": 0, "embedding": [0.5]}, text)), TARGET
+    ),
+    "details": lambda text: details.kept_details(msgspec.Raw(msgspec.json.encode([{"text": "a"}] * (len(text) // 16)))),
+    "stream": lambda text: _streamed([_event({"content": text[at : at + 8]}) for at in range(0, len(text), 8)]),
+    "stream of calls": lambda text: _streamed([_calls(number) for number in range(len(text) // 64)]),
+    "one event of calls": lambda text: _streamed(
+        [_event({"tool_calls": [_call(each) for each in range(len(text) // 64)]})]
+    ),
+    "stream of Anthropic": lambda text: _streamed(
+        [b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}'] * (len(text) // 32),
+        MessagesDecoder,
+    ),
+}
+
+COVERED: dict[str, str] = {
+    "bifrost.engine.transport.heads answer_of": "counts the fields",
+    "bifrost.engine.transport.httpx_given is_ambiguous": "looks two fields up",
+    "bifrost.engine.transport.asyncio_wire AsyncioWire.data_received": "appends to a list",
+    "bifrost.engine.exchange Exchange.failure": "error_of",
+    "bifrost.engine.exchange Exchange.redact": "redact",
+    "bifrost.providers.base StreamDecoder.feed": "a protocol",
+    "bifrost.providers.base Framer.feed": "a protocol",
+    "bifrost.wire.http.tls TlsPump.feed": "OpenSSL's, fed piece by piece",
+    "bifrost.testing.cassette Cassette.fields": "cleaner",
+    "bifrost.testing.faults FaultPlan.from_json": "a test's own plan",
+    **{
+        f"bifrost.testing.{name}": "a test's own script"
+        for name in ("play split_events", "play first_bytes", "play slices", "play document", "script Script.raw")
+    },
+    **{
+        f"bifrost.{name}": "writes what is ours"
+        for name in (
+            *("engine.transport.anyio_wire AnyioWire.write", "engine.transport.asyncio_wire AsyncioWire.write"),
+            *("engine.transport.heads fields_of",),
+            *("engine.transport.network Network.write", "engine.transport.wires Wire.write"),
+            *("engine.transport.wires TlsWire.write", "wire.http.tls TlsPump.write", "wire.http.request request_head"),
+        )
+    },
+    **{
+        f"bifrost.{name}": "part of a reader above"
+        for name in (
+            "engine.transport.frames FrameCutter.feed",
+            "engine.transport.http2_link Http2Link.start",
+            "providers.anthropic.answer parse_message",
+            "providers.anthropic.answer is_whole",
+            "providers.anthropic.answer parse_block",
+            "providers.anthropic.answer arguments_of",
+            "providers.anthropic.errors parse_error",
+            "providers.anthropic.errors reported_error",
+            "providers.anthropic.models parse_models",
+            "providers.anthropic.stream MessagesDecoder.feed",
+            "providers.bodies shown_body",
+            "providers.events is_event_stream",
+            "providers.events events_of",
+            "providers.events lone_event",
+            "providers.events parse_events",
+            "providers.openai.answer parse_chat",
+            "providers.openai.answer is_whole",
+            "providers.openai.answer decode_answer",
+            "providers.openai.answer fitted_of",
+            "providers.openai.answer usage_of",
+            "providers.openai.answer inner_usage_of",
+            "providers.openai.answer logprobs_of",
+            "providers.openai.answer citations_of",
+            "providers.openai.answer sources_of",
+            "providers.openai.details Details.add",
+            "providers.openai.details kept_details",
+            "providers.openai.details details_text",
+            "providers.openai.embeddings parse_embeddings",
+            "providers.openai.errors parse_error",
+            "providers.openai.errors reported_error",
+            "providers.openai.fit fit",
+            "providers.openai.models parse_models",
+            "providers.openai.stream ChatDecoder.feed",
+            "routing.classify error_of",
+            "settings.document parse",
+            "testing.tape read_file",
+            "testing.tape Cleaner.data",
+            "testing.tape Cleaner.pieces",
+            "testing.tape Cleaner.is_seen_in",
+            "testing.tape piece_of",
+            "wire.auth redact_bytes",
+            "wire.body Inflater.feed",
+            "wire.body BodyReader.feed",
+            "wire.body ErrorBodyReader.feed",
+            "wire.http.response ResponseParser.feed",
+            "wire.json decode",
+            "wire.json check_density",
+            "wire.json excerpt",
+            "wire.json mended",
+            "wire.redaction Pieces.redact",
+            "wire.redaction Pieces.spans",
+            "wire.redaction Pieces.shows_piece",
+            "wire.redaction without",
+            "wire.sse SseParser.feed",
+            "wire.waits retry_after",
+            "wire.waits rate_limit",
+        )
+    },
+}
+"""Functions that take foreign bytes: what stands for them, or why nothing has to."""
+
+
+def _foreign() -> Iterator[str]:
+    takes = re.compile(r"\b(bytes|bytearray|Headers|HttpResponse|SseEvent|Raw)\b")
+    for path in sorted((_ROOT / "bifrost").rglob("*.py")):
+        module = ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for name, function in _functions(ast.parse(path.read_text(encoding="utf-8")).body):
+            given = [
+                each.annotation
+                for each in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+                if each.annotation
+            ]
+            if not any(part.startswith("_") for part in name.split(".")) and any(
+                takes.search(ast.unparse(each)) for each in given
+            ):
+                yield f"{module} {name}"
+
+
+def _functions(body: list[ast.stmt], before: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield before + node.name, node
+            case ast.ClassDef():
+                yield from _functions(node.body, f"{before}{node.name}.")
+            case _:
+                pass
+
+
+def test_every_reader_of_foreign_bytes_has_an_entry() -> None:
+    assert sorted(_foreign()) == sorted(COVERED), (
+        "a reader came or went: give it a case in TEXT_READERS, and say so here"
+    )
+
+
+@pytest.mark.parametrize("reader", TEXT_READERS)
+def test_a_reader_takes_time_in_proportion_to_its_text(reader: str) -> None:
+    read = TEXT_READERS[reader]
+    for name, unit in UNITS.items():
+
+        def make(n: int, unit: str = unit) -> Callable[[], object]:
+            text = (unit * (n // len(unit) + 1))[:n]
+
+            def run() -> None:
+                with suppress(BifrostError, ReportedError, HttpFormatError, ValueError, AssertionError):
+                    read(text)
+
+            return run
+
+        assert growth_of(make) <= SLACK, f"{reader} of {name}"
+
+
+OUTPUT = OutputType(Order)
+
+
+def _cleaner() -> Cleaner:
+    cleaner = Cleaner()
+    cleaner.learn(KEY)
+    return cleaner
+
+
+def _response(body: bytes, *, status: int = 200) -> HttpResponse:
+    return HttpResponse(status=status, headers=Headers(), body=body)
+
+
+def _fields(text: str) -> Headers:
+    value = text.replace("\n", " ").encode("latin-1", "replace")
+    names = (b"retry-after", b"retry-after-ms", b"date", b"x-ratelimit-reset-requests", b"x-ratelimit-limit")
+    return Headers([(name, value) for name in names])
+
+
+def _error(text: str) -> bytes:
+    return msgspec.json.encode({"type": "error", "error": {"message": text, "type": text, "code": text}})
+
+
+def _chat(text: str) -> bytes:
+    message = {"role": "assistant", "content": text, "tool_calls": [_call(0, text)]}
+    return msgspec.json.encode({"id": "1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+
+def _message(text: str) -> bytes:
+    content = [{"type": "text", "text": text}, {"type": "tool_use", "id": "1", "name": "f", "input": {text: 1}}]
+    return msgspec.json.encode(
+        {"id": "1", "type": "message", "role": "assistant", "content": content, "stop_reason": "x"}
+    )
+
+
+def _many(field: str, item: object, text: str) -> bytes:
+    return msgspec.json.encode({field: [item] * (len(text) // 64), "model": text})
+
+
+def _call(number: int, arguments: str = "{}") -> dict[str, Any]:
+    return {"index": number, "id": f"call_{number}", "function": {"name": "f", "arguments": arguments}}
+
+
+def _calls(number: int) -> bytes:
+    return _event({"tool_calls": [_call(number)]})
+
+
+def _event(delta: object) -> bytes:
+    return msgspec.json.encode({"id": "1", "choices": [{"index": 0, "delta": delta}]})
+
+
+def _streamed(events: list[bytes], decoder: Any = ChatDecoder) -> object:
+    reader, grown = decoder(TARGET), ChatAccumulator()
+    for event in events:
+        for chunk in reader.feed(SseEvent(None, event)):
+            grown.add(chunk)
+    return grown.response()
+
+
+def _fed(feed: Callable[[Any], object], data: Any, size: int) -> None:
+    for at in range(0, len(data), size):
+        feed(data[at : at + size])
+
+
+def _read(reader: BodyReader, data: bytes) -> bytes:
+    _fed(reader.feed, data, 1024)
+    return reader.finish()
+
+
+def _partial(text: str, size: int) -> None:
+    reader = PartialJson()
+    for at in range(0, len(text), size):
+        if reader.feed(text[at : at + size]):
+            _ = reader.value
