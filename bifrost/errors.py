@@ -302,7 +302,7 @@ class OutputValidationError(ProviderError):
     @property
     def usage(self) -> Any:
         """Give the tokens that were spent, or `None`."""
-        return getattr(self.response, "usage", None)
+        return getattr(self.response, "usage", None) or None
 
 
 # --- the road between
@@ -362,7 +362,7 @@ class StreamInterruptedError(BifrostError):
     @property
     def usage(self) -> Any:
         """Give the usage reported before the interruption, or `None`."""
-        return getattr(self.partial, "usage", None)
+        return getattr(self.partial, "usage", None) or None
 
     @property
     def provider_error(self) -> ProviderError | None:
