@@ -302,7 +302,7 @@ class OutputValidationError(ProviderError):
     @property
     def usage(self) -> Any:
         """Give the tokens that were spent, or `None`."""
-        return getattr(self.response, "usage", None) or None
+        return getattr(self.response, "usage", None)
 
 
 # --- the road between
@@ -361,8 +361,8 @@ class StreamInterruptedError(BifrostError):
 
     @property
     def usage(self) -> Any:
-        """Give the usage reported before the interruption, or `None`."""
-        return getattr(self.partial, "usage", None) or None
+        """Return the usage that came before the interruption: false where none was told; `None` without a `partial`."""
+        return getattr(self.partial, "usage", None)
 
     @property
     def provider_error(self) -> ProviderError | None:
