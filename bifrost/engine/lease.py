@@ -147,7 +147,10 @@ class Lease:
     def release(self) -> None:
         """Give the answer back to its worker, which closes it (or keeps the connection, if it was read to its end)."""
         self._released.set()
-        self._exchange.upstream.leases.discard(self)
+        upstream = self._exchange.upstream
+        if self in upstream.leases:
+            upstream.leases.discard(self)
+            upstream.ending.add(self)
         on_release, self._on_release = self._on_release, None
         if on_release is not None:
             on_release()
@@ -263,6 +266,7 @@ class Lease:
                 leases.discard(self)
             await self._let_go()
         finally:
+            self._exchange.upstream.ending.discard(self)
             self._gone.set()
 
     async def _let_go(self) -> None:

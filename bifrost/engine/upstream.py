@@ -112,6 +112,8 @@ class Upstream:
         self.connections = Connections(transport, config.connections, clock.random)
         self.leases: set[OpenStream] = set()
         """The open streams."""
+        self.ending: set[OpenStream] = set()
+        """Streams that were given back, and whose connections are being kept or closed."""
         self.counters = counters
         self.health = Health(row.name, config, now=host.now(), random=clock.random)
         self.pool = Pool(row.name, config, host, self.connections)

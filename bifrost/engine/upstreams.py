@@ -368,10 +368,13 @@ class Upstreams:
             leases = [lease for upstream in self._all() for lease in upstream.leases]
             used = next((lease for lease in leases if lease.in_use(now, unread_limit)), None)
             if used is None:
-                return
+                break
             # Whether a stream is being read is a matter of time; its end is not.
             with anyio.move_on_after(_LOOK_AGAIN):
                 await used.gone()
+        with anyio.move_on_after(_LOOK_AGAIN):
+            for lease in [lease for upstream in self._all() for lease in upstream.ending]:
+                await lease.gone()
 
     # --- inside
 
