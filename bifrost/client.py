@@ -222,7 +222,9 @@ class Bifrost(Uncopyable):
             check_own_json(request)
         wanted, request = self._wanted(output, request)
         _check_reasks(max_reasks, wanted)
-        response: ChatResponse = await self._engine.run("chat", request, call, output=wanted, max_reasks=max_reasks)
+        response: ChatResponse = await self._engines.now().run(
+            "chat", request, call, output=wanted, max_reasks=max_reasks
+        )
         return response
 
     @overload
@@ -283,7 +285,7 @@ class Bifrost(Uncopyable):
         if options:
             check_own_json(request)
         wanted, request = self._wanted(output, request)
-        return self._engine.stream("chat", request, call, output=wanted)
+        return self._engines.now().stream("chat", request, call, output=wanted)
 
     @overload
     def map(
@@ -417,7 +419,7 @@ class Bifrost(Uncopyable):
             user=user,
             extra=extra,
         )
-        response: EmbeddingResponse = await self._engine.run("embeddings", request, call)
+        response: EmbeddingResponse = await self._engines.now().run("embeddings", request, call)
         return response
 
     @hides_keys
@@ -438,7 +440,7 @@ class Bifrost(Uncopyable):
         """
         call = self._call(timeout, max_retries, (), extra_headers, key)
         request = models_request(provider, limit=limit, after=after)
-        response: ModelsResponse = await self._engine.run("models", request, call)
+        response: ModelsResponse = await self._engines.now().run("models", request, call)
         return response
 
     # --- what it tells
@@ -674,7 +676,9 @@ class Bifrost(Uncopyable):
             _model(request.model)
             check_own_json(request)
             wanted, request = self._wanted(output, request)
-            response: ChatResponse = await self._engine.run("chat", request, call, output=wanted, max_reasks=max_reasks)
+            response: ChatResponse = await self._engines.now().run(
+                "chat", request, call, output=wanted, max_reasks=max_reasks
+            )
             return response
 
         calls = MapCalls(ask, concurrency=concurrency, ordered=ordered)

@@ -21,6 +21,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.client import __version__
+from bifrost.config import BreakerConfig, ProviderConfig
 from bifrost.testing import MockTransport, no_waits
 from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, read_into
 
@@ -220,7 +221,12 @@ async def test_the_calls_options_go_before_the_copys_and_those_before_the_client
     mock.on(provider="openai").fail(503).always()
     mock.on(provider="anthropic").reply("hello").always()
     seen = Recorder([])
-    async with mock.client(plugins=[seen], max_retries=2, timeout=30, fallbacks=[OTHER]) as client:
+    # Its five failures in a row would open the breaker of the model.
+    account = StaticAccount(
+        keys={"openai": "sk-test-a", "anthropic": "sk-test-b"},
+        configs={"openai": ProviderConfig(breaker=BreakerConfig(enabled=False))},
+    )
+    async with mock.client(account, plugins=[seen], max_retries=2, timeout=30, fallbacks=[OTHER]) as client:
         copy = client.with_options(max_retries=1, timeout=20)
         for each, options in ((client, {}), (copy, {}), (copy, {"max_retries": 0, "timeout": 10.0})):
             mock.calls.clear()

@@ -134,7 +134,6 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
     connection = kept.connection
     reused = connection.reused
     exchange.connection = connection
-    began = exchange.upstream.now()
     try:
         answer = await connection.send(
             request,
@@ -144,7 +143,7 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
         )
     except TransportError as error:
         heard = isinstance(connection, Hearing) and connection.heard
-        at_once = exchange.upstream.now() - began <= STALE_WITHIN
+        at_once = exchange.upstream.now() - now <= STALE_WITHIN
         if reused and at_once and not heard and error.fault != "never_sent":
             # The peer closed the kept connection while it was idle.
             error.fault = "stale"

@@ -105,7 +105,7 @@ class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     def __bool__(self) -> bool:
         """Return whether anything was counted; false for an answer whose provider told nothing."""
-        return any(getattr(self, name) for name in self.__struct_fields__)
+        return self != NO_USAGE
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})

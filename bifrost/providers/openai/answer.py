@@ -289,8 +289,10 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
         raise reported_error(response.body) or _shapeless(response.body, "neither choices nor an error")
     if not wire.choices:
         raise reported_error(response.body) or _shapeless(response.body, "no choices")
-    check_count(len(wire.choices), CHOICES_LIMIT, what="choices")
-    check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
+    if len(response.body) > CHOICES_LIMIT:
+        # A smaller answer has not the bytes for as many.
+        check_count(len(wire.choices), CHOICES_LIMIT, what="choices")
+        check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
     sources = sources_of(wire.search_results, wire.citations)
     return ChatResponse(
         id=wire.id if isinstance(wire.id, str) else "",
