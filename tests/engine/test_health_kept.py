@@ -51,6 +51,7 @@ SAME_PLACE: dict[str, dict[str, Any]] = {
     "hedges": {"hedge": HedgeConfig()},
     "adaptive": {"adaptive": AdaptiveConfig()},
     "connections": {"connections": ConnectionConfig(idle=1)},
+    "sessions": {"cache_lifetime": 60},
     "the same address": {"base_url": "https://api.openai.com/v1/"},
 }
 OTHER_PLACE: dict[str, dict[str, Any]] = {
