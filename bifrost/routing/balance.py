@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     """Gives a number of [0, 1), each as likely as another."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Weighted(Generic[T]):
@@ -29,15 +30,21 @@ class Weighted(Generic[T]):
     `ConfigError` for a weight that is negative, infinite or not a number, and for an empty list.
     """
 
-    __slots__ = ("_cumulative", "_items", "_pairs")
+    __slots__ = ("_cumulative", "_derived", "_items", "_pairs")
 
     def __init__(self, pairs: Iterable[tuple[T, float]]) -> None:
+        self._derived: dict[Callable[..., Any], Any] = {}
         self._pairs = list(pairs)
         if not self._pairs:
             raise ConfigError("there is nothing to choose from; give at least one")
         for item, weight in self._pairs:
             check_weight(weight, where=str(item))
         self._items, self._cumulative = _prepare(self._pairs)
+
+    @property
+    def count(self) -> int:
+        """Return how many things there are."""
+        return len(self._pairs)
 
     @property
     def items(self) -> list[T]:
@@ -53,6 +60,17 @@ class Weighted(Generic[T]):
     def each(self) -> Iterator[tuple[T, float]]:
         """Return the things with their weights one by one: nothing is copied."""
         return iter(self._pairs)
+
+    def derived(self, make: Callable[[list[tuple[T, float]]], R]) -> R:
+        """Return what a function makes of the things and weights. It is called once; things go through `named`."""
+        known: R | None = self._derived.get(make)
+        if known is None:
+            known = self._derived[make] = make(self._pairs)
+        return known
+
+    def named(self, item: T | None) -> T | None:
+        """Return a thing that was found by way of `derived`, as it is in this list."""
+        return item
 
     def shares(self) -> list[float]:
         """Give how likely each thing is to be chosen, in their order; together 1."""

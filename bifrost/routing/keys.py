@@ -22,7 +22,7 @@ from bifrost.routing.balance import (
 )
 from bifrost.routing.key_health import KeyHealth, KeySnapshot, KeyStates
 from bifrost.routing.retry import SMALLEST_ATTEMPT
-from bifrost.routing.session import choose_for_session
+from bifrost.routing.session import choose_usable
 from bifrost.wire.auth import NoAuth
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class _ForModel(Weighted[Choice]):
 
     def __init__(self, known: Weighted[Choice], model: str) -> None:
         self._pairs, self._items, self._cumulative = known._pairs, known._items, known._cumulative
+        self._derived = known._derived
         self._model = model
 
     @property
@@ -85,7 +86,11 @@ class _ForModel(Weighted[Choice]):
     def choose_except(self, random: Random, *, excluded: Callable[[Choice], bool]) -> Choice | None:
         """Choose one of those for which `excluded` is false; `None` if that leaves nothing."""
         choice = super().choose_except(random, excluded=excluded)
-        return None if choice is None else self._named(choice)
+        return self.named(choice)
+
+    def named(self, item: Choice | None) -> Choice | None:
+        """Return a key under the name of this model."""
+        return None if item is None else self._named(item)
 
     def _named(self, choice: Choice) -> Choice:
         return Choice(choice.key, self._model, choice.health)
@@ -139,16 +144,20 @@ class KeyRing:
         troubled = self.states.troubled
         if not troubled and not excluded and session is None and self._is_weighted:
             return choices.choose(random)
-        if session is None and type(self._balance) is TwoChoices:
+        if session is not None:
+            return choose_usable(choices, session, _ready(now, excluded)) or self._first_ready(
+                choices, model, now=now, excluded=excluded
+            )
+        if type(self._balance) is TwoChoices:
             chosen = _draw_two(choices, random, now=now, excluded=excluded)
             if chosen is not None:
                 return chosen
-        elif session is None and self._is_weighted:
+        elif self._is_weighted:
             chosen = _draw(choices, random, now=now, excluded=excluded)
             if chosen is not None:
                 return chosen
         out = _not_usable(choices, now).union(excluded) if troubled else excluded
-        chosen = self._select(choices, out, session, random)
+        chosen = self._select(choices, out, random)
         return chosen or self._first_ready(choices, model, now=now, excluded=excluded)
 
     def outlook(
@@ -160,7 +169,7 @@ class KeyRing:
             return [(self._pinned(choices, pin, model), 1.0)]
         snapshot = Snapshot(_not_usable(choices, now), _loads(choices))
         if session is not None:
-            own = choose_for_session(choices, snapshot, session)
+            own = choose_usable(choices, session, _ready(now, ()))
             shares = {} if own is None else {own.name: 1.0}
         elif isinstance(self._balance, Foreseeable):
             shares = self._balance.shares(choices, snapshot)
@@ -253,7 +262,8 @@ class KeyRing:
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
         """Give how the keys stand."""
-        used = [choice.health for choices in self.by_model.values() for choice in choices.items]
+        lists = [*self.by_model.values()][: 1 if self._serve_all_models() else None]
+        used = [choice.health for choices in lists for choice in choices.items]
         states = dict.fromkeys(health for health in used if health is not None)
         names = {health.name for health in states}
         idle = [self.states.of(key) for key in self.keys if key.name not in names]
@@ -273,12 +283,8 @@ class KeyRing:
         listed = [name for key in self.keys for name in (*(key.models or ()), *key.aliases)]
         return [name for name in listed if not name.endswith("*")]
 
-    def _select(
-        self, choices: Weighted[Choice], out: Collection[str], session: str | None, random: Random
-    ) -> Choice | None:
+    def _select(self, choices: Weighted[Choice], out: Collection[str], random: Random) -> Choice | None:
         snapshot = NOTHING_KNOWN if not out and self._is_weighted else Snapshot(out, _loads(choices))
-        if session is not None:
-            return choose_for_session(choices, snapshot, session)
         return self._balance.choose(choices, snapshot, random)
 
     def _first_ready(self, choices: Weighted[Choice], model: str, *, now: float, excluded: Collection[str]) -> Choice:
@@ -307,8 +313,11 @@ class KeyRing:
         )
 
     def _sort(self, model: str) -> Weighted[Choice]:
-        if len(self.by_model) >= _MODELS_KEPT and self._serve_all_models():
-            return _ForModel(next(iter(self.by_model.values())), model)
+        if self.by_model and self._serve_all_models():
+            alike = _ForModel(next(reversed(self.by_model.values())), model)
+            _bound(self.by_model)
+            self.by_model[model] = alike
+            return alike
         serving = [
             (Choice(key, _wire_model(key, model), self.states.of(key, model)), key.weight)
             for key in self.keys
@@ -386,6 +395,10 @@ def _draw_two(choices: Weighted[Choice], random: Random, *, now: float, excluded
     return second if second.health.in_flight < first.health.in_flight else first
 
 
+def _ready(now: float, excluded: Collection[str]) -> Callable[[Choice], bool]:
+    return lambda choice: choice.name not in excluded and (choice.health is None or choice.health.usable(now))
+
+
 def _not_usable(choices: Weighted[Choice], now: float) -> set[str]:
     return {choice.name for choice in choices.items if choice.health is not None and not choice.health.usable(now)}
 
@@ -395,8 +408,9 @@ def _loads(choices: Weighted[Choice]) -> dict[str, Load]:
 
 
 def _bound(kept: dict[str, Any]) -> None:
-    if len(kept) >= _MODELS_KEPT:
-        kept.clear()
+    """Make room for one more: what was kept first goes."""
+    while len(kept) >= _MODELS_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _serves(key: Key, model: str) -> bool:

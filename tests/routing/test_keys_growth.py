@@ -100,3 +100,51 @@ def test_when_most_keys_are_not_ready_the_others_are_found(choose: Any) -> None:
     seen = Counter(ring.choose("m", random=chance.random, now=1.0).name for _ in range(200))
     assert set(seen) == {"k198", "k199"}
     assert min(seen.values()) > 60
+
+
+def test_the_key_of_a_session_is_found_without_a_pass_over_all() -> None:
+    costs = {}
+    for count in (8, 1000):
+        ring, chance = ring_of(count), Random(1)
+        ring.choose("m", random=chance.random, session="first")
+        park(ring, "k0")
+
+        def work(ring: KeyRing = ring, chance: Random = chance) -> None:
+            for number in range(100):
+                choice = ring.choose("m", random=chance.random, now=1.0, session=f"user {number}")
+                assert choice.name != "k0"
+
+        costs[count] = cost_of(work)
+    assert costs[1000] <= 1.5 * costs[8]
+
+
+def test_a_session_costs_one_pass_at_most_when_most_keys_are_not_ready() -> None:
+    costs = {}
+    for count in (250, 1000):
+        ring, chance = ring_of(count), Random(1)
+        ring.choose("m", random=chance.random, session="first")
+        for number in range(count - 2):
+            park(ring, f"k{number}")
+
+        def work(ring: KeyRing = ring, chance: Random = chance, count: int = count) -> None:
+            for number in range(10):
+                choice = ring.choose("m", random=chance.random, now=1.0, session=f"user {number}")
+                assert choice.name in {f"k{count - 2}", f"k{count - 1}"}
+
+        costs[count] = cost_of(work)
+    assert costs[1000] <= 4.5 * costs[250]
+    assert costs[1000] <= 10 * 4 * 1000
+
+
+def test_a_session_has_one_key_for_all_models_under_each_ones_name() -> None:
+    ring, chance = ring_of(50), Random(1)
+    choices = [ring.choose(f"m{number}", random=chance.random, session="anna") for number in range(600)]
+    assert len({choice.name for choice in choices}) == 1
+    assert [choice.model for choice in choices] == [f"m{number}" for number in range(600)]
+
+
+def test_of_many_models_the_latest_are_kept() -> None:
+    ring, chance = ring_of(3, per_model=True), Random(1)
+    for number in range(501):
+        ring.choose(f"m{number}", random=chance.random)
+    assert list(ring.by_model) == [f"m{number}" for number in range(1, 501)]
