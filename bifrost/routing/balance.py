@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -191,23 +191,23 @@ class RoundRobin:
     """By turns, each as often as its weight says, spread as evenly as can be. One object serves one list."""
 
     def __init__(self) -> None:
-        self._due: dict[str, float] = {}
-        """By how much each has been passed over, in turns."""
+        self._turns: dict[int, _Turns] = {}
+        """Whose turn it is in each list that was seen: all models and copies of the same list share their turns."""
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
-        left = _in_play(candidates, snapshot)
-        if not left:
-            return None
-        if len(self._due) > _NAMES_KEPT:
-            self._due.clear()
-        largest = max(weight for _, weight in left)
-        turns = [(candidate, weight / largest) for candidate, weight in left]
-        for candidate, share in turns:
-            self._due[candidate.name] = self._due.get(candidate.name, 0.0) + share
-        chosen = max((candidate for candidate, _ in turns), key=lambda candidate: self._due[candidate.name])
-        self._due[chosen.name] -= sum(share for _, share in turns)
-        return chosen
+        excluded = snapshot.excluded
+        return self.choose_usable(candidates, lambda candidate: candidate.name not in excluded)
+
+    def choose_usable(self, candidates: Weighted[NamedT], usable: Callable[[NamedT], bool]) -> NamedT | None:
+        """Choose a candidate that is usable; `None` if there is none. One that is not loses its turn."""
+        tiers = candidates.derived(_tiers)
+        turns = self._turns.get(tiers.handle)
+        if turns is None or len(turns.due) != len(tiers.weighted):
+            while len(self._turns) >= _LISTS_KEPT:
+                del self._turns[next(iter(self._turns))]
+            turns = self._turns[tiers.handle] = _Turns(len(tiers.weighted))
+        return candidates.named(_by_turns(tiers, turns, usable))
 
     def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
         """Give how often each candidate is chosen in the long run."""
@@ -252,8 +252,67 @@ BALANCES: Mapping[BalanceName, Callable[[], Balance]] = {
 """The policies by name; each is made anew for each list, since some remember."""
 
 
-_NAMES_KEPT = 1000
+_LISTS_KEPT = 1000
 """Names may be new with every call, as keys' can; what is remembered of them is bounded."""
+
+
+class _Tiers(NamedTuple):
+    """Candidates by weight: those of the same weight take turns among themselves."""
+
+    handle: int
+    """Tells lists of other names and weights apart."""
+    weighted: list[tuple[float, list[Any]]]
+    """The part of the turns that each tier has, and its candidates."""
+    spares: list[Any]
+    """Those of weight 0."""
+
+
+class _Turns:
+    """Whose turn it is in a list."""
+
+    __slots__ = ("due", "following", "spare")
+
+    def __init__(self, tiers: int) -> None:
+        self.due = [0.0] * tiers
+        """By how much each tier has been passed over, in turns."""
+        self.following = [0] * tiers
+        """Who is next in each tier."""
+        self.spare = 0
+
+
+def _tiers(pairs: list[tuple[NamedT, float]]) -> _Tiers:
+    by_weight: dict[float, list[NamedT]] = {}
+    for candidate, weight in pairs:
+        by_weight.setdefault(weight, []).append(candidate)
+    spares = by_weight.pop(0, [])
+    largest = max(by_weight, default=1.0)
+    weighted: list[tuple[float, list[Any]]] = [(weight / largest * len(own), own) for weight, own in by_weight.items()]
+    return _Tiers(hash(tuple((candidate.name, weight) for candidate, weight in pairs)), weighted, list(spares))
+
+
+def _by_turns(tiers: _Tiers, turns: _Turns, usable: Callable[[Any], bool]) -> Any | None:
+    due, following = turns.due, turns.following
+    passed = [0] * len(due)
+    left = list(range(len(due)))
+    while left:
+        for tier in left:
+            due[tier] += tiers.weighted[tier][0]
+        tier = max(left, key=due.__getitem__)
+        due[tier] -= sum(tiers.weighted[each][0] for each in left)
+        own = tiers.weighted[tier][1]
+        candidate = own[following[tier] % len(own)]
+        following[tier] = (following[tier] + 1) % len(own)
+        if usable(candidate):
+            return candidate
+        passed[tier] += 1
+        if passed[tier] == len(own):
+            left.remove(tier)
+    for number in range(turns.spare, turns.spare + len(tiers.spares)):
+        candidate = tiers.spares[number % len(tiers.spares)]
+        if usable(candidate):
+            turns.spare = (number + 1) % len(tiers.spares)
+            return candidate
+    return None
 
 
 def _share_of(candidate: Named, snapshot: Snapshot) -> float:

@@ -14,7 +14,9 @@ from bifrost.routing.balance import (
     NOTHING_KNOWN,
     Balance,
     Foreseeable,
+    LeastBusy,
     Load,
+    RoundRobin,
     Snapshot,
     TwoChoices,
     Weighted,
@@ -148,14 +150,19 @@ class KeyRing:
             return choose_usable(choices, session, _ready(now, excluded)) or self._first_ready(
                 choices, model, now=now, excluded=excluded
             )
+        chosen = None
+        if type(self._balance) is RoundRobin:
+            return self._balance.choose_usable(choices, _ready(now, excluded)) or self._first_ready(
+                choices, model, now=now, excluded=excluded
+            )
         if type(self._balance) is TwoChoices:
             chosen = _draw_two(choices, random, now=now, excluded=excluded)
-            if chosen is not None:
-                return chosen
+        elif type(self._balance) is LeastBusy:
+            chosen = _draw(choices, random, now=now, excluded=excluded, idle=True)
         elif self._is_weighted:
             chosen = _draw(choices, random, now=now, excluded=excluded)
-            if chosen is not None:
-                return chosen
+        if chosen is not None:
+            return chosen
         out = _not_usable(choices, now).union(excluded) if troubled else excluded
         chosen = self._select(choices, out, random)
         return chosen or self._first_ready(choices, model, now=now, excluded=excluded)
@@ -200,7 +207,7 @@ class KeyRing:
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
-        if not self.states.troubled and not excluded:
+        if (not self.states.troubled and not excluded) or self._some_are_ready(choices, excluded):
             return None
         for choice, _ in choices.each:
             if choice.name not in excluded and (choice.health is None or choice.health.usable(now)):
@@ -232,7 +239,7 @@ class KeyRing:
         if pin is not None:
             return False
         choices = self.by_model.get(model) or self._sort(model)
-        return any(
+        return self._some_are_ready(choices, excluded) or any(
             choice.health is not None and choice.name not in excluded and choice.health.usable(now)
             for choice, _ in choices.each
         )
@@ -242,6 +249,8 @@ class KeyRing:
     ) -> float | None:
         """Give when the first key for a model is ready, in seconds; `None` if all are dead or left out."""
         choices = self.by_model.get(model) or self._sort(model)
+        if pin is None and self._some_are_ready(choices, excluded):
+            return 0.0
         items = choices.items if pin is None else [self._pinned(choices, pin, model)]
         waits = [
             0.0 if choice.health.usable(now) else choice.health.until - now
@@ -286,6 +295,10 @@ class KeyRing:
     def _select(self, choices: Weighted[Choice], out: Collection[str], random: Random) -> Choice | None:
         snapshot = NOTHING_KNOWN if not out and self._is_weighted else Snapshot(out, _loads(choices))
         return self._balance.choose(choices, snapshot, random)
+
+    def _some_are_ready(self, choices: Weighted[Choice], excluded: Collection[str]) -> bool:
+        """Return whether there are more keys than can be in trouble or left out, which needs no look at any of them."""
+        return bool(self.keys) and choices.count > len(self.states.troubled) + len(excluded)
 
     def _first_ready(self, choices: Weighted[Choice], model: str, *, now: float, excluded: Collection[str]) -> Choice:
         """Choose among keys of which none is usable: all are parked, or dead."""
@@ -374,14 +387,19 @@ def balance_of(config: KeyPoolConfig) -> Balance:
     return policy
 
 
-def _draw(choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str]) -> Choice | None:
+def _draw(
+    choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str], idle: bool = False
+) -> Choice | None:
     """Draw by weight until a key is ready, which takes a draw or two unless most keys are not; `None`: not found so.
 
-    Drawing again gives the ready keys their own proportions, and it looks at few keys, however many there are.
+    Drawing again gives the ready keys their own proportions, and it looks at few keys, however many there are. `idle`
+    asks for one that is not in use: none can be less busy, and among these the weights decide.
     """
     for _ in range(_DRAWS):
         choice = choices.choose(random)
-        if choice.name not in excluded and (choice.health is None or choice.health.usable(now)):
+        if choice.name in excluded or (idle and choice.health is not None and choice.health.in_flight):
+            continue
+        if choice.health is None or choice.health.usable(now):
             return choice
     return None
 

@@ -225,6 +225,49 @@ def test_turns_pass_over_what_is_excluded_and_do_not_make_up_for_it_all_at_once(
     assert Counter(after) == {A: 5, B: 5}
 
 
+def test_turns_go_on_in_another_list_of_the_same_names_and_weights() -> None:
+    policy = RoundRobin()
+    chosen = [
+        policy.choose(Weighted([(Thing("a"), 1.0), (Thing("b"), 1.0)]), NOTHING_KNOWN, lambda: 0.0) for _ in range(6)
+    ]
+
+    assert [thing.name for thing in chosen if thing is not None] == ["a", "b"] * 3
+
+
+def test_the_turns_of_lists_that_are_asked_in_turn_do_not_mix() -> None:
+    policy, d = RoundRobin(), Thing("d")
+    ones, others = Weighted([(A, 1.0), (B, 1.0)]), Weighted([(C, 1.0), (d, 1.0)])
+    chosen = [policy.choose(things, NOTHING_KNOWN, lambda: 0.0) for _ in range(4) for things in (ones, others)]
+
+    assert chosen == [A, C, B, d] * 2
+
+
+@pytest.mark.parametrize("weights", [[2, 1, 1], [1, 1, 1, 1], [7, 0.5, 0.5, 2, 2], [1e300, 1e300], [5e-324, 5e-324]])
+def test_turns_are_exact_for_all_weights(weights: list[float]) -> None:
+    things, policy = Weighted([(Thing(str(place)), weight) for place, weight in enumerate(weights)]), RoundRobin()
+    rounds = round(10 * sum(weight / min(weights) for weight in weights))
+    chosen = [policy.choose(things, NOTHING_KNOWN, lambda: 0.0) for _ in range(rounds)]
+
+    counts = Counter(thing.name for thing in chosen if thing is not None)
+    assert counts == {str(place): round(10 * weight / min(weights)) for place, weight in enumerate(weights)}
+
+
+def test_turns_of_which_some_are_passed_over_go_by_weight_among_the_others() -> None:
+    light = [Thing(f"l{number}") for number in range(10)]
+    things, policy = Weighted([(A, 5.0), *((thing, 1.0) for thing in light)]), RoundRobin()
+    resting = Snapshot({thing.name for thing in light[:5]})
+    counts = Counter(policy.choose(things, resting, lambda: 0.0) for _ in range(100))
+
+    assert counts == {A: 50, **dict.fromkeys(light[5:], 10)}
+
+
+def test_turns_find_the_last_that_is_left_beside_a_far_heavier_one() -> None:
+    things, policy = Weighted([(A, 1e300), (B, 1.0), (C, 0.0)]), RoundRobin()
+
+    assert [policy.choose(things, Snapshot({"a"}), lambda: 0.0) for _ in range(3)] == [B, B, B]
+    assert policy.choose(things, NOTHING_KNOWN, lambda: 0.0) is A
+
+
 def test_of_two_that_are_drawn_the_less_busy_is_chosen() -> None:
     things, policy, random = Weighted([(A, 1.0), (B, 1.0), (C, 1.0)]), TwoChoices(), Random(9).random
 
@@ -270,7 +313,7 @@ def test_what_turns_remember_is_bounded() -> None:
     for number in range(5_000):
         policy.choose(Weighted([(Thing(f"t{number}"), 1.0)]), NOTHING_KNOWN, lambda: 0.0)
 
-    assert len(policy._due) <= 1001
+    assert len(policy._turns) == 1000
 
 
 @pytest.mark.parametrize("make", BALANCES.values(), ids=BALANCES)

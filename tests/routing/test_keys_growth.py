@@ -46,7 +46,7 @@ def park(ring: KeyRing, name: str) -> None:
     health.throttled(health.begin(), wait=1000.0, now=0.0, random=lambda: 0.5)
 
 
-@pytest.mark.parametrize("choose", ["weighted", "two_choices"])
+@pytest.mark.parametrize("choose", ["weighted", "two_choices", "round_robin", "least_busy"])
 def test_a_key_that_is_not_ready_costs_no_pass_over_all(choose: Any) -> None:
     costs = {}
     for count in (3, 1000):
@@ -91,7 +91,7 @@ def test_what_is_known_of_a_key_holds_for_models_beyond_those_that_are_kept() ->
     assert ring.choose("m599", random=chance.random, pin="k2").model == "m599"
 
 
-@pytest.mark.parametrize("choose", ["weighted", "two_choices"])
+@pytest.mark.parametrize("choose", ["weighted", "two_choices", "round_robin", "least_busy"])
 def test_when_most_keys_are_not_ready_the_others_are_found(choose: Any) -> None:
     ring, chance = ring_of(200, choose=choose), Random(1)
     ring.choose("m", random=chance.random)
@@ -100,6 +100,32 @@ def test_when_most_keys_are_not_ready_the_others_are_found(choose: Any) -> None:
     seen = Counter(ring.choose("m", random=chance.random, now=1.0).name for _ in range(200))
     assert set(seen) == {"k198", "k199"}
     assert min(seen.values()) > 60
+
+
+def test_the_least_busy_is_found_also_when_all_are_busy() -> None:
+    ring, chance = ring_of(200, choose="least_busy"), Random(1)
+    for number in range(600):
+        choice = ring.choose("m", random=chance.random)
+        assert choice.health is not None
+        assert choice.health.in_flight == number // 200
+        choice.health.begin()
+
+
+@pytest.mark.parametrize("count", [3, 1000])
+def test_whether_a_key_is_ready_is_told_without_a_look_at_those_that_are_not(count: int) -> None:
+    ring, chance = ring_of(count), Random(1)
+    ring.choose("m", random=chance.random)
+    for number in range(count - 2):
+        park(ring, f"k{number}")
+
+    def work() -> None:
+        assert ring.resting("m", now=1.0, excluded={f"k{count - 2}"}) is None
+        assert ring.has_other("m", now=1.0, excluded={f"k{count - 1}"})
+        assert ring.ready_in("m", now=1.0, excluded=()) == 0.0
+
+    assert cost_of(work) <= 40
+    assert ring.resting("m", now=1.0, excluded={f"k{count - 2}", f"k{count - 1}"}) is not None
+    assert not ring.has_other("m", now=1.0, excluded={f"k{count - 2}", f"k{count - 1}"})
 
 
 def test_the_key_of_a_session_is_found_without_a_pass_over_all() -> None:
