@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module", params=TRANSPORTS)
+ALWAYS = ("default", "HTTP/2")
+"""The transports of the quick run: the usual one, and the one that shares connections."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in ALWAYS else pytest.mark.wide) for name in TRANSPORTS],
+)
 def route(request: pytest.FixtureRequest) -> Route:
     return TRANSPORTS[request.param]
 

@@ -31,7 +31,7 @@ def run() -> list[Row]:
     """Play the hostile suite."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "holds")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/hostile"]
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider", "tests/hostile"]
         played = subprocess.run(
             command, cwd=_ROOT, env={**os.environ, FILE: str(file), EACH: "1"}, check=False, capture_output=True
         )

@@ -39,7 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "transport" in metafunc.fixturenames:
         everywhere = os.environ.get(EACH) or getattr(metafunc.module, "OVER_EACH_TRANSPORT", False)
         names = TRANSPORTS if everywhere else EVERYWHERE
-        metafunc.parametrize("transport", names, indirect=True, scope="module")
+        params = [pytest.param(name, marks=() if name in EVERYWHERE else pytest.mark.wide) for name in names]
+        metafunc.parametrize("transport", params, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
