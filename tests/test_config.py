@@ -74,6 +74,7 @@ def test_the_defaults_are_what_the_design_says() -> None:
         "connect": 5,
         "write": 30,
         "first_token": 120,
+        "first_token_share": 0.4,
         "idle_bytes": 60,
         "idle_events": 300,
         "consumer_idle": 300,

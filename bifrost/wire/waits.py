@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bifrost.errors import MalformedResponseError
+from bifrost.errors import MalformedResponseError, ResponseTooLargeError
 from bifrost.trail import RateLimit, Window
 from bifrost.wire import json
 
@@ -114,7 +114,7 @@ def _in_body(body: bytes) -> Iterator[float]:
         return
     try:
         answer = json.decode(body, _BODY, what="the error")
-    except MalformedResponseError:
+    except (MalformedResponseError, ResponseTooLargeError):
         return
     match answer:
         case {"error": {"details": [*details]}} | [{"error": {"details": [*details]}}, *_]:

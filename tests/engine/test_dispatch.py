@@ -345,7 +345,7 @@ async def test_when_all_fail_the_primarys_error_is_raised_with_the_others_on_it(
 ) -> None:
     mock.on(provider="openai").fail(503)
     mock.on(provider="anthropic").fail(529)
-    mock.on(provider="third.example").fail(429, retry_after=100)
+    mock.on(provider="third").fail(429, retry_after=100)
     async with client_of(mock, sleeps) as client:
         with pytest.raises(ServerError) as caught:
             await ask(client, kind, fallbacks=[OTHER, THIRD], max_retries=0)
@@ -467,7 +467,7 @@ async def test_a_connection_that_is_refused_falls_back(mock: MockTransport, slee
 async def test_a_black_hole_leaves_its_fallbacks_their_time(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:
     mock.on(provider="openai").hang().always()
     mock.on(provider="anthropic").hang().always()
-    mock.on(provider="third.example").reply("hello").delay(10)
+    mock.on(provider="third").reply("hello").delay(10)
     async with client_of(mock, sleeps) as client:
         begin = anyio.current_time()
         reply = await ask(client, kind, fallbacks=[OTHER, THIRD], timeout=90)

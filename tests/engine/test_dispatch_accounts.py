@@ -193,7 +193,7 @@ async def test_settings_of_a_provider_hold(kind: Kind) -> None:
     async with Bifrost(Directory(config=config), transport=mock) as client:
         await ask(client, kind)
     (call,) = mock.calls
-    assert (call.provider, call.http.path) == ("proxy.example", "/openai/v9/chat/completions")
+    assert (call.provider, call.http.path) == ("openai", "/openai/v9/chat/completions")
     assert call.http.headers["x-team"] == "blue"
 
 

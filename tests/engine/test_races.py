@@ -188,7 +188,7 @@ async def _close_amid_everything(seed: int, in_a_hook: bool) -> None:
 
     recorder = Recorder(log, after_call=close_too) if in_a_hook else Recorder(log)
     # A hook that waits for the end of its own call waits as long as hooks may.
-    limit = drain + (5 if in_a_hook else 0) + 1
+    limit = drain + (10 if in_a_hook else 0) + 1
     async with leak_check(), mock.client(account, plugins=[recorder]) as client:
 
         async def plain() -> None:
