@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,12 @@ settings.load_profile("suite")
 
 _FOREIGN = ("OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "HF_TOKEN", "SSL_CERT_", "SSLKEYLOGFILE")
 _FOREIGN_ENDINGS = ("_API_KEY", "_BASE_URL", "_API_BASE", "_HOST", "_PROXY")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded out of the collector's way: tests for leaks collect garbage thousands of times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import ssl
 from functools import partial
@@ -14,7 +13,7 @@ import pytest
 from tests.hostile.stage import staged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 
 _BARE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -52,12 +51,3 @@ def transport(request: pytest.FixtureRequest) -> Any:
 def stage(transport: Any) -> Callable[..., Any]:
     """Give `staged` over one of the transports."""
     return partial(staged, transport=transport)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _only_what_tests_make_is_collected() -> Iterator[None]:
-    """Keep what is loaded out of the collector's way: these tests collect garbage hundreds of times."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
