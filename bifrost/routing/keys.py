@@ -120,7 +120,9 @@ class KeyRing:
         self._is_weighted = type(self._balance) is WeightedRandom
         self.by_model: dict[str, Weighted[Choice]] = {}
         self._weights: dict[str, float | None] = {}
-        self._alike: bool | None = None
+        self._lists: _Lists | None = None
+        self._alike: dict[tuple[int, ...], Weighted[Choice]] = {}
+        """Keys that were sorted for a model, by the kinds of keys that serve it: for other models of the same kinds."""
 
     def choose(
         self,
@@ -271,8 +273,8 @@ class KeyRing:
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
         """Give how the keys stand."""
-        lists = [*self.by_model.values()][: 1 if self._serve_all_models() else None]
-        used = [choice.health for choices in lists for choice in choices.items]
+        lists = [choices.derived(_healths) for choices in self.by_model.values()]
+        used = [health for own in {id(own): own for own in lists}.values() for health in own]
         states = dict.fromkeys(health for health in used if health is not None)
         names = {health.name for health in states}
         idle = [self.states.of(key) for key in self.keys if key.name not in names]
@@ -282,7 +284,8 @@ class KeyRing:
     def weight_of(self, model: str) -> float | None:
         """Give the weight of the keys that speak of a model in particular, or `None` if none does."""
         if model not in self._weights:
-            weights = [key.weight for key in self.keys if key.enabled and key.names(model)]
+            lists = self._lists = self._lists or _Lists(self.keys)
+            weights = [lists.weights[kind] for kind in lists.serving(model) if lists.first[kind].names(model)]
             _bound(self._weights)
             self._weights[model] = min(sum(weights), float_info.max) if weights else None
         return self._weights[model]
@@ -326,32 +329,25 @@ class KeyRing:
         )
 
     def _sort(self, model: str) -> Weighted[Choice]:
-        if self.by_model and self._serve_all_models():
-            alike = _ForModel(next(reversed(self.by_model.values())), model)
-            _bound(self.by_model)
-            self.by_model[model] = alike
-            return alike
-        serving = [
-            (Choice(key, _wire_model(key, model), self.states.of(key, model)), key.weight)
-            for key in self.keys
-            if _serves(key, model)
-        ]
+        lists = self._lists = self._lists or _Lists(self.keys)
+        kinds = lists.serving(model)
+        is_alike = not self.states.config.per_model and not any(_has_alias(lists.first[kind], model) for kind in kinds)
+        known = self._alike.get(kinds) if is_alike else None
+        choices = self._choices(lists.keys_of(kinds), model) if known is None else _ForModel(known, model)
+        _bound(self.by_model)
+        self.by_model[model] = choices
+        if is_alike and known is None:
+            _bound(self._alike)
+            self._alike[kinds] = choices
+        return choices
+
+    def _choices(self, keys: list[Key], model: str) -> Weighted[Choice]:
+        serving = [(Choice(key, _wire_model(key, model), self.states.of(key, model)), key.weight) for key in keys]
         if not self.keys and isinstance(self.provider.auth, NoAuth):
             serving = [(Choice(None, model), 1.0)]
         if not serving:
             raise self._missing(model)
-        _bound(self.by_model)
-        self.by_model[model] = choices = Weighted(serving)
-        return choices
-
-    def _serve_all_models(self) -> bool:
-        """Return whether every key serves every model, under its own name and with one state."""
-        if self._alike is None:
-            self._alike = bool(self.keys) and not self.states.config.per_model
-            for key in self.keys:
-                if key.models is not None or key.deny or key.aliases:
-                    self._alike = False
-        return self._alike
+        return Weighted(serving)
 
     def _pinned(self, choices: Weighted[Choice], pin: str, model: str) -> Choice:
         for choice in choices.items:
@@ -379,6 +375,44 @@ class KeyRing:
 
     def _key_names(self) -> str:
         return ", ".join(key.name for key in self.keys) or "none"
+
+
+class _Lists:
+    """Which keys serve a model. Keys whose lists say the same are of one kind; few kinds are looked at for a model."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        places: dict[object, list[int]] = {}
+        for place, key in enumerate(keys):
+            if key.enabled:
+                models = None if key.models is None else tuple(key.models)
+                places.setdefault((models, tuple(key.deny), tuple(key.aliases.items())), []).append(place)
+        self._keys = keys
+        self._places = list(places.values())
+        self.first = [keys[own[0]] for own in self._places]
+        """One key of each kind."""
+        self.weights = [sum(keys[place].weight for place in own) for own in self._places]
+        """What the keys of each kind weigh together."""
+        self._open: list[int] = []
+        """The kinds that may serve models which they do not name in full."""
+        self._naming: dict[str, list[int]] = {}
+        """The kinds that name a model in full."""
+        for kind, key in enumerate(self.first):
+            if key.models is None or any(entry.endswith("*") for entry in key.models):
+                self._open.append(kind)
+            else:
+                for name in set(key.models):
+                    self._naming.setdefault(name, []).append(kind)
+
+    def serving(self, model: str) -> tuple[int, ...]:
+        """Return the kinds of keys that serve a model."""
+        if not model:
+            return tuple(range(len(self.first)))
+        kinds = [*self._open, *self._naming.get(model, ())]
+        return tuple(kind for kind in kinds if self.first[kind].allows(model))
+
+    def keys_of(self, kinds: Sequence[int]) -> list[Key]:
+        """Return the keys of some kinds, in their order."""
+        return [self._keys[place] for place in sorted(place for kind in kinds for place in self._places[kind])]
 
 
 def balance_of(config: KeyPoolConfig) -> Balance:
@@ -425,7 +459,7 @@ def _loads(choices: Weighted[Choice]) -> dict[str, Load]:
     return {choice.name: Load(busy=choice.health.in_flight) for choice in choices.items if choice.health is not None}
 
 
-def _bound(kept: dict[str, Any]) -> None:
+def _bound(kept: dict[Any, Any]) -> None:
     """Make room for one more: what was kept first goes."""
     while len(kept) >= _MODELS_KEPT:
         del kept[next(iter(kept))]
@@ -433,6 +467,14 @@ def _bound(kept: dict[str, Any]) -> None:
 
 def _serves(key: Key, model: str) -> bool:
     return key.enabled and (not model or key.allows(model))
+
+
+def _has_alias(key: Key, model: str) -> bool:
+    return bool(key.aliases) and _wire_model(key, model) != model
+
+
+def _healths(pairs: list[tuple[Choice, float]]) -> list[KeyHealth | None]:
+    return [choice.health for choice, _ in pairs]
 
 
 def _wire_model(key: Key, model: str) -> str:

@@ -80,6 +80,53 @@ def test_keys_are_not_sorted_anew_for_each_of_many_models() -> None:
     assert costs[1000] <= 1.5 * costs[2]
 
 
+@pytest.mark.parametrize("is_shared", [True, False], ids=["one list", "a list each"])
+def test_keys_with_lists_are_not_asked_for_each_of_many_models(is_shared: bool) -> None:
+    costs = {}
+    for count in (2, 1000):
+        names = [f"m{number}" for number in range(600)]
+        keys = [
+            Key(name=f"k{place}", value=f"sk-{place:08}", models=["m*"] if is_shared else [*names[:3], f"own{place}"])
+            for place in range(count)
+        ]
+        ring, chance = KeyRing(CATALOG["openai"], keys, states=KeyStates(KeyPoolConfig())), Random(1)
+        models = names if is_shared else names[:3] + [f"own{place % count}" for place in range(600)]
+
+        def work(ring: KeyRing = ring, chance: Random = chance, models: list[str] = models) -> None:
+            for model in models[3:]:
+                choice = ring.choose(model, random=chance.random)
+                assert choice.model == model
+                assert ring.weight_of(model) == (len(ring.keys) if is_shared else 1.0)
+                assert is_shared or choice.name == model.replace("own", "k")
+
+        for model in models:
+            ring.choose(model, random=chance.random)
+        costs[count] = cost_of(work)
+    # With a list each, more models than are kept are sorted anew: one key for each, found by its name.
+    assert costs[1000] <= (1.5 * costs[2] if is_shared else 200 * 600)
+
+
+def test_lists_and_aliases_hold_for_models_that_share_what_was_sorted() -> None:
+    keys = [
+        Key(name="plain", value="sk-1"),
+        Key(name="same", value="sk-2"),
+        Key(name="alias", value="sk-3", models=["a*", "A*"], aliases={"A2": "own-a2"}),
+        Key(name="denied", value="sk-4", deny=["a1"]),
+        Key(name="off", value="sk-5", enabled=False),
+        Key(name="named", value="sk-6", models=["B1", "a3"]),
+    ]
+    ring = KeyRing(CATALOG["openai"], keys)
+    for _ in range(2):
+        for model in ("a1", "a2", "a3", "b1", "b2", "A1", "a4", ""):
+            outlook = [(choice.name, choice.model) for choice, _ in ring.outlook(model)]
+            assert outlook == [
+                (key.name, "own-a2" if (key.name, model) == ("alias", "a2") else model)
+                for key in keys
+                if key.enabled and (not model or key.allows(model))
+            ]
+    assert [state.name for state in ring.snapshot(0.0)] == ["plain", "same", "alias", "denied", "off", "named"]
+
+
 def test_what_is_known_of_a_key_holds_for_models_beyond_those_that_are_kept() -> None:
     ring, chance = ring_of(3), Random(1)
     for number in range(600):
