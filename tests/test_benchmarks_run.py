@@ -15,6 +15,8 @@ _FOLDER = Path(__file__).parent / "benchmarks"
 _PARTS = {"pipeline", "http", "tls", "burst", "stream", "import", "memory", "sustained"}
 _CASES = "asyncio/3,asyncio/0,bifrost,bifrost-hooks/batched-100,four"
 
+pytestmark = pytest.mark.wide
+
 
 def _run(script: str, *arguments: str) -> str:
     command = [sys.executable, str(_FOLDER / script), *arguments]

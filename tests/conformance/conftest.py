@@ -6,8 +6,8 @@ import pytest
 
 from tests.conformance.transports import TRANSPORTS, Route
 
-ALWAYS = ("default", "HTTP/2")
-"""The transports of the quick run: the usual one, and the one that shares connections."""
+ALWAYS = ("default",)
+"""The transports of the quick run."""
 
 
 @pytest.fixture(

@@ -8,7 +8,7 @@ from bifrost.testing import LoopbackProvider, leak_check
 from tests.failover.faults import FAULTS, WORDS, Journal, ask, config, fallback
 from tests.failover.test_faults import CASES, RESTART
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.wide]
 
 SCALE = 0.01
 

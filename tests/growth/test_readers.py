@@ -294,6 +294,7 @@ def test_every_reader_of_foreign_bytes_has_an_entry() -> None:
     )
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("reader", TEXT_READERS)
 def test_a_reader_takes_time_in_proportion_to_its_text(reader: str) -> None:
     read = TEXT_READERS[reader]

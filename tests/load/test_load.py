@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BOTH = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
+pytestmark = pytest.mark.wide
+
 
 @BOTH
 def test_no_call_is_lost_doubled_or_mismatched(backend: Backend) -> None:

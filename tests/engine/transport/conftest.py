@@ -12,7 +12,13 @@ if sys.platform != "win32":
     _BACKENDS["uvloop"] = ("asyncio", {"use_uvloop": True})
 
 
-@pytest.fixture(scope="module", params=list(_BACKENDS.values()), ids=list(_BACKENDS))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(backend, id=name, marks=pytest.mark.wide if name == "uvloop" else ())
+        for name, backend in _BACKENDS.items()
+    ],
+)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Run each async test on each event loop."""
     return request.param
