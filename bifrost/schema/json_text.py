@@ -31,6 +31,12 @@ _THINKING: Final[Mapping[str, str]] = {
 _LONGEST_MARK = max(map(len, [*_THINKING, *_THINKING.values()]))
 _MARKS_IN_WORDS = ("```", *_THINKING.values())
 
+_EFFORT = 100_000
+"""So much effort is spent on values among words: one for each sign of theirs, and `_PER_VALUE` for each that begins."""
+_PER_VALUE = 400
+_PER_SIGN = 5
+"""The effort for a sign among words that begins no value."""
+
 _LONGEST_WAIT = 256
 """So many characters of white space behind a bracket are waited for to see whether it begins a value."""
 
@@ -50,7 +56,18 @@ class JsonFinder:
     `lists` lets it be a list; without it, only an object counts.
     """
 
-    __slots__ = ("_close", "_direct", "_expects", "_fenced", "_open", "_opening", "_rest", "_state", "_words")
+    __slots__ = (
+        "_close",
+        "_direct",
+        "_effort",
+        "_expects",
+        "_fenced",
+        "_open",
+        "_opening",
+        "_rest",
+        "_state",
+        "_words",
+    )
 
     def __init__(self, *, words: bool, lists: bool) -> None:
         self._words = words
@@ -67,6 +84,7 @@ class JsonFinder:
         self._fenced = False
         self._direct = True
         """Nothing but marked thinking has come before this."""
+        self._effort = _EFFORT
 
     def feed(self, text: str) -> list[Piece]:
         """Take the next piece of the text."""
@@ -74,6 +92,9 @@ class JsonFinder:
         pieces: list[Piece] = []
         place = 0
         while place < len(text):
+            if self._effort <= 0:
+                self._give_up(text[place:], pieces)
+                break
             match self._state:
                 case "start":
                     end = self._start(text, place, pieces)
@@ -90,6 +111,13 @@ class JsonFinder:
                 break
             place = end
         return pieces
+
+    def _give_up(self, text: str, pieces: list[Piece]) -> None:
+        """Take all the rest for words: it is made of very many tiny values, none of which is what was asked for."""
+        if self._state in ("value", "string"):
+            pieces.append(("broken", ""))
+        self._state = "words"
+        _add(pieces, "words", text)
 
     def finish(self) -> list[Piece]:
         """Return what was held back, once the text is at its end."""
@@ -140,6 +168,7 @@ class JsonFinder:
         _add(pieces, "words", text[place:begin])
         if begin > place or found is None:
             return begin
+        self._effort -= _PER_SIGN
         for mark in _MARKS_IN_WORDS:
             if text.startswith(mark, begin):
                 self._pass_mark(mark, pieces)
@@ -168,6 +197,8 @@ class JsonFinder:
         if follows < len(text) and text[follows] not in ('"}' if is_object else _VALUE_BEGINS) and not self._direct:
             _add(pieces, "words", text[begin])
             return begin + 1
+        if not self._direct:
+            self._effort -= _PER_VALUE
         self._open, self._expects = ["}" if is_object else "]"], is_object
         self._state = "value"
         pieces.append(("json", text[begin]))
@@ -188,6 +219,8 @@ class JsonFinder:
         if self._expects and sign not in '"}':
             return self._break(end, text, end, pieces)
         pieces.append(("json", sign))
+        if not self._direct:
+            self._effort -= 1
         self._expects = sign == "{"
         if sign == '"':
             self._state = "string"

@@ -857,3 +857,24 @@ def test_usage_that_was_told_once_is_kept(first: Usage, second: Usage, both: Usa
 def test_a_price_that_is_unknown_once_is_unknown() -> None:
     assert merged(answered(cost=Decimal(1)), answered()).cost is None
     assert merged(answered(), answered(cost=Decimal(1))).cost is None
+
+
+@pytest.mark.parametrize("unit", ["{}", "[]", "{", "`{", '{"a":[1,2,', "</think>"])
+def test_looking_for_json_ends_in_text_that_is_full_of_signs(unit: str) -> None:
+    """Effort is bounded: what a call enters of our functions grows no more with the text."""
+
+    def entered(text: str) -> int:
+        calls = 0
+
+        def count(_frame: object, event: str, _arg: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(count)
+        try:
+            json_in(text, words=True, lists=True)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert entered("word " + unit * 200_000) <= 1.1 * entered("word " + unit * 100_000) + 1000

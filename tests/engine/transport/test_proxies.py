@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bifrost.config import NetworkConfig, ProviderConfig
+from bifrost.engine.host import spawn
 from bifrost.engine.transport import Origin, PerProvider, as_transport
 from bifrost.errors import BifrostError, ConfigError, ConnectError, ProtocolError, TransportError
 from bifrost.testing import RawServer, leak_check
@@ -101,9 +102,9 @@ def test_plain_http_through_a_proxy_elsewhere_must_be_allowed(scheme: str, host:
     transport = as_transport(None)
     assert isinstance(transport, PerProvider)
     with pytest.raises(ConfigError, match=f"plain http to {host} through the proxy 192.0.2.1 would send the key"):
-        transport.for_provider(ProviderConfig(network=network)).open(origin)
-    transport.for_provider(ProviderConfig(network=network, allow_insecure_http=True)).open(origin)
-    transport.for_provider(ProviderConfig(network=network)).open(Origin("https", host, 81))
+        transport.for_provider(ProviderConfig(network=network), spawn).open(origin)
+    transport.for_provider(ProviderConfig(network=network, allow_insecure_http=True), spawn).open(origin)
+    transport.for_provider(ProviderConfig(network=network), spawn).open(Origin("https", host, 81))
 
 
 def test_plain_http_through_the_environments_proxy_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
