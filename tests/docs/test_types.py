@@ -9,11 +9,15 @@ import sys
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.docs.tables import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.typing
 
 _PAGES = ("quickstart", "from-openai", "from-litellm", "embeddings", "streaming", "structured-output", "errors", "sync")
 _BLOCK = re.compile(r"^(?P<before>[ \t-]*)```python\n(?P<code>.*?)^[ \t]*```$", re.MULTILINE | re.DOTALL)
