@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from bifrost.account import Account, EnvAccount, Key, Secret, StaticAccount
+from bifrost.attempt_record import AttemptRecord, RateLimit
 from bifrost.client import Bifrost, __version__
 from bifrost.config import (
     AdaptiveConfig,
     BreakerConfig,
-    BudgetConfig,
     CallOptions,
     ConnectionConfig,
     HedgeConfig,
     KeyPoolConfig,
-    Limits,
     NetworkConfig,
     ProviderConfig,
+    RetryBudgetConfig,
     RetryConfig,
+    SizeLimits,
     Timeouts,
 )
 from bifrost.context import CallContext
@@ -65,26 +66,8 @@ from bifrost.errors import (
     UsageError,
     WrongLoopError,
 )
-from bifrost.plugins.base import DROP, Plugin
-from bifrost.plugins.default_options import DefaultOptions
-from bifrost.reports.explanation import Explanation
-from bifrost.reports.providers import ProviderInfo, ProviderTable
-from bifrost.reports.stats import ProviderStats, Stats
-from bifrost.routing.balance import Balance
-from bifrost.routing.plan import ModelGroup
-from bifrost.schema.chat import (
-    AudioOutput,
-    ChatRequest,
-    ChatResponse,
-    Choice,
-    Prediction,
-    Reasoning,
-    ResponseFormat,
-    StreamOptions,
-    WebSearch,
-)
-from bifrost.schema.chunks import ChatAccumulator, Chunk, StreamReset
-from bifrost.schema.content import (
+from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, StreamReset
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     Citation,
@@ -96,15 +79,32 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.embeddings import EmbeddingRequest, EmbeddingResponse
-from bifrost.schema.messages import AssistantMessage, Message
-from bifrost.schema.models import ModelInfo, ModelsResponse
-from bifrost.schema.output_type import OutputType
-from bifrost.schema.structured import ParsedResponse
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
-from bifrost.schema.usage import Usage
+from bifrost.operations.chat.messages import AssistantMessage, Message
+from bifrost.operations.chat.request import (
+    AudioOutput,
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    Prediction,
+    Reasoning,
+    ResponseFormat,
+    StreamOptions,
+    WebSearch,
+)
+from bifrost.operations.chat.structured.lowering import ParsedResponse
+from bifrost.operations.chat.structured.output_type import OutputType
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.embeddings import EmbeddingRequest, EmbeddingResponse
+from bifrost.operations.models import ModelInfo, ModelsResponse
+from bifrost.operations.usage import Usage
+from bifrost.plugins.base import DROP, Plugin
+from bifrost.plugins.default_options import DefaultOptions
+from bifrost.reports.explanation import Explanation
+from bifrost.reports.providers import ProviderInfo, ProviderTable
+from bifrost.reports.stats import ProviderStats, Stats
+from bifrost.routing.balance import Balance
+from bifrost.routing.plan import ModelGroup
 from bifrost.sync import SyncBifrost
-from bifrost.trail import Attempt, RateLimit
 
 __all__ = [
     "DROP",
@@ -112,7 +112,7 @@ __all__ = [
     "AdaptiveConfig",
     "AgentInterruptedError",
     "AssistantMessage",
-    "Attempt",
+    "AttemptRecord",
     "AudioOutput",
     "AudioPart",
     "AuthenticationError",
@@ -121,7 +121,6 @@ __all__ = [
     "Bifrost",
     "BifrostError",
     "BreakerConfig",
-    "BudgetConfig",
     "BudgetExceededError",
     "CacheMark",
     "CallCancelledError",
@@ -158,7 +157,6 @@ __all__ = [
     "Key",
     "KeyPoolConfig",
     "LimitError",
-    "Limits",
     "MalformedResponseError",
     "MapIterator",
     "MapResult",
@@ -195,10 +193,12 @@ __all__ = [
     "RefusalPart",
     "ResponseFormat",
     "ResponseTooLargeError",
+    "RetryBudgetConfig",
     "RetryConfig",
     "Secret",
     "ServerError",
     "ShuttingDownError",
+    "SizeLimits",
     "StaticAccount",
     "Stats",
     "StreamInterruptedError",

@@ -13,13 +13,9 @@ from bifrost.engine.clock import Clock
 from bifrost.engine.core import DRAIN, Engine
 from bifrost.engine.map import Inputs, MapCalls, MapIterator, check_concurrency, check_inputs
 from bifrost.engine.stand_in import Engines
-from bifrost.engine.transport import Transport, as_transport
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.misplaced_keys import hides_keys, is_surely_key
-from bifrost.providers.own_json import check_extra, check_own_json
-from bifrost.routing.plan import ModelGroups
-from bifrost.schema.elsewhere import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
-from bifrost.schema.options import (
+from bifrost.operations.chat.options import (
     ChatArguments,
     ChatOptions,
     StreamArguments,
@@ -29,8 +25,12 @@ from bifrost.schema.options import (
     model_named,
     models_request,
 )
-from bifrost.schema.output_type import OutputType, OutputTypes
-from bifrost.schema.structured import lower
+from bifrost.operations.chat.structured.lowering import lower
+from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
+from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
+from bifrost.providers.own_json import check_extra, check_own_json
+from bifrost.routing.plan import ModelGroups
+from bifrost.transport import Transport, as_transport
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
     from bifrost.engine.host import Host
     from bifrost.engine.parsed_stream import ParsedStream
     from bifrost.engine.stream import ChunkStream
+    from bifrost.operations.chat.openai_form import AnyPrompt
+    from bifrost.operations.chat.request import ChatRequest, ChatResponse
+    from bifrost.operations.chat.structured.lowering import ParsedResponse
+    from bifrost.operations.embeddings import EmbeddingResponse
+    from bifrost.operations.models import ModelsResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation
     from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
-    from bifrost.schema.chat import ChatRequest, ChatResponse
-    from bifrost.schema.embeddings import EmbeddingResponse
-    from bifrost.schema.models import ModelsResponse
-    from bifrost.schema.openai_form import AnyPrompt
-    from bifrost.schema.structured import ParsedResponse
 
     BeginMap: TypeAlias = Callable[[MapCalls, Inputs | None], Awaitable[Host]]
 
@@ -166,7 +166,7 @@ class Bifrost(Uncopyable):
         messages: AnyPrompt,
         *,
         output: type[T] | OutputType[T],
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> ParsedResponse[T]: ...
     @overload
@@ -176,7 +176,7 @@ class Bifrost(Uncopyable):
         messages: AnyPrompt,
         *,
         output: Any,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> ParsedResponse[Any]: ...
     @hides_keys
@@ -186,7 +186,7 @@ class Bifrost(Uncopyable):
         messages: AnyPrompt,
         *,
         output: Any = None,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -203,7 +203,7 @@ class Bifrost(Uncopyable):
             messages: Text, one message, or a list; a message is a `Message` or an OpenAI-form dict.
             output: The type that the answer must have, found in its `parsed`: a msgspec Struct, attrs class, dataclass,
                 TypedDict, pydantic model, or builtins of these.
-            max_reasks: How often a model whose answer does not fit `output` is told so and asked again.
+            max_output_retries: How often a model whose answer does not fit `output` is told so and asked again.
             system: A shortcut for a system message in front.
             timeout: The most this call may take, in seconds.
             max_retries: Further attempts per provider after the first.
@@ -221,9 +221,9 @@ class Bifrost(Uncopyable):
         if options:
             check_own_json(request)
         wanted, request = self._wanted(output, request)
-        _check_reasks(max_reasks, wanted)
+        _check_reasks(max_output_retries, wanted)
         response: ChatResponse = await self._engines.now().run(
-            "chat", request, call, output=wanted, max_reasks=max_reasks
+            "chat", request, call, output=wanted, max_output_retries=max_output_retries
         )
         return response
 
@@ -266,7 +266,7 @@ class Bifrost(Uncopyable):
         on_interrupt: OnInterrupt | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChunkStream:
-        """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_reasks`.
+        """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_output_retries`.
 
             async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
                 async for text in stream.text_stream:
@@ -307,7 +307,7 @@ class Bifrost(Uncopyable):
         concurrency: int | None = None,
         ordered: bool = False,
         output: type[T] | OutputType[T],
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> MapIterator[InputT, ParsedResponse[T]]: ...
     @overload
@@ -319,7 +319,7 @@ class Bifrost(Uncopyable):
         concurrency: int | None = None,
         ordered: bool = False,
         output: Any,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> MapIterator[InputT, ParsedResponse[Any]]: ...
     @hides_keys
@@ -331,7 +331,7 @@ class Bifrost(Uncopyable):
         concurrency: int | None = None,
         ordered: bool = False,
         output: Any = None,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -359,7 +359,7 @@ class Bifrost(Uncopyable):
                 (of several providers, the smallest).
             ordered: Whether results come in the order of the inputs rather than as they are ready.
             output: As in `chat`.
-            max_reasks: As in `chat`.
+            max_output_retries: As in `chat`.
             system: As in `chat`.
             timeout: The most one of the calls may take, in seconds.
             max_retries: As in `chat`.
@@ -381,7 +381,7 @@ class Bifrost(Uncopyable):
             concurrency,
             ordered=ordered,
             output=output,
-            max_reasks=max_reasks,
+            max_output_retries=max_output_retries,
             system=system,
             call=self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session),
             options=options,
@@ -656,7 +656,7 @@ class Bifrost(Uncopyable):
         *,
         ordered: bool,
         output: Any,
-        max_reasks: int,
+        max_output_retries: int,
         system: str | None,
         call: CallOptions,
         options: ChatOptions,
@@ -669,7 +669,7 @@ class Bifrost(Uncopyable):
         sample = chat_request(model or "any/model", "hello", system=system, options=options)
         check_own_json(sample)
         wanted, _ = self._wanted(output, sample)
-        _check_reasks(max_reasks, wanted)
+        _check_reasks(max_output_retries, wanted)
 
         async def ask(item: Any) -> ChatResponse:
             request = map_request(item, model=model, system=system, options=options)
@@ -677,7 +677,7 @@ class Bifrost(Uncopyable):
             check_own_json(request)
             wanted, request = self._wanted(output, request)
             response: ChatResponse = await self._engines.now().run(
-                "chat", request, call, output=wanted, max_reasks=max_reasks
+                "chat", request, call, output=wanted, max_output_retries=max_output_retries
             )
             return response
 
@@ -783,8 +783,10 @@ def _count(connections: object) -> int:
     return connections
 
 
-def _check_reasks(max_reasks: int, output: OutputType[Any] | None) -> None:
-    if max_reasks < 0:
-        raise InvalidRequestError(f"max_reasks is a number of answers, 0 or more, not {max_reasks}")
-    if max_reasks and output is None:
-        raise InvalidRequestError("max_reasks needs a type that an answer can fail to fit: give output= as well")
+def _check_reasks(max_output_retries: int, output: OutputType[Any] | None) -> None:
+    if max_output_retries < 0:
+        raise InvalidRequestError(f"max_output_retries is a number of answers, 0 or more, not {max_output_retries}")
+    if max_output_retries and output is None:
+        raise InvalidRequestError(
+            "max_output_retries needs a type that an answer can fail to fit: give output= as well"
+        )

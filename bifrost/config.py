@@ -227,7 +227,7 @@ class RetryConfig(Frozen):
 
 @hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
-class BudgetConfig(Frozen):
+class RetryBudgetConfig(Frozen):
     """What a provider's retries may cost: tokens, of which retries that fail use up more than come back.
 
     A retry that succeeds gets back what it cost. So retries are free as long as they help, and end when they do not.
@@ -345,7 +345,7 @@ class KeyPoolConfig(Frozen):
 
 @hides_keys_given_to
 @attrs.frozen(kw_only=True, eq=False, repr=False)
-class Limits(Frozen):
+class SizeLimits(Frozen):
     """Sizes of what a provider may send."""
 
     body: int = attrs.field(default=64 * 1024 * 1024, validator=_positive)
@@ -514,12 +514,12 @@ class ProviderConfig(Frozen):
     """How long a worker without a job is kept."""
     timeouts: Timeouts = attrs.field(factory=Timeouts, validator=_of(Timeouts))
     retry: RetryConfig = attrs.field(factory=RetryConfig, validator=_of(RetryConfig))
-    budget: BudgetConfig = attrs.field(factory=BudgetConfig, validator=_of(BudgetConfig))
+    retry_budget: RetryBudgetConfig = attrs.field(factory=RetryBudgetConfig, validator=_of(RetryBudgetConfig))
     breaker: BreakerConfig = attrs.field(factory=BreakerConfig, validator=_of(BreakerConfig))
     hedge: HedgeConfig | None = attrs.field(default=None, validator=validators.optional(_of(HedgeConfig)))
     """When a slow call is sent a second time; `None`: never."""
     key_pool: KeyPoolConfig = attrs.field(factory=KeyPoolConfig, validator=_of(KeyPoolConfig))
-    limits: Limits = attrs.field(factory=Limits, validator=_of(Limits))
+    size_limits: SizeLimits = attrs.field(factory=SizeLimits, validator=_of(SizeLimits))
     connections: ConnectionConfig = attrs.field(factory=ConnectionConfig, validator=_of(ConnectionConfig))
     cache_lifetime: float = attrs.field(default=300.0, validator=_not_negative)
     """How long the provider keeps what it has cached of a prompt: for so long a session is worth bringing back."""

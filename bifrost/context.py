@@ -5,12 +5,12 @@ from __future__ import annotations
 from os import urandom
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from bifrost.trail import Trail
+from bifrost.attempt_record import AttemptRecords
 
 if TYPE_CHECKING:
+    from bifrost.attempt_record import AttemptRecord
     from bifrost.config import CallOptions
     from bifrost.errors import Phase
-    from bifrost.trail import Attempt
 
 
 Operation: TypeAlias = Literal["chat", "embeddings", "models"]
@@ -24,6 +24,7 @@ class CallContext:
     """
 
     __slots__ = (
+        "attempts",
         "deadline",
         "endpoint",
         "fallback_index",
@@ -36,7 +37,6 @@ class CallContext:
         "provider",
         "started",
         "tenant",
-        "trail",
         "values",
         "warnings",
     )
@@ -64,11 +64,11 @@ class CallContext:
         """On whose behalf the call is made; the account gives the keys for it."""
         self.values: dict[Any, Any] = {}
         """The plugins' own memory of this call."""
-        self.trail: list[Attempt] = Trail()
+        self.attempts: list[AttemptRecord] = AttemptRecords()
         """What has been tried so far."""
         self.warnings: list[str] = []
         """Ends on the answer."""
         self.phase: Phase = "hook"
 
     def __repr__(self) -> str:
-        return f"CallContext({self.id}, {self.endpoint} {self.provider}/{self.model}, {len(self.trail)} attempts)"
+        return f"CallContext({self.id}, {self.endpoint} {self.provider}/{self.model}, {len(self.attempts)} attempts)"

@@ -18,7 +18,7 @@
     ├── ToolError · AgentInterruptedError(partial)
     └── InternalError
 
-`fault` names the row of the failure table that the error stands for (`bifrost.routing.retry`); `retryable` and
+`category` names the row of the failure table that the error stands for (`bifrost.routing.retry`); `retryable` and
 `fallback` say what may follow. All three have a default on the class and may be set on an instance.
 """
 
@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from bifrost.attempt_record import AttemptRecord, RateLimit, shown
 from bifrost.misplaced_keys import looks_like_key, without_keys
-from bifrost.trail import Attempt, RateLimit, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ class BifrostError(Exception):
     `attempts` is the trail of the whole call, `errors` the last error of every other candidate that was tried.
     """
 
-    fault: str = "unknown"
+    category: str = "unknown"
     retryable: bool = False
     fallback: bool = True
     hides_keys: ClassVar[bool] = False
@@ -96,7 +96,7 @@ class BifrostError(Exception):
         """What the provider told of its allowances, if an answer came."""
         self.body = body
         """The beginning of the provider's answer, at most 64 KiB, with secrets taken out."""
-        self.attempts: Sequence[Attempt] = ()
+        self.attempts: Sequence[AttemptRecord] = ()
         self.errors: Sequence[BifrostError] = ()
 
     @property
@@ -147,7 +147,7 @@ def _rebuild(kind: type[BifrostError], args: tuple[Any, ...], state: dict[str, A
 class ConfigError(BifrostError):
     """The set-up is wrong: a setting, an address, a certificate, a redirecting endpoint."""
 
-    fault = "config"
+    category = "config"
     hides_keys = True
 
 
@@ -169,7 +169,7 @@ class UnknownProviderError(ConfigError):
 class UsageError(BifrostError):
     """The library was used in a way that cannot work."""
 
-    fault = "local"
+    category = "local"
     fallback = False
     hides_keys = True
 
@@ -189,7 +189,7 @@ class ForkedClientError(UsageError):
 class InvalidRequestError(BifrostError):
     """The request is wrong in itself; nothing was sent."""
 
-    fault = "local"
+    category = "local"
     fallback = False
     hides_keys = True
 
@@ -210,7 +210,7 @@ class ProviderError(BifrostError):
 class BadRequestError(ProviderError):
     """The provider refuses the request (400, 413, 415, 422)."""
 
-    fault = "caller"
+    category = "caller"
     fallback = False
 
 
@@ -225,56 +225,56 @@ class ContentFilterError(BadRequestError):
 class AuthenticationError(ProviderError):
     """The key is not valid (401)."""
 
-    fault = "credential"
+    category = "credential"
 
 
 class PermissionDeniedError(ProviderError):
     """The key may not use this model, region or feature (403)."""
 
-    fault = "access"
+    category = "access"
 
 
 class NotFoundError(ProviderError):
     """The model or endpoint does not exist (404, 410)."""
 
-    fault = "access"
+    category = "access"
 
 
 class QuotaExceededError(ProviderError):
     """The account's quota or credit is used up; waiting does not help."""
 
-    fault = "quota"
+    category = "quota"
 
 
 class RateLimitError(ProviderError):
     """Too many requests or tokens in the provider's window (429). `retry_after` has the provider's hint."""
 
-    fault = "throttled"
+    category = "throttled"
     retryable = True
 
 
 class OverloadedError(ProviderError):
     """The provider has no capacity at the moment (529 and its kin)."""
 
-    fault = "overloaded"
+    category = "overloaded"
     retryable = True
 
 
 class ServerError(ProviderError):
     """The provider failed (5xx)."""
 
-    fault = "transient"
+    category = "transient"
     retryable = True
 
 
 class MalformedResponseError(ProviderError):
     """The answer is empty, cut, not JSON, or has no shape that the dialect knows.
 
-    Also (fault `failed_generation`) the provider's own word that its model wrote a tool call or JSON that it cannot
+    Also (category `failed_generation`) the provider's own word that its model wrote a tool call or JSON that it cannot
     read. `output` is then what the model wrote, as far as the provider tells it.
     """
 
-    fault = "malformed"
+    category = "malformed"
     retryable = True
     output: str = ""
 
@@ -282,7 +282,7 @@ class MalformedResponseError(ProviderError):
 class ResponseTooLargeError(ProviderError):
     """The answer passed a size limit (decoded bytes, one stream event, header)."""
 
-    fault = "malformed"
+    category = "malformed"
 
 
 class OutputValidationError(ProviderError):
@@ -292,7 +292,7 @@ class OutputValidationError(ProviderError):
     text, `response` the whole answer (a `ChatResponse`), whose usage counts every answer that was asked for.
     """
 
-    fault = "unfit"
+    category = "unfit"
 
     def __init__(self, message: str, *, output: str = "", response: Any = None, **evidence: Any) -> None:
         super().__init__(message, **evidence)
@@ -311,7 +311,7 @@ class OutputValidationError(ProviderError):
 class TransportError(BifrostError):
     """The exchange broke between here and the provider."""
 
-    fault = "transient"
+    category = "transient"
     retryable = True
     after_silence: bool = False
     """It broke when nothing had come for long: the provider was silent, and only the end of that came from outside."""
@@ -328,7 +328,7 @@ class ProtocolError(TransportError):
 class CallTimeoutError(BifrostError):
     """Time ran out. `phase` says where: queue, connect, write, headers, body, first_token, stream, backoff or hook."""
 
-    fault = "transient"
+    category = "transient"
     retryable = True
 
     def __init__(self, message: str, *, phase: Phase, **evidence: Any) -> None:
@@ -344,7 +344,7 @@ class StreamInterruptedError(BifrostError):
     `provider_error` too if it is one that the provider gave.
     """
 
-    fault = "interrupted"
+    category = "interrupted"
     fallback = False
 
     def __init__(
@@ -376,7 +376,7 @@ class StreamInterruptedError(BifrostError):
 class LimitError(BifrostError):
     """A limit of this library or its set-up was reached; the provider was not asked."""
 
-    fault = "limit"
+    category = "limit"
 
 
 class QueueFullError(LimitError):
@@ -409,28 +409,28 @@ class ShuttingDownError(LimitError):
 class PluginError(BifrostError):
     """A plugin's hook failed and the plugin is set to fail the call (`on_error="fail"`)."""
 
-    fault = "local"
+    category = "local"
     fallback = False
 
 
 class CallCancelledError(BifrostError):
     """What hooks and records see when the caller left. It is never raised to a caller."""
 
-    fault = "cancelled"
+    category = "cancelled"
     fallback = False
 
 
 class ToolError(BifrostError):
     """A tool could not be run."""
 
-    fault = "local"
+    category = "local"
     fallback = False
 
 
 class AgentInterruptedError(BifrostError):
     """An agent loop ended early; `partial` holds the work done so far."""
 
-    fault = "local"
+    category = "local"
     fallback = False
 
     def __init__(self, message: str, *, partial: Any = None, **evidence: Any) -> None:
@@ -441,7 +441,7 @@ class AgentInterruptedError(BifrostError):
 class InternalError(BifrostError):
     """A defect of bifrost itself. Please report it with the text of this error."""
 
-    fault = "unknown"
+    category = "unknown"
     fallback = False
 
 

@@ -1,7 +1,7 @@
 """`SyncBifrost`: the client for code without `await`, over an event loop in a thread of its own.
 
 A call is handed to that loop and waited for; nothing else of it happens in the caller's thread, which may therefore run
-an event loop itself. Beside `engine/host.py` the one file that names a loop: a call costs one hop there and one back.
+an event loop itself. A call costs one hop there and one back.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from bifrost.errors import (
 )
 from bifrost.misplaced_keys import hides_keys
 from bifrost.notebook import Display
-from bifrost.schema.chunks import StreamReset
-from bifrost.schema.elsewhere import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
+from bifrost.operations.chat.chunks import StreamReset
+from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.map import MapIterator, MapResult
     from bifrost.engine.stream import ChunkStream
+    from bifrost.operations.chat.chunks import Chunk
+    from bifrost.operations.chat.openai_form import AnyPrompt
+    from bifrost.operations.chat.options import ChatArguments, ChatOptions, StreamArguments
+    from bifrost.operations.chat.request import ChatRequest, ChatResponse
+    from bifrost.operations.chat.structured.lowering import ParsedResponse
+    from bifrost.operations.chat.structured.output_type import OutputType
+    from bifrost.operations.embeddings import EmbeddingResponse
+    from bifrost.operations.models import ModelsResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation
     from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
-    from bifrost.schema.chat import ChatRequest, ChatResponse
-    from bifrost.schema.chunks import Chunk
-    from bifrost.schema.embeddings import EmbeddingResponse
-    from bifrost.schema.models import ModelsResponse
-    from bifrost.schema.openai_form import AnyPrompt
-    from bifrost.schema.options import ChatArguments, ChatOptions, StreamArguments
-    from bifrost.schema.output_type import OutputType
-    from bifrost.schema.structured import ParsedResponse
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class SyncBifrost(Uncopyable):
         messages: AnyPrompt,
         *,
         output: type[T] | OutputType[T],
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> ParsedResponse[T]: ...
     @overload
@@ -153,7 +153,7 @@ class SyncBifrost(Uncopyable):
         messages: AnyPrompt,
         *,
         output: Any,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> ParsedResponse[Any]: ...
     @hides_keys
@@ -163,7 +163,7 @@ class SyncBifrost(Uncopyable):
         messages: AnyPrompt,
         *,
         output: Any = None,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -180,7 +180,7 @@ class SyncBifrost(Uncopyable):
             model,
             messages,
             output=output,
-            max_reasks=max_reasks,
+            max_output_retries=max_output_retries,
             system=system,
             timeout=timeout,
             max_retries=max_retries,
@@ -277,7 +277,7 @@ class SyncBifrost(Uncopyable):
         concurrency: int | None = None,
         ordered: bool = False,
         output: type[T] | OutputType[T],
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> SyncMapIterator[InputT, ParsedResponse[T]]: ...
     @overload
@@ -289,7 +289,7 @@ class SyncBifrost(Uncopyable):
         concurrency: int | None = None,
         ordered: bool = False,
         output: Any,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         **options: Unpack[ChatArguments],
     ) -> SyncMapIterator[InputT, ParsedResponse[Any]]: ...
     @hides_keys
@@ -301,7 +301,7 @@ class SyncBifrost(Uncopyable):
         concurrency: int | None = None,
         ordered: bool = False,
         output: Any = None,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
         system: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -325,7 +325,7 @@ class SyncBifrost(Uncopyable):
             concurrency=concurrency,
             ordered=ordered,
             output=output,
-            max_reasks=max_reasks,
+            max_output_retries=max_output_retries,
             system=system,
             timeout=timeout,
             max_retries=max_retries,

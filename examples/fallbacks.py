@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bifrost import Bifrost, BifrostError
 from bifrost.testing import LoopbackProvider
-from bifrost.testing.demo import run_example, trail_table
+from bifrost.testing.demo import attempts_table, run_example
 
 
 async def main(client: Bifrost, model: str) -> None:
     reply = await client.chat(model, "hello", fallbacks=["anthropic/claude-haiku-4-5"], timeout=60)
 
     print(f"{reply.provider} answered: {reply.text}")
-    print(trail_table(reply.attempts))
+    print(attempts_table(reply.attempts))
 
     # Without a fallback the provider's own error is raised. It says what was tried, and so does its trail.
     try:

@@ -29,7 +29,7 @@ class Order(msgspec.Struct):
 
 async def main(client: Bifrost, model: str) -> None:
     # A dataclass, an attrs class, a TypedDict or a pydantic model would do as well.
-    reply = await client.chat(model, MAIL, output=Order, max_reasks=1)
+    reply = await client.chat(model, MAIL, output=Order, max_output_retries=1)
     order = reply.parsed
     print(f"to {order.city}, urgency {order.urgency}: {sum(each.count * each.price for each in order.items):.2f} euros")
     for attempt in reply.attempts:

@@ -13,7 +13,7 @@ import anyio
 
 from bifrost import AssistantMessage, Bifrost, BifrostError, Key, Message, Tool
 from bifrost.testing import LoopbackProvider, fake_key
-from bifrost.testing.demo import announcement, keep_off_proxies, trail_table
+from bifrost.testing.demo import announcement, attempts_table, keep_off_proxies
 
 COUNTRY = Tool(
     name="get_user_country",
@@ -28,7 +28,7 @@ async def plain_call(client: Bifrost) -> None:
     reply = await client.chat("openai/gpt-4o-mini", "hello")
     print(f"{reply.model}: {reply.text}")
     print(f"{reply.usage.input_tokens} tokens in, {reply.usage.output_tokens} out" if reply.usage else "")
-    print(trail_table(reply.attempts))
+    print(attempts_table(reply.attempts))
 
 
 async def call_in_trouble(client: Bifrost, server: LoopbackProvider) -> None:
@@ -37,7 +37,7 @@ async def call_in_trouble(client: Bifrost, server: LoopbackProvider) -> None:
     reply = await client.chat("openai/gpt-4o-mini", "hello", fallbacks=["anthropic/claude-haiku-4-5"])
     server.forget()
     print(f"{reply.model}: {reply.text}")
-    print(trail_table(reply.attempts))
+    print(attempts_table(reply.attempts))
 
 
 async def stream(client: Bifrost) -> None:
@@ -46,7 +46,7 @@ async def stream(client: Bifrost) -> None:
         async for text in answer.text_stream:
             print(text, end="", flush=True)
         reply = await answer.final()
-    print(f"\n{trail_table(reply.attempts)}")
+    print(f"\n{attempts_table(reply.attempts)}")
 
 
 async def tool_call(client: Bifrost) -> None:
@@ -60,7 +60,7 @@ async def tool_call(client: Bifrost) -> None:
         messages.append(Message(role="tool", tool_call_id=call.id, content="Mexico"))
     reply = await client.chat("openai/gpt-4o", messages, tools=[COUNTRY])
     print(f"{reply.model}: {reply.text}")
-    print(trail_table([*asked.attempts, *reply.attempts]))
+    print(attempts_table([*asked.attempts, *reply.attempts]))
 
 
 async def offline() -> None:
@@ -82,7 +82,7 @@ async def live(model: str) -> None:
     async with Bifrost() as client:
         reply = await client.chat(model, LIVE_PROMPT)
     print(f"{reply.model}: {reply.text}")
-    print(trail_table(reply.attempts))
+    print(attempts_table(reply.attempts))
 
 
 def heading(text: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from bifrost import (
-    Attempt,
+    AttemptRecord,
     AuthenticationError,
     Bifrost,
     BifrostError,
@@ -98,7 +98,7 @@ def assert_evidence(error: BifrostError, provider: str, *, status: int | None, t
     model = MODELS[provider].partition("/")[2]
     assert (error.provider, error.model, error.status) == (provider, model, status)
     assert len(error.attempts) == tries
-    assert all(isinstance(attempt, Attempt) and attempt.key == "main" for attempt in error.attempts)
+    assert all(isinstance(attempt, AttemptRecord) and attempt.key == "main" for attempt in error.attempts)
     assert provider in str(error)
     assert model in str(error)
 
@@ -301,7 +301,7 @@ async def test_an_answer_without_the_shape_of_one_is_told(provider: str, body: b
         server.reply("hello")
         # Once more is worth a try.
         reply = await ask(client, "plain", MODELS[provider])
-        assert [attempt.fault for attempt in reply.attempts] == ["malformed", None]
+        assert [attempt.category for attempt in reply.attempts] == ["malformed", None]
         server.raw(200, body, {"content-type": "application/json", "request-id": "req_1"}).times(2)
         error = await error_of(MalformedResponseError, lambda: ask(client, "plain", MODELS[provider]))
     assert_evidence(error, provider, status=200, tries=2)

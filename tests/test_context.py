@@ -26,8 +26,8 @@ def test_calls_share_no_memory() -> None:
     one, two = context(), context()
     one.values["x"] = 1
     one.warnings.append("w")
-    one.trail.append  # noqa: B018 - it is there
-    assert (two.values, two.warnings, two.trail) == ({}, [], [])
+    one.attempts.append  # noqa: B018 - it is there
+    assert (two.values, two.warnings, two.attempts) == ({}, [], [])
 
 
 def test_a_call_begins_with_its_options() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bifrost import errors
+from bifrost.attempt_record import AttemptRecord
 from bifrost.errors import BifrostError
-from bifrost.trail import Attempt
 
 CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, BifrostError)]
 
@@ -36,10 +36,10 @@ EVIDENCE: dict[str, Any] = {
 
 def make(kind: type[BifrostError]) -> BifrostError:
     error = kind("it failed", **EVIDENCE, **EXTRAS.get(kind, {}))
-    error.attempts = [Attempt(provider="openai", model="gpt-4o-mini", fault="throttled")]
+    error.attempts = [AttemptRecord(provider="openai", model="gpt-4o-mini", category="throttled")]
     error.errors = [errors.ServerError("the other failed too", status=500)]
     error.retryable = not kind.retryable
-    error.fault = "of this one"
+    error.category = "of this one"
     return error
 
 
@@ -81,7 +81,7 @@ def test_every_error_survives_a_pickle_and_a_copy_with_its_evidence(kind: type[B
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_has_a_place_in_the_failure_table_and_says_what_it_is(kind: type[BifrostError]) -> None:
-    assert kind.fault
+    assert kind.category
     assert kind.__doc__
     assert isinstance(kind.retryable, bool)
     assert isinstance(kind.fallback, bool)
@@ -94,7 +94,7 @@ def test_the_text_shows_the_evidence_and_never_the_body() -> None:
         "too many requests; try later "
         "(openai/gpt-4o-mini, status 429, code rate_limit_exceeded, request req_1, key main)"
     )
-    error.attempts = [Attempt(provider="openai", model="m")] * 2
+    error.attempts = [AttemptRecord(provider="openai", model="m")] * 2
     assert str(error).endswith(", key main, 2 attempts)")
 
 

@@ -153,7 +153,7 @@ def _values() -> list[type]:
     return list(found)
 
 
-_SETTINGS = ("Config", "Options", "Key", "Limits", "Timeouts", "Group", "Settings")
+_SETTINGS = ("Config", "Options", "Key", "SizeLimits", "Timeouts", "Group", "Settings")
 
 
 def _parts(kind: Any) -> list[Any]:

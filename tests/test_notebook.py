@@ -15,7 +15,7 @@ import pytest
 
 from bifrost import (
     AssistantMessage,
-    Attempt,
+    AttemptRecord,
     ChatResponse,
     Choice,
     Explanation,
@@ -31,13 +31,13 @@ from bifrost import (
     ToolCall,
     Usage,
 )
+from bifrost.attempt_record import AttemptRecords
 from bifrost.notebook import Display
+from bifrost.operations.embeddings import Embedding, EmbeddingResponse
 from bifrost.reports.explanation import PlannedCandidate, PlannedPlugin
 from bifrost.reports.providers import KeyInfo
-from bifrost.schema.embeddings import Embedding, EmbeddingResponse
 from bifrost.sync import SyncBifrost
 from bifrost.testing import MockTransport, no_waits
-from bifrost.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,11 +134,11 @@ def _response(text: str = "hello", **fields: Any) -> ChatResponse:
         _response(EVIL),
         _response(parts=[ReasoningPart(text=EVIL, provider="p"), ToolCall(id="1", name=EVIL, arguments=EVIL)]),
         _response(warnings=[EVIL]),
-        _response(attempts=[Attempt(provider=EVIL, model=EVIL, key=EVIL, fault=EVIL, error=EVIL)]),
-        Trail([Attempt(provider="p", model=EVIL, error=EVIL)]),
+        _response(attempts=[AttemptRecord(provider=EVIL, model=EVIL, key=EVIL, category=EVIL, error=EVIL)]),
+        AttemptRecords([AttemptRecord(provider="p", model=EVIL, error=EVIL)]),
         EmbeddingResponse(data=[Embedding(embedding=[0.5])], provider="p", model=EVIL),
         ModelsResponse(data=[ModelInfo(id=EVIL, name=EVIL, owned_by=EVIL)], provider=EVIL, next=EVIL),
-        Stats(providers={EVIL: ProviderStats(provider=EVIL, concurrency=1, queue=1, faults={EVIL: 1})}),
+        Stats(providers={EVIL: ProviderStats(provider=EVIL, concurrency=1, queue=1, failures={EVIL: 1})}),
         ProviderTable([ProviderInfo(name=EVIL, keys=[KeyInfo(name=EVIL)], problem=EVIL)]),
         Explanation(
             model=EVIL,
@@ -160,8 +160,10 @@ def test_an_answer_shows_all_of_it() -> None:
         parts=[ReasoningPart(text="hm", provider="p"), ToolCall(id="1", name="look", arguments='{"at":1}')],
         usage=Usage(input_tokens=7, output_tokens=3),
         attempts=[
-            Attempt(provider="openai", model="m", key="main", status=429, fault="throttled", total=0.5, error="slow"),
-            Attempt(provider="openai", model="m", key="spare", status=200, wait=0.25, queue=0.001, total=0.25),
+            AttemptRecord(
+                provider="openai", model="m", key="main", status=429, category="throttled", total=0.5, error="slow"
+            ),
+            AttemptRecord(provider="openai", model="m", key="spare", status=200, wait=0.25, queue=0.001, total=0.25),
         ],
         warnings=["top_k was left out"],
     )._repr_html_()
@@ -199,9 +201,9 @@ def test_lists_of_models_and_vectors_are_tables() -> None:
 
 
 def test_a_trail_is_a_list_that_prints_as_lines() -> None:
-    first = Attempt(provider="openai", model="m", key="main", status=429, fault="throttled", total=0.01)
-    second = Attempt(provider="openai", model="m", key="spare", total=0.1)
-    trail = Trail([first])
+    first = AttemptRecord(provider="openai", model="m", key="main", status=429, category="throttled", total=0.01)
+    second = AttemptRecord(provider="openai", model="m", key="spare", total=0.1)
+    trail = AttemptRecords([first])
     trail.append(second)
     assert trail == [first, second]
     assert repr(trail) == repr([first, second])

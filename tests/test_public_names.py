@@ -11,14 +11,14 @@ import bifrost.testing
 from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
 
 NAMES = """
-    __version__ Account AdaptiveConfig AgentInterruptedError AssistantMessage Attempt AudioOutput AudioPart
-    AuthenticationError BadRequestError Balance Bifrost BifrostError BreakerConfig BudgetConfig BudgetExceededError
+    __version__ Account AdaptiveConfig AgentInterruptedError AssistantMessage AttemptRecord AudioOutput AudioPart
+    AuthenticationError BadRequestError Balance Bifrost BifrostError BreakerConfig RetryBudgetConfig BudgetExceededError
     CacheMark CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse
     Choice Chunk ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
     ContentFilterError ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest
     EmbeddingResponse EnvAccount
     Explanation FilePart ForkedClientError HedgeConfig ImagePart InternalError InvalidKeyError InvalidRequestError Key
-    KeyPoolConfig LimitError Limits MalformedResponseError MapIterator MapResult Message MissingKeyError ModelGroup
+    KeyPoolConfig LimitError SizeLimits MalformedResponseError MapIterator MapResult Message MissingKeyError ModelGroup
     ModelInfo ModelsResponse
     NetworkConfig NotFoundError OpaquePart OutputType OutputValidationError OverloadedError ParsedResponse ParsedStream
     PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderInfo
@@ -31,19 +31,19 @@ NAMES = """
 TESTING = """
     Cassette CassetteError ConnectionCounts DeadlockError Fault FaultPlan FaultRule FaultRun LoopbackProvider MockCall
     MockTransport NetworkBlockedError RawServer Rules Script Step UnexpectedCallError VirtualLoop assert_called
-    assert_no_secret block_network fake_key leak_check no_waits run_virtual trail_of virtual_backends
+    assert_no_secret block_network fake_key leak_check no_waits run_virtual attempts_of virtual_backends
 """
 """The names of the test kit."""
 
 SIGNATURES = {
     "__init__": "account, *, models, plugins, transport, timeout, max_retries, fallbacks, extra_headers, "
     "on_interrupt, clock",
-    "chat": "model, messages, *, output, max_reasks, system, timeout, max_retries, fallbacks, extra_headers, key, "
-    "session, **options",
+    "chat": "model, messages, *, output, max_output_retries, system, timeout, max_retries, fallbacks, extra_headers, "
+    "key, session, **options",
     "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, "
     "session, on_interrupt, **options",
-    "map": "inputs, *, model, concurrency, ordered, output, max_reasks, system, timeout, max_retries, fallbacks, "
-    "extra_headers, key, session, **options",
+    "map": "inputs, *, model, concurrency, ordered, output, max_output_retries, system, timeout, max_retries, "
+    "fallbacks, extra_headers, key, session, **options",
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
     "extra_headers, key, session",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",

@@ -16,8 +16,8 @@ from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
 from bifrost.errors import BifrostError, NotFoundError, UnsupportedError
+from bifrost.operations.chat.structured.lowering import ChunkLift, tool_names
 from bifrost.routing.retry import GiveUp, Retry, allows_fallback, decide, rule_of
-from bifrost.schema.structured import ChunkLift, tool_names
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
@@ -62,18 +62,18 @@ class Attempts:
         tries = call.tries
         if tries is None or tries.model != candidate.model:
             call.tries = tries = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=behind > 0)
-        if not tries.faults:
+        if not tries.categories:
             upstream.counters.asked += 1
         tries.fallback_behind = behind > 0
         # A stream that begins anew may do so long after its first attempt.
         tries.keys, tries.retry, tries.health = keys, retry, upstream.health
         # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
-        headers = upstream.headers_of(options, f"{context.id}-{len(context.trail)}")
+        headers = upstream.headers_of(options, f"{context.id}-{len(context.attempts)}")
         if tries.due is not None and not self._resumes(tries):
             return tries.failure
         try:
             while True:
-                if tries.faults:
+                if tries.categories:
                     upstream.counters.retries += 1
                     if call.stream is not None:
                         await call.stream.source_gone()
@@ -89,7 +89,7 @@ class Attempts:
                     deadline=context.deadline,
                     clock=self._clock,
                     let_in=partial(self._let_in, call, tries),
-                    fresh=bool(tries.faults) and tries.faults[-1] == "stale",
+                    fresh=bool(tries.categories) and tries.categories[-1] == "stale",
                 )
                 exchange.note, call.note = call.note, None
                 if call.stream is not None and call.another_ready:
@@ -193,7 +193,7 @@ class Attempts:
                 choice,
                 tries.model,
                 now=now,
-                is_retry=bool(tries.faults),
+                is_retry=bool(tries.categories),
                 paid=tries.paid,
                 fallback=tries.fallback_behind,
             )
@@ -219,8 +219,8 @@ class Attempts:
             held_back = "breaker"
         decision = decide(
             error,
-            faults=tries.faults,
-            attempts_of_call=len(context.trail) - call.free,
+            categories=tries.categories,
+            attempts_of_call=len(context.attempts) - call.free,
             config=tries.retry,
             remaining=context.deadline - now,
             share=call.share - now,
@@ -235,10 +235,10 @@ class Attempts:
             if isinstance(error, NotFoundError) and pin is None:
                 health.lost(context.endpoint, tries.model, context.tenant, now=now)
             _note_why(error, decision, tries.retry)
-            if held_back is not None and error.retryable and context.trail:
-                last = context.trail[-1]
+            if held_back is not None and error.retryable and context.attempts:
+                last = context.attempts[-1]
                 told = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
-                context.trail[-1] = msgspec.structs.replace(last, note=told)
+                context.attempts[-1] = msgspec.structs.replace(last, note=told)
             return False
         if rule.other_key and not decision.other_key:
             # Every key has been tried: after the wait each may be the one that is ready.
@@ -288,7 +288,7 @@ class Attempts:
                 context.phase = "first_token"
                 lift = lift_of(call, exchange.request)
                 stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=lift)
-                limits = upstream.config.limits
+                limits = upstream.config.size_limits
                 first_token = exchange.first_token or upstream.config.timeouts.first_token
                 await stream.commit(first_token=call.begun + first_token, held=limits.preamble)
         except NotLetIn as returned:
@@ -368,7 +368,7 @@ class Attempts:
 
 def _is_asked_again(call: Call, error: BifrostError) -> bool:
     """Return whether a model's mistake is told to the model, and counts as a re-ask and not as a retry."""
-    return error.fault == "failed_generation" and call.output is not None and call.stream is None
+    return error.category == "failed_generation" and call.output is not None and call.stream is None
 
 
 def lift_of(call: Call, request: Any = None) -> ChunkLift | None:

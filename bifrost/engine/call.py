@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bifrost.attempt_record import AttemptRecord, shown
+from bifrost.operations.chat.structured.strict_schema import COMMON_RULES
 from bifrost.plugins.base import Progress
 from bifrost.routing.retry import is_free, rule_of
-from bifrost.schema.strict_schema import COMMON_RULES
-from bifrost.trail import Attempt, shown
 
 if TYPE_CHECKING:
     from bifrost.config import RetryConfig
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from bifrost.engine.pool import Job
     from bifrost.engine.stream import ChunkStream
     from bifrost.errors import BifrostError
+    from bifrost.operations.chat.structured.lowering import StructuredMode
+    from bifrost.operations.chat.structured.output_type import OutputType
+    from bifrost.operations.chat.structured.strict_schema import SchemaRules
     from bifrost.plugins.base import Chain
     from bifrost.routing.budget import Payment
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
     from bifrost.routing.health import Health
     from bifrost.routing.keys import Choice, KeyRing
-    from bifrost.schema.output_type import OutputType
-    from bifrost.schema.strict_schema import SchemaRules
-    from bifrost.schema.structured import StructuredMode
 
 
 class Call:
@@ -45,7 +45,7 @@ class Call:
         "free",
         "hooks",
         "job",
-        "max_reasks",
+        "max_output_retries",
         "mode",
         "note",
         "output",
@@ -68,13 +68,13 @@ class Call:
         stream: ChunkStream | None = None,
         *,
         output: OutputType[Any] | None = None,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
     ) -> None:
         self.context = context
         self.request = request
         self.output = output
         """The type that the answer must have."""
-        self.max_reasks = max_reasks
+        self.max_output_retries = max_output_retries
         self.mode: StructuredMode = "prompt"
         """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
         self.rules: SchemaRules = COMMON_RULES
@@ -144,19 +144,19 @@ class Call:
         note = None if exchange.admission is None else exchange.admission.close(error, now=now)
         if exchange.note is not None:
             note = exchange.note if note is None else f"{exchange.note}; {note}"
-        if error is not None and error.fault == "local":
+        if error is not None and error.category == "local":
             return
         if error is None:
             exchange.upstream.counters.ok += 1
         else:
-            exchange.upstream.counters.fail(error.fault)
-        self.context.trail.append(
-            Attempt(
+            exchange.upstream.counters.fail(error.category)
+        self.context.attempts.append(
+            AttemptRecord(
                 provider=exchange.target.provider,
                 model=exchange.target.model,
                 key=None if exchange.key is None else exchange.key.name,
                 status=exchange.status,
-                fault=None if error is None else error.fault,
+                category=None if error is None else error.category,
                 error=None if error is None else shown(error.message, 500),
                 request_id=exchange.request_id,
                 wait=self.wait,
@@ -173,11 +173,11 @@ class Tries:
     """The attempts of a call at one candidate: what has failed so far, and what the next one is to be."""
 
     __slots__ = (
+        "categories",
         "choice",
         "due",
         "failure",
         "fallback_behind",
-        "faults",
         "health",
         "hedged",
         "keys",
@@ -198,7 +198,7 @@ class Tries:
         self.retry = retry
         self.health = health
         self.fallback_behind = fallback_behind
-        self.faults: list[str] = []
+        self.categories: list[str] = []
         """The class of each failure."""
         self.choice: Choice | None = None
         """What was tried last."""
@@ -236,11 +236,11 @@ class Tries:
         """Take note that what was tried last has failed, and say whether it counts as no attempt."""
         name = "" if self.choice is None else self.choice.name
         self.failure = error
-        self.faults.append(error.fault)
+        self.categories.append(error.category)
         self.spent.add(name)
         if rule_of(error).kills_key:
             self.refused.add(name)
-        return is_free(self.faults)
+        return is_free(self.categories)
 
     def give_back(self, now: float) -> None:
         """Give back what was paid for an attempt that is not made after all."""

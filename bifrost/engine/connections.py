@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from bifrost.engine.transport import Early
 from bifrost.errors import BifrostError, ShuttingDownError
+from bifrost.transport import Early
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bifrost.config import ConnectionConfig
-    from bifrost.engine.transport import Connection, Origin, Transport
+    from bifrost.transport import Connection, Origin, Transport
 
 _AGE_SPREAD = 0.2
 """Connections live up to this share longer or shorter than configured, so that they do not all go at once."""

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from bifrost.config import CallOptions
     from bifrost.context import Operation
     from bifrost.engine.map import Inputs, MapCalls
-    from bifrost.engine.transport import Transport
+    from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Plugin
     from bifrost.reports.explanation import Explanation
     from bifrost.reports.providers import ProviderTable
     from bifrost.routing.plan import ModelGroups
-    from bifrost.schema.output_type import OutputType
+    from bifrost.transport import Transport
 
     ModelOf: TypeAlias = Callable[[Any], str | None]
     """Returns the model that an input of a map names itself."""
@@ -144,13 +144,15 @@ class Engine:
         options: CallOptions,
         *,
         output: OutputType[Any] | None = None,
-        max_reasks: int = 0,
+        max_output_retries: int = 0,
     ) -> Any:
         """Take a plain call to its answer."""
         running = await self._ready(options.timeout)
         context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
         running.calls += 1
-        return await running.dispatcher.run(Call(context, request, self.chain, output=output, max_reasks=max_reasks))
+        return await running.dispatcher.run(
+            Call(context, request, self.chain, output=output, max_output_retries=max_output_retries)
+        )
 
     def stream(
         self, endpoint: Operation, request: Any, options: CallOptions, *, output: OutputType[Any] | None = None

@@ -10,8 +10,8 @@ class Counters:
         "asked",
         "cancelled",
         "failed",
+        "failures",
         "fallbacks",
-        "faults",
         "hedge_wins",
         "hedges",
         "ok",
@@ -28,7 +28,7 @@ class Counters:
         self.ok = 0
         self.failed = 0
         self.cancelled = 0
-        self.faults: dict[str, int] = {}
+        self.failures: dict[str, int] = {}
         self.retries = 0
         self.hedges = 0
         self.hedge_wins = 0
@@ -39,10 +39,10 @@ class Counters:
         self.reused = 0
         self.restarts = 0
 
-    def fail(self, fault: str) -> None:
+    def fail(self, category: str) -> None:
         """Count an attempt that gave no answer."""
-        if fault == "cancelled":
+        if category == "cancelled":
             self.cancelled += 1
         else:
             self.failed += 1
-            self.faults[fault] = self.faults.get(fault, 0) + 1
+            self.failures[category] = self.failures.get(category, 0) + 1

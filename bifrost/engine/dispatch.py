@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.lowlevel
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.engine.attempts import Attempts, lift_of
 from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
 from bifrost.errors import BifrostError, MalformedResponseError, OutputValidationError
-from bifrost.routing.candidates import Candidate
-from bifrost.routing.retry import attempt_deadline, may_fall_back
-from bifrost.schema.chat import ChatResponse
-from bifrost.schema.chunks import ChatAccumulator, StreamReset, chunks_of
-from bifrost.schema.strict_schema import COMMON_RULES
-from bifrost.schema.structured import (
+from bifrost.operations.chat.chunks import ChatAccumulator, StreamReset, chunks_of
+from bifrost.operations.chat.request import ChatResponse
+from bifrost.operations.chat.structured.lowering import (
     choose_mode,
     fitted,
     is_correctable,
@@ -37,7 +35,9 @@ from bifrost.schema.structured import (
     tool_names,
     was_cut,
 )
-from bifrost.trail import shown
+from bifrost.operations.chat.structured.strict_schema import COMMON_RULES
+from bifrost.routing.candidates import Candidate
+from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from bifrost.engine.sources import Source
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import StreamInterruptedError
+    from bifrost.operations.chat.chunks import Chunk
+    from bifrost.operations.chat.structured.lowering import ChunkLift
+    from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Outcome
     from bifrost.routing.failover import Failover
-    from bifrost.schema.chunks import Chunk
-    from bifrost.schema.output_type import OutputType
-    from bifrost.schema.structured import ChunkLift
 
 
 class Dispatcher:
@@ -116,7 +116,7 @@ class Dispatcher:
         """Try candidates until one serves, or no further one may be tried. `outcome`: the failure of the last one."""
         context = call.context
         while True:
-            left = self._retry_of(call).attempts_total - len(context.trail) + call.free if outcome is not None else 2
+            left = self._retry_of(call).attempts_total - len(context.attempts) + call.free if outcome is not None else 2
             try:
                 candidate = failover.next(now=self._now(), attempts_left=left)
             except BifrostError as error:
@@ -127,7 +127,7 @@ class Dispatcher:
                 self._given_up(call, outcome, candidate)
             context.fallback_index = failover.place
             call.chosen, call.note = candidate, failover.note
-            call.tried = len(context.trail)
+            call.tried = len(context.attempts)
             outcome = await self._candidate(call, candidate)
             if not isinstance(outcome, BifrostError) or not self._goes_on(call, outcome):
                 return outcome
@@ -144,7 +144,7 @@ class Dispatcher:
                 call.failed.append(chosen)
         if following != chosen:
             self._upstreams.count_fallback(call.context.provider)
-        if len(call.context.trail) == call.tried:
+        if len(call.context.attempts) == call.tried:
             call.context.warnings.append(f"{chosen} was passed over: {error.message}")
 
     def _goes_on(self, call: Call, error: BifrostError) -> bool:
@@ -156,7 +156,7 @@ class Dispatcher:
             and may_fall_back(
                 error,
                 config=self._retry_of(call),
-                attempts_of_call=len(call.context.trail) - call.free,
+                attempts_of_call=len(call.context.attempts) - call.free,
                 remaining=call.context.deadline - self._now(),
             )
         )
@@ -244,7 +244,7 @@ class Dispatcher:
         return self._attempts.run if call.output is None else self._attempts_that_fit
 
     async def _attempts_that_fit(self, call: Call, candidate: Candidate, request: Any, behind: int) -> Outcome:
-        """Try a candidate until its answer fits the type that is wanted, asking again at most `max_reasks` times.
+        """Try a candidate until its answer fits the type, asking again at most `max_output_retries` times.
 
         A stream is read at its end, and not asked for again: its caller has seen it.
         """
@@ -252,12 +252,12 @@ class Dispatcher:
         upstream = await self._upstreams.get(candidate.provider)
         call.rules = rules = upstream.row.schema_rules
         call.mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
-        left, before = call.max_reasks, None
+        left, before = call.max_output_retries, None
         while True:
             answer = await self._attempts.run(call, candidate, lower(request, output, call.mode, rules), behind)
             if (
                 isinstance(answer, MalformedResponseError)
-                and answer.fault == "failed_generation"
+                and answer.category == "failed_generation"
                 and call.stream is None
             ):
                 call.tries = None
@@ -275,8 +275,8 @@ class Dispatcher:
             if not isinstance(outcome, OutputValidationError):
                 return outcome
             call.tries = None
-            trail = call.context.trail
-            trail[-1] = msgspec.structs.replace(trail[-1], fault=outcome.fault, error=shown(outcome.message, 500))
+            trail = call.context.attempts
+            trail[-1] = msgspec.structs.replace(trail[-1], category=outcome.category, error=shown(outcome.message, 500))
             if not left or not is_correctable(answer):
                 return outcome
             upstream.counters.reasks += 1
@@ -384,7 +384,7 @@ class Dispatcher:
         target = None if call.exchange is None else call.exchange.target
         return StreamReset(
             reason=broken.message,
-            attempt=len(call.context.trail) + 1,
+            attempt=len(call.context.attempts) + 1,
             provider=call.context.provider if target is None else target.provider,
             model=(call.context.model if target is None else target.model) or "",
             partial=broken.partial,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bifrost.attempt_record import AttemptRecords
 from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError
 from bifrost.plugins.base import TimeLeft
-from bifrost.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -138,9 +138,9 @@ class Ending:
 
 def complete(call: Call, outcome: Outcome) -> Outcome:
     """Put the trail, and what was noticed on the way, on an answer or an error."""
-    trail, warnings = call.context.trail, call.context.warnings
+    trail, warnings = call.context.attempts, call.context.warnings
     if isinstance(outcome, BifrostError):
-        outcome.attempts = Trail(trail)
+        outcome.attempts = AttemptRecords(trail)
         return outcome
     if not warnings:
         return outcome if outcome.attempts is trail else msgspec.structs.replace(outcome, attempts=trail)
@@ -177,7 +177,7 @@ def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostErr
     A call that its caller broke off, or a stream that was cut after its first content, keeps its own: of several such
     the last, since its reader has seen that much.
     """
-    told = [error for error in (*failures, last) if error.fault in ("cancelled", "interrupted")]
+    told = [error for error in (*failures, last) if error.category in ("cancelled", "interrupted")]
     chosen = told[-1] if told else failures[0]
     chosen.errors = tuple(error for error in (*failures, last) if error is not chosen)
     return chosen

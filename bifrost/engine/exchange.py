@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from bifrost.errors import BifrostError, InternalError, UnsupportedError
+from bifrost.operations.chat.content import Issuer
 from bifrost.providers.base import Target
 from bifrost.routing.classify import error_of
-from bifrost.schema.content import Issuer
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
 from bifrost.wire.waits import rate_limit
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from bifrost.account import Key
     from bifrost.engine.clock import Clock
-    from bifrost.engine.transport import Connection
     from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
     from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder
     from bifrost.routing.health import Admission
     from bifrost.routing.keys import Choice
+    from bifrost.transport import Connection
 
 _NONE_YET = Headers()
 
@@ -154,7 +154,7 @@ class Exchange:
 
     def framer(self) -> Framer:
         """Give what cuts this stream's bytes into events, within the provider's limits."""
-        limits = self.upstream.config.limits
+        limits = self.upstream.config.size_limits
         return self.codec.framer(event_limit=limits.event, stream_limit=limits.stream)
 
     @property

@@ -10,12 +10,12 @@ import msgspec
 
 from bifrost.engine.exchange import target_of
 from bifrost.errors import BifrostError, UnsupportedError
+from bifrost.operations.chat.structured.lowering import choose_mode, lower, shortfalls
 from bifrost.providers.base import operations_of
 from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKey, PlannedPlugin
 from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
 from bifrost.routing.hedge import LEAST, leaves_room
 from bifrost.routing.retry import attempt_deadline, may_fall_back
-from bifrost.schema.structured import choose_mode, lower, shortfalls
 
 if TYPE_CHECKING:
     from bifrost.account import Key
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from bifrost.context import CallContext
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
+    from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Chain
     from bifrost.providers.base import Built
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.keys import Choice, KeyRing
-    from bifrost.schema.output_type import OutputType
 
 
 async def explain(
@@ -158,7 +158,7 @@ def _hedge(
     if hedging is None or context.is_stream:
         return None
     left = context.options.timeout
-    if not leaves_room(faults=(), attempts_of_call=1, config=retry, left=left, fallback_behind=behind > 0):
+    if not leaves_room(categories=(), attempts_of_call=1, config=retry, left=left, fallback_behind=behind > 0):
         return "none: the settings of retries leave no room for it"
     has_other = ring.has_other(model, excluded=(first,), pin=context.options.key, now=now)
     if not has_other and not hedging.config.same_key:

@@ -18,16 +18,17 @@ from bifrost.engine.exchange import Exchange, NotLetIn
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.errors import BifrostError, CallCancelledError
+from bifrost.operations.chat.structured.lowering import choose_mode
 from bifrost.routing.hedge import leaves_room
 from bifrost.routing.retry import allows_fallback, rule_of
-from bifrost.schema.structured import choose_mode
 
 if TYPE_CHECKING:
     from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
-    from bifrost.engine.host import Host, Signal
+    from bifrost.engine.host import Host
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
+    from bifrost.event_loop import Signal
     from bifrost.routing.hedge import Hedging
     from bifrost.routing.keys import Choice
 
@@ -123,8 +124,8 @@ class Hedges:
         if not upstream.pool.has_room:
             return None
         if not leaves_room(
-            faults=tries.faults,
-            attempts_of_call=len(call.context.trail) - call.free + 1,
+            categories=tries.categories,
+            attempts_of_call=len(call.context.attempts) - call.free + 1,
             config=tries.retry,
             left=call.share - now,
             fallback_behind=tries.fallback_behind,
@@ -136,7 +137,7 @@ class Hedges:
         exchange = first.beside(
             model=tries.model,
             # Meant to be done a second time, so it is not to be taken for the same.
-            extra_headers=upstream.headers_of(options, f"{call.context.id}-{len(call.context.trail)}-hedge"),
+            extra_headers=upstream.headers_of(options, f"{call.context.id}-{len(call.context.attempts)}-hedge"),
             let_in=partial(self._let_in, call, tries, cast("Choice", tries.choice)),
         )
         exchange.note = f"hedge after {delay:.2f} s"
@@ -154,8 +155,8 @@ class Hedges:
         if failover is None or hedging is None or not hedging.load.affords:
             return None
         if not leaves_room(
-            faults=tries.faults,
-            attempts_of_call=len(context.trail) - call.free + 1,
+            categories=tries.categories,
+            attempts_of_call=len(context.attempts) - call.free + 1,
             config=tries.retry,
             left=call.share - self._now(),
             fallback_behind=False,
@@ -187,7 +188,7 @@ class Hedges:
             codec=codec,
             request=request,
             model=candidate.model,
-            extra_headers=upstream.headers_of(context.options, f"{context.id}-{len(context.trail)}-hedge"),
+            extra_headers=upstream.headers_of(context.options, f"{context.id}-{len(context.attempts)}-hedge"),
             deadline=first.deadline,
             clock=self._clock,
             let_in=partial(self._let_in_elsewhere, call, first.upstream, others),

@@ -1,4 +1,4 @@
-"""The client's host task, and the little that only an event loop can do: the one file of the core that names them.
+"""The client's host task: everything that a client runs is a child of it.
 
 No task group or cancel scope may be entered in a caller's task, because a client is opened in one task and closed in
 another (fixtures, notebook cells, ASGI life spans). So one detached task owns everything that runs.
@@ -7,34 +7,23 @@ another (fixtures, notebook cells, ASGI life spans). So one detached task owns e
 from __future__ import annotations
 
 import os
-import sys
 from contextvars import Context
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakMethod
 
 import anyio
 
 from bifrost.errors import ForkedClientError, InternalError, WrongLoopError
+from bifrost.event_loop import guarded, is_closed, is_trio, native, running_loop, spawn_in, tell_sniffio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from bifrost.event_loop import Signal
+
 _CLOSE_LIMIT = 5.0
 """How long the end of the host's tasks is waited for, in seconds."""
-
-
-class Signal(Protocol):
-    """An event that one task waits for, once. An anyio event would do; each call in flight would be 1 KiB larger."""
-
-    def set(self) -> None:
-        """Wake the task that waits, or the one that will. Any number of times."""
-        ...
-
-    def wait(self) -> Awaitable[Any]:
-        """Wait until it is set."""
-        ...
 
 
 class Host:
@@ -78,15 +67,15 @@ class Host:
     @property
     def ended(self) -> bool:
         """Say whether the host's task is over, also when its event loop was closed without ending it."""
-        return self._over or _loop_closed(self._loop)
+        return self._over or is_closed(self._loop)
 
     def start(self) -> None:
         """Start the host's task on the running loop. `ready` must be awaited before tasks are started."""
         self._loop = running_loop()
-        self.now, self._current, self.signal = _native(self._loop)
+        self.now, self._current, self.signal = native(self._loop)
         self.scope = type(anyio.CancelScope())
-        _adapt(self.context)
-        self._task = _spawn(self._own, self.context)
+        tell_sniffio(self.context)
+        self._task = spawn_in(self._own, self.context)
 
     async def ready(self) -> None:
         """Wait until tasks can be started."""
@@ -133,7 +122,7 @@ class Host:
         if self._pid != os.getpid():
             return
         try:
-            if _is_trio(self._loop):
+            if is_trio(self._loop):
                 self._loop.run_sync_soon(function, *args)
             else:
                 self._loop.call_soon_threadsafe(function, *args)
@@ -186,128 +175,3 @@ def _single(error: Exception) -> Exception:
         return error
     inner = cast("ExceptionGroup[Exception]", error).exceptions
     return _single(inner[0]) if len(inner) == 1 else cast("Exception", error)
-
-
-def running_loop() -> Any:
-    """Give what identifies the running event loop: asyncio's loop, or trio's token."""
-    if on_trio():
-        import trio
-
-        return trio.lowlevel.current_trio_token()
-    import asyncio
-
-    return asyncio.get_running_loop()
-
-
-def _native(loop: Any) -> tuple[Callable[[], float], Callable[[], Any], Callable[[], Signal]]:
-    """Give the loop's clock, what tells the running loop from others, and its signals."""
-    if _is_trio(loop):
-        import trio
-
-        clock, token = trio.lowlevel.current_clock().current_time, trio.lowlevel.current_trio_token
-        return clock, token, partial(_TrioSignal, trio.lowlevel)
-    import asyncio
-
-    return loop.time, asyncio.get_running_loop, partial(_AsyncioSignal, loop)
-
-
-class _AsyncioSignal:
-    __slots__ = ("_future",)
-
-    def __init__(self, loop: Any) -> None:
-        self._future = loop.create_future()
-
-    def set(self) -> None:
-        # Done before: it was set, or its task was cancelled while it waited.
-        if not self._future.done():
-            self._future.set_result(None)
-
-    def wait(self) -> Awaitable[None]:
-        future: Awaitable[None] = self._future
-        return future
-
-
-class _TrioSignal:
-    __slots__ = ("_is_set", "_task", "_trio")
-
-    def __init__(self, lowlevel: Any) -> None:
-        self._trio = lowlevel
-        self._task: Any = None
-        self._is_set = False
-
-    def set(self) -> None:
-        self._is_set = True
-        task, self._task = self._task, None
-        if task is not None:
-            self._trio.reschedule(task)
-
-    async def wait(self) -> None:
-        if self._is_set:
-            await self._trio.checkpoint()
-            return
-        self._task = self._trio.current_task()
-        await self._trio.wait_task_rescheduled(self._leave)
-
-    def _leave(self, _raise_cancel: object) -> Any:
-        self._task = None
-        return self._trio.Abort.SUCCEEDED
-
-
-def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Let Ctrl-C pass a worker by on trio, where children of a system task must not be hit by it."""
-    if not on_trio():
-        return function
-    import trio
-
-    return trio.lowlevel.enable_ki_protection(function)
-
-
-def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """Start a task that belongs to nobody, in an empty context: for a transport that is used without a client."""
-    _spawn(function, Context())
-
-
-def _spawn(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> Any:
-    if on_trio():
-        import trio
-
-        return trio.lowlevel.spawn_system_task(guarded(function), context=context)
-    import asyncio
-
-    return asyncio.get_running_loop().create_task(function(), context=context)
-
-
-def _adapt(context: Context) -> None:
-    """Say in a context which event loop it runs on."""
-    sniffio: Any = sys.modules.get("sniffio")
-    if sniffio is not None:
-        context.run(sniffio.current_async_library_cvar.set, "trio" if on_trio() else "asyncio")
-
-
-def is_stray(error: BaseException) -> bool:
-    """Say of what foreign code raised that it is a cancellation, and that nobody has cancelled the present task.
-
-    On asyncio it comes out of whatever was waited for and was itself cancelled. A worker must not take it for its own.
-    """
-    if on_trio():
-        return False
-    import asyncio
-
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
-
-
-def on_trio() -> bool:
-    """Say whether trio runs the present task."""
-    trio: Any = sys.modules.get("trio")
-    # Others import trio too, in versions that are too old for anyio and so run nothing of ours.
-    asked = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
-    return asked is not None and bool(asked())
-
-
-def _is_trio(loop: Any) -> bool:
-    return hasattr(loop, "run_sync_soon")
-
-
-def _loop_closed(loop: Any) -> bool:
-    return loop is not None and not _is_trio(loop) and bool(loop.is_closed())

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from bifrost.engine.host import is_stray
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -22,6 +21,7 @@ from bifrost.errors import (
     TransportError,
     UsageError,
 )
+from bifrost.event_loop import is_stray
 from bifrost.providers.base import ReportedError
 from bifrost.routing.retry import LONG_SILENCE
 from bifrost.wire.body import Inflater
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from bifrost.engine.connections import Kept
     from bifrost.engine.exchange import Exchange
-    from bifrost.engine.transport import Reader
-    from bifrost.schema.chunks import Chunk
-    from bifrost.wire.sse import SseEvent
+    from bifrost.operations.chat.chunks import Chunk
+    from bifrost.transport import Reader
+    from bifrost.wire.framing.sse import SseEvent
 
 _SLICE = 16 * 1024
 """How many bytes are decoded at once. Other tasks run in between, so that no answer holds the event loop for long."""
@@ -74,7 +74,7 @@ class Lease:
     def __init__(
         self, exchange: Exchange, kept: Kept, reader: Reader, *, on_release: Callable[[], None] | None = None
     ) -> None:
-        limits = exchange.upstream.config.limits
+        limits = exchange.upstream.config.size_limits
         self._exchange = exchange
         self._kept = kept
         self._reader = reader
@@ -210,7 +210,7 @@ class Lease:
 
     def _decode(self, piece: bytes, chunks: list[Chunk]) -> None:
         self._size += len(piece)
-        if self._size > self._exchange.upstream.config.limits.stream:
+        if self._size > self._exchange.upstream.config.size_limits.stream:
             raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than limits.stream allows")
         self._take(self._framer.feed(piece), chunks)
 
@@ -305,7 +305,7 @@ class Lease:
         timeouts = self._exchange.upstream.config.timeouts
         if now >= self._exchange.deadline:
             late = CallTimeoutError("the call's time ended while its stream was open", phase="stream")
-            late.fault = "limit"
+            late.category = "limit"
             return late
         if self._committed and self._reading:
             if now >= self._asked + timeouts.idle_bytes:
@@ -316,7 +316,7 @@ class Lease:
             unread = CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
             # Nobody waits for another one either.
             unread.retryable = unread.fallback = False
-            unread.fault = "limit"
+            unread.category = "limit"
             return unread
         return None
 

@@ -15,8 +15,8 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from bifrost.engine.host import is_stray
 from bifrost.errors import BifrostError, InternalError, InvalidRequestError, ShuttingDownError, UsageError
+from bifrost.event_loop import is_stray
 from bifrost.frozen import Value
 from bifrost.uncopyable import Uncopyable
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from bifrost.engine.stream import ChunkStream
-from bifrost.schema.chunks import StreamReset
+from bifrost.operations.chat.chunks import StreamReset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextvars import Context
 
     from bifrost.engine.sources import Source
-    from bifrost.schema.chunks import Chunk
-    from bifrost.schema.output_type import OutputType
-    from bifrost.schema.structured import ParsedResponse
+    from bifrost.operations.chat.chunks import Chunk
+    from bifrost.operations.chat.structured.lowering import ParsedResponse
+    from bifrost.operations.chat.structured.output_type import OutputType
 
 T = TypeVar("T")
 

@@ -10,10 +10,8 @@ import anyio
 import anyio.lowlevel
 
 from bifrost.engine.exchange import NotLetIn
-from bifrost.engine.host import is_stray
 from bifrost.engine.lease import Lease
 from bifrost.engine.sources import ReadyChunks
-from bifrost.engine.transport import Hearing
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -23,10 +21,12 @@ from bifrost.errors import (
     ResponseTooLargeError,
     TransportError,
 )
+from bifrost.event_loop import is_stray
+from bifrost.operations.typed import misfit
 from bifrost.providers.base import ReportedError
 from bifrost.providers.events import is_event_stream, parse_events
 from bifrost.routing.retry import LONG_SILENCE
-from bifrost.schema.typed import misfit
+from bifrost.transport import Hearing
 from bifrost.wire.body import BodyReader, ErrorBodyReader
 from bifrost.wire.http import HttpResponse
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bifrost.engine.connections import Kept
     from bifrost.engine.exchange import Exchange
     from bifrost.engine.pool import Job
-    from bifrost.engine.transport import Answer
+    from bifrost.transport import Answer
     from bifrost.wire.http import HttpRequest
 
 STALE_WITHIN = 1.0
@@ -84,7 +84,7 @@ async def _let_in(job: Job, exchange: Exchange) -> None:
     now = job.taken_at or exchange.upstream.now()
     if now >= exchange.deadline:
         late = CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
-        late.fault = "limit"
+        late.category = "limit"
         raise exchange.sign(late)
     try:
         exchange.let_in(exchange, now)
@@ -144,9 +144,9 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
     except TransportError as error:
         heard = isinstance(connection, Hearing) and connection.heard
         at_once = exchange.upstream.now() - now <= STALE_WITHIN
-        if reused and at_once and not heard and error.fault != "never_sent":
+        if reused and at_once and not heard and error.category != "never_sent":
             # The peer closed the kept connection while it was idle.
-            error.fault = "stale"
+            error.category = "stale"
         raise
     exchange.status = answer.status
     exchange.headers = answer.headers
@@ -170,7 +170,7 @@ def _is_stream(answer: Answer) -> bool:
 
 def _check_length(exchange: Exchange, answer: Answer, *, is_stream: bool) -> None:
     """Raise `ResponseTooLargeError` for an answer that announces more than may be read, before any of it is read."""
-    limits = exchange.upstream.config.limits
+    limits = exchange.upstream.config.size_limits
     name, limit = ("stream", limits.stream) if is_stream else ("body", limits.body)
     length = answer.headers.get("content-length") or ""
     # Digits beyond any length there is are not made a number: that takes long.
@@ -180,7 +180,7 @@ def _check_length(exchange: Exchange, answer: Answer, *, is_stream: bool) -> Non
 
 async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
     """Read a body within its limit. Of a failure the beginning is enough; the rest is not waited for."""
-    limits, timeouts = exchange.upstream.config.limits, exchange.upstream.config.timeouts
+    limits, timeouts = exchange.upstream.config.size_limits, exchange.upstream.config.timeouts
     coding = exchange.content_encoding
     if answer.status >= 300:
         errors = ErrorBodyReader(coding, limit=limits.error_body)
@@ -227,7 +227,7 @@ def _judge(exchange: Exchange, body: bytes) -> Any:
     except ReportedError as error:
         reported = error
     except ProviderError as error:
-        error.body = exchange.redact(body[: exchange.upstream.config.limits.error_body])
+        error.body = exchange.redact(body[: exchange.upstream.config.size_limits.error_body])
         raise
     else:
         if not exchange.target.stream:

@@ -17,8 +17,8 @@ import anyio
 import anyio.lowlevel
 
 from bifrost.engine.gate import Gate
-from bifrost.engine.host import guarded
 from bifrost.errors import BifrostError, InternalError, QueueFullError, ShuttingDownError
+from bifrost.event_loop import guarded
 from bifrost.routing.balance import Load
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from bifrost.config import ProviderConfig
     from bifrost.engine.connections import Connections
-    from bifrost.engine.host import Host, Signal
+    from bifrost.engine.host import Host
+    from bifrost.event_loop import Signal
 
 
 ErrorT = TypeVar("ErrorT", bound=Exception)

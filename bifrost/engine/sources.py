@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import anyio
 
 from bifrost.errors import BifrostError, CallTimeoutError, PluginError
-from bifrost.schema.chunks import Chunk
+from bifrost.operations.chat.chunks import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence

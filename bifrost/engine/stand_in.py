@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from bifrost.account import Account
     from bifrost.engine.core import Engine
-    from bifrost.engine.transport import Transport
     from bifrost.plugins.base import Plugin
+    from bifrost.transport import Transport
 
 
 class StandIn:

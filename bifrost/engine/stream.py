@@ -18,7 +18,7 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.notebook import Display
-from bifrost.schema.chunks import ChatAccumulator, StreamReset
+from bifrost.operations.chat.chunks import ChatAccumulator, StreamReset
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bifrost.engine.sources import Source
-    from bifrost.schema.chat import ChatResponse
-    from bifrost.schema.chunks import Chunk
-    from bifrost.schema.structured import ChunkLift
+    from bifrost.operations.chat.chunks import Chunk
+    from bifrost.operations.chat.request import ChatResponse
+    from bifrost.operations.chat.structured.lowering import ChunkLift
 
 Restart: TypeAlias = "Callable[[ChunkStream, StreamInterruptedError], Awaitable[Any] | None]"
 """Says what follows when a stream breaks: `None` if nothing does, or what gives a `StreamReset` or the outcome."""

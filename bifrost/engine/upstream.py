@@ -11,11 +11,11 @@ import msgspec
 from bifrost.config import check_base_url
 from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
-from bifrost.engine.transport import Origin, PerProvider
 from bifrost.errors import ConfigError, ShuttingDownError, UnsupportedError
 from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
 from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
+from bifrost.transport import Origin, PerProvider
 from bifrost.wire.auth import sign
 
 if TYPE_CHECKING:
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
-    from bifrost.engine.transport import Transport
     from bifrost.providers.base import Codec, Endpoint, Provider
     from bifrost.routing.balance import Load
     from bifrost.routing.breaker import BreakerSnapshot
     from bifrost.routing.key_health import KeySnapshot
     from bifrost.routing.keys import KeyRing
+    from bifrost.transport import Transport
     from bifrost.wire.http import HttpRequest
 
 
 _CHANGEABLE = (
     "adaptive",
     "breaker",
-    "budget",
+    "retry_budget",
     "cache_lifetime",
     "concurrency",
     "hedge",
     "idempotency_header",
     "key_pool",
-    "limits",
+    "size_limits",
     "on_full",
     "queue",
     "queue_timeout",
@@ -238,7 +238,7 @@ class Upstream:
             ok=counters.ok,
             failed=counters.failed,
             cancelled=counters.cancelled,
-            faults=dict(counters.faults),
+            failures=dict(counters.failures),
             retries=counters.retries,
             hedges=counters.hedges,
             hedge_wins=counters.hedge_wins,
@@ -246,7 +246,7 @@ class Upstream:
             fallbacks=counters.fallbacks,
             keys=None if keys is None else [_key_stats(key, self.now()) for key in keys.snapshot(self.now())],
             breakers=_breaker_stats(self.health.breakers(self.now())) if self.config.breaker.enabled else None,
-            budget=BudgetStats(left=self.health.budget.tokens(self.now()), capacity=self.config.budget.capacity),
+            budget=BudgetStats(left=self.health.budget.tokens(self.now()), capacity=self.config.retry_budget.capacity),
             gone=self.health.gone_models(self.now()),
         )
 

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.transport import Transport
     from bifrost.providers.base import Provider
     from bifrost.reports.stats import ProviderStats
     from bifrost.routing.candidates import Place
     from bifrost.routing.failover import Likely, Loads
     from bifrost.routing.health import Health
     from bifrost.routing.plan import ModelGroups
+    from bifrost.transport import Transport
 
 _log = logging.getLogger("bifrost.account")
 

@@ -16,10 +16,10 @@ import anyio
 import msgspec
 
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError, near_matches, without_errors
-from bifrost.schema.chat import ChatResponse
-from bifrost.schema.chunks import Chunk, StreamReset
-from bifrost.schema.embeddings import EmbeddingResponse
-from bifrost.schema.models import ModelsResponse
+from bifrost.operations.chat.chunks import Chunk, StreamReset
+from bifrost.operations.chat.request import ChatResponse
+from bifrost.operations.embeddings import EmbeddingResponse
+from bifrost.operations.models import ModelsResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import msgspec
 
 from bifrost.errors import ConfigError, InvalidRequestError
+from bifrost.operations.chat.options import ChatOptions, chat_fields
+from bifrost.operations.chat.request import ChatRequest
 from bifrost.plugins.base import Plugin
-from bifrost.schema.chat import ChatRequest
-from bifrost.schema.options import ChatOptions, chat_fields
 
 if TYPE_CHECKING:
     from bifrost.context import CallContext

@@ -15,10 +15,10 @@ import attrs
 
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.frozen import Frozen
+from bifrost.operations.chat.structured.strict_schema import AZURE_RULES
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import OPENAI_CALL_IDS, Quirks, parse_error
-from bifrost.schema.strict_schema import AZURE_RULES
 from bifrost.wire.auth import HeaderAuth
 
 if TYPE_CHECKING:

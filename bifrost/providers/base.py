@@ -9,19 +9,19 @@ import msgspec
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen, Value
+from bifrost.operations.chat.content import Issuer
+from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.providers.wording import Meaning
-from bifrost.schema.content import Issuer
-from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.wire.auth import BEARER, Auth
+from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import HttpRequest, HttpResponse
-from bifrost.wire.sse import SseEvent, SseParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bifrost.schema.chunks import Chunk
-    from bifrost.schema.content import OpaquePart, ReasoningPart, ToolCall
-    from bifrost.schema.structured import StructuredMode
+    from bifrost.operations.chat.chunks import Chunk
+    from bifrost.operations.chat.content import OpaquePart, ReasoningPart, ToolCall
+    from bifrost.operations.chat.structured.lowering import StructuredMode
 
 Endpoint: TypeAlias = Literal["chat", "embeddings", "models"]
 """An operation of ours; a provider has those that stand in its `codecs` table."""

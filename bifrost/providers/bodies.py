@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bifrost.attempt_record import shown
 from bifrost.errors import MESSAGE_LIMIT
-from bifrost.trail import shown
 
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Sequence
 
+    from bifrost.operations.chat.content import ToolCall
+    from bifrost.operations.chat.messages import Message
     from bifrost.providers.base import Target
-    from bifrost.schema.content import ToolCall
-    from bifrost.schema.messages import Message
 
 _LETTERS = digits + ascii_letters
 

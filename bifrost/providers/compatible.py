@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import ConfigError
 from bifrost.misplaced_keys import hides_keys, looks_like_key
+from bifrost.operations.chat.chunks import chunks_of
+from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.structured.strict_schema import OPENAI_RULES
+from bifrost.operations.embeddings import EmbeddingRequest, EmbeddingResponse
+from bifrost.operations.models import ModelsRequest, ModelsResponse
 from bifrost.providers.base import Codec, Endpoint, Provider
 from bifrost.providers.call_ids import CallIdRule
 from bifrost.providers.openai import (
@@ -26,17 +31,12 @@ from bifrost.providers.openai import (
     parse_error,
     parse_models,
 )
-from bifrost.schema.chat import ChatRequest, ChatResponse
-from bifrost.schema.chunks import chunks_of
-from bifrost.schema.embeddings import EmbeddingRequest, EmbeddingResponse
-from bifrost.schema.models import ModelsRequest, ModelsResponse
-from bifrost.schema.strict_schema import OPENAI_RULES
 from bifrost.wire.auth import BEARER, Auth, NoAuth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bifrost.schema.structured import StructuredMode
+    from bifrost.operations.chat.structured.lowering import StructuredMode
 
 __all__ = ["COMPATIBLE", "OPENAI", "Quirks", "openai_codecs", "speaks_openai"]
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
-from bifrost.schema.chunks import ChatAccumulator
+from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import HttpResponse
-from bifrost.wire.sse import SseEvent, SseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bifrost.operations.chat.request import ChatResponse
     from bifrost.providers.base import Codec, Target
-    from bifrost.schema.chat import ChatResponse
 
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _WINDOW = 64 * 1024

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bifrost.schema.tools import Tool
+from bifrost.operations.chat.tools import Tool
 from bifrost.wire.json import check_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from bifrost.schema.chat import ChatRequest
+    from bifrost.operations.chat.request import ChatRequest
 
 
 def check_own_json(request: ChatRequest) -> None:

@@ -1,6 +1,6 @@
 """How many things one answer may hold: far more than any provider sends, and few enough to take little memory.
 
-These are no user's matter: the sizes in bytes are (`Limits`).
+These are no user's matter: the sizes in bytes are (`SizeLimits`).
 """
 
 from __future__ import annotations

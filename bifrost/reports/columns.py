@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bifrost.trail import shown
+from bifrost.attempt_record import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

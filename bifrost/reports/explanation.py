@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.frozen import Value
 from bifrost.html import block, note, table
 from bifrost.reports.columns import in_flight_of, listed, percent, seconds
-from bifrost.trail import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.frozen import Value
 from bifrost.html import block, note, table
 from bifrost.reports.columns import in_flight_of, listed, percent, text_table, without_empty
-from bifrost.trail import shown
 
 
 class ConnectionStats(Value, msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class ProviderStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defau
     failed: int = 0
     cancelled: int = 0
     """Attempts whose caller left, or whose call was answered by a hedge or before it."""
-    faults: dict[str, int] = {}
+    failures: dict[str, int] = {}
     """The failed attempts by the class of their failure (`throttled`, `transient`, ...)."""
     retries: int = 0
     """Further attempts after a failure."""
@@ -141,13 +141,13 @@ class Stats(Value, msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         if not self.providers:
             return self._head()
-        return "\n".join([self._head(), text_table(*self._table()), *map(_faults_of, self._failing())])
+        return "\n".join([self._head(), text_table(*self._table()), *map(_failures_of, self._failing())])
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        shown = [note(_faults_of(provider)) for provider in self._failing()]
+        shown = [note(_failures_of(provider)) for provider in self._failing()]
         return block(note(self._head()), *([table(*self._table())] if self.providers else ()), *shown)
 
     def _head(self) -> str:
@@ -155,7 +155,7 @@ class Stats(Value, msgspec.Struct, frozen=True, kw_only=True):
         return f"client {self.state}: {doing if self.calls else 'no calls yet'}"
 
     def _failing(self) -> list[ProviderStats]:
-        return [provider for provider in self.providers.values() if provider.faults]
+        return [provider for provider in self.providers.values() if provider.failures]
 
     def _table(self) -> tuple[list[str], list[list[object]]]:
         return without_empty(_COLUMNS, [_cells(provider) for provider in self.providers.values()])
@@ -242,6 +242,8 @@ def _in_state(state: str, wait: float | None) -> str:
     return state.replace("_", " ") + ("" if wait is None else f" for {wait:.3g} s")
 
 
-def _faults_of(provider: ProviderStats) -> str:
-    counted = sorted(provider.faults.items(), key=lambda pair: -pair[1])
-    return shown(f"{provider.provider} failed: {', '.join(f'{count:,} {fault}' for fault, count in counted)}", 500)
+def _failures_of(provider: ProviderStats) -> str:
+    counted = sorted(provider.failures.items(), key=lambda pair: -pair[1])
+    return shown(
+        f"{provider.provider} failed: {', '.join(f'{count:,} {category}' for category, count in counted)}", 500
+    )

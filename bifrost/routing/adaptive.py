@@ -101,7 +101,7 @@ class Trip:
 
     def failed(self, error: BifrostError) -> str | None:
         """Report a failure. Gives in words what came of it, if anything did, as often as it is asked."""
-        is_too_much = error.fault in _TOO_MUCH or isinstance(error, CallTimeoutError)
+        is_too_much = error.category in _TOO_MUCH or isinstance(error, CallTimeoutError)
         if self._is_first() and is_too_much:
             self._told = self._adaptive.fall()
         return self._told

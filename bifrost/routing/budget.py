@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bifrost.config import BudgetConfig
+    from bifrost.config import RetryBudgetConfig
 
 
 class Payment:
@@ -32,14 +32,14 @@ class RetryBudget:
 
     __slots__ = ("_at", "_config", "_tokens", "is_full")
 
-    def __init__(self, config: BudgetConfig, *, now: float) -> None:
+    def __init__(self, config: RetryBudgetConfig, *, now: float) -> None:
         self._config = config
         self._tokens = config.capacity
         self._at = now
         self.is_full = True
         """Nothing was taken that has not come back, as of the last look."""
 
-    def change(self, config: BudgetConfig, *, now: float) -> None:
+    def change(self, config: RetryBudgetConfig, *, now: float) -> None:
         """Go on with other settings: what is taken stays taken."""
         taken = self._config.capacity - self.tokens(now)
         self._config = config

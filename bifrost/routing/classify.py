@@ -41,7 +41,7 @@ _Verdict: TypeAlias = tuple[type[BifrostError], str]
 
 
 def _by_word(*rows: tuple[type[BifrostError], str, str]) -> Mapping[str, _Verdict]:
-    return {word.lower(): (error, fault) for error, fault, words in rows for word in words.split()}
+    return {word.lower(): (error, category) for error, category, words in rows for word in words.split()}
 
 
 # A word stands here once, whichever provider says it and whether it calls it a code, type, status or exception:
@@ -196,7 +196,7 @@ class _Meant(msgspec.Struct, frozen=True):
 
     verdict: _Verdict
     over: frozenset[str]
-    """The faults that it overrules where a code says them."""
+    """The categories that it overrules where a code says them."""
     statuses: frozenset[int]
     """The statuses with which it is believed. Without one it always is."""
     says: str | None = None
@@ -282,9 +282,9 @@ def error_of(
     The provider's text, in the error's message and evidence, is as it came: take secrets out of it (`redact`).
     """
     headers = headers if headers is not None else Headers()
-    kind, fault = _verdict(status, body)
+    kind, category = _verdict(status, body)
     error = kind(
-        _sentence(kind, fault, status, body, provider=provider, model=model, headers=headers),
+        _sentence(kind, category, status, body, provider=provider, model=model, headers=headers),
         provider=provider,
         model=model,
         key=key,
@@ -296,13 +296,13 @@ def error_of(
         retry_after=_wait(headers, body, raw, now_wall),
         body=raw or None,
     )
-    if fault != kind.fault:
-        error.fault = fault
+    if category != kind.category:
+        error.category = category
     if isinstance(error, MalformedResponseError):
         error.output = body.generated
     may_retry = _should_retry(headers)
     if may_retry is None:
-        may_retry = RULES[fault].same_key
+        may_retry = RULES[category].same_key
     if may_retry != kind.retryable:
         error.retryable = may_retry
     return error
@@ -372,7 +372,7 @@ def _wait(headers: Headers, body: ErrorBody, raw: bytes, now_wall: float) -> flo
 
 def _sentence(
     kind: type[BifrostError],
-    fault: str,
+    category: str,
     status: int | None,
     body: ErrorBody,
     *,
@@ -383,10 +383,10 @@ def _sentence(
     if status is not None and 300 <= status < 400:
         return f"{provider} redirects{_target(headers)}, which is never followed; set base_url to the right address"
     meant = None if body.meaning is None else _MEANINGS[body.meaning]
-    if meant is not None and meant.says is not None and fault == meant.verdict[1]:
+    if meant is not None and meant.says is not None and category == meant.verdict[1]:
         says = meant.says
     else:
-        says = _SAYS_OF.get(kind) or _SAYS[fault]
+        says = _SAYS_OF.get(kind) or _SAYS[category]
     advice = says.format(provider=provider, model=model or "the model")
     words = body.message.strip()
     return f"{advice}: {words}" if words else advice

@@ -43,7 +43,7 @@ class Health:
 
     def __init__(self, provider: str, config: ProviderConfig, *, now: float, random: Random) -> None:
         self.provider = provider
-        self.budget = RetryBudget(config.budget, now=now)
+        self.budget = RetryBudget(config.retry_budget, now=now)
         self.keys = KeyStates(config.key_pool)
         self.balance = balance_of(config.key_pool)
         self.hedging = None if config.hedge is None else Hedging(config.hedge)
@@ -61,7 +61,7 @@ class Health:
 
     def change(self, config: ProviderConfig, *, now: float) -> None:
         """Go on with other settings: what is known stays."""
-        self.budget.change(config.budget, now=now)
+        self.budget.change(config.retry_budget, now=now)
         before = self.keys.config
         self.keys.change(config.key_pool)
         if (before.choose, before.policy) != (config.key_pool.choose, config.key_pool.policy):
@@ -373,7 +373,7 @@ class Admission:
     def close(self, error: BifrostError | None, *, now: float) -> str | None:
         """End the attempt, once, and report what came of it, unless that was done. Gives in words what was decided."""
         told, self._told = self._told, None
-        if self._is_early and self._paid is not None and error is not None and error.fault == "cancelled":
+        if self._is_early and self._paid is not None and error is not None and error.category == "cancelled":
             # It failed just as its caller left, who has not seen that.
             self._paid.give_back(now)
         if not self._is_reported:
@@ -399,7 +399,11 @@ class Admission:
             self.breaker.ended(self.ticket)
             return None
         cause = error.__cause__
-        if error.fault != "interrupted" or not isinstance(cause, BifrostError) or verdict_on_model(cause) != "failure":
+        if (
+            error.category != "interrupted"
+            or not isinstance(cause, BifrostError)
+            or verdict_on_model(cause) != "failure"
+        ):
             return None
         generation = self.breaker.generation
         self.breaker.broke(self.ticket, now=now, random=self._health.random)
@@ -438,19 +442,19 @@ class Admission:
         key = self._key
         if key is None:
             return None
-        if error.fault == "throttled":
+        if error.category == "throttled":
             wait = park_time(error.retry_after, error.rate_limit)
             until = key.throttled(self._use, wait=wait, now=now, random=self._health.random)
             return f"key {key.name} parked for {max(0.0, until - now):.1f} s"
-        if error.fault in ("credential", "quota"):
-            key.refused(self._use, error.fault, now=now)
-            return f"key {key.name} taken out of use ({error.fault})"
+        if error.category in ("credential", "quota"):
+            key.refused(self._use, error.category, now=now)
+            return f"key {key.name} taken out of use ({error.category})"
         return None
 
 
 def verdict_on_model(error: BifrostError) -> Verdict:
     """Return what a failure says of the model's health. What was never sent says nothing of it."""
-    if error.fault == "never_sent" or (error.fault == "transient" and 400 <= (error.status or 0) < 500):
+    if error.category == "never_sent" or (error.category == "transient" and 400 <= (error.status or 0) < 500):
         # With a 4xx it was asked to come again (408, 425), or what the model wrote was refused: no sign of ill health.
         return "neutral"
     return rule_of(error).breaker
@@ -458,7 +462,7 @@ def verdict_on_model(error: BifrostError) -> Verdict:
 
 def verdict_on_road(error: BifrostError) -> Verdict:
     """Return what a failure says of the way to the provider: whoever refuses, or falls silent, was reached."""
-    if error.fault == "never_sent":
+    if error.category == "never_sent":
         return "failure"
     is_reached = error.status is not None or verdict_on_model(error) == "failure"
     return "success" if is_reached else "neutral"

@@ -85,15 +85,15 @@ class LoadAccount:
 
 
 def leaves_room(
-    *, faults: Sequence[str], attempts_of_call: int, config: RetryConfig, left: float, fallback_behind: bool
+    *, categories: Sequence[str], attempts_of_call: int, config: RetryConfig, left: float, fallback_behind: bool
 ) -> bool:
     """Say whether a call may still have a second attempt beside the one that is slow.
 
     It counts as a retry: `max_retries` and `attempts_total` bound it, and a fallback keeps the call's last attempt.
-    `faults` has what has failed at this candidate so far, `attempts_of_call` all attempts of the call, the slow one
+    `categories` has what has failed at this candidate so far, `attempts_of_call` all attempts of the call, the slow one
     included. Whoever wants nothing sent twice that may have been done (`retry_sent="never"`) wants no hedge either.
     """
-    retries = sum(not RULES[fault].free for fault in faults if fault in RULES)
+    retries = sum(not RULES[category].free for category in categories if category in RULES)
     return (
         config.retry_sent != "never"
         and retries < config.max_retries

@@ -13,9 +13,9 @@ import msgspec
 
 if TYPE_CHECKING:
     from bifrost.account import Key
+    from bifrost.attempt_record import RateLimit
     from bifrost.config import KeyPoolConfig
     from bifrost.routing.balance import Random
-    from bifrost.trail import RateLimit
     from bifrost.wire.auth import Secret
 
 KeyState: TypeAlias = Literal["ready", "parked", "dead", "probing"]

@@ -70,7 +70,7 @@ RULES: Mapping[str, Rule] = {
     "interrupted": Rule(),
     "unknown": Rule(fallback=True),
 }
-"""The failure table, by `BifrostError.fault`."""
+"""The failure table, by `BifrostError.category`."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -105,7 +105,7 @@ _NEXT = NextCandidate()
 def decide(
     error: BifrostError,
     *,
-    faults: Sequence[str],
+    categories: Sequence[str],
     attempts_of_call: int,
     config: RetryConfig,
     remaining: float,
@@ -119,14 +119,14 @@ def decide(
 ) -> Decision:
     """Say what follows a failed attempt.
 
-    `faults` has the `fault` of every failed attempt at this candidate so far, this one last. `attempts_of_call` counts
-    the attempts of the whole call, this one included, free ones left out (`is_free`). `remaining` is the time to the
-    call's deadline and `share` the time to the end of this candidate's part of it (`attempt_deadline`; `None`: the
-    same), in seconds. `other_key` says that a key is ready which this call has not tried here, `fallback_behind` that a
-    candidate is left, `another_ready` that one of them can be asked now: a silent candidate is left for it at once.
-    `held_back` says what of the provider's health speaks against a retry; a fallback has its own.
-    `ready_in` is when the first of the keys that may still serve is ready, in seconds: another may
-    be ready sooner than this one, and this one may have been told to wait longer before.
+    `categories` has the `category` of every failed attempt at this candidate so far, this one last.
+    `attempts_of_call` counts the attempts of the whole call, this one included, free ones left out (`is_free`).
+    `remaining` is the time to the call's deadline and `share` the time to the end of this candidate's part of it
+    (`attempt_deadline`; `None`: the same), in seconds. `other_key` says that a key is ready which this call has not
+    tried here, `fallback_behind` that a candidate is left, `another_ready` that one of them can be asked now: a
+    silent candidate is left for it at once. `held_back` says what of the provider's health speaks against a retry;
+    a fallback has its own. `ready_in` is when the first of the keys that may still serve is ready, in seconds:
+    another may be ready sooner than this one, and this one may have been told to wait longer before.
 
     `retryable` and `fallback` set on the error itself, by a header or a plugin, override the table.
     """
@@ -135,7 +135,7 @@ def decide(
     if not (falls_back and another_ready and is_silence(error)):
         outcome = _retry(
             error,
-            faults=faults,
+            categories=categories,
             # A retry leaves the call's last attempt to the fallback.
             attempts_left=config.attempts_total - attempts_of_call - falls_back,
             config=config,
@@ -161,9 +161,9 @@ def may_fall_back(error: BifrostError, *, config: RetryConfig, attempts_of_call:
     return allows_fallback(error, config) and attempts_of_call < config.attempts_total and remaining >= SMALLEST_ATTEMPT
 
 
-def is_free(faults: Sequence[str]) -> bool:
+def is_free(categories: Sequence[str]) -> bool:
     """Say whether the last failure at a candidate counts as no attempt: a kept connection turned out to be closed."""
-    return _rule(faults[-1]).free and faults.count(faults[-1]) == 1
+    return _rule(categories[-1]).free and categories.count(categories[-1]) == 1
 
 
 def attempt_deadline(now: float, deadline: float, fallbacks_behind: int) -> float:
@@ -181,7 +181,7 @@ def attempt_deadline(now: float, deadline: float, fallbacks_behind: int) -> floa
 def _retry(
     error: BifrostError,
     *,
-    faults: Sequence[str],
+    categories: Sequence[str],
     attempts_left: int,
     config: RetryConfig,
     left: float,
@@ -190,12 +190,12 @@ def _retry(
     ready_in: float | None,
     random: Random,
 ) -> Retry | Cause:
-    rule, said = _rule(error.fault), vars(error).get("retryable")
+    rule, said = _rule(error.category), vars(error).get("retryable")
     # The provider refused the key, not the request: another key is no repetition. So this needs no retry to be left,
     # and a provider's word not to try again does not speak of it (Anthropic gives it for a key without credit).
     rotates = rule.kills_key and other_key
     may_retry = said if said is not None else rule.same_key and error.retryable
-    if rule.once and faults.count(error.fault) > 1:
+    if rule.once and categories.count(error.category) > 1:
         may_retry = False
     if config.retry_sent == "never" and _may_have_run(error):
         may_retry = False
@@ -203,10 +203,10 @@ def _retry(
         return "final"
     if left < SMALLEST_ATTEMPT:
         return "deadline"
-    if is_free(faults):
+    if is_free(categories):
         return Retry(0.0, other_key=False, is_free=True)
-    free = {fault for fault in faults if _rule(fault).free}
-    retries = len(faults) - len(free) - 1
+    free = {category for category in categories if _rule(category).free}
+    retries = len(categories) - len(free) - 1
     if attempts_left <= 0 or (retries >= config.max_retries and not rotates):
         return "attempts"
     # Another key in place of one that was refused or limited is no repetition: it does not depend on the budget.
@@ -227,7 +227,9 @@ def _retry(
 
 def _may_have_run(error: BifrostError) -> bool:
     """Say whether the provider may have done, and may bill, what was asked: it was sent, and was not refused."""
-    return error.fault in ("transient", "stale", "lost", "malformed") and (error.status is None or error.status < 300)
+    return error.category in ("transient", "stale", "lost", "malformed") and (
+        error.status is None or error.status < 300
+    )
 
 
 def _after_wait(
@@ -246,7 +248,7 @@ def _after_wait(
 
 def allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
     """Return whether a failure may be followed by another candidate."""
-    if error.fault == "caller" and "fallback" not in vars(error):
+    if error.category == "caller" and "fallback" not in vars(error):
         match error:
             case ContextLengthError():
                 return config.fallback_on_context_length
@@ -261,13 +263,13 @@ def is_silence(error: BifrostError) -> bool:
     """Return whether nothing came, or nothing more, until a time limit ran out or the connection ended."""
     if isinstance(error, TransportError):
         return error.after_silence
-    return isinstance(error, CallTimeoutError) and error.fault in ("transient", "never_sent")
+    return isinstance(error, CallTimeoutError) and error.category in ("transient", "never_sent")
 
 
 def rule_of(error: BifrostError) -> Rule:
     """Give the row of the failure table that an error stands for."""
-    return _rule(error.fault)
+    return _rule(error.category)
 
 
-def _rule(fault: str) -> Rule:
-    return RULES.get(fault) or RULES["unknown"]
+def _rule(category: str) -> Rule:
+    return RULES.get(category) or RULES["unknown"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.errors import ConfigError
-from bifrost.trail import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

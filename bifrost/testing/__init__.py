@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bifrost.testing.asserts import assert_called, assert_no_secret, trail_of
+    from bifrost.testing.asserts import assert_called, assert_no_secret, attempts_of
     from bifrost.testing.calls import MockCall, fake_key
     from bifrost.testing.cassette import Cassette
     from bifrost.testing.faults import Fault, FaultPlan, FaultRule, FaultRun
@@ -46,12 +46,12 @@ __all__ = [
     "VirtualLoop",
     "assert_called",
     "assert_no_secret",
+    "attempts_of",
     "block_network",
     "fake_key",
     "leak_check",
     "no_waits",
     "run_virtual",
-    "trail_of",
     "virtual_backends",
 ]
 
@@ -81,7 +81,7 @@ _PLACES: Mapping[str, str] = {
     "leak_check": "leaks",
     "no_waits": "time",
     "run_virtual": "virtual",
-    "trail_of": "asserts",
+    "attempts_of": "asserts",
     "virtual_backends": "virtual",
 }
 

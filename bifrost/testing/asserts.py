@@ -5,9 +5,9 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from bifrost.attempt_record import AttemptRecord
 from bifrost.errors import BifrostError
 from bifrost.testing.calls import fake_key
-from bifrost.trail import Attempt
 from bifrost.wire.auth import Secret, redact
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Attempted(Protocol):
     """What has a trail: an answer, an error."""
 
     @property
-    def attempts(self) -> Sequence[Attempt]: ...  # noqa: D102 - see the class
+    def attempts(self) -> Sequence[AttemptRecord]: ...  # noqa: D102 - see the class
 
 
 def assert_called(
@@ -65,10 +65,10 @@ def assert_called(
     raise AssertionError(f"expected {expected}{told}, found {len(found)}; all calls:{calls}")
 
 
-def trail_of(outcome: Attempted | Iterable[Attempt]) -> list[str]:
+def attempts_of(outcome: Attempted | Iterable[AttemptRecord]) -> list[str]:
     """Give what was tried, a line for each attempt, without what differs from run to run.
 
-        assert trail_of(reply) == ["openai/gpt-4o-mini throttled 429", "anthropic/claude-haiku-4-5 ok"]
+        assert attempts_of(reply) == ["openai/gpt-4o-mini throttled 429", "anthropic/claude-haiku-4-5 ok"]
 
     `outcome` is an answer, an error, or attempts.
     """
@@ -99,8 +99,8 @@ def assert_no_secret(*things: object, secrets: Iterable[str]) -> None:
                     raise AssertionError(f"{type(thing).__name__} shows a secret (*** here): ...{seen}...")
 
 
-def _told(attempt: Attempt) -> str:
-    outcome = "ok" if attempt.ok else f"{attempt.fault}{f' {attempt.status}' if attempt.status else ''}"
+def _told(attempt: AttemptRecord) -> str:
+    outcome = "ok" if attempt.ok else f"{attempt.category}{f' {attempt.status}' if attempt.status else ''}"
     return f"{attempt.provider}/{attempt.model} {outcome}"
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from bifrost.engine.transport import Answer, as_transport
 from bifrost.errors import BifrostError, CallTimeoutError, TransportError
 from bifrost.testing.mock import make_account
 from bifrost.testing.tape import (
@@ -34,6 +33,7 @@ from bifrost.testing.tape import (
     recorded_request,
     write_file,
 )
+from bifrost.transport import Answer, as_transport
 from bifrost.wire.body import Inflater
 from bifrost.wire.http import Headers
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from bifrost.account import StaticAccount
     from bifrost.client import Bifrost
     from bifrost.config import Timeouts
-    from bifrost.engine.transport import Connection, Origin, Reader
     from bifrost.errors import Phase
+    from bifrost.transport import Connection, Origin, Reader
     from bifrost.wire.http import HttpRequest
 
 RecordMode: TypeAlias = Literal["none", "once", "new", "all"]

@@ -18,7 +18,7 @@ from bifrost.testing.loopback import LoopbackProvider
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from bifrost.trail import Attempt
+    from bifrost.attempt_record import AttemptRecord
 
 Example: TypeAlias = "Callable[[Bifrost, str], Awaitable[None]]"
 
@@ -77,15 +77,15 @@ def announcement(model: str) -> str:
     return f"live: model {name} of {provider} at {address}, with {f'the key in {key}' if key else 'no key'}"
 
 
-def trail_table(attempts: Sequence[Attempt]) -> str:
+def attempts_table(attempts: Sequence[AttemptRecord]) -> str:
     """Give a call's attempts as an aligned table, a line each; durations are in milliseconds."""
     rows = [_COLUMNS, *map(_cells, attempts)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     return "\n".join(_line(row, widths) for row in rows)
 
 
-def _cells(attempt: Attempt) -> tuple[str, ...]:
-    outcome = f"{attempt.status or '-'} {attempt.fault or 'ok'}"
+def _cells(attempt: AttemptRecord) -> tuple[str, ...]:
+    outcome = f"{attempt.status or '-'} {attempt.category or 'ok'}"
     spent = (attempt.wait or None, attempt.queue, attempt.connect, attempt.first_byte, attempt.total)
     return (f"{attempt.provider}/{attempt.model}", attempt.key or "-", outcome, *map(_milliseconds, spent))
 

@@ -9,8 +9,8 @@ import attrs
 import msgspec
 
 from bifrost.frozen import Value
-from bifrost.schema.content import ToolCall
-from bifrost.schema.usage import Usage
+from bifrost.operations.chat.content import ToolCall
+from bifrost.operations.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

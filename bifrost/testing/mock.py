@@ -16,11 +16,11 @@ import anyio.lowlevel
 import attrs
 import msgspec
 
-from bifrost.engine.transport import Answer, Origin
 from bifrost.errors import BifrostError, CallTimeoutError, ConnectError, InternalError, ProtocolError, TransportError
 from bifrost.testing.calls import MockCall, body_of, fake_key, field_of, key_of, masked
 from bifrost.testing.play import Play
 from bifrost.testing.rules import Rules, UnexpectedCallError, dialect_of
+from bifrost.transport import Answer, Origin
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -316,5 +316,5 @@ def _provider_at(origin: Origin, path: str) -> str | None:
 
 
 def _never_sent(error: BifrostError) -> BifrostError:
-    error.fault = "never_sent"
+    error.category = "never_sent"
     return error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from bifrost.frozen import Value
-from bifrost.schema.usage import Usage
+from bifrost.operations.usage import Usage
 from bifrost.testing.calls import field_of
 from bifrost.testing.dialect import Event
 from bifrost.testing.play import Answer, split_events

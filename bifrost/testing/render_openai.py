@@ -14,8 +14,8 @@ from bifrost.testing.dialect import Dialect, Event
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bifrost.schema.content import ToolCall
-    from bifrost.schema.usage import Usage
+    from bifrost.operations.chat.content import ToolCall
+    from bifrost.operations.usage import Usage
     from bifrost.testing.calls import MockCall
     from bifrost.testing.dialect import Reply
     from bifrost.wire.http import HttpRequest

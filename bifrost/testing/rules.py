@@ -30,7 +30,7 @@ DIALECTS = (render_anthropic.DIALECT, render_openai.DIALECT)
 class UnexpectedCallError(UsageError, AssertionError):
     """A call came for which the script has no answer. It is neither retried nor sent to a fallback."""
 
-    fault = "local"
+    category = "local"
     fallback = False
 
 

@@ -13,8 +13,8 @@ import attrs
 import msgspec
 
 from bifrost.errors import UsageError
-from bifrost.schema.content import ToolCall
-from bifrost.schema.usage import Usage
+from bifrost.operations.chat.content import ToolCall
+from bifrost.operations.usage import Usage
 from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Event, Reply, typical_usage, words
 from bifrost.testing.play import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from bifrost.schema.chat import FinishReason
+    from bifrost.operations.chat.request import FinishReason
 
 ToolCallEntry: TypeAlias = "ToolCall | tuple[str, Mapping[str, Any] | str]"
 """A tool call as a test writes it: a `ToolCall`, or name and arguments."""

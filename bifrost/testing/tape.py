@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -23,7 +24,6 @@ from bifrost.errors import (
 )
 from bifrost.frozen import Value
 from bifrost.testing.calls import CREDENTIALS
-from bifrost.trail import shown
 from bifrost.wire.auth import Secret, pieces_of
 from bifrost.wire.redaction import merged, without
 
@@ -63,7 +63,7 @@ _SECRET_QUERY = re.compile(
 class CassetteError(UsageError, AssertionError):
     """A cassette has no answer to a request, or cannot be read. It is neither retried nor sent to a fallback."""
 
-    fault = "local"
+    category = "local"
     fallback = False
 
 
@@ -100,7 +100,7 @@ class RecordedFailure(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
     error: Literal["ConnectError", "CallTimeoutError", "ProtocolError", "TransportError"]
     message: str
     phase: Phase | None = None
-    fault: str | None = None
+    category: str | None = None
     sent: bool = True
 
     def raised(self) -> BifrostError:
@@ -115,8 +115,8 @@ class RecordedFailure(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
                 error = ProtocolError(self.message)
             case "TransportError":
                 error = TransportError(self.message)
-        if self.fault is not None:
-            error.fault = self.fault
+        if self.category is not None:
+            error.category = self.category
         return error
 
 
@@ -355,7 +355,7 @@ def failure_of(error: BifrostError, *, sent: bool, cleaner: Cleaner) -> Recorded
         error=kind,
         message=cleaner.text(error.message),
         phase=error.phase if isinstance(error, CallTimeoutError) else None,
-        fault=error.fault if error.fault != type(error).fault else None,
+        category=error.category if error.category != type(error).category else None,
         sent=sent,
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from bifrost.attempt_record import shown
 from bifrost.errors import MalformedResponseError, ResponseTooLargeError
-from bifrost.trail import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.errors import InvalidRequestError, MalformedResponseError, ResponseTooLargeError
-from bifrost.trail import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

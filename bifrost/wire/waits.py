@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bifrost.attempt_record import RateLimit, Window
 from bifrost.errors import MalformedResponseError, ResponseTooLargeError
-from bifrost.trail import RateLimit, Window
 from bifrost.wire import json
 
 if TYPE_CHECKING:

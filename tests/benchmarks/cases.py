@@ -52,7 +52,7 @@ _IMPORTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "bifrost-client": (
         "bifrost, and what its first client loads",
         "base",
-        ("bifrost", "bifrost.engine.transport.direct"),
+        ("bifrost", "bifrost.transport.own"),
     ),
     "mcp": ("mcp (a dependency, not loaded by `import bifrost`)", "base", ("mcp",)),
     "openai": ("openai SDK", "base", ("openai",)),

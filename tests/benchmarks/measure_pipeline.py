@@ -14,11 +14,11 @@ from gauges import cpu, latencies
 from stub import HEADERS, StubReader, StubTransport
 
 from bifrost import Bifrost, Key, ProviderConfig, StaticAccount
+from bifrost.operations.chat.options import chat_request
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.keys import KeyRing
 from bifrost.routing.plan import ModelGroups, Planner
-from bifrost.schema.options import chat_request
 from bifrost.wire.http import HttpResponse
 
 if TYPE_CHECKING:

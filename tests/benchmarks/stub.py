@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from clients import ANSWER
 
-from bifrost.engine.transport import Answer
+from bifrost.transport import Answer
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bifrost.engine.transport import Connection, Origin
+    from bifrost.transport import Connection, Origin
 
 HEADERS = Headers.of(("content-type", "application/json"), ("x-request-id", "req_benchmark"))
 

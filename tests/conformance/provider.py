@@ -11,7 +11,7 @@ import attrs
 
 from tests.engine.peers import CHAT
 from tests.engine.rig import until
-from tests.engine.transport.http2_peer import Http2Server, Request, serving
+from tests.transport.http2_peer import Http2Server, Request, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -25,7 +25,7 @@ from bifrost import (
     Timeouts,
     TransportError,
 )
-from bifrost.config import ConnectionConfig, Limits
+from bifrost.config import ConnectionConfig, SizeLimits
 from tests.canary import assert_unseen, shown_by, walked
 from tests.conformance.provider import BEGUN, REST, WHOLE, Received, Reply, good, key_of
 from tests.conformance.transports import MODELS, client_logs, key_for, staged
@@ -132,7 +132,7 @@ async def test_a_header_byte_above_0x7f_breaks_no_answer(route: Route, dialect: 
     odd = (("x-odd", b"caf\xe9 \xff\x80"), ("x-request-id", b"r\xe9q-1"), ("request-id", b"r\xe9q-1"))
     async with staged(route, lambda received: good(received, headers=odd)) as scene:
         reply = await scene.ask(dialect, kind)
-    assert (reply.text, reply.request_id, reply.attempts[0].fault) == ("hello", "réq-1", None)
+    assert (reply.text, reply.request_id, reply.attempts[0].category) == ("hello", "réq-1", None)
 
 
 async def test_interim_answers_are_passed_over(route: Route, kind: Kind) -> None:
@@ -160,7 +160,7 @@ async def test_a_packed_answer_that_grows_too_fast_is_refused(route: Route, kind
 
 async def test_an_answer_above_the_limit_is_refused_and_the_next_call_goes_on(route: Route, dialect: str) -> None:
     large = Reply(body=b" " * 100_000 + WHOLE[dialect], length=False)
-    async with staged(route, large, good, limits=Limits(body=50_000)) as scene:
+    async with staged(route, large, good, size_limits=SizeLimits(body=50_000)) as scene:
         with pytest.raises(ResponseTooLargeError, match="50,000"):
             await scene.ask(dialect)
         assert (await scene.ask(dialect)).text == "hello"
@@ -170,7 +170,7 @@ async def test_an_answer_above_the_limit_is_refused_and_the_next_call_goes_on(ro
 async def test_an_answer_that_announces_too_much_is_not_read(route: Route, kind: Kind) -> None:
     content = "text/event-stream" if kind == "stream" else "application/json"
     reply = Reply(body=b"{", announced=50_001, kind=content, ends="hang")
-    async with staged(route, reply, good, limits=Limits(body=50_000, stream=50_000)) as scene:
+    async with staged(route, reply, good, size_limits=SizeLimits(body=50_000, stream=50_000)) as scene:
         with pytest.raises(ResponseTooLargeError, match="50,000"):
             await scene.ask("openai", kind)
         with anyio.fail_after(10):
@@ -182,7 +182,7 @@ async def test_too_large_an_event_ends_the_stream(route: Route) -> None:
     reply = Reply(
         body=BEGUN["openai"] + b"data: " + b"x" * 100_000, kind="text/event-stream", length=False, ends="hang"
     )
-    async with staged(route, reply, limits=Limits(event=20_000)) as scene:
+    async with staged(route, reply, size_limits=SizeLimits(event=20_000)) as scene:
         with pytest.raises(StreamInterruptedError, match="20,000") as caught:
             await scene.ask("openai", "stream")
         assert caught.value.partial is not None

@@ -15,8 +15,8 @@ from tests.canary import CANARY, Log, listening
 from tests.conformance.provider import LEFT, Provider
 from tests.engine.peers import Authority
 from tests.engine.rig import is_quiet, until
-from tests.engine.transport.http2_peer import serving
-from tests.engine.transport.proxying import Proxy, Socks
+from tests.transport.http2_peer import serving
+from tests.transport.proxying import Proxy, Socks
 
 if TYPE_CHECKING:
     import ssl

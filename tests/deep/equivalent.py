@@ -86,7 +86,7 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
             "without `''` in `self.request_id or ''`",
         ): "`redact` gives back whatever is empty, `None` too; the type does not say so",
     },
-    "wire/sse": {
+    "wire/framing/sse": {
         (
             "SseEvent",
             "True for False in `class SseEvent(msgspec.Struct, frozen=True, gc=False):`",

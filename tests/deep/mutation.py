@@ -68,10 +68,10 @@ TARGETS = {
     "key_health": Target("routing/key_health", ("tests/routing/test_key_health.py", "tests/routing/test_keys.py")),
     "hedge": Target("routing/hedge", ("tests/routing/test_hedge.py",)),
     "adaptive": Target("routing/adaptive", ("tests/routing/test_adaptive.py",)),
-    "sse": Target("wire/sse", ("tests/wire/test_sse.py",)),
+    "sse": Target("wire/framing/sse", ("tests/wire/framing/test_sse.py",)),
     "redaction": Target("wire/auth", ("tests/wire/test_auth.py",)),
     "redaction_of_errors": Target("engine/exchange", ("tests/engine/test_exchange_values.py",)),
-    "redaction_of_logs": Target("engine/transport/logs", ("tests/engine/transport/test_logs.py",)),
+    "redaction_of_logs": Target("transport/logs", ("tests/transport/test_logs.py",)),
 }
 
 

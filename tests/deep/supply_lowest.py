@@ -15,7 +15,7 @@ NAME = "lowest"
 _CORE = (
     "tests/wire",
     "tests/routing",
-    "tests/schema",
+    "tests/operations",
     "tests/plugins",
     "tests/engine",
     "tests/settings",

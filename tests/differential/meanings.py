@@ -10,18 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bifrost.providers.anthropic import DEFAULT_MAX_TOKENS
-from bifrost.schema.chat import (
-    AudioOutput,
-    ChatRequest,
-    Prediction,
-    Reasoning,
-    ResponseFormat,
-    StreamOptions,
-    UserLocation,
-    WebSearch,
-)
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     Citation,
@@ -35,10 +24,21 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.messages import Message
-from bifrost.schema.models import ModelsRequest
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import (
+    AudioOutput,
+    ChatRequest,
+    Prediction,
+    Reasoning,
+    ResponseFormat,
+    StreamOptions,
+    UserLocation,
+    WebSearch,
+)
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
+from bifrost.providers.anthropic import DEFAULT_MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

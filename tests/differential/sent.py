@@ -14,10 +14,10 @@ import msgspec
 import openai
 
 from bifrost.errors import BifrostError
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
 from bifrost.providers.anthropic import DEFAULT_MAX_TOKENS
-from bifrost.schema.chat import ChatRequest
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.models import ModelsRequest
 from bifrost.testing import MockTransport
 from tests.differential.meanings import DIALECTS, HELLO, MODEL, Meaning, Request
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from bifrost.client import Bifrost
-    from bifrost.engine.transport import Origin
-    from bifrost.schema.chat import ChatResponse
-    from bifrost.schema.embeddings import EmbeddingResponse
-    from bifrost.schema.models import ModelsResponse
+    from bifrost.operations.chat.request import ChatResponse
+    from bifrost.operations.embeddings import EmbeddingResponse
+    from bifrost.operations.models import ModelsResponse
     from bifrost.testing.calls import MockCall
     from bifrost.testing.dialect import Dialect
+    from bifrost.transport import Origin
     from bifrost.wire.http import HttpRequest
 
 KEY = "sk-test-{}-key"

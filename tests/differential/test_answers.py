@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 
-from bifrost.schema.chat import ChatResponse
+from bifrost.operations.chat.request import ChatResponse
 from tests.providers.golden_cases import Case, cases, drive
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anthropic.types.beta import BetaMessage
     from openai.types.chat import ChatCompletion
 
-    from bifrost.schema.messages import AssistantMessage
+    from bifrost.operations.chat.messages import AssistantMessage
 
 GOOD = [case for case in cases() if case.answer.status == 200]
 OPENAI = [case for case in GOOD if case.id.startswith("openai/chat/")]

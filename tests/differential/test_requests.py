@@ -18,13 +18,22 @@ from openai.types.chat.completion_create_params import (
 from openai.types.embedding_create_params import EmbeddingCreateParams
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
+from bifrost.operations.chat.content import (
+    AudioPart,
+    CacheMark,
+    Citation,
+    Issuer,
+    OpaquePart,
+    ReasoningPart,
+    TextPart,
+    ToolCall,
+)
+from bifrost.operations.chat.request import ChatRequest, ResponseFormat, StreamOptions
+from bifrost.operations.chat.tools import ProviderTool
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
 from bifrost.providers.base import Endpoint, Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chat import ChatRequest, ResponseFormat, StreamOptions
-from bifrost.schema.content import AudioPart, CacheMark, Citation, Issuer, OpaquePart, ReasoningPart, TextPart, ToolCall
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.models import ModelsRequest
-from bifrost.schema.tools import ProviderTool
 from tests.differential.meanings import DIALECTS, HELLO, MEANINGS, MODEL, Meaning, Refused, Said
 from tests.differential.sent import KEY, Caller, Ours, Sdks, Seam, default_of, says, schemas
 

@@ -9,15 +9,15 @@ import pytest
 
 from bifrost.account import StaticAccount
 from bifrost.config import ProviderConfig
-from bifrost.engine.transport import Origin, as_transport
 from bifrost.errors import BifrostError
 from bifrost.sync import SyncBifrost
 from bifrost.testing import fake_key
+from bifrost.transport import Origin, as_transport
 
 if TYPE_CHECKING:
-    from bifrost.engine.transport import Connection
     from bifrost.testing import LoopbackProvider
     from bifrost.testing.calls import MockCall
+    from bifrost.transport import Connection
 
 
 class Detour:

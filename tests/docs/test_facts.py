@@ -42,7 +42,7 @@ def test_an_error_that_a_page_names_is_one(page: str) -> None:
     } == set()
 
 
-_SETTING = re.compile(r"`(?:(timeouts|retry|limits|connections)\.)?([a-z_]+)` \((\d[\d.]*)\)")
+_SETTING = re.compile(r"`(?:(timeouts|retry|size_limits|connections)\.)?([a-z_]+)` \((\d[\d.]*)\)")
 
 
 def default_of(part: str, name: str) -> Any:
@@ -55,7 +55,7 @@ def test_a_default_that_a_page_tells_is_the_default(page: str) -> None:
     told = _SETTING.findall(TEXTS[page])
     for part, name, value in told:
         assert default_of(part, name) == float(value), f"{part}.{name}"
-    for name in re.findall(r"`((?:timeouts|retry|limits|connections)\.[a-z_]+)`", TEXTS[page]):
+    for name in re.findall(r"`((?:timeouts|retry|size_limits|connections)\.[a-z_]+)`", TEXTS[page]):
         assert default_of(*name.split(".")) is not None
     assert told or page == "security.md"
 
@@ -72,7 +72,7 @@ def test_the_limits_of_the_security_page_are_the_limits() -> None:
     table = rows("security.md", "How much is taken in")
     told = {setting.strip("`"): int(re.findall(r"\d+", default)[0]) for _, default, setting in table if setting}
     assert told == {
-        **{f"limits.{name}": value for name, value in attrs.asdict(ProviderConfig().limits).items()},
+        **{f"size_limits.{name}": value for name, value in attrs.asdict(ProviderConfig().size_limits).items()},
         "retry.longest_wait": ProviderConfig().retry.longest_wait,
     }
 
@@ -125,7 +125,7 @@ def statuses() -> list[tuple[int, list[str]]]:
 def test_what_follows_a_status_is_what_the_table_says(status: int, row: list[str]) -> None:
     does, error_name = row
     error = error_of(status, ErrorBody(message=""), headers=None, provider="p", model="m", key="k", now_wall=0.0)
-    rule = RULES[error.fault]
+    rule = RULES[error.category]
     assert type(error).__name__ == error_name.strip("`")
     assert ("nother key" in does) == rule.other_key
     assert ("same" in does and "not tried" not in does) == rule.same_key

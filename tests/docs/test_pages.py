@@ -47,7 +47,7 @@ GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {"request-flow": lambda: {"c
 SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "output=Order)\nprint": lambda server: server.reply(ORDER),
     "output=PET": lambda server: server.reply('{"value": {"type": "Cat", "name": "Mia"}}'),
-    "max_reasks=2": lambda server: server.reply('{"city": 7}').then.reply(ORDER),
+    "max_output_retries=2": lambda server: server.reply('{"city": 7}').then.reply(ORDER),
     "for attempt in reply.attempts:\n    print(attempt)": lambda server: (
         server.on(provider="openai").fail(503).times(2)
     ),

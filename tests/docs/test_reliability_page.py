@@ -14,10 +14,10 @@ import pytest
 from bifrost import (
     AdaptiveConfig,
     BreakerConfig,
-    BudgetConfig,
     HedgeConfig,
     KeyPoolConfig,
     ProviderConfig,
+    RetryBudgetConfig,
     RetryConfig,
     Timeouts,
 )
@@ -67,7 +67,9 @@ def test_the_code_for_a_hedge_prints_what_the_page_says(backend: Backend, capsys
     assert capsys.readouterr().out == printed
 
 
-@pytest.mark.parametrize("config", [Timeouts, RetryConfig, BudgetConfig, HedgeConfig, BreakerConfig, KeyPoolConfig])
+@pytest.mark.parametrize(
+    "config", [Timeouts, RetryConfig, RetryBudgetConfig, HedgeConfig, BreakerConfig, KeyPoolConfig]
+)
 def test_every_knob_is_told_with_its_default(config: Any) -> None:
     told = table(config.__name__)
 
@@ -87,6 +89,6 @@ def test_what_is_told_elsewhere_is_told_somewhere() -> None:
 
 def test_the_settings_that_stand_together_can_be_made() -> None:
     (code,) = re.findall(r"```python\n(ProviderConfig\(.*?)```", _PAGE, re.DOTALL)
-    classes = (BreakerConfig, BudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts)
+    classes = (BreakerConfig, RetryBudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig, RetryConfig, Timeouts)
     made = eval(code, {each.__name__: each for each in classes})  # noqa: S307 - our own page
     assert made.key_pool.longest_wait == 5

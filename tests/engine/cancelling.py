@@ -16,7 +16,7 @@ import anyio.lowlevel
 import attrs
 import msgspec
 
-from bifrost import BreakerConfig, BudgetConfig, CallCancelledError, HedgeConfig, ProviderConfig
+from bifrost import BreakerConfig, CallCancelledError, HedgeConfig, ProviderConfig, RetryBudgetConfig
 from bifrost.engine.clock import Clock
 from bifrost.testing import MockTransport, VirtualLoop, leak_check
 from tests.engine.peers import MODEL
@@ -132,7 +132,7 @@ async def _left_stream(client: Bifrost) -> None:
 async def _long_way(client: Bifrost) -> None:
     response = await client.chat(MODEL, "hi", fallbacks=[OTHER])
     assert response.text == "good"
-    assert [attempt.fault for attempt in response.attempts] == ["throttled", "transient", "transient", None]
+    assert [attempt.category for attempt in response.attempts] == ["throttled", "transient", "transient", None]
 
 
 async def _long_stream(client: Bifrost) -> None:
@@ -149,7 +149,7 @@ async def _hedged(client: Bifrost) -> None:
 async def _hedged_in_vain(client: Bifrost) -> None:
     response = await client.chat(MODEL, "hi")
     assert response.text == "good"
-    assert [attempt.fault for attempt in response.attempts] == ["transient", "transient", None]
+    assert [attempt.category for attempt in response.attempts] == ["transient", "transient", None]
 
 
 async def _stream_anew(client: Bifrost) -> None:
@@ -169,7 +169,7 @@ async def _stream_anew_at_once(client: Bifrost) -> None:
 
 
 async def _asked_again(client: Bifrost) -> None:
-    response = await client.chat(MODEL, "hi", output=Good, max_reasks=1)
+    response = await client.chat(MODEL, "hi", output=Good, max_output_retries=1)
     assert response.parsed == Good(good=True)
 
 
@@ -242,10 +242,10 @@ CONFIG = ProviderConfig(
     queue=1,
     on_full="drop",
     breaker=BreakerConfig(enabled=False),
-    budget=BudgetConfig(capacity=1_000, success=0, per_second=0),
+    retry_budget=RetryBudgetConfig(capacity=1_000, success=0, per_second=0),
 )
 HEDGING = attrs.evolve(
-    CONFIG, concurrency=2, hedge=HedgeConfig(share=1), budget=BudgetConfig(retry=0, timeout=0, hedge=0)
+    CONFIG, concurrency=2, hedge=HedgeConfig(share=1), retry_budget=RetryBudgetConfig(retry=0, timeout=0, hedge=0)
 )
 """Once twenty answers have come at once, what takes a second is slow."""
 
@@ -270,7 +270,7 @@ class Asked:
 def paid_in_vain(ends: list[Any], *, cost: float) -> float:
     """Give what retries at openai have cost that failed: whatever else was paid comes back."""
     attempts = [attempt for end in ends for attempt in end.attempts if attempt.provider == "openai"]
-    faults = [None, *(attempt.fault for attempt in attempts)]
+    faults = [None, *(attempt.category for attempt in attempts)]
     # What does not fit is asked for again: that is a call's beginning.
     failed = [
         fault
@@ -300,7 +300,7 @@ async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None
                 mock.reply("at once").times(20)
                 for _ in range(20):
                     await client.chat(MODEL, "hi")
-            at, reached, left = 0, True, config.budget.capacity
+            at, reached, left = 0, True, config.retry_budget.capacity
             while reached:
                 at += 1
                 del log[:]
@@ -313,7 +313,7 @@ async def assert_cancellable(name: str, *, style: Style, moment: Moment) -> None
                 assert mock.connections.in_use == 0
                 assert_paired(log)
                 ends = plugins[1].seen.get("after_call", [])
-                left -= paid_in_vain(ends, cost=config.budget.retry)
+                left -= paid_in_vain(ends, cost=config.retry_budget.retry)
                 broken_off += any(isinstance(end, CallCancelledError) for end in ends)
                 mock.forget()
                 mock.reply("next").always()

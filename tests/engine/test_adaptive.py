@@ -276,7 +276,7 @@ async def test_a_candidates_share_of_the_time_counts(mock: MockTransport) -> Non
     async with client_of(mock, concurrency=20, adaptive=ADAPTS) as client:
         reply = await client.chat(MODEL, "hi", timeout=60, fallbacks=[OTHER])
         assert limit_of(client) == 18
-    assert [attempt.fault for attempt in reply.attempts] == ["transient", None]
+    assert [attempt.category for attempt in reply.attempts] == ["transient", None]
 
 
 async def test_other_failures_the_calls_own_deadline_and_callers_that_leave_do_not_count(mock: MockTransport) -> None:

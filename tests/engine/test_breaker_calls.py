@@ -11,9 +11,9 @@ import pytest
 from bifrost import (
     BifrostError,
     BreakerConfig,
-    BudgetConfig,
     CallTimeoutError,
     CircuitOpenError,
+    RetryBudgetConfig,
     RetryConfig,
     ServerError,
     Timeouts,
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 ONCE = RetryConfig(max_retries=0)
 QUICK = BreakerConfig(calls=4)
 """Opens at the second failure of four."""
-UNLIMITED = BudgetConfig(retry=0, timeout=0)
+UNLIMITED = RetryBudgetConfig(retry=0, timeout=0)
 STEADY = BreakerConfig(enabled=False)
 
 
@@ -265,7 +265,7 @@ async def test_a_group_passes_over_a_member_that_is_left_alone(mock: MockTranspo
 
 
 async def test_what_is_known_of_a_provider_can_be_seen(mock: MockTransport) -> None:
-    async with client_of(mock, "a", "b", retry=ONCE, budget=BudgetConfig(per_second=0, success=0)) as client:
+    async with client_of(mock, "a", "b", retry=ONCE, retry_budget=RetryBudgetConfig(per_second=0, success=0)) as client:
         mock.fail(401).then.reply("hello")
         await client.chat(MODEL, "hi")
         await opened(client, mock)
@@ -298,7 +298,7 @@ async def test_one_providers_breaker_touches_no_other(mock: MockTransport) -> No
 
 async def test_retries_that_fail_use_the_budget_up(mock: MockTransport, sleeps: Sleeps) -> None:
     mock.fail(503).always()
-    config = BudgetConfig(capacity=25, per_second=0)
+    config = RetryBudgetConfig(capacity=25, per_second=0)
     async with client_of(mock, sleeps=sleeps, budget=config, breaker=STEADY) as client:
         calls = Calls(client)
         for _ in range(4):
@@ -314,14 +314,16 @@ async def test_retries_that_fail_use_the_budget_up(mock: MockTransport, sleeps: 
 async def test_a_used_up_budget_leaves_the_fallback(mock: MockTransport, kind: Kind) -> None:
     mock.on(provider="openai").fail(503).always()
     mock.on(provider="anthropic").reply("hello").always()
-    async with client_of(mock, budget=BudgetConfig(capacity=1), breaker=STEADY) as client:
+    async with client_of(mock, retry_budget=RetryBudgetConfig(capacity=1), breaker=STEADY) as client:
         reply = await ask(client, kind, fallbacks=[OTHER])
     assert told(reply.attempts) == [("one", 503, "transient"), ("anthropic-key", 200, None)]
     assert reply.attempts[0].note == "not tried again, the retry budget is used up"
 
 
 async def test_a_retry_that_succeeds_costs_nothing(mock: MockTransport, kind: Kind) -> None:
-    async with client_of(mock, budget=BudgetConfig(capacity=10, per_second=0, success=0), breaker=STEADY) as client:
+    async with client_of(
+        mock, retry_budget=RetryBudgetConfig(capacity=10, per_second=0, success=0), breaker=STEADY
+    ) as client:
         for _ in range(20):
             mock.fail(503).then.reply("hello")
             assert (await ask(client, kind)).text == "hello"
@@ -332,7 +334,7 @@ async def test_a_timeout_costs_twice_as_much(mock: MockTransport) -> None:
     mock.hang().times(2)
     timeouts = Timeouts(first_token=5)
     async with client_of(
-        mock, budget=BudgetConfig(per_second=0), timeouts=timeouts, retry=RetryConfig(max_retries=1)
+        mock, retry_budget=RetryBudgetConfig(per_second=0), timeouts=timeouts, retry=RetryConfig(max_retries=1)
     ) as client:
         with pytest.raises(CallTimeoutError):
             async with client.stream_chat(MODEL, "hi"):
@@ -342,7 +344,7 @@ async def test_a_timeout_costs_twice_as_much(mock: MockTransport) -> None:
 
 async def test_another_key_in_place_of_a_refused_one_costs_nothing(mock: MockTransport) -> None:
     mock.fail(401).then.reply("hello")
-    async with client_of(mock, "a", "b", budget=BudgetConfig(per_second=0)) as client:
+    async with client_of(mock, "a", "b", retry_budget=RetryBudgetConfig(per_second=0)) as client:
         await client.chat(MODEL, "hi")
         assert health_of(client).budget.tokens(anyio.current_time()) == 200
 
@@ -350,7 +352,7 @@ async def test_another_key_in_place_of_a_refused_one_costs_nothing(mock: MockTra
 @pytest.mark.parametrize("where", ["in the wait", "in the attempt"])
 async def test_a_retry_that_is_broken_off_leaves_the_budget_as_it_was(mock: MockTransport, where: str) -> None:
     mock.fail(429, retry_after=10).then.hang()
-    async with client_of(mock, budget=BudgetConfig(per_second=0)) as client:
+    async with client_of(mock, retry_budget=RetryBudgetConfig(per_second=0)) as client:
         async with anyio.create_task_group() as group:
             group.start_soon(Calls(client).one)
             await anyio.sleep(5 if where == "in the wait" else 20)
@@ -363,7 +365,7 @@ async def test_a_retry_that_is_broken_off_leaves_the_budget_as_it_was(mock: Mock
 
 async def test_a_deadline_in_a_retry_leaves_the_budget_as_it_was(mock: MockTransport) -> None:
     mock.fail(503).then.hang()
-    async with client_of(mock, budget=BudgetConfig(per_second=0)) as client:
+    async with client_of(mock, retry_budget=RetryBudgetConfig(per_second=0)) as client:
         with pytest.raises(CallTimeoutError):
             await client.chat(MODEL, "hi", timeout=20)
         assert health_of(client).budget.tokens(anyio.current_time()) == 200

@@ -18,14 +18,14 @@ import msgspec
 import pytest
 
 from bifrost import Bifrost, CallContext, Plugin, StaticAccount
-from bifrost.engine.transport import Answer
+from bifrost.transport import Answer
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
     from bifrost.config import Timeouts
-    from bifrost.engine.transport import Origin
+    from bifrost.transport import Origin
     from bifrost.wire.http import HttpRequest
 
 BUDGET = {"asyncio": 232, "trio": 285}

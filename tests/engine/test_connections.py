@@ -8,7 +8,7 @@ import pytest
 
 from bifrost.config import ConnectionConfig
 from bifrost.engine.connections import Connections
-from bifrost.engine.transport import Origin
+from bifrost.transport import Origin
 
 pytestmark = pytest.mark.anyio
 

@@ -87,7 +87,7 @@ def client_of(
 
 def told(attempts: Any) -> list[tuple[str, str | None, int | None, str | None]]:
     """Give the trail in short."""
-    return [(attempt.provider, attempt.key, attempt.status, attempt.fault) for attempt in attempts]
+    return [(attempt.provider, attempt.key, attempt.status, attempt.category) for attempt in attempts]
 
 
 # --- keys
@@ -127,7 +127,7 @@ async def test_a_key_without_quota_is_followed_by_another(mock: MockTransport, s
     mock.fail(429, code="insufficient_quota").then.reply("hello")
     async with client_of(mock, sleeps, {"openai": ["one", "two"]}) as client:
         reply = await ask(client, kind, max_retries=0)
-    assert [attempt.fault for attempt in reply.attempts] == ["quota", None]
+    assert [attempt.category for attempt in reply.attempts] == ["quota", None]
 
 
 async def test_a_pinned_key_is_the_only_one_used(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:
@@ -265,7 +265,7 @@ async def test_a_kept_connection_that_ends_within_the_bound_is_stale(
         await ask(client, kind)
         await until(lambda: not mock.connections.in_use)
         reply = await ask(client, kind, max_retries=0)
-    assert [attempt.fault for attempt in reply.attempts] == ["stale", None]
+    assert [attempt.category for attempt in reply.attempts] == ["stale", None]
 
 
 async def test_an_answer_that_is_cut_is_tried_again(mock: MockTransport, sleeps: Sleeps) -> None:
@@ -451,7 +451,7 @@ async def test_a_full_queue_falls_back(mock: MockTransport, sleeps: Sleeps, kind
             await ask(client, kind)
         reply = await ask(client, kind, fallbacks=[OTHER])
         assert reply.provider == "anthropic"
-        assert [attempt.fault for attempt in reply.attempts] == ["limit", None]
+        assert [attempt.category for attempt in reply.attempts] == ["limit", None]
 
 
 async def test_a_connection_that_is_refused_falls_back(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:
@@ -475,7 +475,7 @@ async def test_a_black_hole_leaves_its_fallbacks_their_time(mock: MockTransport,
     assert reply.provider == "third"
     assert took == pytest.approx(70, abs=0.1)
     assert [round(attempt.total or 0) for attempt in reply.attempts] == [30, 30, 10]
-    assert [attempt.fault for attempt in reply.attempts] == ["transient", "transient", None]
+    assert [attempt.category for attempt in reply.attempts] == ["transient", "transient", None]
     assert "its share of 30 s of the call's timeout, with 2 fallbacks left" in str(reply.attempts[0].error)
 
 
@@ -631,7 +631,7 @@ async def test_what_breaks_before_the_first_content_is_not_seen(mock: MockTransp
         await read_into(texts, stream)
         reply = await stream.final()
     assert texts == ["he", "llo"]
-    assert [attempt.fault for attempt in reply.attempts] == ["transient", "transient", None]
+    assert [attempt.category for attempt in reply.attempts] == ["transient", "transient", None]
 
 
 async def test_what_keeps_breaking_before_the_first_content_falls_back(mock: MockTransport, sleeps: Sleeps) -> None:
@@ -688,7 +688,7 @@ async def test_an_interrupted_stream_tells_what_was_tried_before_it(mock: MockTr
     async with client_of(mock, sleeps) as client:
         with pytest.raises(StreamInterruptedError) as caught:
             await ask(client, "stream", fallbacks=[OTHER], max_retries=0)
-    assert [attempt.fault for attempt in caught.value.attempts] == ["transient", "interrupted"]
+    assert [attempt.category for attempt in caught.value.attempts] == ["transient", "interrupted"]
     assert [type(error) for error in caught.value.errors] == [ServerError]
 
 

@@ -114,7 +114,7 @@ def assert_refused(caller: Caller) -> None:
     else:
         assert isinstance(error, ShuttingDownError)
     # A fallback takes no more either.
-    assert {attempt.fault for attempt in error.attempts[1:]} <= {"limit"}
+    assert {attempt.category for attempt in error.attempts[1:]} <= {"limit"}
 
 
 @pytest.mark.parametrize("fallbacks", [[], [OTHER]], ids=["alone", "fallback"])

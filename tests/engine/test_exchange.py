@@ -27,7 +27,7 @@ from bifrost import (
     StaticAccount,
     TransportError,
 )
-from bifrost.config import ConnectionConfig, Limits
+from bifrost.config import ConnectionConfig, SizeLimits
 from bifrost.providers.catalog import CATALOG
 from bifrost.testing import RawServer, leak_check
 from tests.canary import CANARY, assert_unseen, listening, shown_by
@@ -123,7 +123,7 @@ async def test_a_connection_that_was_closed_while_idle_is_not_used(served: Serve
         await until(lambda: server.connections.open == 0)
         reply = await client.chat(MODEL, "hi")
         assert server.connections.opened == 2
-    assert [attempt.fault for attempt in reply.attempts] == [None]
+    assert [attempt.category for attempt in reply.attempts] == [None]
 
 
 async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt(served: Serve) -> None:
@@ -136,7 +136,7 @@ async def test_a_connection_that_closes_as_it_is_used_again_costs_no_attempt(ser
         reply = await client.chat(MODEL, "hi")
         assert server.connections.opened == 2
     assert reply.text == "hello"
-    assert [attempt.fault for attempt in reply.attempts] == ["stale", None]
+    assert [attempt.category for attempt in reply.attempts] == ["stale", None]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ async def test_a_kept_connection_on_which_an_answer_has_begun_is_not_stale(serve
         await client.chat(MODEL, "hi")
         with pytest.raises(ProtocolError) as caught:
             await client.chat(MODEL, "hi")
-        assert [attempt.fault for attempt in caught.value.attempts] == ["transient"]
+        assert [attempt.category for attempt in caught.value.attempts] == ["transient"]
         assert len(handler.heads) == 2
 
 
@@ -167,7 +167,7 @@ async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by
     async with served(Served(answer(headers="connection: close\r\n"), close=True)) as (client, server):
         for _ in range(3):
             reply = await client.chat(MODEL, "hi")
-            assert [attempt.fault for attempt in reply.attempts] == [None]
+            assert [attempt.category for attempt in reply.attempts] == [None]
         assert server.connections.opened == 3
 
 
@@ -176,7 +176,7 @@ async def test_an_answer_that_announces_the_end_of_its_connection_is_followed_by
 async def test_an_answer_that_announces_more_than_allowed_is_not_read(served: Serve, length: str, coding: str) -> None:
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{coding}content-length: {length}\r\n\r\n"
     handler = Served(head.encode())
-    async with served(handler, limits=Limits(body=1000)) as (client, _server):
+    async with served(handler, size_limits=SizeLimits(body=1000)) as (client, _server):
         # Nothing follows the head, so whoever reads on waits.
         with anyio.fail_after(5), pytest.raises(BifrostError) as caught:
             await client.chat(MODEL, "hi", max_retries=0)
@@ -221,7 +221,7 @@ async def test_of_a_huge_error_the_beginning_is_read_and_the_connection_dropped(
         while True:
             await stream.send(b"no " * 10_000)
 
-    async with served(Served(complain), limits=Limits(error_body=5000)) as (client, server):
+    async with served(Served(complain), size_limits=SizeLimits(error_body=5000)) as (client, server):
         with pytest.raises(BadRequestError) as caught:
             await client.chat(MODEL, "hi")
         assert len(caught.value.body or b"") == 5000
@@ -272,7 +272,7 @@ async def test_a_packed_answer_is_unpacked(served: Serve, given: bytes) -> None:
 async def test_an_answer_that_cannot_be_unpacked_or_is_too_large_is_told(
     served: Serve, given: bytes, kind: type[Exception]
 ) -> None:
-    async with served(Served(given), limits=Limits(body=2_000)) as (client, _server):
+    async with served(Served(given), size_limits=SizeLimits(body=2_000)) as (client, _server):
         with pytest.raises(kind) as caught:
             await client.chat(MODEL, "hi")
     assert isinstance(caught.value, BifrostError)
@@ -330,7 +330,7 @@ async def test_a_certificate_that_nobody_trusts_is_tried_once_and_falls_back(
     ):
         with listening() as log, pytest.raises(ConfigError, match="not trusted") as caught:
             await client.chat(MODEL, "hi")
-        assert [attempt.fault for attempt in caught.value.attempts] == ["config"]
+        assert [attempt.category for attempt in caught.value.attempts] == ["config"]
         assert_unseen(*shown_by(caught.value), *log.lines)
         account = StaticAccount(
             keys={"openai": CANARY, "groq": CANARY},
@@ -342,7 +342,7 @@ async def test_a_certificate_that_nobody_trusts_is_tried_once_and_falls_back(
         )
         async with Bifrost(account) as other:
             reply = await other.chat(MODEL, "hi", fallbacks=["groq/llama"])
-        assert [attempt.fault for attempt in reply.attempts] == ["config", None]
+        assert [attempt.category for attempt in reply.attempts] == ["config", None]
 
 
 async def test_a_proxys_password_is_seen_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ class Broken:
         return self
 
     async def send(self, request: Any, *, timeouts: Any, read_timeout: Any) -> Any:
-        from bifrost.engine.transport import Answer
+        from bifrost.transport import Answer
         from bifrost.wire.http import Headers
 
         self._at("send")

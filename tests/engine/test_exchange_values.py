@@ -17,12 +17,12 @@ from bifrost import (
     UnsupportedError,
 )
 from bifrost.account import Key
-from bifrost.config import Limits, ProviderConfig
+from bifrost.attempt_record import RateLimit, Window
+from bifrost.config import ProviderConfig, SizeLimits
 from bifrost.engine.clock import Clock
 from bifrost.engine.exchange import Exchange
 from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
 from bifrost.routing.keys import Choice
-from bifrost.trail import RateLimit, Window
 from bifrost.wire.http import Headers
 from tests.canary import CANARY, assert_unseen, shown_by
 
@@ -34,7 +34,7 @@ class Place:
     """What an attempt asks of the provider that it goes to."""
 
     def __init__(self, name: str = "elsewhere", **limits: int) -> None:
-        self.config = ProviderConfig(limits=Limits(**limits))
+        self.config = ProviderConfig(size_limits=SizeLimits(**limits))
         self.name = name
         self.base_url = "https://own.example"
         self.row = SimpleNamespace(request_id_headers=("x-own-id",), issuer_members=("provider", "address"))

@@ -52,10 +52,10 @@ def refuse(mock: MockTransport, **fields: Any) -> Any:
 async def test_the_model_is_asked_again_for_a_type(mock: MockTransport, code: str) -> None:
     refuse(mock, code=code).then.reply(tool_calls=[("final_answer", '{"name": "Ann"}')])
     async with client_of(mock) as client:
-        answer = await client.chat(GROQ, "Who?", output=Person, max_reasks=1)
+        answer = await client.chat(GROQ, "Who?", output=Person, max_output_retries=1)
 
     assert answer.parsed == Person("Ann")
-    assert [each.fault for each in answer.attempts] == ["failed_generation", None]
+    assert [each.category for each in answer.attempts] == ["failed_generation", None]
     told = mock.calls[1].json["messages"]
     assert [message["role"] for message in told] == ["user", "assistant", "user"]
     assert told[1]["content"] == WRITTEN
@@ -76,16 +76,16 @@ async def test_asking_again_is_bounded_and_counts_what_came_before(mock: MockTra
     mock.reply(tool_calls=[("final_answer", "{}")], usage=(7, 3)).then.json(refusal(), status=400).times(2)
     async with client_of(mock) as client:
         with pytest.raises(OutputValidationError) as caught:
-            await client.chat(GROQ, "Who?", output=Person, max_reasks=2)
+            await client.chat(GROQ, "Who?", output=Person, max_output_retries=2)
 
     assert caught.value.usage.input_tokens == 7
-    assert [each.fault for each in caught.value.attempts] == ["unfit", "failed_generation", "failed_generation"]
+    assert [each.category for each in caught.value.attempts] == ["unfit", "failed_generation", "failed_generation"]
 
 
 async def test_what_the_model_wrote_need_not_be_told(mock: MockTransport) -> None:
     refuse(mock, failed_generation=None).then.reply(tool_calls=[("final_answer", '{"name": "Ann"}')])
     async with client_of(mock) as client:
-        answer = await client.chat(GROQ, "Who?", output=Person, max_reasks=1)
+        answer = await client.chat(GROQ, "Who?", output=Person, max_output_retries=1)
 
     assert answer.parsed == Person("Ann")
     assert [message["role"] for message in mock.calls[1].json["messages"]] == ["user", "user"]
@@ -95,7 +95,7 @@ async def test_what_was_cut_off_is_not_asked_for_again(mock: MockTransport) -> N
     refuse(mock, code="json_validate_failed", message="Failed to generate JSON: max completion tokens reached")
     async with client_of(mock) as client:
         with pytest.raises(OutputValidationError):
-            await client.chat(GROQ, "Who?", output=Person, max_reasks=3)
+            await client.chat(GROQ, "Who?", output=Person, max_output_retries=3)
 
     assert len(mock.calls) == 1
 
@@ -106,10 +106,10 @@ async def test_with_plain_tools_it_is_tried_again(mock: MockTransport) -> None:
         answer = await client.chat(GROQ, "Who?", tools=TOOLS)
 
     assert answer.text == "hi"
-    assert [each.fault for each in answer.attempts] == ["failed_generation", None]
+    assert [each.category for each in answer.attempts] == ["failed_generation", None]
 
 
-@pytest.mark.parametrize("options", [{"tools": TOOLS}, {"output": Person}, {"output": Person, "max_reasks": 1}])
+@pytest.mark.parametrize("options", [{"tools": TOOLS}, {"output": Person}, {"output": Person, "max_output_retries": 1}])
 async def test_a_fallback_is_tried(mock: MockTransport, options: dict[str, Any]) -> None:
     mock.on(provider="groq").json(refusal(), status=400).always()
     mock.on(provider="anthropic").reply('{"name": "Ann"}')
@@ -134,7 +134,7 @@ async def test_a_gateway_that_repeats_it_is_understood(mock: MockTransport) -> N
         with pytest.raises(MalformedResponseError) as caught:
             await client.chat("openrouter/groq/llama", "Who?", tools=TOOLS)
 
-    assert caught.value.fault == "failed_generation"
+    assert caught.value.category == "failed_generation"
 
 
 async def test_the_error_has_what_the_model_wrote_and_no_key(mock: MockTransport) -> None:

@@ -13,16 +13,16 @@ from bifrost import (
     AuthenticationError,
     Bifrost,
     BreakerConfig,
-    BudgetConfig,
     CircuitOpenError,
     ConfigError,
     HedgeConfig,
     KeyPoolConfig,
     ProviderConfig,
+    RetryBudgetConfig,
     RetryConfig,
     Timeouts,
 )
-from bifrost.config import ConnectionConfig, Limits, NetworkConfig
+from bifrost.config import ConnectionConfig, NetworkConfig, SizeLimits
 from bifrost.testing import MockTransport, leak_check
 from tests.engine.peers import running
 from tests.engine.troubled import MODEL, Calls, client_of, health_of, states_of
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 SETTINGS: dict[str, Any] = {
     "breaker": BreakerConfig(calls=4, open=30),
-    "budget": BudgetConfig(per_second=0, success=0),
+    "retry_budget": RetryBudgetConfig(per_second=0, success=0),
     "retry": RetryConfig(max_retries=1, backoff_base=0.01),
 }
 """Of the provider at the beginning."""
@@ -43,9 +43,9 @@ SAME_PLACE: dict[str, dict[str, Any]] = {
     "streams": {"stream_share": 0.1},
     "workers": {"worker_idle": 1},
     "retries": {"retry": RetryConfig(max_retries=0)},
-    "limits": {"limits": Limits(body=1000)},
+    "size_limits": {"size_limits": SizeLimits(body=1000)},
     "idempotency": {"idempotency_header": "Idempotency-Key"},
-    "budget": {"budget": BudgetConfig(per_second=0, success=0, retry=7)},
+    "budget": {"retry_budget": RetryBudgetConfig(per_second=0, success=0, retry=7)},
     "breaker": {"breaker": BreakerConfig(calls=6, open=40)},
     "keys": {"key_pool": KeyPoolConfig(choose="round_robin")},
     "hedges": {"hedge": HedgeConfig()},

@@ -14,7 +14,6 @@ from bifrost import (
     AdaptiveConfig,
     BadRequestError,
     BreakerConfig,
-    BudgetConfig,
     CallCancelledError,
     CallTimeoutError,
     HedgeConfig,
@@ -22,6 +21,7 @@ from bifrost import (
     KeyPoolConfig,
     ProviderConfig,
     RateLimitError,
+    RetryBudgetConfig,
     RetryConfig,
     ServerError,
 )
@@ -57,7 +57,7 @@ def hedging(
     mock: MockTransport,
     *keys: str | Key,
     hedge: HedgeConfig | None = None,
-    budget: BudgetConfig | None = None,
+    budget: RetryBudgetConfig | None = None,
     **config: Any,
 ) -> Bifrost:
     """Give a client that hedges; its tokens come and go only with what it does."""
@@ -65,7 +65,7 @@ def hedging(
         mock,
         *(keys or ("one", "two")),
         hedge=hedge or HedgeConfig(),
-        budget=budget or BudgetConfig(per_second=0, success=0),
+        retry_budget=budget or RetryBudgetConfig(per_second=0, success=0),
         **config,
     )
 
@@ -105,7 +105,7 @@ async def test_an_attempt_that_takes_longer_than_nearly_all_is_raced_by_a_second
         assert reply.text == "hedged"
         lost, won = reply.attempts
         assert {lost.key, won.key} == {"one", "two"}
-        assert (lost.ok, lost.fault, lost.status, lost.note) == (False, "cancelled", None, "lost to a hedge")
+        assert (lost.ok, lost.category, lost.status, lost.note) == (False, "cancelled", None, "lost to a hedge")
         assert (won.ok, won.status, won.note) == (True, 200, "hedge after 2.00 s")
         assert lost.total == pytest.approx(USUAL + 0.5)
         assert won.total == pytest.approx(0.5)
@@ -127,7 +127,7 @@ async def test_the_first_may_still_be_the_first(mock: MockTransport) -> None:
 
         assert reply.text == "first"
         hedge, first = reply.attempts
-        assert (hedge.fault, hedge.note, hedge.total) == ("cancelled", "hedge after 2.00 s", pytest.approx(1))
+        assert (hedge.category, hedge.note, hedge.total) == ("cancelled", "hedge after 2.00 s", pytest.approx(1))
         assert (first.ok, first.note, first.total) == (True, None, pytest.approx(3))
         stats = stats_of(client)
         assert (stats.hedges, stats.hedge_wins, stats.ok, stats.cancelled) == (1, 0, 21, 1)
@@ -381,7 +381,7 @@ async def test_it_costs_ten_of_the_budget_that_never_come_back(mock: MockTranspo
 
 async def test_with_too_little_in_the_budget_there_is_none(mock: MockTransport) -> None:
     mock.reply("late").delay(9)
-    async with hedging(mock, budget=BudgetConfig(capacity=9)) as client:
+    async with hedging(mock, retry_budget=RetryBudgetConfig(capacity=9)) as client:
         await known(client, mock)
         assert (await client.chat(MODEL, "hi")).text == "late"
         assert stats_of(client).hedges == 0
@@ -445,7 +445,7 @@ async def test_if_the_first_fails_the_hedge_answers(mock: MockTransport) -> None
         reply = await client.chat(MODEL, "hi")
         assert anyio.current_time() - began == pytest.approx(6)
         assert reply.text == "hedged"
-        assert [attempt.fault for attempt in reply.attempts] == ["transient", None]
+        assert [attempt.category for attempt in reply.attempts] == ["transient", None]
         stats = stats_of(client)
         assert (stats.hedges, stats.hedge_wins, stats.failed, stats.cancelled, stats.retries) == (1, 1, 1, 0, 0)
         assert health_of(client).breakers(anyio.current_time())["gpt-4o-mini"].failures == 1
@@ -458,7 +458,7 @@ async def test_if_the_hedge_fails_the_first_answers(mock: MockTransport) -> None
         reply = await client.chat(MODEL, "hi")
         assert reply.text == "first"
         hedge, first = reply.attempts
-        assert (hedge.fault, hedge.note) == ("throttled", f"hedge after 2.00 s; key {hedge.key} parked for 30.0 s")
+        assert (hedge.category, hedge.note) == ("throttled", f"hedge after 2.00 s; key {hedge.key} parked for 30.0 s")
         assert first.ok
         assert states_of(client) == {str(hedge.key): "parked", str(first.key): "ready"}
         assert (stats_of(client).hedges, stats_of(client).hedge_wins) == (1, 0)
@@ -470,7 +470,7 @@ async def test_if_both_fail_a_retry_follows(mock: MockTransport) -> None:
         await known(client, mock)
         reply = await client.chat(MODEL, "hi")
         assert reply.text == "at last"
-        assert [(attempt.status, attempt.fault) for attempt in reply.attempts] == [
+        assert [(attempt.status, attempt.category) for attempt in reply.attempts] == [
             (503, "transient"),
             (500, "transient"),
             (200, None),
@@ -532,7 +532,7 @@ async def test_a_request_that_is_refused_as_wrong_is_not_waited_for_twice(mock: 
         with pytest.raises(BadRequestError) as caught:
             await client.chat(MODEL, "hi")
         assert anyio.current_time() - began == pytest.approx(3)
-        assert [attempt.fault for attempt in caught.value.attempts] == ["cancelled", "caller"]
+        assert [attempt.category for attempt in caught.value.attempts] == ["cancelled", "caller"]
         await until(lambda: is_quiet(client))
 
 
@@ -553,7 +553,7 @@ async def test_when_one_fails_as_the_other_answers_that_is_told(mock: MockTransp
         await known(client, mock)
         reply = await client.chat(MODEL, "hi")
         assert reply.text == "hedged"
-        assert [attempt.fault for attempt in reply.attempts] == ["transient", None]
+        assert [attempt.category for attempt in reply.attempts] == ["transient", None]
 
 
 # --- ends
@@ -569,8 +569,8 @@ async def test_the_calls_deadline_ends_both(mock: MockTransport) -> None:
         assert anyio.current_time() - began == pytest.approx(7)
         assert caught.value.phase == "headers"
         hedge, first = caught.value.attempts
-        assert (hedge.fault, hedge.note) == ("cancelled", "hedge after 2.00 s")
-        assert first.fault == "transient"
+        assert (hedge.category, hedge.note) == ("cancelled", "hedge after 2.00 s")
+        assert first.category == "transient"
         await until(lambda: is_quiet(client))
         assert set(states_of(client).values()) == {"ready"}
 
@@ -584,7 +584,7 @@ async def test_a_share_of_the_time_ends_both(mock: MockTransport) -> None:
         reply = await client.chat(MODEL, "hi", timeout=40, fallbacks=[OTHER])
         assert anyio.current_time() - began == pytest.approx(20)
         assert reply.text == "elsewhere"
-        assert [attempt.fault for attempt in reply.attempts] == ["cancelled", "transient", None]
+        assert [attempt.category for attempt in reply.attempts] == ["cancelled", "transient", None]
         await until(lambda: is_quiet(client))
 
 
@@ -595,7 +595,7 @@ async def test_a_deadline_after_the_first_has_failed_ends_the_hedge(mock: MockTr
         with pytest.raises(CallTimeoutError) as caught:
             await client.chat(MODEL, "hi", timeout=7)
         first, hedge = caught.value.attempts
-        assert (first.status, first.fault) == (503, "transient")
+        assert (first.status, first.category) == (503, "transient")
         assert (hedge.note, hedge.total) == ("hedge after 2.00 s", pytest.approx(5))
         await until(lambda: is_quiet(client))
 
@@ -624,7 +624,7 @@ async def test_a_caller_that_leaves_breaks_both_off(mock: MockTransport, at: flo
         assert_paired([note for note in log if not note.endswith("open")])
         (end,) = plugin.seen["after_call"]
         assert isinstance(end, CallCancelledError)
-        assert [attempt.fault for attempt in end.attempts] == {
+        assert [attempt.category for attempt in end.attempts] == {
             1.0: ["cancelled"],
             2.5: ["cancelled", "cancelled"],
             3.5: ["transient", "cancelled"],
@@ -733,7 +733,7 @@ async def test_hedges_may_be_switched_on_and_off_while_calls_run(mock: MockTrans
     mock.reply("late").delay(9).always()
     async with hedging(mock, hedge=HedgeConfig(share=1)) as client:
         await known(client, mock)
-        settings = ProviderConfig(budget=BudgetConfig(per_second=0, success=0))
+        settings = ProviderConfig(retry_budget=RetryBudgetConfig(per_second=0, success=0))
         connections = stats_of(client).connections.opened
         for hedge, hedges in ((HedgeConfig(percentile=0.5, share=1), 1), (None, 1), (HedgeConfig(share=1), 1)):
             await client.update_provider("openai", config=attrs.evolve(settings, hedge=hedge))

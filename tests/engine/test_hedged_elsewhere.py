@@ -11,10 +11,10 @@ from bifrost import (
     BadRequestError,
     Bifrost,
     BifrostError,
-    BudgetConfig,
     CallTimeoutError,
     HedgeConfig,
     ModelGroup,
+    RetryBudgetConfig,
     RetryConfig,
     ServerError,
 )
@@ -41,11 +41,11 @@ async def _leaves_nothing(mock: MockTransport) -> AsyncIterator[None]:
 
 def hedging(mock: MockTransport, **config: Any) -> Bifrost:
     """Return a client with one key for each provider, that hedges elsewhere."""
-    return client_of(mock, hedge=ELSEWHERE, budget=BudgetConfig(per_second=0, success=0), **config)
+    return client_of(mock, hedge=ELSEWHERE, retry_budget=RetryBudgetConfig(per_second=0, success=0), **config)
 
 
 def told(attempts: Any) -> list[tuple[str, str | None, str | None]]:
-    return [(attempt.provider, attempt.fault, attempt.note) for attempt in attempts]
+    return [(attempt.provider, attempt.category, attempt.note) for attempt in attempts]
 
 
 async def test_the_other_candidate_answers_and_the_slow_one_is_broken_off(mock: MockTransport) -> None:
@@ -97,7 +97,7 @@ async def test_a_failure_of_the_hedge_says_nothing_of_the_first(mock: MockTransp
     async with hedging(mock) as client:
         await known(client, mock)
         reply = await client.chat(MODEL, "hi", fallbacks=[OTHER])
-        assert (reply.text, [attempt.fault for attempt in reply.attempts]) == ("first", ["caller", None])
+        assert (reply.text, [attempt.category for attempt in reply.attempts]) == ("first", ["caller", None])
 
 
 async def test_if_the_first_fails_the_hedge_is_waited_for(mock: MockTransport) -> None:
@@ -106,7 +106,7 @@ async def test_if_the_first_fails_the_hedge_is_waited_for(mock: MockTransport) -
     async with hedging(mock) as client:
         await known(client, mock)
         reply = await client.chat(MODEL, "hi", fallbacks=[OTHER])
-        assert (reply.text, [attempt.fault for attempt in reply.attempts]) == ("hedged", ["transient", None])
+        assert (reply.text, [attempt.category for attempt in reply.attempts]) == ("hedged", ["transient", None])
 
 
 @pytest.mark.parametrize("first_delay", [USUAL + 1, USUAL + 4], ids=["first fails first", "hedge fails first"])

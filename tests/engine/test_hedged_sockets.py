@@ -68,7 +68,7 @@ async def test_the_losers_connection_is_closed_and_the_winners_is_kept(loser: st
                 await peer.left.wait()
             assert peer.asked == ["first", "second"]
             assert reply.text == "hello"
-            assert [(attempt.key, attempt.fault) for attempt in reply.attempts] == [
+            assert [(attempt.key, attempt.category) for attempt in reply.attempts] == [
                 (loser, "cancelled"),
                 ("second" if loser == "first" else "first", None),
             ]

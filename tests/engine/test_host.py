@@ -12,8 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bifrost.engine.host import Host, running_loop
+from bifrost.engine.host import Host
 from bifrost.errors import InternalError, WrongLoopError
+from bifrost.event_loop import running_loop
 from bifrost.testing import MockTransport, leak_check
 from tests.engine.rig import Owner, until
 

@@ -263,7 +263,7 @@ async def test_a_limit_without_a_wait_rests_until_its_reset(mock: MockTransport)
     mock.on(key="b").fail(429).then.reply("hello").always()
     async with client_of(mock, "a", "b") as client:
         reply = await client.chat(MODEL, "hi")
-        notes = {attempt.key: attempt.note for attempt in reply.attempts if attempt.fault}
+        notes = {attempt.key: attempt.note for attempt in reply.attempts if attempt.category}
         assert notes["a"] == "key a parked for 100.0 s"
         await anyio.sleep(90)
         assert states_of(client) == {"a": "parked", "b": "ready"}

@@ -242,7 +242,7 @@ async def test_what_is_no_iterable_of_inputs_is_refused_at_once(mock: MockTransp
         {"model": ""},
         {"model": 7},
         {"temprature": 0},
-        {"max_reasks": 1},
+        {"max_output_retries": 1},
         {"output": int, "response_format": {"type": "json_object"}},
         {"timeout": 0},
         {"fallbacks": "openai/gpt-4o"},

@@ -13,7 +13,7 @@ from bifrost import BifrostError, ChatResponse, HedgeConfig
 from bifrost.engine.call import Call
 from bifrost.engine.exchange import Exchange
 from bifrost.engine.pool import Job
-from bifrost.schema.chat import ChatRequest
+from bifrost.operations.chat.request import ChatRequest
 from tests.engine.rig import is_quiet, until
 from tests.engine.troubled import MODEL, client_of
 

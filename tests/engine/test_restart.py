@@ -11,13 +11,13 @@ import pytest
 from bifrost import (
     DROP,
     BreakerConfig,
-    BudgetConfig,
     CallTimeoutError,
     CircuitOpenError,
     InvalidRequestError,
     MalformedResponseError,
     ProviderConfig,
     RateLimitError,
+    RetryBudgetConfig,
     RetryConfig,
     ServerError,
     StreamInterruptedError,
@@ -88,7 +88,7 @@ async def read(stream: ChunkStream, into: list[str]) -> None:
 
 
 def told(attempts: Any) -> list[tuple[str, str | None, str | None]]:
-    return [(attempt.provider, attempt.key, attempt.fault) for attempt in attempts]
+    return [(attempt.provider, attempt.key, attempt.category) for attempt in attempts]
 
 
 # --- beginning anew
@@ -148,7 +148,7 @@ async def test_what_breaks_before_the_new_beginning_is_tried_again_unseen(mock: 
         await read(stream, seen)
         whole = await stream.final()
     assert seen == ["a", "RESET", "x", "y"]
-    assert [attempt.fault for attempt in whole.attempts] == ["interrupted", "transient", None]
+    assert [attempt.category for attempt in whole.attempts] == ["interrupted", "transient", None]
 
 
 async def test_a_new_beginning_waits_as_any_retry_does(mock: MockTransport, make: Any) -> None:
@@ -204,7 +204,7 @@ async def test_a_fallback_takes_over_from_one_that_does_not_begin_anew(mock: Moc
         await read(stream, seen)
         whole = await stream.final()
     assert seen == ["a", "RESET", "x", "y"]
-    assert [attempt.fault for attempt in whole.attempts] == ["interrupted", "transient", "transient", None]
+    assert [attempt.category for attempt in whole.attempts] == ["interrupted", "transient", "transient", None]
 
 
 # --- bounds
@@ -224,7 +224,7 @@ async def test_it_begins_anew_no_more_often_than_a_call_is_tried_again(mock: Moc
             "one",
             "two",
         ]
-        assert [attempt.fault for attempt in error.attempts] == ["interrupted"] * 3
+        assert [attempt.category for attempt in error.attempts] == ["interrupted"] * 3
         with pytest.raises(StreamInterruptedError) as again:
             await stream.final()
         assert again.value is error
@@ -253,7 +253,7 @@ async def test_no_retries_are_no_new_beginnings(mock: MockTransport, make: Any, 
     assert caught.value.errors == ()
 
 
-BUDGET = BudgetConfig(capacity=20, per_second=0, success=0)
+BUDGET = RetryBudgetConfig(capacity=20, per_second=0, success=0)
 
 
 def left(client: Bifrost) -> float:
@@ -264,7 +264,7 @@ def left(client: Bifrost) -> float:
 
 async def test_with_a_used_up_budget_it_does_not_begin_anew_and_says_why(mock: MockTransport, make: Any) -> None:
     mock.stream(["a", "b"]).cut(after_events=1).always()
-    async with stream_of(make(budget=BudgetConfig(capacity=4))) as stream:
+    async with stream_of(make(retry_budget=RetryBudgetConfig(capacity=4))) as stream:
         with pytest.raises(StreamInterruptedError) as caught:
             await stream.final()
     assert [attempt.note for attempt in caught.value.attempts] == ["not tried again, the retry budget is used up"]
@@ -276,7 +276,7 @@ async def test_with_a_used_up_budget_a_fallback_still_takes_over(mock: MockTrans
     mock.on(provider="openai").stream(["a", "b"]).cut(after_events=1).always()
     mock.on(provider="anthropic").stream(["x"])
     seen: list[str] = []
-    async with stream_of(make(budget=BudgetConfig(capacity=4)), fallbacks=[OTHER]) as stream:
+    async with stream_of(make(retry_budget=RetryBudgetConfig(capacity=4)), fallbacks=[OTHER]) as stream:
         await read(stream, seen)
         whole = await stream.final()
     assert seen == ["a", "RESET", "x"]
@@ -433,7 +433,7 @@ async def test_the_deadline_is_the_calls(mock: MockTransport, make: Any) -> None
         assert anyio.current_time() - started == pytest.approx(10)
     assert caught.value.partial.text == "a"
     assert [type(other) for other in caught.value.errors] == [CallTimeoutError]
-    assert [attempt.fault for attempt in caught.value.attempts] == ["interrupted", "transient"]
+    assert [attempt.category for attempt in caught.value.attempts] == ["interrupted", "transient"]
 
 
 async def test_a_reader_that_leaves_while_it_waits_leaves_nothing(mock: MockTransport, make: Any) -> None:
@@ -447,7 +447,7 @@ async def test_a_reader_that_leaves_while_it_waits_leaves_nothing(mock: MockTran
         await until(lambda: is_quiet(client))
         with pytest.raises(UsageError, match="cancelled"):
             await stream.__anext__()
-    assert [outcome.fault for outcome in outcomes] == ["cancelled"]
+    assert [outcome.category for outcome in outcomes] == ["cancelled"]
 
 
 async def test_a_stream_that_is_closed_while_it_begins_anew_is_over(mock: MockTransport, make: Any) -> None:

@@ -66,7 +66,7 @@ async def test_attempts_are_counted_as_the_trail_tells_them(mock: MockTransport)
         counted = openai(client)
     assert len(reply.attempts) == counted.attempts == len(mock.calls) == 3
     assert (counted.calls, counted.ok, counted.failed, counted.retries) == (1, 1, 2, 2)
-    assert counted.faults == {"throttled": 1, "transient": 1}
+    assert counted.failures == {"throttled": 1, "transient": 1}
 
 
 @pytest.mark.anyio
@@ -128,14 +128,14 @@ async def test_callers_that_leave_are_counted_apart_from_failures(mock: MockTran
                 await stream.final()
         counted = openai(client)
     assert (counted.calls, counted.ok, counted.failed, counted.cancelled) == (2, 0, 1, 1)
-    assert counted.faults == {"interrupted": 1}
+    assert counted.failures == {"interrupted": 1}
 
 
 @pytest.mark.anyio
 async def test_questions_asked_again_are_no_further_calls(mock: MockTransport) -> None:
     mock.reply("[]").then.reply('{"role": "user", "content": "hi"}')
     async with mock.client() as client:
-        await client.chat(GPT, "hi", output=dict[str, str], max_reasks=1)
+        await client.chat(GPT, "hi", output=dict[str, str], max_output_retries=1)
         counted = openai(client)
     assert (counted.calls, counted.reasks, counted.ok, counted.retries) == (1, 1, 2, 0)
 

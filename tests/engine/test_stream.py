@@ -29,11 +29,11 @@ from bifrost import (
     TransportError,
     UsageError,
 )
-from bifrost.config import Limits
+from bifrost.config import SizeLimits
 from bifrost.engine.lease import Lease
 from bifrost.engine.sources import ForeignChunks
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chunks import Chunk, ChunkChoice, Delta
 from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import Recorder, assert_paired
@@ -467,7 +467,7 @@ async def test_signs_of_life_are_no_first_token(mock: MockTransport, make: Any) 
     mock.raw(200, b": alive\n\n" * 500, {"content-type": "text/event-stream"}).drip(1).then.reply("second try")
     async with stream_of(make(timeouts=Timeouts(first_token=50, idle_events=20, idle_bytes=5))) as stream:
         whole = await stream.final()
-    assert [attempt.fault for attempt in whole.attempts] == ["transient", None]
+    assert [attempt.category for attempt in whole.attempts] == ["transient", None]
     assert whole.attempts[0].total == pytest.approx(50)
 
 
@@ -479,7 +479,7 @@ async def test_time_in_the_queue_is_not_the_first_tokens(mock: MockTransport, ma
         await anyio.wait_all_tasks_blocked()
         async with stream_of(client) as stream:
             (attempt,) = (await stream.final()).attempts
-            assert attempt.fault is None
+            assert attempt.category is None
             assert attempt.queue == pytest.approx(100, abs=1)
 
 
@@ -572,7 +572,7 @@ async def test_a_drain_does_not_wait_for_a_stream_that_the_closing_task_itself_h
 
 async def test_a_stream_that_grows_too_large_is_ended(mock: MockTransport, make: Any) -> None:
     mock.stream(["a" * 1000] * 20)
-    async with stream_of(make(limits=Limits(stream=5000))) as stream:
+    async with stream_of(make(size_limits=SizeLimits(stream=5000))) as stream:
         with pytest.raises(StreamInterruptedError) as caught:
             await stream.final()
         assert isinstance(caught.value.__cause__, ResponseTooLargeError)
@@ -637,7 +637,7 @@ async def test_a_decoder_that_fails_ends_a_stream_with_an_error_of_ours(
         assert error.message.endswith("KeyError")
         assert error.__context__ is None
         assert recorder.seen["after_call"] == [caught.value]
-        assert [attempt.fault for attempt in caught.value.attempts] == ["unknown" if at == 1 else "interrupted"]
+        assert [attempt.category for attempt in caught.value.attempts] == ["unknown" if at == 1 else "interrupted"]
         await until(lambda: is_quiet(client))
     assert_paired(calls_in(log))
 
@@ -655,13 +655,13 @@ async def test_a_web_page_where_a_stream_was_asked_for_is_malformed(mock: MockTr
     mock.html().then.html()
     with pytest.raises(MalformedResponseError) as caught:
         await stream_of(make()).__aenter__()
-    assert [attempt.fault for attempt in caught.value.attempts] == ["malformed", "malformed"]
+    assert [attempt.category for attempt in caught.value.attempts] == ["malformed", "malformed"]
 
 
 async def test_a_preamble_that_grows_too_large_is_no_stream(mock: MockTransport, make: Any) -> None:
     empty = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'
     mock.raw(200, empty * 100, {"content-type": "text/event-stream"}).then.reply("second try")
-    async with stream_of(make(limits=Limits(preamble=2000))) as stream:
+    async with stream_of(make(size_limits=SizeLimits(preamble=2000))) as stream:
         whole = await stream.final()
     assert whole.text == "second try"
     assert "2,000 bytes" in str(whole.attempts[0].error)

@@ -25,7 +25,7 @@ from bifrost import (
     TransportError,
     UsageError,
 )
-from bifrost.config import Limits
+from bifrost.config import SizeLimits
 from bifrost.engine.lease import Lease
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import DONE, END, MODEL, SSE_HEAD, Served, answer, chunk, client_of, event
@@ -161,7 +161,7 @@ async def test_a_failure_before_the_first_content_is_tried_again_unseen(served: 
     async with served(answers, retry=RetryConfig(max_retries=1)) as (client, _server):
         async with client.stream_chat(MODEL, "hi") as stream:
             whole = await stream.final()
-        assert [attempt.fault for attempt in whole.attempts] == ["overloaded", None]
+        assert [attempt.category for attempt in whole.attempts] == ["overloaded", None]
 
 
 # --- packed streams
@@ -196,7 +196,7 @@ async def test_a_packed_stream_that_is_cut_is_no_end(served: Serve) -> None:
 
 async def test_a_stream_that_unpacks_to_more_than_allowed_is_ended(served: Serve) -> None:
     data = gzip.compress(unframed(event("a")) + b": " + b"x" * 50_000_000)
-    async with served(Served(packed(data)), limits=Limits(stream=1_000_000)) as (client, _server):
+    async with served(Served(packed(data)), size_limits=SizeLimits(stream=1_000_000)) as (client, _server):
         with pytest.raises(StreamInterruptedError, match="1,000,000"):
             async with client.stream_chat(MODEL, "hi") as stream:
                 await stream.final()
@@ -299,7 +299,7 @@ async def test_comments_without_end_are_bounded_by_the_first_token(served: Serve
 
 async def test_a_stream_that_announces_more_than_allowed_is_not_read(served: Serve) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000001\r\n\r\n"
-    async with served(Served(head), limits=Limits(stream=1_000_000)) as (client, _server):
+    async with served(Served(head), size_limits=SizeLimits(stream=1_000_000)) as (client, _server):
         with anyio.fail_after(5), pytest.raises(ResponseTooLargeError, match=r"limits.stream=1,000,000"):
             async with client.stream_chat(MODEL, "hi", max_retries=0):
                 pass

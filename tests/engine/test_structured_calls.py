@@ -307,7 +307,7 @@ async def test_an_answer_that_does_not_fit_is_an_error(mock: MockTransport) -> N
     assert error.output == WRONG
     assert error.usage == Usage(input_tokens=7, output_tokens=3)
     assert error.provider == "openai"
-    assert [(each.status, each.fault) for each in error.attempts] == [(200, "unfit")]
+    assert [(each.status, each.category) for each in error.attempts] == [(200, "unfit")]
     assert "$.x: expected int" in (error.attempts[0].error or "")
     mock.assert_done()
 
@@ -318,11 +318,11 @@ async def test_a_model_is_told_and_asked_again(mock: MockTransport, mode: str) -
     reply(mock, mode, '{"y": 2}', usage=(9, 4))
     reply(mock, mode, JSON, usage=(11, 5))
     async with client_of(mock, mode) as client:
-        answer = await client.chat("third/m", "?", output=Point, max_reasks=2)
+        answer = await client.chat("third/m", "?", output=Point, max_output_retries=2)
 
     assert answer.parsed == Point(2, 1)
     assert answer.usage == Usage(input_tokens=27, output_tokens=12)
-    assert [each.fault for each in answer.attempts] == ["unfit", "unfit", None]
+    assert [each.category for each in answer.attempts] == ["unfit", "unfit", None]
     told = [message["content"] for message in mock.calls[2].json["messages"] if message["role"] != "system"]
     assert told[1] == WRONG
     assert "$.x: expected int, got str" in told[2]
@@ -333,7 +333,7 @@ async def test_asking_again_is_bounded_and_its_tokens_are_counted(mock: MockTran
     mock.reply(WRONG, usage=(7, 3)).times(3)
     async with client_of(mock) as client:
         with pytest.raises(OutputValidationError) as caught:
-            await client.chat(MODEL, "?", output=Point, max_reasks=2)
+            await client.chat(MODEL, "?", output=Point, max_output_retries=2)
 
     assert caught.value.usage == Usage(input_tokens=21, output_tokens=9)
     assert len(caught.value.attempts) == 3
@@ -345,7 +345,7 @@ async def test_the_hooks_around_a_candidate_run_once_however_often_it_is_asked(m
     log: list[str] = []
     watcher = Recorder(log)
     async with client_of(mock, plugins=[watcher]) as client:
-        await client.chat(MODEL, "?", output=Point, max_reasks=1)
+        await client.chat(MODEL, "?", output=Point, max_output_retries=1)
 
     assert log.count("a.before") == log.count("a.after") == 1
     assert watcher.seen["after"][0].usage == Usage(input_tokens=16, output_tokens=7)
@@ -354,9 +354,9 @@ async def test_the_hooks_around_a_candidate_run_once_however_often_it_is_asked(m
 async def test_a_retry_inside_of_an_asking_is_no_asking(mock: MockTransport) -> None:
     mock.fail(500).then.reply(WRONG).then.fail(500).then.reply(JSON)
     async with client_of(mock) as client:
-        answer = await client.chat(MODEL, "?", output=Point, max_reasks=1)
+        answer = await client.chat(MODEL, "?", output=Point, max_output_retries=1)
 
-    assert [each.fault for each in answer.attempts] == ["transient", "unfit", "transient", None]
+    assert [each.category for each in answer.attempts] == ["transient", "unfit", "transient", None]
 
 
 async def test_another_model_may_do_better(mock: MockTransport) -> None:
@@ -372,7 +372,7 @@ async def test_what_was_cut_off_is_not_asked_for_again(mock: MockTransport) -> N
     mock.reply('{"y": 2', finish_reason="length")
     async with client_of(mock) as client:
         with pytest.raises(OutputValidationError, match="raise max_tokens"):
-            await client.chat(MODEL, "?", output=Point, max_reasks=3)
+            await client.chat(MODEL, "?", output=Point, max_output_retries=3)
 
     assert len(mock.calls) == 1
 
@@ -381,7 +381,7 @@ async def test_an_asking_that_fails_otherwise_fails_so(mock: MockTransport) -> N
     mock.reply(WRONG).then.fail(500).always()
     async with client_of(mock) as client:
         with pytest.raises(ServerError):
-            await client.chat(MODEL, "?", output=Point, max_reasks=1)
+            await client.chat(MODEL, "?", output=Point, max_output_retries=1)
 
 
 # --- streams
@@ -552,8 +552,8 @@ async def test_a_stream_that_is_left_early_is_not_read(mock: MockTransport) -> N
     [
         ({"output": object}, "type <class 'object'> is not supported"),
         ({"output": Point, "response_format": {"type": "json_object"}}, "give output= or response_format, not both"),
-        ({"max_reasks": 1}, "max_reasks needs a type"),
-        ({"output": Point, "max_reasks": -1}, "0 or more, not -1"),
+        ({"max_output_retries": 1}, "max_output_retries needs a type"),
+        ({"output": Point, "max_output_retries": -1}, "0 or more, not -1"),
     ],
 )
 async def test_wrong_arguments_are_refused(mock: MockTransport, options: dict[str, Any], says: str) -> None:
@@ -618,7 +618,7 @@ def test_without_await(mock: MockTransport) -> None:
     mock.reply(WRONG).then.reply(JSON).then.reply(JSON)
     keys = {"openai": [Key(name="k", value=fake_key("k"))]}
     with SyncBifrost(StaticAccount(keys=keys), transport=mock) as client:
-        assert client.chat(MODEL, "?", output=Point, max_reasks=1).parsed == Point(2, 1)
+        assert client.chat(MODEL, "?", output=Point, max_output_retries=1).parsed == Point(2, 1)
         with client.stream_chat(MODEL, "?", output=Point) as stream:
             parts = list(stream.partial_stream)
             assert stream.final().parsed == Point(2, 1)

@@ -16,7 +16,7 @@ from bifrost.errors import ConfigError, ConnectError, InvalidRequestError, Shutt
 from bifrost.testing import MockTransport, RawServer, leak_check
 from tests.engine.peers import MODEL, Authority, Served, account_of, answer, client_of, running, until_left
 from tests.engine.rig import until
-from tests.engine.transport.http2_peer import Http2Server
+from tests.transport.http2_peer import Http2Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -109,7 +109,7 @@ def states_of(client: Bifrost, provider: str = "openai") -> dict[str, str]:
 
 def told(attempts: Any) -> list[tuple[str | None, int | None, str | None]]:
     """Give a trail in short: key, status, class of the failure."""
-    return [(attempt.key, attempt.status, attempt.fault) for attempt in attempts]
+    return [(attempt.key, attempt.status, attempt.category) for attempt in attempts]
 
 
 def now_and_then(share: float, *, seed: int) -> Callable[[Any], bool]:

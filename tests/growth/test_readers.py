@@ -17,7 +17,11 @@ import msgspec
 import pytest
 
 from bifrost import BifrostError
+from bifrost.attempt_record import shown
 from bifrost.misplaced_keys import looks_like_key, without_keys
+from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.structured.json_text import JsonFinder, json_in
+from bifrost.operations.chat.structured.output_type import OutputType
 from bifrost.providers.anthropic import errors as anthropic_errors
 from bifrost.providers.anthropic import models as anthropic_models
 from bifrost.providers.anthropic.answer import parse_message
@@ -31,19 +35,15 @@ from bifrost.providers.openai.embeddings import parse_embeddings
 from bifrost.providers.openai.models import parse_models
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.routing.classify import error_of
-from bifrost.schema.chunks import ChatAccumulator
-from bifrost.schema.json_text import JsonFinder, json_in
-from bifrost.schema.output_type import OutputType
 from bifrost.settings.document import parse
 from bifrost.testing.tape import Cleaner, piece_of, read_file
-from bifrost.trail import shown
 from bifrost.wire import json
 from bifrost.wire.auth import Secret, redact_bytes
 from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
+from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.http.response import HttpFormatError, ResponseParser
 from bifrost.wire.partial_json import PartialJson, complete
-from bifrost.wire.sse import SseEvent, SseParser
 from bifrost.wire.vectors import decode_vector
 from bifrost.wire.waits import rate_limit, retry_after
 from tests.growth.measure import SLACK, growth_of
@@ -173,9 +173,9 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
 }
 
 COVERED: dict[str, str] = {
-    "bifrost.engine.transport.heads answer_of": "counts the fields",
-    "bifrost.engine.transport.httpx_given is_ambiguous": "looks two fields up",
-    "bifrost.engine.transport.asyncio_wire AsyncioWire.data_received": "appends to a list",
+    "bifrost.transport.heads answer_of": "counts the fields",
+    "bifrost.transport.httpx_adapter is_ambiguous": "looks two fields up",
+    "bifrost.transport.asyncio_wire AsyncioWire.data_received": "appends to a list",
     "bifrost.engine.exchange Exchange.failure": "error_of",
     "bifrost.engine.exchange Exchange.redact": "redact",
     "bifrost.providers.base StreamDecoder.feed": "a protocol",

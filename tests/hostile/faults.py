@@ -157,9 +157,9 @@ FAULTS: Mapping[int, Fault] = {
     24: Fault(
         "HTTP/2: GOAWAY, REFUSED_STREAM",
         tests=(
-            "engine/transport/test_http2.py::test_a_refused_stream_was_never_sent",
-            "engine/transport/test_http2.py::test_a_call_whose_stream_is_refused_is_made_again",
-            "engine/transport/test_http2.py::test_a_farewell_lets_answers_come_to_their_end_and_gives_back_the_rest",
+            "transport/test_http2.py::test_a_refused_stream_was_never_sent",
+            "transport/test_http2.py::test_a_call_whose_stream_is_refused_is_made_again",
+            "transport/test_http2.py::test_a_farewell_lets_answers_come_to_their_end_and_gives_back_the_rest",
         ),
     ),
     25: Fault(

@@ -139,7 +139,7 @@ class Scene:
 
 def faults(outcome: ChatResponse | BifrostError) -> list[str | None]:
     """Give what became of each attempt of a call."""
-    return [attempt.fault for attempt in outcome.attempts]
+    return [attempt.category for attempt in outcome.attempts]
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from bifrost import (
     ResponseTooLargeError,
     ServerError,
 )
-from bifrost.config import BreakerConfig, Limits
+from bifrost.config import BreakerConfig, SizeLimits
 from tests.engine.peers import DONE, event
 from tests.engine.peers import chunk as framed
 from tests.hostile.answers import MODEL, good, head, streamed
@@ -252,7 +252,7 @@ async def test_fault_63_cut_json_or_something_behind_it(stage: Any, body: bytes)
 
 # --- sizes
 
-SMALL = Limits(body=4 * MIB)
+SMALL = SizeLimits(body=4 * MIB)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks", "until it closes", "endless"])

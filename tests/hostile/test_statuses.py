@@ -45,7 +45,7 @@ class Row(msgspec.Struct, frozen=True):
     """What follows a status, of two keys."""
 
     error: type[BifrostError]
-    fault: str
+    category: str
     tries: int
     keys: int | None = None
     """With how many keys; `None`: it does not matter, a key is drawn for each try."""
@@ -97,7 +97,7 @@ async def check(scene: Any, status: int, form: str, kind: Kind) -> None:
     error = await scene.fails(row.error, kind)
     assert type(error) is row.error
     assert error.status == status
-    assert faults(error) == [row.fault] * row.tries
+    assert faults(error) == [row.category] * row.tries
     used = [attempt.key for attempt in error.attempts]
     assert used == [BOTH[key] for key in scene.server.keys[seen:]], "the trail tells which key was sent"
     assert row.keys in (None, len(set(used)))
@@ -109,7 +109,7 @@ async def check(scene: Any, status: int, form: str, kind: Kind) -> None:
     await scene.renew()
     if row.fallback:
         reply = await scene.ask(kind, fallbacks=[scene.fallback])
-        assert faults(reply) == [row.fault] * row.tries + [None]
+        assert faults(reply) == [row.category] * row.tries + [None]
     else:
         await scene.fails(row.error, kind, fallbacks=[scene.fallback])
     await scene.renew()
@@ -190,7 +190,7 @@ async def test_fault_51_a_body_of_an_error_that_is_cut(stage: Any, kind: Kind, s
         # The status has said what it is.
         row = ROWS[status]
         error = await scene.fails(row.error, kind)
-        assert set(faults(error)) == {row.fault}
+        assert set(faults(error)) == {row.category}
         assert error.status == status
 
 

@@ -23,7 +23,7 @@ from bifrost import (
     TransportError,
     UsageError,
 )
-from bifrost.config import Limits
+from bifrost.config import SizeLimits
 from tests.engine.peers import DONE, END, SSE_HEAD, chunk, event
 from tests.engine.rig import until
 from tests.hostile.answers import (
@@ -342,7 +342,7 @@ async def test_fault_78_an_event_of_32_mb(stage: Any) -> None:
 @pytest.mark.parametrize("bound", ["the deadline", "the limit of a stream"])
 async def test_fault_78_words_without_end(stage: Any, bound: str) -> None:
     words = for_ever(event("word "), every=0.001 if bound == "the deadline" else 0.0)
-    async with stage(words, limits=Limits(stream=MIB), loud=False) as scene:
+    async with stage(words, size_limits=SizeLimits(stream=MIB), loud=False) as scene:
         before = resident()
         if bound == "the deadline":
             error = await interrupted(scene, timeout=0.5)

@@ -13,9 +13,9 @@ import anyio
 import anyio.lowlevel
 
 from bifrost.config import ProviderConfig
-from bifrost.engine.transport import Answer
 from bifrost.errors import ConnectError
 from bifrost.testing.mock import make_account
+from bifrost.transport import Answer
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bifrost import StaticAccount
     from bifrost.config import Timeouts
-    from bifrost.engine.transport import Origin
+    from bifrost.transport import Origin
     from bifrost.wire.http import HttpRequest
 
 MODEL = "openai/gpt-4o-mini"
@@ -79,7 +79,7 @@ class _Connection:
         if not status:
             await anyio.lowlevel.checkpoint()
             error = ConnectError(f"no connection to {self._host}: Connection refused")
-            error.fault = "never_sent"
+            error.category = "never_sent"
             raise error
         if not self._open:
             self._open = True

@@ -28,7 +28,7 @@ from bifrost import (
     StreamInterruptedError,
     TextPart,
 )
-from bifrost.schema.chunks import ChunkChoice, Delta
+from bifrost.operations.chat.chunks import ChunkChoice, Delta
 from bifrost.testing import MockTransport, no_waits
 from tests.engine.rig import until
 from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, assert_paired, read_into, three, upper
@@ -577,7 +577,7 @@ async def test_a_timeout_is_recovered(kind: Kind, hook: str) -> None:
             reply = await ask(client, kind, timeout=0.1)
     assert reply.text == "instead"
     assert isinstance(plugins[2].seen[hook][0], CallTimeoutError)
-    assert [attempt.fault for attempt in reply.attempts] == ["transient"]
+    assert [attempt.category for attempt in reply.attempts] == ["transient"]
     assert_paired(log)
 
 
@@ -996,7 +996,7 @@ async def test_hooks_are_paired_when_the_callers_scope_is_cancelled(kind: Kind, 
         assert isinstance(plugins[0].seen["after_call"][0], CallCancelledError)
         if place == "provider":
             assert isinstance(plugins[1].seen["after"][0], CallCancelledError)
-            assert [attempt.fault for attempt in plugins[1].seen["after"][0].attempts] == ["cancelled"]
+            assert [attempt.category for attempt in plugins[1].seen["after"][0].attempts] == ["cancelled"]
     assert mock.connections.in_use == 0
     assert_paired(log)
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
 from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Built, Codec, Ending, ErrorBody, Provider, ReportedError, Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chat import ChatRequest
-from bifrost.schema.chunks import ChatAccumulator, Chunk
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.models import ModelsRequest
 from bifrost.wire.http import Headers, HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bifrost.wire.sse import SseEvent
+    from bifrost.wire.framing.sse import SseEvent
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.openai_form import chat_request_from_openai
+from bifrost.operations.chat.openai_form import chat_request_from_openai
+from bifrost.operations.embeddings import EmbeddingRequest
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
 from tests.providers.read_compatible import read_chat

@@ -16,9 +16,9 @@ from bifrost.providers.openai.quirks import KNOBS, LOWERED, NEEDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bifrost.operations.chat.structured.lowering import StructuredMode
     from bifrost.providers.base import Provider
     from bifrost.providers.openai import Quirks
-    from bifrost.schema.structured import StructuredMode
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from bifrost.schema.chat import ChatRequest, Reasoning, ResponseFormat
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     CacheMark,
     Citation,
     FilePart,
@@ -17,8 +16,9 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.messages import Message
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, Reasoning, ResponseFormat
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 
 _SAME = ("temperature", "top_p", "top_k", "max_tokens", "service_tier")
 _READ = {

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bifrost.schema.chat import WebSearch
-from bifrost.schema.content import ReasoningPart
-from bifrost.schema.openai_form import chat_request_from_openai
+from bifrost.operations.chat.content import ReasoningPart
+from bifrost.operations.chat.openai_form import chat_request_from_openai
+from bifrost.operations.chat.request import WebSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bifrost.schema.chat import ChatRequest
+    from bifrost.operations.chat.request import ChatRequest
 
 _OWN: Mapping[str, tuple[str, ...]] = {
     "groq": ("reasoning_format",),

@@ -10,12 +10,12 @@ import pytest
 from bifrost.account import Key, StaticAccount
 from bifrost.config import ProviderConfig
 from bifrost.errors import ConfigError, InvalidRequestError, UnsupportedError
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, WebSearch
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
 from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.providers.base import Built, Target
-from bifrost.schema.chat import ChatRequest, WebSearch
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.messages import Message
-from bifrost.schema.models import ModelsRequest
 from bifrost.wire.auth import Secret, sign
 
 if TYPE_CHECKING:

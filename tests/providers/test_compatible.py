@@ -12,15 +12,23 @@ import pytest
 from bifrost.account import EnvAccount
 from bifrost.config import check_base_url
 from bifrost.errors import ConfigError, UnsupportedError
+from bifrost.operations.chat.content import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCall,
+)
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, Prediction, Reasoning, ResponseFormat, WebSearch
+from bifrost.operations.chat.tools import Tool, ToolChoice
+from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.providers import compatible
 from bifrost.providers.base import Built, Target
 from bifrost.providers.catalog import CATALOG, STABLE
 from bifrost.providers.compatible import COMPATIBLE, OPENAI, Quirks, speaks_openai
-from bifrost.schema.chat import ChatRequest, Prediction, Reasoning, ResponseFormat, WebSearch
-from bifrost.schema.content import AudioPart, FilePart, ImagePart, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.messages import Message
-from bifrost.schema.tools import Tool, ToolChoice
 from bifrost.wire.auth import BEARER, NoAuth, Secret, sign
 from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.golden_cases import cases

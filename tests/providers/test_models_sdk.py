@@ -11,9 +11,9 @@ import httpx2
 import openai
 import pytest
 
+from bifrost.operations.models import ModelsRequest, ModelsResponse
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.models import ModelsRequest, ModelsResponse
 from bifrost.wire.http import Headers, HttpResponse
 
 if TYPE_CHECKING:

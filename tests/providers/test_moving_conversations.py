@@ -14,11 +14,11 @@ import pytest
 
 from bifrost import Bifrost, StaticAccount
 from bifrost.config import ProviderConfig
+from bifrost.operations.chat.content import Citation, ImagePart, Issuer, OpaquePart, ReasoningPart, TextPart, ToolCall
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest
 from bifrost.providers.base import Provider, Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chat import ChatRequest
-from bifrost.schema.content import Citation, ImagePart, Issuer, OpaquePart, ReasoningPart, TextPart, ToolCall
-from bifrost.schema.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ import pytest
 
 from bifrost import Bifrost, StaticAccount
 from bifrost.errors import MalformedResponseError, ServerError, StreamInterruptedError
+from bifrost.operations.chat.content import ImagePart
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.events import events_of, is_event_stream, lone_event
-from bifrost.schema.content import ImagePart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

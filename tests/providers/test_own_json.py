@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from bifrost.errors import InvalidRequestError
+from bifrost.operations.chat.options import chat_request
 from bifrost.providers.own_json import check_extra, check_own_json
-from bifrost.schema.options import chat_request
 
 NUMBERS: Any = {1: 2}
 

@@ -258,7 +258,7 @@ async def test_a_rate_limit_that_speaks_of_tokens_is_one(status: int, body: Any)
     error = await refusal("openai", status, body)
 
     assert type(error) is RateLimitError
-    assert error.fault == "throttled"
+    assert error.category == "throttled"
 
 
 # --- the key or the credit, under another status

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from bifrost.operations.chat.content import ReasoningPart, ToolCall
+from bifrost.operations.chat.messages import AssistantMessage, Message
+from bifrost.operations.chat.request import ChatRequest, ChatResponse
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chat import ChatRequest, ChatResponse
-from bifrost.schema.content import ReasoningPart, ToolCall
-from bifrost.schema.messages import AssistantMessage, Message
 from tests.providers.golden_cases import Case, cases
 
 FIELDS = {

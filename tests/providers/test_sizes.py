@@ -20,9 +20,9 @@ from bifrost.providers.sizes import (
     VECTORS_LIMIT,
     check_count,
 )
+from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.json import SMALL
-from bifrost.wire.sse import SseEvent
 
 if TYPE_CHECKING:
     from bifrost.providers.base import Endpoint
@@ -238,7 +238,7 @@ def test_an_event_of_very_many_tiny_things_is_refused(what: str) -> None:
         fed(provider, event)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert caught.value.fault == "malformed"
+    assert caught.value.category == "malformed"
     assert peak + len(event) <= MOST * len(event) + SLACK
 
 

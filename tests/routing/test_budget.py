@@ -7,12 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from bifrost.config import BudgetConfig
+from bifrost.config import RetryBudgetConfig
 from bifrost.routing.budget import Payment, RetryBudget
 
 
 def test_a_retry_costs_and_gets_it_back_if_it_succeeds() -> None:
-    budget = RetryBudget(BudgetConfig(), now=0.0)
+    budget = RetryBudget(RetryBudgetConfig(), now=0.0)
 
     retry = budget.withdraw(budget.cost(timed_out=False), now=0.0)
     after_timeout = budget.withdraw(budget.cost(timed_out=True), now=0.0)
@@ -26,12 +26,12 @@ def test_a_retry_costs_and_gets_it_back_if_it_succeeds() -> None:
 
 
 def test_a_hedge_has_a_price_of_its_own() -> None:
-    assert RetryBudget(BudgetConfig(), now=0.0).hedge == 10
-    assert RetryBudget(BudgetConfig(hedge=3), now=0.0).hedge == 3
+    assert RetryBudget(RetryBudgetConfig(), now=0.0).hedge == 10
+    assert RetryBudget(RetryBudgetConfig(hedge=3), now=0.0).hedge == 3
 
 
 def test_it_is_full_while_nothing_is_out() -> None:
-    budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
+    budget = RetryBudget(RetryBudgetConfig(capacity=20), now=0.0)
     assert budget.is_full
 
     paid = budget.withdraw(10, now=0.0)
@@ -43,26 +43,26 @@ def test_it_is_full_while_nothing_is_out() -> None:
 
 
 def test_with_other_settings_what_is_taken_stays_taken() -> None:
-    budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
+    budget = RetryBudget(RetryBudgetConfig(capacity=20), now=0.0)
     budget.withdraw(15, now=0.0)
 
-    budget.change(BudgetConfig(capacity=200, per_second=2), now=1.0)
+    budget.change(RetryBudgetConfig(capacity=200, per_second=2), now=1.0)
     assert budget.tokens(1.0) == 186
     assert budget.tokens(2.0) == 188
-    budget.change(BudgetConfig(capacity=5), now=2.0)
+    budget.change(RetryBudgetConfig(capacity=5), now=2.0)
     assert budget.tokens(2.0) == 0
     assert not budget.is_full
 
 
 def test_a_full_budget_is_full_with_other_settings() -> None:
-    budget = RetryBudget(BudgetConfig(capacity=20), now=0.0)
-    budget.change(BudgetConfig(capacity=7), now=1.0)
+    budget = RetryBudget(RetryBudgetConfig(capacity=20), now=0.0)
+    budget.change(RetryBudgetConfig(capacity=7), now=1.0)
     assert budget.is_full
     assert budget.tokens(1.0) == 7
 
 
 def test_too_few_tokens_are_not_taken() -> None:
-    budget = RetryBudget(BudgetConfig(capacity=12), now=0.0)
+    budget = RetryBudget(RetryBudgetConfig(capacity=12), now=0.0)
 
     assert [budget.withdraw(5, now=0.0) is not None for _ in range(3)] == [True, True, False]
     assert not budget.affords(5, now=0.0)
@@ -70,7 +70,7 @@ def test_too_few_tokens_are_not_taken() -> None:
 
 
 def test_tokens_come_with_time_and_with_success() -> None:
-    budget = RetryBudget(BudgetConfig(capacity=10), now=100.0)
+    budget = RetryBudget(RetryBudgetConfig(capacity=10), now=100.0)
     budget.withdraw(10, now=100.0)
 
     budget.reward()
@@ -81,7 +81,7 @@ def test_tokens_come_with_time_and_with_success() -> None:
 
 
 def test_a_clock_that_stands_or_goes_back_brings_nothing() -> None:
-    budget = RetryBudget(BudgetConfig(), now=50.0)
+    budget = RetryBudget(RetryBudgetConfig(), now=50.0)
     budget.withdraw(100, now=50.0)
 
     assert budget.tokens(10.0) == 100
@@ -90,7 +90,7 @@ def test_a_clock_that_stands_or_goes_back_brings_nothing() -> None:
 
 
 def test_retries_that_cost_nothing_are_not_limited() -> None:
-    budget = RetryBudget(BudgetConfig(retry=0, capacity=1), now=0.0)
+    budget = RetryBudget(RetryBudgetConfig(retry=0, capacity=1), now=0.0)
 
     assert all(budget.withdraw(budget.cost(timed_out=False), now=0.0) for _ in range(1000))
 
@@ -106,7 +106,7 @@ class AgainstALedger(RuleBasedStateMachine):
     @initialize(capacity=st.integers(1, 40), per_second=st.integers(0, 3), start=st.integers(0, 1000))
     def begin(self, capacity: int, per_second: int, start: int) -> None:
         self.now = float(start)
-        self.config = BudgetConfig(capacity=capacity, per_second=per_second)
+        self.config = RetryBudgetConfig(capacity=capacity, per_second=per_second)
         self.budget = RetryBudget(self.config, now=self.now)
         self.ledger: list[tuple[float, float]] = [(self.now, capacity)]
 
@@ -161,10 +161,10 @@ TestAgainstALedger = AgainstALedger.TestCase
 class Simulation:
     """Calls at an even rate, three attempts each, against a provider that fails as it is told."""
 
-    def __init__(self, *, rate: float, config: BudgetConfig | None = None, seed: int = 1) -> None:
+    def __init__(self, *, rate: float, config: RetryBudgetConfig | None = None, seed: int = 1) -> None:
         self.rate = rate
         self.random = Random(seed).random
-        self.budget = RetryBudget(config or BudgetConfig(), now=0.0)
+        self.budget = RetryBudget(config or RetryBudgetConfig(), now=0.0)
         self.now = 0.0
         self.calls = self.served = 0
         self.attempts: list[float] = []
@@ -226,7 +226,7 @@ def test_in_an_outage_they_end() -> None:
 
 
 def test_without_a_budget_an_outage_triples_the_load() -> None:
-    outage = Simulation(rate=100, config=BudgetConfig(retry=0))
+    outage = Simulation(rate=100, config=RetryBudgetConfig(retry=0))
     outage.run(60, failing=1.0)
 
     assert outage.load == 3.0

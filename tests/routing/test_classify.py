@@ -79,7 +79,7 @@ def follows(error: BifrostError) -> str:
     ):
         decision = decide(
             error,
-            faults=[error.fault],
+            categories=[error.category],
             attempts_of_call=1,
             config=RetryConfig(max_retries=retries),
             remaining=600.0,
@@ -155,7 +155,7 @@ PLAIN_STATUSES = [
 def test_status_without_words(status: int | None, expected: Any) -> None:
     error = classified(status)
 
-    assert (type(error), error.fault, follows(error)) == expected
+    assert (type(error), error.category, follows(error)) == expected
     assert error.status == status
 
 
@@ -283,7 +283,7 @@ CASES = [
 def test_words_go_before_the_status(status: int | None, body: ErrorBody, expected: Any) -> None:
     error = classified(status, body)
 
-    assert (type(error), error.fault, follows(error)) == expected
+    assert (type(error), error.category, follows(error)) == expected
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_words_go_before_the_status(status: int | None, body: ErrorBody, expecte
 def test_free_text_decides_nothing_else(status: int, message: str, fault: str) -> None:
     error = classified(status, said(message=message))
 
-    assert error.fault == fault
+    assert error.category == fault
     assert not isinstance(error, ContextLengthError)
 
 
@@ -423,7 +423,7 @@ def test_the_message_says_who_failed(status: int | None) -> None:
 
     assert "somewhere" in error.message
     assert "{" not in error.message
-    assert error.retryable == RULES[error.fault].same_key
+    assert error.retryable == RULES[error.category].same_key
 
 
 @given(
@@ -441,5 +441,5 @@ def test_nothing_a_provider_says_breaks_the_classification(
 ) -> None:
     error = classified(status, ErrorBody(message=message, code=code, type=kind), headers=headers)
 
-    assert error.fault in RULES
+    assert error.category in RULES
     assert str(error).isprintable()

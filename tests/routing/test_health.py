@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from bifrost.account import Key
-from bifrost.config import BreakerConfig, BudgetConfig, HedgeConfig, KeyPoolConfig, ProviderConfig
+from bifrost.config import BreakerConfig, HedgeConfig, KeyPoolConfig, ProviderConfig, RetryBudgetConfig
 from bifrost.errors import (
     AuthenticationError,
     BifrostError,
@@ -96,7 +96,7 @@ def failed(kind: type[BifrostError], status: int | None = None, **said: Any) -> 
 
 def never_sent() -> BifrostError:
     error = ConnectError("refused")
-    error.fault = "never_sent"
+    error.category = "never_sent"
     return error
 
 
@@ -234,7 +234,7 @@ def test_a_stream_that_its_reader_ends_is_no_failure(why: str) -> None:
         error = StreamInterruptedError("it broke")
         error.__cause__ = failed(CallTimeoutError, phase="stream") if why == "deadline" else ValueError("odd")
         if isinstance(error.__cause__, CallTimeoutError):
-            error.__cause__.fault = "limit"
+            error.__cause__.category = "limit"
     assert admission.close(error, now=rig.now) is None
     assert (rig.state, rig.failures) == ("closed", 0)
 
@@ -301,7 +301,7 @@ def test_a_failure_that_is_reported_early_is_told_once_and_in_full() -> None:
 
 
 def test_a_retry_is_paid_and_comes_back_if_it_succeeds_or_is_broken_off() -> None:
-    rig = Rig(budget=BudgetConfig(per_second=0))
+    rig = Rig(retry_budget=RetryBudgetConfig(per_second=0))
     error = failed(ServerError, 503)
     for end in ("succeeded", "cancelled", "failed"):
         admission = rig.admit(is_retry=True, paid=rig.health.pay(error, now=rig.now))
@@ -313,7 +313,7 @@ def test_a_retry_is_paid_and_comes_back_if_it_succeeds_or_is_broken_off() -> Non
 
 
 def test_what_was_reported_is_reported_once() -> None:
-    rig = Rig(budget=BudgetConfig(per_second=0, success=0))
+    rig = Rig(retry_budget=RetryBudgetConfig(per_second=0, success=0))
     rig.health.budget.withdraw(100, now=rig.now)
     admission = rig.admit(is_retry=True, paid=rig.health.pay(failed(ServerError, 503), now=rig.now))
 
@@ -325,7 +325,7 @@ def test_what_was_reported_is_reported_once() -> None:
 
 
 def test_a_success_at_once_brings_a_token_and_one_after_a_free_retry_none() -> None:
-    rig = Rig(budget=BudgetConfig(per_second=0))
+    rig = Rig(retry_budget=RetryBudgetConfig(per_second=0))
     rig.health.budget.withdraw(100, now=rig.now)
 
     rig.admit().close(None, now=rig.now)
@@ -335,7 +335,7 @@ def test_a_success_at_once_brings_a_token_and_one_after_a_free_retry_none() -> N
 
 
 def test_what_speaks_against_a_retry_is_told() -> None:
-    rig = Rig(breaker=BreakerConfig(calls=3), budget=BudgetConfig(capacity=7, per_second=0))
+    rig = Rig(breaker=BreakerConfig(calls=3), retry_budget=RetryBudgetConfig(capacity=7, per_second=0))
     error, timeout = failed(ServerError, 503), failed(CallTimeoutError, phase="first_token")
 
     assert rig.health.holds_back(error, MODEL, now=rig.now) is None
@@ -369,7 +369,7 @@ def test_without_the_setting_there_is_no_hedge() -> None:
 
 @pytest.mark.parametrize("end", ["succeeded", "cancelled", "failed"])
 def test_a_hedge_costs_ten_that_never_come_back(end: str) -> None:
-    rig = hedging(budget=BudgetConfig(per_second=0))
+    rig = hedging(retry_budget=RetryBudgetConfig(per_second=0))
     admission = rig.hedge()
     assert admission is not None
     assert rig.tokens == 190
@@ -384,7 +384,7 @@ def test_a_hedge_costs_ten_that_never_come_back(end: str) -> None:
 
 
 def test_with_too_little_in_the_budget_there_is_none_and_nothing_is_taken() -> None:
-    rig = hedging(budget=BudgetConfig(capacity=19, per_second=0))
+    rig = hedging(retry_budget=RetryBudgetConfig(capacity=19, per_second=0))
 
     assert rig.hedge() is not None
     assert rig.hedge() is None
@@ -441,7 +441,7 @@ class Together(RuleBasedStateMachine):
     def begin(self) -> None:
         self.rig = Rig(
             breaker=BreakerConfig(calls=4, unreachable=3),
-            budget=BudgetConfig(capacity=20),
+            retry_budget=RetryBudgetConfig(capacity=20),
             hedge=HedgeConfig(share=0.5),
         )
         self.paid_in = 0
@@ -508,10 +508,10 @@ class Together(RuleBasedStateMachine):
     @rule(
         key_pool=st.sampled_from([KeyPoolConfig(), KeyPoolConfig(choose="least_busy", park_base=5)]),
         breaker=st.sampled_from([BreakerConfig(calls=4, unreachable=3), BreakerConfig(calls=6, window=10)]),
-        budget=st.sampled_from([BudgetConfig(capacity=20), BudgetConfig(capacity=12, success=3)]),
+        budget=st.sampled_from([RetryBudgetConfig(capacity=20), RetryBudgetConfig(capacity=12, success=3)]),
     )
-    def change(self, key_pool: KeyPoolConfig, breaker: BreakerConfig, budget: BudgetConfig) -> None:
-        config = ProviderConfig(key_pool=key_pool, breaker=breaker, budget=budget, hedge=HedgeConfig(share=0.5))
+    def change(self, key_pool: KeyPoolConfig, breaker: BreakerConfig, budget: RetryBudgetConfig) -> None:
+        config = ProviderConfig(key_pool=key_pool, breaker=breaker, retry_budget=budget, hedge=HedgeConfig(share=0.5))
         before = self.rig.state, self.rig.in_flight()
         self.rig.change(config)
         self.capacity = budget.capacity

@@ -138,9 +138,9 @@ def test_with_other_settings_times_stay_known_and_what_may_be_added_begins_anew(
     ("given", "room"),
     [
         ({}, True),
-        ({"faults": ["transient"]}, True),
-        ({"faults": ["transient", "throttled"]}, False),
-        ({"faults": ["stale", "transient"]}, True),
+        ({"categories": ["transient"]}, True),
+        ({"categories": ["transient", "throttled"]}, False),
+        ({"categories": ["stale", "transient"]}, True),
         ({"config": RetryConfig(max_retries=0)}, False),
         ({"config": RetryConfig(max_retries=1)}, True),
         ({"config": RetryConfig(retry_sent="never")}, False),
@@ -154,7 +154,7 @@ def test_with_other_settings_times_stay_known_and_what_may_be_added_begins_anew(
 )
 def test_it_counts_as_a_retry(given: dict[str, Any], room: bool) -> None:
     asked: dict[str, Any] = {
-        "faults": [],
+        "categories": [],
         "attempts_of_call": 1,
         "config": RetryConfig(),
         "left": 60.0,

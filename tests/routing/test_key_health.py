@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from bifrost.account import Key
+from bifrost.attempt_record import RateLimit, Window
 from bifrost.config import KeyPoolConfig
 from bifrost.routing.key_health import KeyHealth, KeyStates, park_time
-from bifrost.trail import RateLimit, Window
 
 
 class Rig:

@@ -43,10 +43,10 @@ AT_ONCE = Retry(0.0, other_key=False, is_free=True)
 """A new connection in place of one that was found closed."""
 
 
-def failure(fault: str, **said: Any) -> BifrostError:
-    """Make an error of a fault, as plain as can be."""
-    error: BifrostError = TransportError("it failed") if RULES[fault].same_key else ProviderError("it failed")
-    error.fault = fault
+def failure(category: str, **said: Any) -> BifrostError:
+    """Make an error of a category, as plain as can be."""
+    error: BifrostError = TransportError("it failed") if RULES[category].same_key else ProviderError("it failed")
+    error.category = category
     error.retry_after = said.pop("retry_after", None)
     for name, value in said.items():
         setattr(error, name, value)
@@ -59,7 +59,7 @@ def after(error: BifrostError | str, **given: Any) -> Decision:
         error = failure(error)
     config = RetryConfig(**given.pop("config", {}))
     known: dict[str, Any] = {
-        "faults": [error.fault],
+        "categories": [error.category],
         "attempts_of_call": 1,
         "config": config,
         "remaining": 600.0,
@@ -70,16 +70,16 @@ def after(error: BifrostError | str, **given: Any) -> Decision:
     return decide(error, **(known | given))
 
 
-def is_paid(fault: str) -> bool:
+def is_paid(category: str) -> bool:
     """Say whether the first try after a failure is paid for from the budget, if there is any."""
-    decision = after(fault, other_key=True)
+    decision = after(category, other_key=True)
     return isinstance(decision, Retry) and not decision.is_free
 
 
 # --- the table
 
 
-#       fault          same  other  fallback breaker    cost
+#       category          same  other  fallback breaker    cost
 TABLE = """
         cancelled      no    no     no       neutral    0
         local          no    no     no       neutral    0
@@ -108,20 +108,25 @@ TABLE = """
 ROWS = [line.split() for line in TABLE.split("\n") if line.strip()]
 
 
-@pytest.mark.parametrize(("fault", "same", "other", "fallback", "breaker", "cost"), ROWS)
-def test_the_failure_table(fault: str, same: str, other: str, fallback: str, breaker: str, cost: str) -> None:
-    rule = RULES[fault]
+@pytest.mark.parametrize(("category", "same", "other", "fallback", "breaker", "cost"), ROWS)
+def test_the_failure_table(category: str, same: str, other: str, fallback: str, breaker: str, cost: str) -> None:
+    rule = RULES[category]
 
     assert (rule.same_key, rule.other_key, rule.fallback) == (same == "yes", other == "yes", fallback == "yes")
     assert rule.breaker == breaker
-    assert is_paid(fault) == (cost == "5")
+    assert is_paid(category) == (cost == "5")
 
 
 def test_the_failure_table_has_no_other_rows() -> None:
     assert {row[0] for row in ROWS} == set(RULES)
-    assert {fault for fault, rule in RULES.items() if rule.once} == {"malformed"}
-    assert {fault for fault, rule in RULES.items() if rule.free} == {"stale"}
-    assert {fault for fault, rule in RULES.items() if rule.kills_key} == {"quota", "allowance", "credential", "access"}
+    assert {category for category, rule in RULES.items() if rule.once} == {"malformed"}
+    assert {category for category, rule in RULES.items() if rule.free} == {"stale"}
+    assert {category for category, rule in RULES.items() if rule.kills_key} == {
+        "quota",
+        "allowance",
+        "credential",
+        "access",
+    }
 
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BifrostError)]
@@ -129,7 +134,7 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_class_agrees_with_its_row(kind: type[BifrostError]) -> None:
-    rule = RULES[kind.fault]
+    rule = RULES[kind.category]
 
     if kind.__name__ not in ("ShuttingDownError", "ResponseTooLargeError"):
         assert kind.retryable == rule.same_key
@@ -139,23 +144,25 @@ def test_every_error_class_agrees_with_its_row(kind: type[BifrostError]) -> None
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_each_row_is_followed(row: list[str]) -> None:
-    fault, same, other, fallback = row[:4]
-    error = failure(fault, fallback=fallback == "yes")
+    category, same, other, fallback = row[:4]
+    error = failure(category, fallback=fallback == "yes")
 
-    again = AT_ONCE if fault == "stale" else Retry(0.25, other_key=False)
+    again = AT_ONCE if category == "stale" else Retry(0.25, other_key=False)
     assert after(error) == (again if same == "yes" else GiveUp("final"))
     assert isinstance(after(error, other_key=True), Retry) == ("yes" in (same, other))
     if other == "yes":
         assert after(error, other_key=True) == Retry(0.0, other_key=True, is_free=same == "no")
     if same == "yes" and other == "no":
         assert after(error, other_key=True) == again
-    behind = after(error, config={"max_retries": 0}, fallback_behind=True, faults=[fault, fault], attempts_of_call=2)
+    behind = after(
+        error, config={"max_retries": 0}, fallback_behind=True, categories=[category, category], attempts_of_call=2
+    )
     assert behind == (NEXT if fallback == "yes" else GiveUp("final"))
 
 
 def test_a_fault_that_nobody_knows_is_unknown() -> None:
     error = BifrostError("odd")
-    error.fault = "never heard of"
+    error.category = "never heard of"
 
     assert after(error, fallback_behind=True) == NEXT
     assert after(error) == GiveUp("final")
@@ -166,11 +173,13 @@ def test_a_fault_that_nobody_knows_is_unknown() -> None:
 
 def test_three_attempts_per_candidate_then_the_fallback() -> None:
     for attempt in (1, 2):
-        decision = after("transient", faults=["transient"] * attempt, attempts_of_call=attempt, fallback_behind=True)
+        decision = after(
+            "transient", categories=["transient"] * attempt, attempts_of_call=attempt, fallback_behind=True
+        )
         assert isinstance(decision, Retry)
 
-    assert after("transient", faults=["transient"] * 3, attempts_of_call=3, fallback_behind=True) == NEXT
-    assert after("transient", faults=["transient"] * 3, attempts_of_call=3) == GiveUp("attempts")
+    assert after("transient", categories=["transient"] * 3, attempts_of_call=3, fallback_behind=True) == NEXT
+    assert after("transient", categories=["transient"] * 3, attempts_of_call=3) == GiveUp("attempts")
 
 
 def test_six_attempts_in_all() -> None:
@@ -191,38 +200,40 @@ def test_the_last_attempt_is_not_kept_for_a_fallback_that_may_not_follow() -> No
     assert isinstance(after(error, attempts_of_call=5, fallback_behind=True), Retry)
 
 
-@pytest.mark.parametrize("fault", ["transient", "never_sent", "throttled", "overloaded", "conflict", "malformed"])
-def test_without_retries_there_is_none(fault: str) -> None:
-    assert after(fault, config={"max_retries": 0}) == GiveUp("attempts")
-    assert after(fault, config={"max_retries": 0}, fallback_behind=True) == NEXT
+@pytest.mark.parametrize("category", ["transient", "never_sent", "throttled", "overloaded", "conflict", "malformed"])
+def test_without_retries_there_is_none(category: str) -> None:
+    assert after(category, config={"max_retries": 0}) == GiveUp("attempts")
+    assert after(category, config={"max_retries": 0}, fallback_behind=True) == NEXT
 
 
 def test_a_throttled_key_is_not_exchanged_without_retries() -> None:
     assert after("throttled", config={"max_retries": 0}, other_key=True) == GiveUp("attempts")
 
 
-@pytest.mark.parametrize("fault", ["credential", "quota", "access"])
-def test_a_dead_key_is_exchanged_even_without_retries(fault: str) -> None:
-    assert after(fault, config={"max_retries": 0}, other_key=True) == EXCHANGED
-    dead = [fault] * 4
-    assert after(fault, faults=dead, attempts_of_call=4, other_key=True) == EXCHANGED
-    assert after(fault, faults=[*dead, fault, fault], attempts_of_call=6, other_key=True) == GiveUp("attempts")
-    assert after(fault, config={"max_retries": 9}) == GiveUp("final")
+@pytest.mark.parametrize("category", ["credential", "quota", "access"])
+def test_a_dead_key_is_exchanged_even_without_retries(category: str) -> None:
+    assert after(category, config={"max_retries": 0}, other_key=True) == EXCHANGED
+    dead = [category] * 4
+    assert after(category, categories=dead, attempts_of_call=4, other_key=True) == EXCHANGED
+    assert after(category, categories=[*dead, category, category], attempts_of_call=6, other_key=True) == GiveUp(
+        "attempts"
+    )
+    assert after(category, config={"max_retries": 9}) == GiveUp("final")
 
 
 def test_a_dead_key_counts_as_an_attempt_for_what_follows() -> None:
-    faults = ["credential", "transient", "transient"]
+    categories = ["credential", "transient", "transient"]
 
-    assert after("transient", faults=faults, attempts_of_call=3) == GiveUp("attempts")
+    assert after("transient", categories=categories, attempts_of_call=3) == GiveUp("attempts")
 
 
 def test_a_malformed_answer_is_asked_for_once_more() -> None:
     error = MalformedResponseError("not JSON")
 
     assert isinstance(after(error), Retry)
-    assert after(error, faults=["malformed", "malformed"], attempts_of_call=2) == GiveUp("final")
-    assert after(error, faults=["malformed", "malformed"], attempts_of_call=2, fallback_behind=True) == NEXT
-    assert isinstance(after(error, faults=["transient", "malformed"], attempts_of_call=2), Retry)
+    assert after(error, categories=["malformed", "malformed"], attempts_of_call=2) == GiveUp("final")
+    assert after(error, categories=["malformed", "malformed"], attempts_of_call=2, fallback_behind=True) == NEXT
+    assert isinstance(after(error, categories=["transient", "malformed"], attempts_of_call=2), Retry)
 
 
 def test_an_answer_that_is_too_large_is_not_asked_for_again() -> None:
@@ -230,26 +241,26 @@ def test_an_answer_that_is_too_large_is_not_asked_for_again() -> None:
     assert after(ResponseTooLargeError("too large"), fallback_behind=True) == NEXT
 
 
-@pytest.mark.parametrize("fault", ["transient", "stale", "malformed"])
-def test_what_may_have_run_is_not_sent_again_when_told_so(fault: str) -> None:
+@pytest.mark.parametrize("category", ["transient", "stale", "malformed"])
+def test_what_may_have_run_is_not_sent_again_when_told_so(category: str) -> None:
     never = {"retry_sent": "never"}
     for status in (None, 200):
-        assert isinstance(after(failure(fault, status=status)), Retry)
-        assert after(failure(fault, status=status), config=never) == GiveUp("final")
+        assert isinstance(after(failure(category, status=status)), Retry)
+        assert after(failure(category, status=status), config=never) == GiveUp("final")
         # Another provider has not been asked yet.
-        assert after(failure(fault, status=status), config=never, fallback_behind=True) == NEXT
+        assert after(failure(category, status=status), config=never, fallback_behind=True) == NEXT
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    ("category", "status"),
     [("never_sent", None), ("transient", 503), ("throttled", 429), ("throttled", None), ("overloaded", 529)],
 )
-def test_what_was_never_sent_or_was_refused_is_sent_again_all_the_same(fault: str, status: int | None) -> None:
-    assert isinstance(after(failure(fault, status=status), config={"retry_sent": "never"}), Retry)
+def test_what_was_never_sent_or_was_refused_is_sent_again_all_the_same(category: str, status: int | None) -> None:
+    assert isinstance(after(failure(category, status=status), config={"retry_sent": "never"}), Retry)
 
 
 def test_the_first_closed_connection_costs_nothing() -> None:
-    given: dict[str, Any] = {"faults": ["stale"], "attempts_of_call": 0}
+    given: dict[str, Any] = {"categories": ["stale"], "attempts_of_call": 0}
 
     assert is_free(["stale"])
     assert after("stale", **given) == AT_ONCE
@@ -258,19 +269,19 @@ def test_the_first_closed_connection_costs_nothing() -> None:
 
 
 def test_a_second_closed_connection_is_like_any_failure() -> None:
-    faults = ["stale", "stale"]
+    categories = ["stale", "stale"]
 
-    assert not is_free(faults)
-    assert after("stale", faults=faults, attempts_of_call=1) == Retry(0.25, other_key=False)
-    assert after("stale", faults=faults, attempts_of_call=1, config={"max_retries": 0}) == GiveUp("attempts")
+    assert not is_free(categories)
+    assert after("stale", categories=categories, attempts_of_call=1) == Retry(0.25, other_key=False)
+    assert after("stale", categories=categories, attempts_of_call=1, config={"max_retries": 0}) == GiveUp("attempts")
     assert not is_free(["transient"])
 
 
 def test_a_free_attempt_leaves_all_retries() -> None:
-    faults = ["stale", "transient", "transient"]
+    categories = ["stale", "transient", "transient"]
 
-    assert after("transient", faults=faults, attempts_of_call=2) == Retry(0.5, other_key=False)
-    assert after("transient", faults=[*faults, "transient"], attempts_of_call=3) == GiveUp("attempts")
+    assert after("transient", categories=categories, attempts_of_call=2) == Retry(0.5, other_key=False)
+    assert after("transient", categories=[*categories, "transient"], attempts_of_call=3) == GiveUp("attempts")
 
 
 def test_without_budget_there_is_no_retry_but_a_fallback() -> None:
@@ -301,7 +312,7 @@ def test_a_provider_that_is_left_alone_gets_no_further_attempt() -> None:
 def test_what_repeats_nothing_needs_no_budget() -> None:
     assert after("stale", held_back="budget") == AT_ONCE
     assert after("credential", held_back="budget", other_key=True) == EXCHANGED
-    assert after("stale", held_back="budget", faults=["stale", "stale"], attempts_of_call=2) == GiveUp("budget")
+    assert after("stale", held_back="budget", categories=["stale", "stale"], attempts_of_call=2) == GiveUp("budget")
 
 
 # --- what overrides the table
@@ -313,7 +324,7 @@ def test_what_an_error_says_itself_overrides_the_table() -> None:
     assert after(failure("throttled", retryable=False), other_key=True) == GiveUp("final")
     assert after(failure("stale", retryable=False)) == GiveUp("final")
     assert after(failure("caller", fallback=True), fallback_behind=True) == NEXT
-    assert after(failure("transient", fallback=False), faults=["transient"] * 3, fallback_behind=True) == GiveUp(
+    assert after(failure("transient", fallback=False), categories=["transient"] * 3, fallback_behind=True) == GiveUp(
         "attempts"
     )
 
@@ -326,7 +337,7 @@ def test_a_dead_key_is_exchanged_whatever_is_said_of_retries() -> None:
 
 def test_a_refused_certificate_is_not_tried_again() -> None:
     error = ConnectError("certificate has expired")
-    error.fault = "config"
+    error.category = "config"
 
     assert after(error) == GiveUp("final")
     assert after(error, fallback_behind=True) == NEXT
@@ -353,7 +364,7 @@ def test_own_waits_have_full_jitter_up_to_eight_seconds() -> None:
     config = {"max_retries": 20, "attempts_total": 50}
 
     ceilings = [
-        after("transient", faults=["transient"] * attempt, config=config, random=lambda: 1.0)
+        after("transient", categories=["transient"] * attempt, config=config, random=lambda: 1.0)
         for attempt in (1, 2, 3, 4, 5, 6, 20)
     ]
 
@@ -364,7 +375,9 @@ def test_own_waits_have_full_jitter_up_to_eight_seconds() -> None:
 def test_base_and_cap_of_own_waits_are_settings() -> None:
     config = {"max_retries": 5000, "attempts_total": 10_000, "backoff_base": 0.1, "backoff_cap": 0.3}
 
-    delays = [after("transient", faults=["transient"] * n, config=config, random=lambda: 1.0) for n in (1, 2, 3, 4000)]
+    delays = [
+        after("transient", categories=["transient"] * n, config=config, random=lambda: 1.0) for n in (1, 2, 3, 4000)
+    ]
 
     assert delays == [Retry(delay, other_key=False) for delay in (0.1, 0.2, 0.3, 0.3)]
 
@@ -490,7 +503,7 @@ def test_no_call_goes_beyond_its_limits(
     now, attempts, free = 0.0, 0, 0
 
     for behind in range(candidates - 1, -1, -1):
-        faults: list[str] = []
+        categories: list[str] = []
         dead: set[int] = set()
         tried: set[int] = set()
         key = 0
@@ -500,17 +513,17 @@ def test_no_call_goes_beyond_its_limits(
             assert key not in dead
             now += random.choice([0.0, 0.01, 0.5, 7.0])
             error = failure(random.choice(FAULTS), retry_after=random.choice([None, None, 0.5, 5.0, 61.0]))
-            error.fallback = RULES[error.fault].fallback
-            faults.append(error.fault)
+            error.fallback = RULES[error.category].fallback
+            categories.append(error.category)
             tried.add(key)
-            if RULES[error.fault].kills_key:
+            if RULES[error.category].kills_key:
                 dead.add(key)
-            free += is_free(faults)
-            attempts += not is_free(faults)
+            free += is_free(categories)
+            attempts += not is_free(categories)
             others = set(range(keys)) - tried
             decision = decide(
                 error,
-                faults=faults,
+                categories=categories,
                 attempts_of_call=attempts,
                 config=config,
                 remaining=timeout - now,
@@ -526,7 +539,7 @@ def test_no_call_goes_beyond_its_limits(
             if decision.other_key:
                 key = min(others)
         assert attempts <= total
-        assert len(faults) - ("stale" in faults) <= retries + 1 + len(dead)
+        assert len(categories) - ("stale" in categories) <= retries + 1 + len(dead)
         if not isinstance(decision, NextCandidate):
             break
         assert behind

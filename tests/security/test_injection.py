@@ -20,12 +20,12 @@ from bifrost import (
     Tool,
 )
 from bifrost.config import check_headers
-from bifrost.engine.transport.heads import fields_of
+from bifrost.operations.chat.options import chat_request
 from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.options import chat_request
 from bifrost.testing import MockTransport, no_waits
+from bifrost.transport.heads import fields_of
 from bifrost.wire.http import HttpRequest
 from tests.canary import listening
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bifrost import Bifrost, ProviderConfig, ResponseTooLargeError, StaticAccount
-from bifrost.config import Limits, NetworkConfig
-from bifrost.engine.transport.tls import context_of
+from bifrost.config import NetworkConfig, SizeLimits
 from bifrost.testing import LoopbackProvider, MockTransport
+from bifrost.transport.tls import context_of
 from tests.canary import listening
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_few_places_are_excepted_from_them() -> None:
     }
     assert found == {
         ("bifrost/engine/clock.py", "S311"),  # chance of waits and choices, not of secrets
-        ("bifrost/engine/transport/anyio_wire.py", "S610"),  # `extra()` of anyio is taken for a database's
+        ("bifrost/transport/anyio_wire.py", "S610"),  # `extra()` of anyio is taken for a database's
         ("bifrost/testing/faults.py", "S311"),
         ("bifrost/testing/loopback.py", "S610"),
         ("bifrost/testing/network.py", "S104"),  # an address that is compared with, not listened on
@@ -177,8 +177,8 @@ async def test_what_is_larger_than_the_limits_is_too_large() -> None:
     body = _many(100_000)
     mock.raw(200, body, {"content-type": "application/json"})
     mock.raw(200, b"data: " + body + b"\n\n", {"content-type": "text/event-stream"})
-    limits = Limits(body=len(body) - 1, event=len(body) - 1)
-    account = mock.account_with({"openai": ["k"]}, configs={"openai": ProviderConfig(limits=limits)})
+    limits = SizeLimits(body=len(body) - 1, event=len(body) - 1)
+    account = mock.account_with({"openai": ["k"]}, configs={"openai": ProviderConfig(size_limits=limits)})
     async with mock.client(account, max_retries=0) as client:
         with pytest.raises(ResponseTooLargeError):
             await client.chat("openai/gpt-4o-mini", "hi")
@@ -190,7 +190,7 @@ async def test_what_is_larger_than_the_limits_is_too_large() -> None:
 # --- two clients
 
 
-_OF_NOBODY = ("bifrost.providers", "bifrost.schema", "bifrost.wire", "bifrost.testing")
+_OF_NOBODY = ("bifrost.providers", "bifrost.operations", "bifrost.wire", "bifrost.testing")
 """Rows, codecs and shapes: values that all clients read."""
 
 

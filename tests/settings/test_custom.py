@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from bifrost.errors import UnsupportedError
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
 from bifrost.providers.base import Provider, Target, operations_of
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chat import ChatRequest
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.messages import Message
-from bifrost.schema.models import ModelsRequest
 from bifrost.settings.custom import derive, is_path
 from bifrost.wire.auth import NoAuth
 

@@ -10,12 +10,12 @@ from bifrost import Key, ProviderConfig, Secret
 from bifrost.config import (
     AdaptiveConfig,
     BreakerConfig,
-    BudgetConfig,
     CallOptions,
     KeyPoolConfig,
-    Limits,
     NetworkConfig,
+    RetryBudgetConfig,
     RetryConfig,
+    SizeLimits,
     Timeouts,
 )
 from bifrost.errors import ConfigError, InvalidKeyError, MissingKeyError, UnknownProviderError
@@ -274,7 +274,7 @@ def test_every_knob_can_be_set() -> None:
         [providers.openai.retry]
         max_retries = 0
         fallback_on_caller_error = true
-        [providers.openai.budget]
+        [providers.openai.retry_budget]
         capacity = 50
         [providers.openai.breaker]
         enabled = false
@@ -284,7 +284,7 @@ def test_every_knob_can_be_set() -> None:
         [providers.openai.key_pool]
         choose = "two_choices"
         longest_wait = 0
-        [providers.openai.limits]
+        [providers.openai.size_limits]
         body = 1024
         [providers.openai.connections]
         idle = 5
@@ -297,10 +297,10 @@ def test_every_knob_can_be_set() -> None:
     assert (config.queue_timeout, config.stream_share) == (2.0, 0.5)
     assert config.timeouts == Timeouts(connect=1)
     assert config.retry == RetryConfig(max_retries=0, fallback_on_caller_error=True)
-    assert config.budget == BudgetConfig(capacity=50)
+    assert config.retry_budget == RetryBudgetConfig(capacity=50)
     assert config.breaker == BreakerConfig(enabled=False, calls=8)
     assert config.key_pool == KeyPoolConfig(choose="two_choices", longest_wait=0)
-    assert config.limits == Limits(body=1024)
+    assert config.size_limits == SizeLimits(body=1024)
     assert config.connections.idle == 5
     assert config.adaptive == AdaptiveConfig(start=2)
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from bifrost.config import CallOptions, Limits, ProviderConfig
+from bifrost.config import CallOptions, ProviderConfig, SizeLimits
 from bifrost.settings.form import NOT_THE_CLIENTS, File, KeyEntry, ProviderEntry
 from bifrost.settings.schema import schema
 from bifrost.settings.shape import fields_of
@@ -49,11 +49,11 @@ def fits(value: Any, rules: dict[str, Any], whole: dict[str, Any]) -> bool:
 
 
 def test_the_schema_in_the_documentation_is_that_of_the_code() -> None:
-    """To renew it: `python -m bifrost.settings --schema > docs/bifrost.schema.json`."""
+    """To renew it: `python -m bifrost.settings --schema > docs/bifrost.operations.json`."""
     run = subprocess.run(
         [sys.executable, "-m", "bifrost.settings", "--schema"], capture_output=True, text=True, check=True, cwd=_ROOT
     )
-    assert run.stdout == (_ROOT / "docs" / "bifrost.schema.json").read_text(encoding="utf-8")
+    assert run.stdout == (_ROOT / "docs" / "bifrost.operations.json").read_text(encoding="utf-8")
     assert json.loads(run.stdout) == schema()
 
 
@@ -71,7 +71,7 @@ def test_it_has_every_field_of_every_class() -> None:
     tables = made["$defs"]
     assert set(tables["ProviderEntry"]["properties"]) == {*fields_of(ProviderEntry), *fields_of(ProviderConfig)}
     assert set(tables["KeyEntry"]["properties"]) == set(fields_of(KeyEntry))
-    assert set(tables["Limits"]["properties"]) == set(fields_of(Limits))
+    assert set(tables["SizeLimits"]["properties"]) == set(fields_of(SizeLimits))
     assert all(table["additionalProperties"] is False for table in (made, *tables.values()))
 
 

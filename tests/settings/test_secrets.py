@@ -48,7 +48,7 @@ WRONG: list[Any] = [
     _openai(keys=[{"value": CANARY, "weight": CANARY, "enabled": CANARY, "models": CANARY, "aliases": CANARY}]),
     _openai(keys=[{CANARY: {"weight": 1}}]),
     _openai(key=CANARY),
-    _openai(keys=["x"], queue=CANARY, timeouts=CANARY, on_full=CANARY, limits={"body": CANARY}),
+    _openai(keys=["x"], queue=CANARY, timeouts=CANARY, on_full=CANARY, size_limits={"body": CANARY}),
     _openai(keys=["x"], extra_headers={"x-secret": f"{CANARY}\n"}),
     _openai(keys=["x"], base_url=f"https://user:{CANARY}@models.example"),
     _openai(keys=["x"], base_url=f"https://models.example/?key={CANARY}"),

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bifrost import Bifrost, CallContext
+    from bifrost.attempt_record import AttemptRecord
     from bifrost.testing import MockCall, MockTransport
-    from bifrost.trail import Attempt
     from tests.simulation.world import Ask, World
 
 End: TypeAlias = Literal["succeeded", "failed", "cancelled"]
@@ -182,7 +182,7 @@ def _judged(entry: Entry, asked: list[MockCall], ledger: Ledger) -> list[tuple[s
         return found
     found += _judged_answer(entry, ledger)
     found += _judged_times(entry)
-    trail = [] if entry.context is None else entry.context.trail
+    trail = [] if entry.context is None else entry.context.attempts
     found += _judged_attempts(trail, asked, ledger)
     try:
         assert_paired(entry.hooks)
@@ -197,7 +197,7 @@ def _judged(entry: Entry, asked: list[MockCall], ledger: Ledger) -> list[tuple[s
 def _judged_answer(entry: Entry, ledger: Ledger) -> list[tuple[str, str]]:
     """I5: one outcome, of the right kind."""
     found: list[tuple[str, str]] = []
-    trail = [] if entry.context is None else entry.context.trail
+    trail = [] if entry.context is None else entry.context.attempts
     good = [attempt for attempt in trail if attempt.ok]
     match entry.ends[0]:
         case "succeeded":
@@ -237,7 +237,7 @@ def _judged_times(entry: Entry) -> list[tuple[str, str]]:
     return found
 
 
-def _judged_attempts(trail: Sequence[Attempt], asked: list[MockCall], ledger: Ledger) -> list[tuple[str, str]]:
+def _judged_attempts(trail: Sequence[AttemptRecord], asked: list[MockCall], ledger: Ledger) -> list[tuple[str, str]]:
     """I7: what the provider saw stands on the trail, in its order, and is no more than was allowed."""
     found: list[tuple[str, str]] = []
     seen = [(call.provider, call.key) for call in asked]
@@ -245,7 +245,7 @@ def _judged_attempts(trail: Sequence[Attempt], asked: list[MockCall], ledger: Le
     sure = [
         (attempt.provider, attempt.key)
         for attempt in trail
-        if attempt.status is not None or attempt.fault not in _UNSURE
+        if attempt.status is not None or attempt.category not in _UNSURE
     ]
     if any((attempt.note or "").startswith("hedge") for attempt in trail):
         # Two were under way at once, and stand in the order in which they ended.
@@ -254,10 +254,10 @@ def _judged_attempts(trail: Sequence[Attempt], asked: list[MockCall], ledger: Le
         found.append(("I7", f"the provider saw {seen}, and told is {told}"))
     if not _is_within(sure, seen):
         found.append(("I7", f"told is {sure}, and the provider saw {seen}"))
-    by_provider: dict[str, list[Attempt]] = defaultdict(list)
+    by_provider: dict[str, list[AttemptRecord]] = defaultdict(list)
     for attempt in trail:
         by_provider[attempt.provider].append(attempt)
-    free = sum(any(attempt.fault == "stale" for attempt in attempts) for attempts in by_provider.values())
+    free = sum(any(attempt.category == "stale" for attempt in attempts) for attempts in by_provider.values())
     if len(trail) - free > ATTEMPTS_TOTAL:
         found.append(("I7", f"{len(trail)} attempts, {free} of them free"))
     for name, attempts in by_provider.items():

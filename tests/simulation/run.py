@@ -25,13 +25,13 @@ from bifrost import (
     ProviderConfig,
     StaticAccount,
 )
-from bifrost.config import Limits, RetryConfig, Timeouts
+from bifrost.config import RetryConfig, SizeLimits, Timeouts
 from bifrost.engine.clock import Clock
 from bifrost.errors import ClientClosedError, ConfigError, ShuttingDownError
+from bifrost.operations.chat.content import TextPart
+from bifrost.operations.chat.messages import AssistantMessage
+from bifrost.operations.chat.request import Choice
 from bifrost.routing.hedge import LEAST
-from bifrost.schema.chat import Choice
-from bifrost.schema.content import TextPart
-from bifrost.schema.messages import AssistantMessage
 from bifrost.testing import MockTransport, fake_key, leak_check, run_virtual
 from tests.canary import Log
 from tests.engine.rig import is_quiet, until
@@ -375,7 +375,7 @@ def _config(settings: Settings) -> ProviderConfig:
             max_retries=settings.max_retries, attempts_total=ATTEMPTS_TOTAL, retry_sent=settings.retry_sent
         ),
         hedge=_hedge(settings),
-        limits=Limits(body=100_000, event=100_000, stream=500_000),
+        size_limits=SizeLimits(body=100_000, event=100_000, stream=500_000),
     )
 
 

@@ -18,9 +18,9 @@ from tests.simulation.world import world_of
 
 if TYPE_CHECKING:
     from bifrost import CallContext, ChatResponse
-    from bifrost.engine.transport import Answer, Origin
     from bifrost.reports.stats import Stats
     from bifrost.testing.virtual import Backend
+    from bifrost.transport import Answer, Origin
 
 pytestmark = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 

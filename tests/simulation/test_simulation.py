@@ -50,24 +50,24 @@ def test_runs_are_as_full_of_life_as_they_should_be() -> None:
     """What a checker has never seen it has not checked."""
     ledgers = [simulate(world_of(seed), "asyncio") for seed in range(100, 112)]
     entries = [entry for ledger in ledgers for entry in ledger.entries.values()]
-    attempts = [attempt for entry in entries if entry.context for attempt in entry.context.trail]
+    attempts = [attempt for entry in entries if entry.context for attempt in entry.context.attempts]
     ends = {(entry.ask.kind, end) for entry in entries for end in entry.ends}
     assert len(ends) >= 10
-    assert len({attempt.fault for attempt in attempts}) >= 12
+    assert len({attempt.category for attempt in attempts}) >= 12
     assert len({attempt.status for attempt in attempts}) >= 12
     assert any(entry.answered_by_plugin for entry in entries)
     assert any(ledger.closing is not None for ledger in ledgers)
     assert max(len(ledger.limits) for ledger in ledgers) >= 6
-    assert any(len({attempt.provider for attempt in entry.context.trail}) > 1 for entry in entries if entry.context)
+    assert any(len({attempt.provider for attempt in entry.context.attempts}) > 1 for entry in entries if entry.context)
     cancelled = {entry.ask.leave.style for entry in entries if entry.ask.leave and entry.ends == ["cancelled"]}
     assert cancelled == {"scope", "task", "wait_for"}
 
 
 def test_hedges_win_lose_and_fail() -> None:
     ledgers = [simulate(slowed(world_of(seed)), "asyncio") for seed in range(_HEDGED)]
-    trails = [entry.context.trail for ledger in ledgers for entry in ledger.entries.values() if entry.context]
+    trails = [entry.context.attempts for ledger in ledgers for entry in ledger.entries.values() if entry.context]
     attempts = [attempt for trail in trails for attempt in trail]
     hedges = [attempt for attempt in attempts if (attempt.note or "").startswith("hedge")]
-    assert {"cancelled", "transient", None} <= {attempt.fault for attempt in hedges}
+    assert {"cancelled", "transient", None} <= {attempt.category for attempt in hedges}
     assert len(hedges) > 30
     assert any(attempt.note == "lost to a hedge" for attempt in attempts)

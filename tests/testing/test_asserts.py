@@ -11,9 +11,9 @@ from bifrost.testing import (
     MockTransport,
     assert_called,
     assert_no_secret,
+    attempts_of,
     fake_key,
     no_waits,
-    trail_of,
 )
 
 pytestmark = pytest.mark.anyio
@@ -70,14 +70,14 @@ async def test_a_trail_is_told_without_what_changes_from_run_to_run() -> None:
             with pytest.raises(bifrost.RateLimitError) as caught:
                 await client.chat(GPT, "hi")
     throttled = "openai/gpt-4o-mini throttled 429"
-    assert trail_of(reply) == [
+    assert attempts_of(reply) == [
         throttled,
         throttled,
         "anthropic/claude-haiku-4-5 never_sent",
         "anthropic/claude-haiku-4-5 ok",
     ]
-    assert trail_of(reply.attempts) == trail_of(reply)
-    assert trail_of(caught.value) == [throttled, throttled]
+    assert attempts_of(reply.attempts) == attempts_of(reply)
+    assert attempts_of(caught.value) == [throttled, throttled]
 
 
 @pytest.mark.parametrize("text", [SECRET, quote(SECRET, safe=""), b64encode(SECRET.encode()).decode(), SECRET[:12]])

@@ -191,11 +191,11 @@ async def test_failures_and_retries_are_played_in_their_order(server: LoopbackPr
         async with cassette.client(given, max_retries=2) as client:
             with no_waits(), pytest.raises(bifrost.BifrostError) as caught:
                 await client.chat(GPT, "hi")
-            found += [(attempt.fault, attempt.status, attempt.error) for attempt in caught.value.attempts]
+            found += [(attempt.category, attempt.status, attempt.error) for attempt in caught.value.attempts]
             with no_waits():
                 async with client.stream_chat(GPT, "hi") as opened:
                     reply = await opened.final()
-            found += [(attempt.fault, attempt.status, attempt.error) for attempt in reply.attempts]
+            found += [(attempt.category, attempt.status, attempt.error) for attempt in reply.attempts]
             return reply.text, found
 
     with Cassette(path, record="once") as cassette:
@@ -214,7 +214,7 @@ async def test_a_refused_connection_is_recorded_too(server: LoopbackProvider, pa
     await server.come_back()
     with pytest.raises(bifrost.ConnectError) as again:
         await ask(Cassette(path), elsewhere(server))
-    assert (again.value.message, again.value.fault) == (first.value.message, first.value.fault)
+    assert (again.value.message, again.value.category) == (first.value.message, first.value.category)
 
 
 async def test_an_error_of_the_set_up_is_not_recorded(path: Path) -> None:
@@ -571,7 +571,7 @@ async def test_connections_are_the_transports_own_while_recording(path: Path) ->
         async with cassette.client(mock.account) as client:
             replies = [await client.chat(GPT, prompt) for prompt in "abc"]
         assert [reply.text for reply in replies] == ["a", "b", "c"]
-        assert [attempt.fault for attempt in replies[2].attempts] == ["stale", None]
+        assert [attempt.category for attempt in replies[2].attempts] == ["stale", None]
         assert mock.connections.open == 0
     assert mock.connections.opened == 2
     # What broke was a connection that was kept too long; of that nothing is recorded.

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bifrost import Attempt
-from bifrost.testing.demo import announcement, trail_table
+from bifrost import AttemptRecord
+from bifrost.testing.demo import announcement, attempts_table
 
 if TYPE_CHECKING:
     import pytest
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 def test_the_trail_is_aligned() -> None:
     attempts = [
-        Attempt(provider="openai", model="gpt-4o-mini", key="a", status=429, fault="throttled", total=0.0123),
-        Attempt(provider="x", model="y", key="long-name", fault="never_sent", wait=1.5, queue=0.0001, connect=0.002),
-        Attempt(provider="x", model="y", status=200, first_byte=0.25, total=1.0),
+        AttemptRecord(provider="openai", model="gpt-4o-mini", key="a", status=429, category="throttled", total=0.0123),
+        AttemptRecord(
+            provider="x", model="y", key="long-name", category="never_sent", wait=1.5, queue=0.0001, connect=0.002
+        ),
+        AttemptRecord(provider="x", model="y", status=200, first_byte=0.25, total=1.0),
     ]
-    assert trail_table(attempts).splitlines() == [
+    assert attempts_table(attempts).splitlines() == [
         "asked               key        outcome        waited  queued  connect  first byte   total",
         "openai/gpt-4o-mini  a          429 throttled       -       -        -           -    12.3",
         "x/y                 long-name  - never_sent   1500.0     0.1      2.0           -       -",

@@ -11,7 +11,7 @@ import pytest
 
 import bifrost
 from bifrost import ProviderConfig, Timeouts
-from bifrost.config import Limits
+from bifrost.config import SizeLimits
 from bifrost.engine.clock import Clock
 from bifrost.testing import (
     Fault,
@@ -219,7 +219,7 @@ async def outcome(client: bifrost.Bifrost, *, stream: bool, timeout: float) -> s
 
 REFUSALS = ("AuthenticationError", "QuotaExceededError")
 
-CONFIG = {"openai": ProviderConfig(limits=Limits(body=1024 * 1024, event=512 * 1024))}
+CONFIG = {"openai": ProviderConfig(size_limits=SizeLimits(body=1024 * 1024, event=512 * 1024))}
 
 
 def small(fault: Fault) -> Fault:
@@ -269,7 +269,7 @@ async def test_each_fault_is_seen_by_a_call_over_real_sockets(stream: bool) -> N
 def pointed_at(server: LoopbackProvider, timeouts: Timeouts) -> dict[str, ProviderConfig]:
     return {
         "openai": ProviderConfig(
-            base_url=server.config("openai").base_url, timeouts=timeouts, limits=CONFIG["openai"].limits
+            base_url=server.config("openai").base_url, timeouts=timeouts, size_limits=CONFIG["openai"].size_limits
         )
     }
 
@@ -325,7 +325,7 @@ def test_faults_spare_recorded_answers_too(backend: Backend) -> None:
         with no_waits():
             async with LoopbackProvider() as server, server.client() as client:
                 server.inject(FaultPlan.of(Fault.cut(after_share=0.5), Fault.fail(500), None))
-                return [str(attempt.fault) for attempt in (await client.chat(GPT, "hello")).attempts]
+                return [str(attempt.category) for attempt in (await client.chat(GPT, "hello")).attempts]
 
     assert anyio.run(main, backend=backend) == ["transient", "transient", "None"]
 
@@ -338,7 +338,7 @@ async def test_what_is_scripted_instead_of_an_answer_cannot_be_spoilt() -> None:
     with no_waits():
         async with mock.client() as client:
             reply = await client.chat(GPT, "hi")
-    assert [attempt.fault for attempt in reply.attempts] == ["never_sent", None]
+    assert [attempt.category for attempt in reply.attempts] == ["never_sent", None]
 
 
 @pytest.mark.anyio
@@ -365,7 +365,7 @@ def test_a_storm_is_the_same_each_time(backend: Backend) -> None:
                     attempts = (await client.chat(GPT, "hi", fallbacks=[CLAUDE])).attempts
                 except bifrost.BifrostError as error:
                     attempts = error.attempts
-                trails.append([f"{attempt.provider} {attempt.fault} {attempt.total}" for attempt in attempts])
+                trails.append([f"{attempt.provider} {attempt.category} {attempt.total}" for attempt in attempts])
         return trails
 
     first = run_virtual(main, backend=backend)

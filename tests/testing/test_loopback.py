@@ -404,9 +404,9 @@ async def outcome(client: bifrost.Bifrost, model: str, *, stream: bool = False) 
     except bifrost.BifrostError as error:
         partial = error.partial.text if isinstance(error, bifrost.StreamInterruptedError) else None
         phase = error.phase if isinstance(error, bifrost.CallTimeoutError) else None
-        trail = [(attempt.status, attempt.fault) for attempt in error.attempts]
+        trail = [(attempt.status, attempt.category) for attempt in error.attempts]
         return type(error), partial, phase, error.status, error.code, error.type, trail
-    trail = [(attempt.status, attempt.fault) for attempt in reply.attempts]
+    trail = [(attempt.status, attempt.category) for attempt in reply.attempts]
     return reply.text, reply.reasoning, reply.tool_calls, reply.usage, reply.finish_reason, trail
 
 

@@ -12,10 +12,10 @@ import trio.testing
 import bifrost
 from bifrost import Key, ProviderConfig, RetryConfig, Timeouts, ToolCall, Usage
 from bifrost.config import ConnectionConfig
-from bifrost.engine.transport import Origin
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.compatible import speaks_openai
 from bifrost.testing import MockTransport, UnexpectedCallError, fake_key, no_waits
+from bifrost.transport import Origin
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ async def test_a_refused_connection_was_never_made(mock: MockTransport) -> None:
     mock.refuse()
     error = await fails(mock)
     assert isinstance(error, bifrost.ConnectError)
-    assert error.fault == "never_sent"
+    assert error.category == "never_sent"
     assert mock.connections.opened == 0
     assert mock.calls[0].connection == 0
 
@@ -327,7 +327,7 @@ async def test_a_black_hole_lasts_as_long_as_the_time_to_connect(mock: MockTrans
     mock.black_hole()
     error = await fails(mock, timeouts=Timeouts(connect=0.02))
     assert isinstance(error, bifrost.CallTimeoutError)
-    assert (error.phase, error.fault) == ("connect", "never_sent")
+    assert (error.phase, error.category) == ("connect", "never_sent")
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ async def test_a_black_hole_lasts_as_long_as_the_time_to_connect(mock: MockTrans
         ("empty", bifrost.MalformedResponseError),
     ],
 )
-async def test_faults_of_an_answer(mock: MockTransport, verb: str, kind: type[bifrost.BifrostError]) -> None:
+async def test_failures_of_an_answer(mock: MockTransport, verb: str, kind: type[bifrost.BifrostError]) -> None:
     getattr(mock, verb)()
     assert type(await fails(mock)) is kind
 

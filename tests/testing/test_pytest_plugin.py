@@ -327,7 +327,7 @@ def test_a_client_that_was_made_before_the_test(together: Together) -> None:
     assert len(together.of("module_level")) == 15
 
 
-def test_the_faults_of_a_failed_test_are_shown_so_that_they_can_be_played_again(together: Together) -> None:
+def test_the_failures_of_a_failed_test_are_shown_so_that_they_can_be_played_again(together: Together) -> None:
     assert together.of("faults") == {"fails": "FAILED"}
     told = together.failure("test_fails")
     assert "FaultPlan(seed=5, rules=(FaultRule(chances=((1.0, Fault(kind='fail', status=400)),)),))" in told

@@ -12,8 +12,8 @@ import openai.types.create_embedding_response
 import openai.types.shared
 import pytest
 
-from bifrost.schema.content import ToolCall
-from bifrost.schema.usage import Usage
+from bifrost.operations.chat.content import ToolCall
+from bifrost.operations.usage import Usage
 from bifrost.testing import render_anthropic, render_openai
 from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Reply, words

@@ -17,7 +17,7 @@ from bifrost import (
     DROP,
     AdaptiveConfig,
     AssistantMessage,
-    Attempt,
+    AttemptRecord,
     Bifrost,
     BifrostError,
     CallContext,
@@ -72,8 +72,8 @@ from bifrost.testing import (
     MockTransport,
     assert_called,
     assert_no_secret,
+    attempts_of,
     run_virtual,
-    trail_of,
     virtual_backends,
 )
 
@@ -85,7 +85,7 @@ async def a_chat(client: Bifrost) -> None:
     assert_type(reply.message, AssistantMessage)
     assert_type(reply.tool_calls, list[ToolCall])
     assert_type(reply.usage, Usage)
-    assert_type(reply.attempts, list[Attempt])
+    assert_type(reply.attempts, list[AttemptRecord])
     assert_type(reply.choices[0].message.content, str | None)
     assert_type(reply.usage.prompt_tokens, int)
     assert_type(reply.elapsed, float)
@@ -173,7 +173,7 @@ async def errors(client: Bifrost) -> float | None:
         assert_type(error.provider_error, ProviderError | None)
     except BifrostError as error:
         for attempt in error.attempts:
-            assert_type(attempt, Attempt)
+            assert_type(attempt, AttemptRecord)
         for other in error.errors:
             assert_type(other, BifrostError)
     return None
@@ -237,8 +237,8 @@ class Rules(Plugin):
         return request if isinstance(request, ChatRequest) else None
 
     def after(self, call: CallContext, outcome: Any) -> None:
-        for attempt in call.trail:
-            assert_type(attempt, Attempt)
+        for attempt in call.attempts:
+            assert_type(attempt, AttemptRecord)
 
     def on_chunk(self, call: CallContext, chunk: Chunk) -> Any:
         return chunk if chunk.text else DROP
@@ -288,7 +288,7 @@ class Page(pydantic.BaseModel):
 
 
 async def answers_of_a_type(client: Bifrost) -> None:
-    reply = await client.chat("openai/gpt-4o-mini", "hi", output=Point, max_reasks=1, temperature=0)
+    reply = await client.chat("openai/gpt-4o-mini", "hi", output=Point, max_output_retries=1, temperature=0)
     assert_type(reply, ParsedResponse[Point])
     assert_type(reply.parsed, Point)
     assert_type(reply.text, str)
@@ -313,7 +313,7 @@ async def streams_of_a_type(client: Bifrost) -> None:
 
 def answers_of_a_type_without_await(client: SyncBifrost) -> None:
     assert_type(client.chat("openai/gpt-4o-mini", "hi", output=Place).parsed, Place)
-    assert_type(client.chat("openai/gpt-4o-mini", "hi", output=Pair, max_reasks=2).parsed, Pair)
+    assert_type(client.chat("openai/gpt-4o-mini", "hi", output=Pair, max_output_retries=2).parsed, Pair)
     assert_type(client.chat("openai/gpt-4o-mini", "hi"), ChatResponse)
     assert_type(client.stream_chat("openai/gpt-4o-mini", "hi", output=Page).final().parsed, Page)
 
@@ -328,7 +328,7 @@ async def maps(client: Bifrost, sync_client: SyncBifrost, requests: list[ChatReq
             assert_type(result.response, ChatResponse | None)
             assert_type(result.error, BifrostError | None)
             assert_type((result.index, result.input, result.unwrap().text), tuple[int, str, str])
-    async for page in client.map(requests, output=Page, max_reasks=1, ordered=True):
+    async for page in client.map(requests, output=Page, max_output_retries=1, ordered=True):
         assert_type(page.input, ChatRequest)
         assert_type(page.unwrap().parsed, Page)
     for point in sync_client.map([{"messages": "hi"}], model="openai/gpt-4o-mini", output=Point):
@@ -386,7 +386,7 @@ async def wrong_values(client: Bifrost) -> None:
     Bifrost(plugins=[Rules])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     ModelGroup(["openai/gpt-4o-mini"], balance="fastest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.explain("openai/gpt-4o-mini", "hi", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await client.chat("openai/gpt-4o", "hi", max_reasks=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await client.chat("openai/gpt-4o", "hi", max_output_retries=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     Bifrost("openai")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -425,8 +425,8 @@ def the_test_kit(mock: MockTransport, server: LoopbackProvider, reply: ChatRespo
 
     assert_type(assert_called(mock, times=1, endpoint="chat"), list[MockCall])
     assert_called(server, endpoint="dance")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    assert_type(trail_of(reply), list[str])
-    trail_of(error)
+    assert_type(attempts_of(reply), list[str])
+    attempts_of(error)
     assert_no_secret(error, reply, secrets=["sk-test-a"])
 
     assert_type(run_virtual(_answer, 3, backend="trio"), str)

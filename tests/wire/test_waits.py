@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifrost.trail import RateLimit, Window
+from bifrost.attempt_record import RateLimit, Window
 from bifrost.wire.http import Headers
 from bifrost.wire.waits import rate_limit, retry_after
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from bifrost.operations.chat.chunks import chunks_of
+from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES
+from bifrost.operations.models import ModelsRequest, ModelsResponse
 from bifrost.providers.anthropic.answer import is_whole, parse_message
 from bifrost.providers.anthropic.errors import parse_error
 from bifrost.providers.anthropic.messages import DEFAULT_MAX_TOKENS, build_messages
 from bifrost.providers.anthropic.models import build_models, parse_models
 from bifrost.providers.anthropic.stream import MessagesDecoder
 from bifrost.providers.base import Codec, Provider
-from bifrost.schema.chat import ChatRequest, ChatResponse
-from bifrost.schema.chunks import chunks_of
-from bifrost.schema.models import ModelsRequest, ModelsResponse
-from bifrost.schema.strict_schema import ANTHROPIC_RULES
 from bifrost.wire.auth import HeaderAuth
 
 __all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.operations.chat.messages import AssistantMessage
+from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason
+from bifrost.operations.usage import NO_USAGE, Usage
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
-from bifrost.schema.chat import ChatResponse, Choice, FinishReason
-from bifrost.schema.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.schema.messages import AssistantMessage
-from bifrost.schema.usage import NO_USAGE, Usage
 from bifrost.wire import json
 
 if TYPE_CHECKING:

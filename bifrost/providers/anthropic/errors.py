@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bifrost.attempt_record import shown
 from bifrost.errors import MESSAGE_LIMIT
 from bifrost.providers.base import ErrorBody, ReportedError
 from bifrost.providers.bodies import shown_body
 from bifrost.providers.wording import meaning_of
-from bifrost.trail import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,14 +14,7 @@ import attrs
 import msgspec
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
-from bifrost.providers.anthropic.answer import DIALECT
-from bifrost.providers.anthropic.families import ANY_FAMILY, Family, family_of
-from bifrost.providers.arguments import as_object, unreadable
-from bifrost.providers.base import Built
-from bifrost.providers.call_ids import CallIdRule, CallIds
-from bifrost.providers.extra import merge_extra
-from bifrost.schema.chat import ChatRequest, Reasoning, WebSearch
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     FilePart,
@@ -33,9 +26,16 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.messages import Message
-from bifrost.schema.strict_schema import ANTHROPIC_RULES, tool_parameters
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice, check_tools
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, Reasoning, WebSearch
+from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES, tool_parameters
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice, check_tools
+from bifrost.providers.anthropic.answer import DIALECT
+from bifrost.providers.anthropic.families import ANY_FAMILY, Family, family_of
+from bifrost.providers.arguments import as_object, unreadable
+from bifrost.providers.base import Built
+from bifrost.providers.call_ids import CallIdRule, CallIds
+from bifrost.providers.extra import merge_extra
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 

@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.base import Built
 from bifrost.providers.sizes import MODELS_LIMIT, check_count
-from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
+from bifrost.operations.chat.content import OpaquePart, ReasoningPart, TextPart, ToolCall
 from bifrost.providers.anthropic.answer import (
     StopDetails,
     Tag,
@@ -26,16 +28,14 @@ from bifrost.providers.anthropic.answer import (
 )
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
-from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
-from bifrost.schema.content import OpaquePart, ReasoningPart, TextPart, ToolCall
 from bifrost.wire import json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bifrost.operations.usage import Usage
     from bifrost.providers.base import Ending, Target
-    from bifrost.schema.usage import Usage
-    from bifrost.wire.sse import SseEvent
+    from bifrost.wire.framing.sse import SseEvent
 
 
 class _Delta(msgspec.Struct, frozen=True):

@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 import msgspec
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
-from bifrost.providers.events import lone_event
-from bifrost.providers.openai.details import details_text, kept_details
-from bifrost.providers.openai.errors import reported_error
-from bifrost.providers.openai.fit import NEEDED, UnfitError, fit
-from bifrost.providers.openai.quirks import Quirks
-from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
-from bifrost.schema.chat import ChatResponse, Choice, FinishReason, Logprobs
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     Citation,
     ImagePart,
@@ -33,8 +26,15 @@ from bifrost.schema.content import (
     ToolCall,
     new_call_id,
 )
-from bifrost.schema.messages import AssistantMessage
-from bifrost.schema.usage import NO_USAGE, Usage, balanced
+from bifrost.operations.chat.messages import AssistantMessage
+from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, Logprobs
+from bifrost.operations.usage import NO_USAGE, Usage, balanced
+from bifrost.providers.events import lone_event
+from bifrost.providers.openai.details import details_text, kept_details
+from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.openai.fit import NEEDED, UnfitError, fit
+from bifrost.providers.openai.quirks import Quirks
+from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
 from bifrost.wire import json
 
 if TYPE_CHECKING:

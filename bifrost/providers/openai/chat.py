@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import InvalidRequestError
+from bifrost.operations.chat.request import ChatRequest, Prediction, Reasoning, ResponseFormat, StreamOptions
+from bifrost.operations.chat.structured.strict_schema import tool_parameters
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice, check_tools
 from bifrost.providers.base import Built
 from bifrost.providers.extra import merge_extra
 from bifrost.providers.openai.families import refused_options
 from bifrost.providers.openai.messages import DIALECT, MessageWriter, unsupported
 from bifrost.providers.openai.quirks import NEEDS
 from bifrost.providers.openai.search import add_search
-from bifrost.schema.chat import ChatRequest, Prediction, Reasoning, ResponseFormat, StreamOptions
-from bifrost.schema.strict_schema import tool_parameters
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice, check_tools
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.operations.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
+from bifrost.operations.usage import NO_USAGE
 from bifrost.providers.base import Built
 from bifrost.providers.extra import merge_extra
 from bifrost.providers.openai.answer import PLAIN, decode_answer, text_of, usage_of
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import NUMBERS_LIMIT, SPARSE, VECTORS_LIMIT, check_count
-from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
-from bifrost.schema.usage import NO_USAGE
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 from bifrost.wire.vectors import read_vector

@@ -12,7 +12,7 @@ from bifrost.frozen import Frozen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bifrost.schema.chat import ChatRequest
+    from bifrost.operations.chat.request import ChatRequest
 
 _SAMPLING = ("temperature", "top_p", "logprobs", "top_logprobs")
 _TUNING = (*_SAMPLING, "presence_penalty", "frequency_penalty", "logit_bias")

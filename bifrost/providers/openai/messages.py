@@ -10,11 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
-from bifrost.providers.arguments import as_object, unreadable
-from bifrost.providers.call_ids import CallIds
-from bifrost.providers.openai.details import read_details
-from bifrost.providers.openai.quirks import NEEDS
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     FilePart,
@@ -26,14 +22,18 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
+from bifrost.providers.arguments import as_object, unreadable
+from bifrost.providers.call_ids import CallIds
+from bifrost.providers.openai.details import read_details
+from bifrost.providers.openai.quirks import NEEDS
 from bifrost.wire import json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bifrost.operations.chat.messages import Message
     from bifrost.providers.base import Target
     from bifrost.providers.openai.quirks import Quirks
-    from bifrost.schema.messages import Message
 
 DIALECT = "openai"
 """Whose words a `ProviderTool` or `OpaquePart` of this dialect may be marked with, beside the provider's own name."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.base import Built
 from bifrost.providers.openai.answer import decode_answer, seconds_of, text_of, whole_of
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import MODELS_LIMIT, SPARSE, check_count
-from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 

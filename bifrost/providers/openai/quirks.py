@@ -13,8 +13,8 @@ import attrs
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.providers.call_ids import CallIdRule
-from bifrost.schema.strict_schema import COMMON_RULES, SchemaRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,9 +17,9 @@ from bifrost.providers.openai.messages import unsupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bifrost.operations.chat.request import WebSearch
     from bifrost.providers.base import Target
     from bifrost.providers.openai.quirks import SearchStyle
-    from bifrost.schema.chat import WebSearch
 
 
 def add_search(body: dict[str, Any], search: WebSearch, target: Target, style: SearchStyle) -> list[str]:

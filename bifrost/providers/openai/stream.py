@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.providers.openai.answer import (
     PLAIN,
     WireChoice,
@@ -41,16 +42,15 @@ from bifrost.providers.openai.calls import StreamedCalls
 from bifrost.providers.openai.details import Details
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
-from bifrost.schema.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.wire import json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bifrost.operations.chat.content import Citation
     from bifrost.providers.base import Ending, Target
     from bifrost.providers.openai.quirks import Quirks
-    from bifrost.schema.content import Citation
-    from bifrost.wire.sse import SseEvent
+    from bifrost.wire.framing.sse import SseEvent
 
 _NOTHING = msgspec.Raw(b"")
 _NULL = len(b"null")

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.content import Citation, OpaquePart, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import ReportedError, Target
-from bifrost.schema.chat import ChatRequest, ChatResponse
-from bifrost.schema.chunks import ChatAccumulator
-from bifrost.schema.content import Citation, OpaquePart, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.schema.messages import Message
-from bifrost.schema.usage import Usage
 from bifrost.wire.http import Headers, HttpResponse
 
 TARGET = Target(provider="mine", model="asked-for")

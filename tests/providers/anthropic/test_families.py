@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from bifrost.errors import UnsupportedError
+from bifrost.operations.chat.content import OpaquePart, TextPart
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, Reasoning
+from bifrost.operations.chat.tools import Tool, ToolChoice
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.anthropic.families import ANY_FAMILY, family_of
 from bifrost.providers.base import Built, Target
-from bifrost.schema.chat import ChatRequest, Reasoning
-from bifrost.schema.content import OpaquePart, TextPart
-from bifrost.schema.messages import Message
-from bifrost.schema.tools import Tool, ToolChoice
 
 HELLO = Message(role="user", content="hi")
 NEW = ["claude-opus-4-7", "claude-opus-4-8", "claude-sonnet-5", "claude-fable-5-1", "claude-haiku-5-20261001"]

@@ -9,19 +9,7 @@ import msgspec
 import pytest
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
-from bifrost.providers.anthropic import CHAT, DEFAULT_MAX_TOKENS
-from bifrost.providers.base import Built, Target
-from bifrost.schema.chat import (
-    AudioOutput,
-    ChatRequest,
-    Prediction,
-    Reasoning,
-    ResponseFormat,
-    StreamOptions,
-    UserLocation,
-    WebSearch,
-)
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     Citation,
@@ -34,8 +22,20 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.messages import Message
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import (
+    AudioOutput,
+    ChatRequest,
+    Prediction,
+    Reasoning,
+    ResponseFormat,
+    StreamOptions,
+    UserLocation,
+    WebSearch,
+)
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.providers.anthropic import CHAT, DEFAULT_MAX_TOKENS
+from bifrost.providers.base import Built, Target
 
 HELLO = [Message(role="user", content="Hello")]
 ANY: Any = "any"

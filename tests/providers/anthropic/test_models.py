@@ -5,9 +5,9 @@ import json
 import pytest
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.anthropic import MODELS
 from bifrost.providers.base import ReportedError, Target
-from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire.http import Headers, HttpResponse
 
 TARGET = Target(provider="mine", model="")

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.chunks import ChatAccumulator
 from bifrost.providers.anthropic import ANTHROPIC, CHAT
 from bifrost.providers.base import ReportedError, Target
-from bifrost.schema.chunks import ChatAccumulator
+from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpResponse
-from bifrost.wire.sse import SseEvent
 from tests.providers.golden_cases import cases
 
 TARGET = Target(provider="anthropic", model="m", stream=True)

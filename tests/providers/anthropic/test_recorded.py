@@ -10,11 +10,11 @@ import httpx2
 import msgspec
 import pytest
 
+from bifrost.operations.chat.content import ToolCall
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, ChatResponse
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import Target
-from bifrost.schema.chat import ChatRequest, ChatResponse
-from bifrost.schema.content import ToolCall
-from bifrost.schema.messages import Message
 from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.golden_cases import Case, cases, drive
 

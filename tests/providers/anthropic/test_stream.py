@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
+from bifrost.operations.chat.content import Citation, OpaquePart, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.operations.chat.request import ChatResponse
+from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import ReportedError, StreamDecoder, Target
-from bifrost.schema.chat import ChatResponse
-from bifrost.schema.chunks import ChatAccumulator, Chunk
-from bifrost.schema.content import Citation, OpaquePart, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.schema.usage import Usage
-from bifrost.wire.sse import SseEvent
+from bifrost.wire.framing.sse import SseEvent
 
 TARGET = Target(provider="mine", model="asked-for", stream=True)
 START = {

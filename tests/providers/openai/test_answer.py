@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.operations.chat.request import ChatResponse, Logprobs, TokenLogprob, TopLogprob
+from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import parse_chat
-from bifrost.schema.chat import ChatResponse, Logprobs, TokenLogprob, TopLogprob
-from bifrost.schema.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.schema.usage import Usage
 from bifrost.wire.http import Headers, HttpResponse
 
 TARGET = Target(provider="somehost", model="asked")

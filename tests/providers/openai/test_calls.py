@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bifrost.operations.chat.chunks import ChatAccumulator
 from bifrost.providers.base import Target
 from bifrost.providers.openai import ChatDecoder
 from bifrost.providers.openai.calls import StreamedCall, StreamedCalls
-from bifrost.schema.chunks import ChatAccumulator
-from bifrost.wire.sse import SseEvent
+from bifrost.wire.framing.sse import SseEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,19 +6,7 @@ from typing import Any
 import pytest
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
-from bifrost.providers.base import Built, Target
-from bifrost.providers.openai import Quirks, build_chat
-from bifrost.schema.chat import (
-    AudioOutput,
-    ChatRequest,
-    Prediction,
-    Reasoning,
-    ResponseFormat,
-    StreamOptions,
-    UserLocation,
-    WebSearch,
-)
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     Citation,
@@ -31,9 +19,21 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.messages import Message
-from bifrost.schema.strict_schema import OPENAI_RULES
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import (
+    AudioOutput,
+    ChatRequest,
+    Prediction,
+    Reasoning,
+    ResponseFormat,
+    StreamOptions,
+    UserLocation,
+    WebSearch,
+)
+from bifrost.operations.chat.structured.strict_schema import OPENAI_RULES
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.providers.base import Built, Target
+from bifrost.providers.openai import Quirks, build_chat
 
 HELLO = Message(role="user", content="hello")
 

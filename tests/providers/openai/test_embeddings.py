@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
+from bifrost.operations.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
+from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import build_embeddings, check_embeddings, parse_embeddings
-from bifrost.schema.embeddings import Embedding, EmbeddingRequest, EmbeddingResponse
-from bifrost.schema.usage import Usage
 from bifrost.wire.http import Headers, HttpResponse
 
 TARGET = Target(provider="somehost", model="small")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from bifrost.errors import UnsupportedError
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, Reasoning
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.schema.chat import ChatRequest, Reasoning
-from bifrost.schema.messages import Message
 
 HELLO = [Message(role="user", content="hi")]
 TUNING: dict[str, Any] = {"temperature": 0.5, "top_p": 0.9}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import build_models, parse_models
-from bifrost.schema.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.wire.http import Headers, HttpResponse
 
 TARGET = Target(provider="somehost", model="")

@@ -7,19 +7,7 @@ import attrs
 import pytest
 
 from bifrost.errors import ConfigError, InvalidRequestError, UnsupportedError
-from bifrost.providers.base import Built, Target
-from bifrost.providers.openai import OPENAI_ALONE, Quirks, build_chat, build_embeddings
-from bifrost.providers.openai.quirks import KNOBS, LOWERED, NEEDS
-from bifrost.schema.chat import (
-    AudioOutput,
-    ChatRequest,
-    Prediction,
-    Reasoning,
-    ResponseFormat,
-    StreamOptions,
-    WebSearch,
-)
-from bifrost.schema.content import (
+from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     FilePart,
@@ -30,9 +18,21 @@ from bifrost.schema.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.schema.embeddings import EmbeddingRequest
-from bifrost.schema.messages import Message
-from bifrost.schema.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import (
+    AudioOutput,
+    ChatRequest,
+    Prediction,
+    Reasoning,
+    ResponseFormat,
+    StreamOptions,
+    WebSearch,
+)
+from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.providers.base import Built, Target
+from bifrost.providers.openai import OPENAI_ALONE, Quirks, build_chat, build_embeddings
+from bifrost.providers.openai.quirks import KNOBS, LOWERED, NEEDS
 
 HELLO = Message(role="user", content="hello")
 F, G = Tool(name="f", parameters={"type": "object"}), Tool(name="g", parameters={"type": "object"})

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from bifrost.errors import UnsupportedError
+from bifrost.operations.chat.request import UserLocation, WebSearch
 from bifrost.providers.base import Target
 from bifrost.providers.openai.search import add_search
-from bifrost.schema.chat import UserLocation, WebSearch
 
 TARGET = Target(provider="somehost", model="m")
 EVERYTHING = WebSearch(

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
+from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, ToolCallDelta
+from bifrost.operations.chat.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
+from bifrost.operations.chat.request import ChatResponse, Logprobs, TokenLogprob
+from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import ChatDecoder
-from bifrost.schema.chat import ChatResponse, Logprobs, TokenLogprob
-from bifrost.schema.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, ToolCallDelta
-from bifrost.schema.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.schema.usage import Usage
-from bifrost.wire.sse import SseEvent
+from bifrost.wire.framing.sse import SseEvent
 from tests.providers.openai.test_answer import FULL, MADE_UP, mutated, paths, values, with_known_ids
 
 TARGET = Target(provider="somehost", model="asked", stream=True)

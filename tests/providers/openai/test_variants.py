@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
+from bifrost.operations.chat.content import Citation, ImagePart, ReasoningPart, TextPart, ToolCall
+from bifrost.operations.chat.request import ChatResponse, Logprobs, TokenLogprob, TopLogprob
+from bifrost.operations.models import ModelInfo
+from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import ChatDecoder, Quirks, parse_chat, parse_error, parse_models
-from bifrost.schema.chat import ChatResponse, Logprobs, TokenLogprob, TopLogprob
-from bifrost.schema.chunks import ChatAccumulator, Chunk
-from bifrost.schema.content import Citation, ImagePart, ReasoningPart, TextPart, ToolCall
-from bifrost.schema.models import ModelInfo
-from bifrost.schema.usage import Usage
+from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpResponse
-from bifrost.wire.sse import SseEvent
 
 TARGET = Target(provider="somehost", model="m")
 DETAILS = Quirks(reasoning_field="reasoning_details")

@@ -1,0 +1,1 @@
+"""Chat: requests, responses, messages, chunks and structured output."""

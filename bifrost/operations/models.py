@@ -1,0 +1,57 @@
+"""The model list operation."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bifrost.attempt_record import AttemptRecord, RateLimit
+from bifrost.frozen import Value
+from bifrost.html import block, note, table
+
+
+class ModelsRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Ask a provider what models it has. `model` stays empty: the question is put to the provider."""
+
+    model: str = ""
+    limit: int | None = None
+    after: str | None = None
+    """Start after this model, where the provider gives its list in pages."""
+
+
+class ModelInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model as its provider describes it."""
+
+    id: str
+    provider: str = ""
+    name: str | None = None
+    created: int | None = None
+    owned_by: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+
+
+class ModelsResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One page of a provider's models; `next` is what to give as `after` for the page behind it."""
+
+    data: list[ModelInfo]
+    next: str | None = None
+    model: str = ""
+    provider: str = ""
+    request_id: str | None = None
+    attempts: list[AttemptRecord] = []
+    warnings: list[str] = []
+    rate_limit: RateLimit | None = None
+    """What the provider told of its allowances with this answer."""
+    raw: bytes = b""
+
+    def __repr__(self) -> str:
+        more = f", next={self.next!r}" if self.next else ""
+        return f"ModelsResponse({self.provider}: {len(self.data)} models{more})"
+
+    def _repr_html_(self) -> str:
+        columns = ("id", "name", "context_window", "max_output_tokens", "owned_by")
+        rows = [[getattr(model, column) for column in columns] for model in self.data]
+        told = [column.replace("_", " ") for column in columns]
+        return block(
+            table(told, rows), note(self.provider, f"{len(self.data)} models", self.next and f"next: {self.next}")
+        )

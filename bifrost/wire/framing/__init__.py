@@ -1,0 +1,1 @@
+"""How a stream's bytes are cut into events."""
