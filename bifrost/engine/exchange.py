@@ -181,8 +181,8 @@ class Exchange:
         )
 
     def reported(self, reported: ReportedError) -> BifrostError:
-        """Make the typed error of what the provider reports inside a 200 or a stream."""
-        return self.failure(reported.status or 200, reported.body)
+        """Make the typed error of what the provider reports inside an answer or a stream."""
+        return self.failure(reported.status or self.status or 200, reported.body)
 
     def defect(self, error: BaseException) -> BifrostError:
         """Make our error of one that nothing here may raise. Its text and frames can hold the request: they stay here.

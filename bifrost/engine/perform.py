@@ -25,6 +25,7 @@ from bifrost.event_loop import is_stray
 from bifrost.operations.typed import misfit
 from bifrost.providers.base import ReportedError
 from bifrost.providers.events import is_event_stream, parse_events
+from bifrost.routing.classify import ACCEPTED, mark_accepted
 from bifrost.routing.retry import LONG_SILENCE
 from bifrost.transport import Hearing
 from bifrost.wire.body import BodyReader, ErrorBodyReader
@@ -109,8 +110,9 @@ async def _perform(job: Job, exchange: Exchange) -> Any:
     kept = await connections.take(upstream.origin, now, fresh=exchange.fresh)
     try:
         answer = await _send(exchange, kept, request, now)
-        is_stream = exchange.target.stream and _is_stream(answer)
-        if answer.status < 300:
+        is_answer = answer.status in exchange.codec.statuses
+        is_stream = exchange.target.stream and is_answer and _is_stream(answer)
+        if is_answer:
             _check_length(exchange, answer, is_stream=is_stream)
         if is_stream:
             lease = Lease(exchange, kept, answer.reader, on_release=partial(upstream.pool.leave, job))
@@ -162,8 +164,6 @@ async def _send(exchange: Exchange, kept: Kept, request: HttpRequest, now: float
 
 
 def _is_stream(answer: Answer) -> bool:
-    if answer.status != 200:
-        return False
     kind = (answer.headers.get("content-type") or "").lower()
     return not kind.startswith(("application/json", "text/html"))
 
@@ -182,7 +182,7 @@ async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
     """Read a body within its limit. Of a failure the beginning is enough; the rest is not waited for."""
     limits, timeouts = exchange.upstream.config.size_limits, exchange.upstream.config.timeouts
     coding = exchange.content_encoding
-    if answer.status >= 300:
+    if answer.status not in exchange.codec.statuses:
         errors = ErrorBodyReader(coding, limit=limits.error_body)
         whole = False
         # However the rest breaks off: it would only hide which failure it is.
@@ -212,7 +212,7 @@ async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
 def _judge(exchange: Exchange, body: bytes) -> Any:
     """Make the answer of a complete body, or raise what the provider reports in it."""
     status, headers = exchange.status or 0, exchange.headers
-    if status != 200:
+    if status not in exchange.codec.statuses:
         response = HttpResponse(status=status, headers=headers, body=exchange.redact(body))
         raise exchange.failure(status, exchange.upstream.row.parse_error(response), raw=response.body)
     response = HttpResponse(status=status, headers=headers, body=body)
@@ -228,6 +228,8 @@ def _judge(exchange: Exchange, body: bytes) -> Any:
         reported = error
     except ProviderError as error:
         error.body = exchange.redact(body[: exchange.upstream.config.size_limits.error_body])
+        if status == ACCEPTED:
+            mark_accepted(error)
         raise
     else:
         if not exchange.target.stream:

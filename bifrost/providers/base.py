@@ -32,6 +32,9 @@ IssuerMember: TypeAlias = Literal["provider", "address", "key", "region", "model
 STREAM = "stream_"
 """What stands before an endpoint's name for the operation that streams it."""
 
+ANSWERS: frozenset[int] = frozenset(range(200, 300)) - {204, 205, 206}
+"""Statuses that come with an answer, unless a codec names others: all good ones but those without a whole body."""
+
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
@@ -135,6 +138,8 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
 
     build: Callable[[RequestT, Target], Built]
     parse: Callable[[HttpResponse, Target], ResponseT]
+    statuses: frozenset[int] = ANSWERS
+    """The statuses whose body `parse` or `decoder` reads. Any other is an error, which `parse_error` reads."""
     check: Callable[[RequestT, ResponseT], None] | None = None
     """Compare a complete answer with its request. Raises `MalformedResponseError` if it cannot be the answer to it."""
     decoder: Callable[[Target], StreamDecoder] | None = None

@@ -163,7 +163,11 @@ _VAGUE_WORDS: Mapping[str, _Verdict] = _by_word(
     ),
 )
 
+ACCEPTED = 202
+"""The status of a provider that has taken a request and works on it."""
+
 _STATUSES: Mapping[int, _Verdict] = {
+    # Answers without a body, or with a part of one.
     204: (MalformedResponseError, "malformed"),
     205: (MalformedResponseError, "malformed"),
     206: (MalformedResponseError, "malformed"),
@@ -275,7 +279,7 @@ def error_of(
 ) -> BifrostError:
     """Make the error of an answer that is a refusal. It is returned, not raised.
 
-    `status` is `None` for an error that came without one, as an event of a stream; a status below 300 says as little.
+    `status` is `None` for an error that came without one, as an event of a stream; an answer's status says as little.
     `key` is the key's name. `raw` is the answer's body: it may hold the wait that is asked for, and it becomes the
     error's `body`. `now_wall` is the wall clock, in seconds since 1970, for waits that are given as a date.
 
@@ -308,8 +312,14 @@ def error_of(
     return error
 
 
+def mark_accepted(error: ProviderError) -> None:
+    """Complete the error of a body that is no answer and came with a 202: asking again would begin the work anew."""
+    error.message = f"the provider accepted the request and has not answered it (status 202): {error.message}"
+    error.retryable = False
+
+
 def _verdict(status: int | None, body: ErrorBody) -> _Verdict:
-    telling = status if status is not None and not 200 <= status < 204 else _status_as_code(body.code)
+    telling = _status_as_code(body.code) if status is None or _is_good(status) else status
     words = [word.lower() for word in (body.code, body.type) if word]
     said = _said(words)
     meant = _meant(body, telling, said)
@@ -350,6 +360,10 @@ def _judged(status: int | None, words: Sequence[str], body: ErrorBody) -> _Verdi
         return ConfigError, "config"
     unknown = (ServerError if 500 <= status < 600 else ProviderError), "unknown"
     return _STATUSES.get(status) or vague or unknown
+
+
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300 and status not in _STATUSES
 
 
 def _status_as_code(code: str | None) -> int | None:

@@ -24,7 +24,7 @@ from bifrost import (
     Timeouts,
 )
 from tests.canary import CANARY
-from tests.hostile.answers import CHAT, good, head
+from tests.hostile.answers import CHAT, STREAM, good, head
 from tests.hostile.memory import resident
 from tests.hostile.server import HostileServer, Peer
 from tests.hostile.stage import KEY, faults
@@ -253,3 +253,57 @@ async def test_fault_53_a_status_that_answers_no_post(
         assert faults(await scene.fails(error, kind)) == told
         reply = await scene.ask(kind, fallbacks=[scene.fallback])
         assert faults(reply) == [*told, None]
+
+
+# --- statuses that come with an answer
+
+ANSWERED = {
+    "200": "200 OK",
+    "201": "201 Created",
+    "202": "202 Accepted",
+    "203": "203 Non-Authoritative Information",
+    "207": "207 Multi-Status",
+    "299": "299 Whatever",
+}
+
+
+@pytest.mark.parametrize("status", ANSWERED)
+@pytest.mark.parametrize("asked", KINDS)
+async def test_a_good_status_with_an_answer_is_asked_for_once(stage: Any, status: str, asked: Kind) -> None:
+    for sent in (CHAT, STREAM):  # a server may answer whole where a stream was asked for, and the other way round
+        async with stage(sent.replace(b"200 OK", ANSWERED[status].encode(), 1)) as scene:
+            reply = await scene.ask(asked)
+            assert reply.text == "hello"
+            assert [(attempt.status, attempt.category) for attempt in reply.attempts] == [(int(status), None)]
+            assert scene.server.attempts == 1
+
+
+@pytest.mark.parametrize("status", ["201 Created", "203 Non-Authoritative Information"])
+async def test_a_good_status_without_an_answer_is_malformed(stage: Any, kind: Kind, status: str) -> None:
+    body = b'{"id": "job_1", "state": "queued"}'
+    fields = ("content-type: application/json", f"content-length: {len(body)}")
+    async with stage(head(*fields, status=status) + body) as scene:
+        error = await scene.fails(MalformedResponseError, kind)
+        assert faults(error) == ["malformed"] * 2
+        assert error.body == body
+
+
+@pytest.mark.parametrize("body", [b'{"id": "job_1", "state": "queued"}', b"", b"<html></html>"])
+async def test_work_that_is_only_accepted_is_not_asked_for_again(stage: Any, kind: Kind, body: bytes) -> None:
+    fields = ("content-type: application/json", f"content-length: {len(body)}")
+    async with stage(head(*fields, status="202 Accepted") + body) as scene:
+        error = await scene.fails(MalformedResponseError, kind)
+        assert faults(error) == ["malformed"]
+        assert scene.server.attempts == 1
+        assert "accepted the request and has not answered it" in error.message
+        reply = await scene.ask(kind, fallbacks=[scene.fallback])
+        assert faults(reply) == ["malformed", None]
+
+
+async def test_an_error_inside_a_good_status_is_judged_by_its_words(stage: Any, kind: Kind) -> None:
+    body = b'{"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}}'
+    fields = ("content-type: application/json", f"content-length: {len(body)}")
+    for status in ("201 Created", "207 Multi-Status"):
+        async with stage(head(*fields, status=status) + body) as scene:
+            error = await scene.fails(RateLimitError, kind)
+            assert faults(error) == ["throttled"] * 3
