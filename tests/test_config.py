@@ -38,7 +38,7 @@ NAN = float("nan")
         (ProviderConfig, {"stream_share": 1.5}, "ProviderConfig.stream_share is a share, so at most 1, not 1.5"),
         (ProviderConfig, {"retry": {"max_retries": 1}}, r"ProviderConfig.retry takes RetryConfig\(...\), not dict"),
         (ProviderConfig, {"timeouts": 5}, r"ProviderConfig.timeouts takes Timeouts\(...\), not int"),
-        (ProviderConfig, {"limits": None}, r"ProviderConfig.limits takes Limits\(...\), not NoneType"),
+        (ProviderConfig, {"size_limits": None}, r"ProviderConfig.size_limits takes SizeLimits\(...\), not NoneType"),
         (ProviderConfig, {"adaptive": True}, r"ProviderConfig.adaptive takes AdaptiveConfig\(...\), not bool"),
         (AdaptiveConfig, {"factor": 1.0}, "AdaptiveConfig.factor must be below 1, not 1.0"),
         (AdaptiveConfig, {"factor": 0}, "AdaptiveConfig.factor must be greater than 0, not 0"),

@@ -299,7 +299,7 @@ async def test_one_providers_breaker_touches_no_other(mock: MockTransport) -> No
 async def test_retries_that_fail_use_the_budget_up(mock: MockTransport, sleeps: Sleeps) -> None:
     mock.fail(503).always()
     config = RetryBudgetConfig(capacity=25, per_second=0)
-    async with client_of(mock, sleeps=sleeps, budget=config, breaker=STEADY) as client:
+    async with client_of(mock, sleeps=sleeps, retry_budget=config, breaker=STEADY) as client:
         calls = Calls(client)
         for _ in range(4):
             await calls.one()

@@ -57,7 +57,7 @@ def hedging(
     mock: MockTransport,
     *keys: str | Key,
     hedge: HedgeConfig | None = None,
-    budget: RetryBudgetConfig | None = None,
+    retry_budget: RetryBudgetConfig | None = None,
     **config: Any,
 ) -> Bifrost:
     """Give a client that hedges; its tokens come and go only with what it does."""
@@ -65,7 +65,7 @@ def hedging(
         mock,
         *(keys or ("one", "two")),
         hedge=hedge or HedgeConfig(),
-        retry_budget=budget or RetryBudgetConfig(per_second=0, success=0),
+        retry_budget=retry_budget or RetryBudgetConfig(per_second=0, success=0),
         **config,
     )
 

@@ -286,7 +286,7 @@ async def test_with_a_used_up_budget_a_fallback_still_takes_over(mock: MockTrans
 
 async def test_a_new_beginning_costs_what_a_retry_does_and_gets_it_back(mock: MockTransport, make: Any) -> None:
     mock.stream(["a", "b"]).cut(after_events=1).then.stream(["x", "y"]).drip(1)
-    client = make(budget=BUDGET)
+    client = make(retry_budget=BUDGET)
     async with stream_of(client) as stream:
         seen = [shown(await stream.__anext__()) for _ in range(2)]
         assert seen == [None, "a"]
@@ -302,7 +302,7 @@ async def test_a_new_beginning_costs_what_a_retry_does_and_gets_it_back(mock: Mo
 
 async def test_new_beginnings_that_fail_use_the_budget_up(mock: MockTransport, make: Any) -> None:
     mock.stream(["a", "b"]).cut(after_events=1).then.fail(503).always()
-    client = make(budget=BUDGET)
+    client = make(retry_budget=BUDGET)
     async with stream_of(client) as stream:
         with pytest.raises(StreamInterruptedError):
             await stream.final()
@@ -326,7 +326,7 @@ def script_for_breaker(mock: MockTransport) -> None:
 
 async def test_while_the_breaker_is_open_it_does_not_begin_anew_and_says_why(mock: MockTransport, make: Any) -> None:
     script_for_breaker(mock)
-    client = make(breaker=BreakerConfig(calls=4), budget=BUDGET)
+    client = make(breaker=BreakerConfig(calls=4), retry_budget=BUDGET)
     async with stream_of(client) as stream:
         assert await stream.__anext__()
         await open_breaker(client)
@@ -357,7 +357,7 @@ async def test_a_breaker_that_opens_during_the_wait_lets_nothing_begin_anew(
 ) -> None:
     script_for_breaker(mock)
     # The wait before the new beginning is 2.5 s.
-    client = make(breaker=BreakerConfig(calls=4), budget=BUDGET, retry=RetryConfig(backoff_base=5))
+    client = make(breaker=BreakerConfig(calls=4), retry_budget=BUDGET, retry=RetryConfig(backoff_base=5))
     seen: list[str] = []
     errors: list[StreamInterruptedError] = []
 

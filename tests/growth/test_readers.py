@@ -190,17 +190,17 @@ COVERED: dict[str, str] = {
     **{
         f"bifrost.{name}": "writes what is ours"
         for name in (
-            *("engine.transport.anyio_wire AnyioWire.write", "engine.transport.asyncio_wire AsyncioWire.write"),
-            *("engine.transport.heads fields_of",),
-            *("engine.transport.network Network.write", "engine.transport.wires Wire.write"),
-            *("engine.transport.wires TlsWire.write", "wire.http.tls TlsPump.write", "wire.http.request request_head"),
+            *("transport.anyio_wire AnyioWire.write", "transport.asyncio_wire AsyncioWire.write"),
+            *("transport.heads fields_of",),
+            *("transport.network Network.write", "transport.wires Wire.write"),
+            *("transport.wires TlsWire.write", "wire.http.tls TlsPump.write", "wire.http.request request_head"),
         )
     },
     **{
         f"bifrost.{name}": "part of a reader above"
         for name in (
-            "engine.transport.frames FrameCutter.feed",
-            "engine.transport.http2_link Http2Link.start",
+            "transport.frames FrameCutter.feed",
+            "transport.http2_link Http2Link.start",
             "providers.anthropic.answer parse_message",
             "providers.anthropic.answer is_whole",
             "providers.anthropic.answer parse_block",
@@ -252,7 +252,7 @@ COVERED: dict[str, str] = {
             "wire.redaction Pieces.spans",
             "wire.redaction Pieces.shows_piece",
             "wire.redaction without",
-            "wire.sse SseParser.feed",
+            "wire.framing.sse SseParser.feed",
             "wire.waits retry_after",
             "wire.waits rate_limit",
         )

@@ -392,7 +392,7 @@ FAULTS: Mapping[int, Fault] = {
         "line ends and splits of a stream",
         tests=(
             "hostile/test_streams.py::test_fault_69_any_line_ends_in_any_pieces",
-            "wire/test_sse.py::test_any_split_of_any_stream_gives_the_events_of_the_standard",
+            "wire/framing/test_sse.py::test_any_split_of_any_stream_gives_the_events_of_the_standard",
         ),
     ),
     70: Fault(

@@ -274,7 +274,7 @@ async def test_fault_64_a_body_that_is_too_large(stage: Any, framing: str) -> No
             peer.send(framed(piece) if framing == "chunks" else piece)
             sent += len(piece)
 
-    async with stage(floods, limits=SMALL, loud=False) as scene:
+    async with stage(floods, size_limits=SMALL, loud=False) as scene:
         before = resident()
         error = await scene.fails(ResponseTooLargeError)
         assert faults(error) == ["malformed"]
@@ -299,7 +299,7 @@ async def test_fault_64_a_body_without_end_and_the_limit_that_is_there_by_defaul
 
 async def test_fault_64_a_body_within_the_limit(stage: Any) -> None:
     body = GOOD + b" " * (3 * MIB)
-    async with stage(document(body), limits=SMALL) as scene:
+    async with stage(document(body), size_limits=SMALL) as scene:
         assert (await scene.ask()).text == "hello"
 
 

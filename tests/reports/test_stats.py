@@ -40,19 +40,19 @@ def test_it_prints_as_a_table() -> None:
                 calls=90,
                 ok=88,
                 failed=5,
-                faults={"transient": 2, "throttled": 3},
+                failures={"transient": 2, "throttled": 3},
             ),
             "groq": of("groq", workers=12),
         },
     )
-    head, columns, openai, groq, faults = str(stats).splitlines()
+    head, columns, openai, groq, failures = str(stats).splitlines()
     assert repr(stats) == str(stats)
     assert head == "client running: 1,234 calls, 3 in flight, 0 waiting"
     assert columns.split()[:4] == ["provider", "in", "flight", "waiting"]
     assert re.split(r"  +", openai) == re.split(r"  +", OPENAI)
     assert re.split(r"  +", groq) == re.split(r"  +", GROQ)
     assert columns.index("workers") + len("workers") == openai.index(" 4 ") + 2 == groq.index(" 12 ") + 3
-    assert faults == "openai failed: 3 throttled, 2 transient"
+    assert failures == "openai failed: 3 throttled, 2 transient"
 
 
 def test_what_nobody_has_anything_to_say_of_takes_no_column() -> None:
@@ -98,7 +98,7 @@ def test_breakers_that_are_not_closed_are_named(breakers: list[BreakerStats], to
 
 
 def test_in_a_notebook_it_is_a_table() -> None:
-    html = Stats(state="closed", calls=2, providers={"openai": of(ok=1, faults={"stale": 1})})._repr_html_()
+    html = Stats(state="closed", calls=2, providers={"openai": of(ok=1, failures={"stale": 1})})._repr_html_()
     for fact in ("<table", "client closed: 2 calls", "openai failed: 1 stale", "0/256"):
         assert fact in html
     assert "<table" not in Stats()._repr_html_()

@@ -79,7 +79,7 @@ def test_the_gateways_form_is_recognised(document: Any) -> None:
     "document",
     [
         {},
-        {"$schema": "docs/bifrost.operations.json"},
+        {"$schema": "docs/bifrost.schema.json"},
         {"timeout": 3},
         {"providers": {"openai": {"keys": ["a"]}}},
         {"providers": {"openai": {"keys": "a"}}},

@@ -333,7 +333,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         max_retries = 3
         timeouts = { connect = -1, first_token = "x", conect = 1 }
         retry = 3
-        limits = [1]
+        size_limits = [1]
         extra_headers = { x-a = "a\\nb" }
         """
     ) == [
@@ -351,7 +351,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         "providers.openai.timeouts.connect: must be greater than 0, not -1.0",
         "providers.openai.timeouts.first_token: expected a number (the default is 120.0), found text",
         "providers.openai.retry: expected a table, found the number 3",
-        "providers.openai.limits: expected a table, found a list",
+        "providers.openai.size_limits: expected a table, found a list",
         "providers.openai.extra_headers: the value of header 'x-a' holds a line break or a character outside Latin-1",
         (
             "providers.openai.base_url: plain http to models.example would send the key readable to everyone on the "

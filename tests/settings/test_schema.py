@@ -49,11 +49,11 @@ def fits(value: Any, rules: dict[str, Any], whole: dict[str, Any]) -> bool:
 
 
 def test_the_schema_in_the_documentation_is_that_of_the_code() -> None:
-    """To renew it: `python -m bifrost.settings --schema > docs/bifrost.operations.json`."""
+    """To renew it: `python -m bifrost.settings --schema > docs/bifrost.schema.json`."""
     run = subprocess.run(
         [sys.executable, "-m", "bifrost.settings", "--schema"], capture_output=True, text=True, check=True, cwd=_ROOT
     )
-    assert run.stdout == (_ROOT / "docs" / "bifrost.operations.json").read_text(encoding="utf-8")
+    assert run.stdout == (_ROOT / "docs" / "bifrost.schema.json").read_text(encoding="utf-8")
     assert json.loads(run.stdout) == schema()
 
 
