@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     BeginMap: TypeAlias = Callable[[MapCalls, Inputs | None], Awaitable[Host]]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 T = TypeVar("T")
 InputT = TypeVar("InputT", bound="AnyPrompt | ChatRequest | Mapping[str, Any]")
