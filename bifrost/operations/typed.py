@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_PLACED = re.compile(r"(?P<problem>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`", re.DOTALL)
 _JSON_NAMES: Final[Mapping[str, str]] = {"array": "list", "object": "dict", "null": "None"}
 """What msgspec calls in JSON's words, and a caller in Python's."""
 
@@ -43,12 +42,14 @@ def misfit(request: msgspec.Struct) -> str | None:
 
 
 def told(reason: str, where: str) -> str:
-    """Say what msgspec found wrong in the words of whoever wrote it."""
-    placed = _PLACED.fullmatch(reason)
-    if placed is not None:
-        reason = placed["problem"]
-        where = f"{where}{placed['path']}".lstrip(".")
-        if placed["key"]:
+    """Return what msgspec found wrong in the caller's words: `messages[0].role: expected str, got int`."""
+    problem, mark, place = reason.rpartition(" - at ")
+    is_key = place.startswith("`key` in ")
+    path = place.removeprefix("`key` in ")
+    if mark and path.startswith("`$") and path.endswith("`"):
+        reason = problem
+        where = f"{where}{path[2:-1]}".lstrip(".")
+        if is_key:
             where = f"a key of {where}"
     reason = re.sub(r"`[^`]*`", lambda found: re.sub(r"\w+", _python_name, found[0]), reason)
     return f"{where}: {reason[:1].lower()}{reason[1:]}"
