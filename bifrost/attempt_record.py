@@ -1,4 +1,4 @@
-"""What happened, and how it may be shown: the record of one attempt, and all of a call's."""
+"""The record of one attempt, the list of a call's attempts, and how they are shown."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def shown(text: str, limit: int) -> str:
-    """Make text of foreign origin fit for a log line or a terminal.
+    """Make foreign text safe for a log line or a terminal.
 
-    Cut to `limit` characters (with an ellipsis), and every character that is not printable written as an escape: line
-    ends, ANSI sequences, marks that turn the direction of writing, lone surrogates.
+    The text is cut to `limit` characters (with an ellipsis). Characters that are not printable are written as escapes:
+    line breaks, ANSI sequences, marks that change the direction of writing, lone surrogates.
     """
     if len(text) > limit:
         text = text[:limit] + "…"
@@ -27,54 +27,75 @@ def shown(text: str, limit: int) -> str:
 
 
 class Window(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One allowance of a provider: so many requests or tokens until it refills. `None` means "not told"."""
+    """One rate limit of a provider: a number of requests or tokens until it refills.
+
+    `None` means that the provider did not report it.
+    """
 
     limit: int | None = None
+    """The size of the allowance."""
+
     remaining: int | None = None
+    """What is left of it."""
+
     reset_after: float | None = None
-    """Seconds until the allowance is full again: not how long to wait, since it may refill bit by bit."""
+    """Seconds until the allowance is full again. This is not how long to wait, since it may refill gradually."""
 
 
 class RateLimit(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a provider's answer told of its allowances."""
+    """The rate limits that a provider's response reported. `None` means that the limit was not reported."""
 
     requests: Window | None = None
+    """Requests."""
+
     tokens: Window | None = None
+    """Tokens, input and output together."""
+
     input_tokens: Window | None = None
+    """Input tokens."""
+
     output_tokens: Window | None = None
+    """Output tokens."""
 
 
 class AttemptRecord(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """One try of one candidate with one key. All durations are in seconds; `None` means "did not get so far"."""
+    """One attempt: a request to one candidate with one key.
+
+    All durations are in seconds; `None` means that the attempt did not get so far.
+    """
 
     provider: str
+    """The name of the provider."""
+
     model: str
+    """The name of the model at the provider."""
+
     key: str | None = None
-    """The key's *name*; its value is never recorded."""
+    """The key's *name*. Its value is never recorded."""
     status: int | None = None
-    """The HTTP status, if an answer's head arrived."""
+    """The HTTP status, if the head of a response arrived."""
     category: str | None = None
-    """The class of the failure (`throttled`, `transient`, ...), `None` for a success."""
+    """The category of the failure (`throttled`, `transient`, ...); `None` for a success."""
     error: str | None = None
-    """The error in words, shortened and without secrets; `None` for a success."""
+    """The error message, shortened and without secrets; `None` for a success."""
     request_id: str | None = None
-    """The provider's own identifier of the request."""
+    """The provider's identifier of the request."""
     wait: float = 0.0
-    """How long the call waited before this attempt (backoff or the provider's own hint)."""
+    """How long the call waited before this attempt: the backoff, or the time that the provider asked for."""
     queue: float | None = None
-    """From submitting the job to a worker taking it."""
+    """From submitting the attempt to its start by a worker."""
     connect: float | None = None
-    """TCP and TLS set-up; `None` when a warm connection was reused."""
+    """TCP and TLS set-up; `None` when a pooled connection was reused."""
     first_byte: float | None = None
-    """From sending to the head of the answer."""
+    """From sending the request to the head of the response."""
     total: float | None = None
-    """From submitting the job to its outcome; for a stream, to its end."""
+    """From submitting the attempt to its outcome; for a stream, to its end."""
     note: str | None = None
-    """What followed for the provider or its key, if anything did: "key main parked for 20.0 s"."""
+    """What the attempt changed for the provider or its key, if anything: "key main parked for 20.0 s"."""
 
     @property
     def ok(self) -> bool:
-        """Say whether this attempt gave the answer."""
+        """Whether this attempt produced the response."""
         return self.category is None
 
     def __str__(self) -> str:
@@ -86,7 +107,7 @@ class AttemptRecord(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defau
 
 
 class AttemptRecords(list[AttemptRecord]):
-    """A call's attempts in order: a list, which prints as a line for each and is a table in a notebook."""
+    """A call's attempts in order: a list that prints one line per attempt and shows a table in a notebook."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
@@ -96,7 +117,7 @@ class AttemptRecords(list[AttemptRecord]):
 
 
 def attempts_html(attempts: Iterable[AttemptRecord]) -> str:
-    """Give attempts as an HTML table; durations are in milliseconds."""
+    """Return the attempts as an HTML table. Durations are in milliseconds."""
     return table(_COLUMNS, map(_cells, attempts))
 
 

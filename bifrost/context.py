@@ -1,4 +1,4 @@
-"""What accompanies one call from the client to its answer, and what plugins may know of it."""
+"""`CallContext`: the state of one call that plugins can see."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 Operation: TypeAlias = Literal["chat", "embeddings", "models"]
-"""What a call asks for."""
+"""The name of the operation."""
 
 
 class CallContext:
-    """One call. Plugins read it, and keep what they need between hooks in `values`.
+    """One call, as plugins see it. They store what they need between hooks in `values`.
 
-    In `before_call` a plugin may set `model`, `fallbacks` and `tenant`: that is how routing rules and governance work.
+    A plugin may set `model`, `fallbacks` and `tenant` in `before_call`. This is how routing rules and governance work.
     """
 
     __slots__ = (
@@ -45,30 +45,35 @@ class CallContext:
         self, *, endpoint: Operation, model: str, options: CallOptions, started: float, is_stream: bool = False
     ) -> None:
         self.id = urandom(8).hex()
-        """Random; the same over all attempts and fallbacks of the call."""
+        """A random identifier, the same for all attempts and fallbacks of the call."""
         self.endpoint: Operation = endpoint
-        """`chat`, `embeddings` or `models`."""
+        """The operation: `chat`, `embeddings` or `models`."""
         self.is_stream = is_stream
+        """Whether the response is streamed."""
         self.options = options
+        """The options of the call, with defaults filled in."""
         self.started = started
-        """On the event loop's clock, as is `deadline`; in seconds."""
+        """When the call started, in seconds on the event loop's clock."""
         self.deadline = started + options.timeout
+        """When the call times out, in seconds on the event loop's clock."""
         self.provider = ""
-        """The provider being tried; empty before the first."""
+        """The provider of the current attempt; empty before the first one."""
         self.model = model
-        """As the caller named it; while a candidate is being tried, the candidate's model."""
+        """The model that the caller named; during an attempt, the model of its candidate."""
         self.fallbacks: tuple[str, ...] = options.fallbacks
+        """The models to try after `model`, in order."""
         self.fallback_index = 0
-        """0 for the call's model, whichever member of its group is tried; then 1, 2, ... for its fallbacks."""
+        """0 for the call's model (any member of its group), then 1, 2, ... for its fallbacks."""
         self.tenant: str | None = None
-        """On whose behalf the call is made; the account gives the keys for it."""
+        """The tenant of the call, whose keys the account returns; `None` for the account's default keys."""
         self.values: dict[Any, Any] = {}
-        """The plugins' own memory of this call."""
+        """Storage for plugins, for the duration of this call."""
         self.attempts: list[AttemptRecord] = AttemptRecords()
-        """What has been tried so far."""
+        """The attempts of the call so far, in order."""
         self.warnings: list[str] = []
-        """Ends on the answer."""
+        """Warnings that are added to the response."""
         self.phase: Phase = "hook"
+        """What the call is doing now, as a timeout would report it."""
 
     def __repr__(self) -> str:
         return f"CallContext({self.id}, {self.endpoint} {self.provider}/{self.model}, {len(self.attempts)} attempts)"

@@ -1,4 +1,4 @@
-"""Every error bifrost raises. The first cut is whose fault it was.
+"""All errors that bifrost raises. The first level of the tree says whose fault the error is.
 
     BifrostError
     ├── ConfigError            InvalidKeyError · MissingKeyError · UnknownProviderError
@@ -18,8 +18,8 @@
     ├── ToolError · AgentInterruptedError(partial)
     └── InternalError
 
-`category` names the row of the failure table that the error stands for (`bifrost.routing.retry`); `retryable` and
-`fallback` say what may follow. All three have a default on the class and may be set on an instance.
+`category` names the error's row in the failure table (`bifrost.routing.retry`). `retryable` and `fallback` say what may
+follow. All three have a default on the class and may be set on an instance.
 """
 
 from __future__ import annotations
@@ -43,25 +43,34 @@ Phase: TypeAlias = Literal[
     "backoff",
     "hook",
 ]
+"""Where a call was when its time ran out."""
 
 MESSAGE_LIMIT = 2048
-"""How much of a foreign message is shown, in characters."""
+"""The most characters of a provider's message that are shown."""
 
 _FACT_LIMIT = 200
 
 
 class BifrostError(Exception):
-    """The root of all errors that bifrost raises. Its text is a sentence to act on; the evidence is in attributes.
+    """The base class of all errors that bifrost raises.
 
-    `str` cuts and escapes what may be a provider's words, so that a log keeps its lines; the attributes have them raw.
-    `attempts` is the trail of the whole call, `errors` the last error of every other candidate that was tried.
+    The message says what failed and what to do; the details are attributes.
+
+    `str(error)` shortens and escapes text that may come from a provider, so that it fits in a log line. The attributes
+    hold it unchanged.
     """
 
     category: str = "unknown"
+    """The category of the failure, the row of the failure table: `throttled`, `transient`, `credential`, ..."""
+
     retryable: bool = False
+    """Whether the same request may succeed if it is sent again."""
+
     fallback: bool = True
+    """Whether the call's fallbacks may be tried after this error."""
+
     hides_keys: ClassVar[bool] = False
-    """The text may quote an argument, and somebody may have put a key into it."""
+    """Whether keys in the message are masked, because it may quote an argument that contains one."""
 
     def __init__(
         self,
@@ -82,26 +91,38 @@ class BifrostError(Exception):
             message = without_keys(message)
         super().__init__(message)
         self.provider = provider
+        """The provider that failed, or `None` if none was involved."""
         self.model = model
+        """The model that was requested, or `None`."""
         self.key = key
-        """The *name* of the key that was used."""
+        """The *name* of the key that was used, or `None`."""
         self.status = status
+        """The HTTP status of the response, or `None` if there was none."""
         self.code = code
+        """The provider's own code of the error, or `None`."""
         self.type = type
+        """The provider's own type of the error, or `None`."""
         self.param = param
+        """The field of the request that the provider objects to, or `None`."""
         self.request_id = request_id
+        """The provider's identifier of the request, or `None`."""
         self.retry_after = retry_after
-        """How long the provider asked to wait, in seconds."""
+        """How long to wait before the next request, in seconds, or `None` if unknown."""
         self.rate_limit: RateLimit | None = None
-        """What the provider told of its allowances, if an answer came."""
+        """The rate limits that the response reported, or `None`."""
         self.body = body
-        """The beginning of the provider's answer, at most 64 KiB, with secrets taken out."""
+        """The beginning of the response, at most 64 KiB, with secrets removed, or `None`."""
         self.attempts: Sequence[AttemptRecord] = ()
+        """All attempts of the call, in order."""
         self.errors: Sequence[BifrostError] = ()
+        """The last error of every other candidate that was tried."""
 
     @property
     def message(self) -> str:
-        """The sentence without the evidence. Setting it (to take a secret out) changes the only place that holds it."""
+        """The message without the details.
+
+        Setting it (to remove a secret) changes the only place where it is stored.
+        """
         return str(self.args[0])
 
     @message.setter
@@ -126,9 +147,9 @@ class BifrostError(Exception):
             f"key {self.key}" if self.key else "",
             f"{len(self.attempts)} attempts" if len(self.attempts) > 1 else "",
         ]
-        told = ", ".join(shown(fact, _FACT_LIMIT) for fact in facts if fact)
+        details = ", ".join(shown(fact, _FACT_LIMIT) for fact in facts if fact)
         message = shown(self.message, MESSAGE_LIMIT)
-        return f"{message} ({told})" if told else message
+        return f"{message} ({details})" if details else message
 
 
 _NAMES = frozenset({"provider", "model", "key", "param"})
@@ -145,22 +166,22 @@ def _rebuild(kind: type[BifrostError], args: tuple[Any, ...], state: dict[str, A
 
 
 class ConfigError(BifrostError):
-    """The set-up is wrong: a setting, an address, a certificate, a redirecting endpoint."""
+    """The configuration is wrong: a setting, an address, a certificate or an endpoint that redirects."""
 
     category = "config"
     hides_keys = True
 
 
 class InvalidKeyError(ConfigError):
-    """A key's value cannot be sent in a header. The error names the key and the problem, never the value."""
+    """A key cannot be sent in a header. The error names the key and the problem, never the value."""
 
 
 class MissingKeyError(ConfigError):
-    """The provider has no usable key. The message names the variable or setting to fill."""
+    """The provider has no usable key. The message names the variable or setting to set."""
 
 
 class UnknownProviderError(ConfigError):
-    """No configured provider or model has this name. The message names near matches."""
+    """No configured provider or model has this name. The message lists similar names."""
 
 
 # --- the caller's fault
@@ -175,7 +196,7 @@ class UsageError(BifrostError):
 
 
 class ClientClosedError(UsageError):
-    """The client was closed by its owner before this call."""
+    """The client was closed before this call."""
 
 
 class WrongLoopError(UsageError):
@@ -183,11 +204,11 @@ class WrongLoopError(UsageError):
 
 
 class ForkedClientError(UsageError):
-    """The client was opened before a fork and is used in the child."""
+    """The client was opened before a fork and is used in the child process."""
 
 
 class InvalidRequestError(BifrostError):
-    """The request is wrong in itself; nothing was sent."""
+    """The request itself is invalid; nothing was sent."""
 
     category = "local"
     fallback = False
@@ -195,7 +216,10 @@ class InvalidRequestError(BifrostError):
 
 
 class UnsupportedError(InvalidRequestError):
-    """The provider has no way to say this, and leaving it out would change the meaning. A fallback may still serve."""
+    """The provider does not support a part of the request, and omitting it would change the meaning.
+
+    A fallback may still succeed.
+    """
 
     fallback = True
 
@@ -204,11 +228,11 @@ class UnsupportedError(InvalidRequestError):
 
 
 class ProviderError(BifrostError):
-    """The provider answered, and the answer is a failure."""
+    """The provider responded with a failure."""
 
 
 class BadRequestError(ProviderError):
-    """The provider refuses the request (400, 413, 415, 422)."""
+    """The provider refused the request (400, 413, 415, 422)."""
 
     category = "caller"
     fallback = False
@@ -219,7 +243,7 @@ class ContextLengthError(BadRequestError):
 
 
 class ContentFilterError(BadRequestError):
-    """The provider refuses the content of the request, with an error status."""
+    """The provider refused the content of the request with an error status."""
 
 
 class AuthenticationError(ProviderError):
@@ -241,20 +265,20 @@ class NotFoundError(ProviderError):
 
 
 class QuotaExceededError(ProviderError):
-    """The account's quota or credit is used up; waiting does not help."""
+    """The account's quota or credit is exhausted; waiting does not help."""
 
     category = "quota"
 
 
 class RateLimitError(ProviderError):
-    """Too many requests or tokens in the provider's window (429). `retry_after` has the provider's hint."""
+    """Too many requests or tokens (429). `retry_after` holds the provider's hint, in seconds."""
 
     category = "throttled"
     retryable = True
 
 
 class OverloadedError(ProviderError):
-    """The provider has no capacity at the moment (529 and its kin)."""
+    """The provider has no capacity at the moment (529 and similar)."""
 
     category = "overloaded"
     retryable = True
@@ -268,28 +292,29 @@ class ServerError(ProviderError):
 
 
 class MalformedResponseError(ProviderError):
-    """The answer is empty, cut, not JSON, or has no shape that the dialect knows.
+    """The response is empty, truncated, not JSON, or not of the dialect's shape.
 
-    Also (category `failed_generation`) the provider's own word that its model wrote a tool call or JSON that it cannot
-    read. `output` is then what the model wrote, as far as the provider tells it.
+    With the category `failed_generation`, the provider itself reports that its model wrote a tool call or JSON that it
+    cannot parse.
     """
 
     category = "malformed"
     retryable = True
     output: str = ""
+    """What the model wrote, as far as the provider reports it."""
 
 
 class ResponseTooLargeError(ProviderError):
-    """The answer passed a size limit (decoded bytes, one stream event, header)."""
+    """The response exceeded a size limit (decoded bytes, one event of a stream, headers)."""
 
     category = "malformed"
 
 
 class OutputValidationError(ProviderError):
-    """The model's answer does not fit the type that was asked for with `output=`.
+    """The model's response does not match the type passed as `output=`.
 
     The message says what is wrong and where (`$.items[2].price: expected float, got str`). `output` is the model's
-    text, `response` the whole answer (a `ChatResponse`), whose usage counts every answer that was asked for.
+    text. `response` is the last response (a `ChatResponse`), whose usage includes all responses of the call.
     """
 
     category = "unfit"
@@ -301,7 +326,7 @@ class OutputValidationError(ProviderError):
 
     @property
     def usage(self) -> Any:
-        """Give the tokens that were spent, or `None`."""
+        """The tokens that were used, or `None` if there is no `response`."""
         return getattr(self.response, "usage", None)
 
 
@@ -309,24 +334,32 @@ class OutputValidationError(ProviderError):
 
 
 class TransportError(BifrostError):
-    """The exchange broke between here and the provider."""
+    """The connection failed while the request or response was transferred."""
 
     category = "transient"
     retryable = True
     after_silence: bool = False
-    """It broke when nothing had come for long: the provider was silent, and only the end of that came from outside."""
+    """Whether the connection broke after the provider had been silent for long, so that the break was only the end of a
+    timeout.
+    """
 
 
 class ConnectError(TransportError):
-    """No connection could be made: refused, no such host, TLS, proxy. Nothing was sent."""
+    """No connection could be made: it was refused, the host is unknown, or TLS or the proxy failed.
+
+    Nothing was sent.
+    """
 
 
 class ProtocolError(TransportError):
-    """The peer does not speak HTTP as it should."""
+    """The peer violated the HTTP protocol."""
 
 
 class CallTimeoutError(BifrostError):
-    """Time ran out. `phase` says where: queue, connect, write, headers, body, first_token, stream, backoff or hook."""
+    """A time limit was reached.
+
+    `phase` says where: queue, connect, write, headers, body, first_token, stream, backoff or hook.
+    """
 
     category = "transient"
     retryable = True
@@ -337,11 +370,10 @@ class CallTimeoutError(BifrostError):
 
 
 class StreamInterruptedError(BifrostError):
-    """A stream broke after its first content. Nothing is retried silently; `partial` holds what came.
+    """A stream broke after its first content. The call is not retried silently.
 
-    `partial` is the response accumulated so far (a `ChatResponse` for a chat), `received_events` the number of
-    events that had come, and `usage` the tokens the provider had reported by then. `__cause__` has the reason, and
-    `provider_error` too if it is one that the provider gave.
+    `partial` is the response received so far (a `ChatResponse` for a chat), `received_events` the number of events
+    received. `__cause__` is the reason.
     """
 
     category = "interrupted"
@@ -361,12 +393,18 @@ class StreamInterruptedError(BifrostError):
 
     @property
     def usage(self) -> Any:
-        """Return the usage that came before the interruption: false where none was told; `None` without a `partial`."""
+        """The usage reported before the interruption.
+
+        It is falsy if none was reported, and `None` without a `partial`.
+        """
         return getattr(self.partial, "usage", None)
 
     @property
     def provider_error(self) -> ProviderError | None:
-        """Give the provider's own error, if that ended the stream; `None` for a cut, a timer or a limit of ours."""
+        """The provider's own error if it ended the stream.
+
+        `None` for a broken connection, a timeout or a limit of bifrost.
+        """
         return self.__cause__ if isinstance(self.__cause__, ProviderError) else None
 
 
@@ -374,21 +412,21 @@ class StreamInterruptedError(BifrostError):
 
 
 class LimitError(BifrostError):
-    """A limit of this library or its set-up was reached; the provider was not asked."""
+    """A limit of bifrost or of the configuration was reached; nothing was sent to the provider."""
 
     category = "limit"
 
 
 class QueueFullError(LimitError):
-    """The provider's queue has no free place."""
+    """The provider's queue is full."""
 
 
 class CircuitOpenError(LimitError):
-    """The provider failed so often that it is left alone for `retry_after` seconds."""
+    """The provider's circuit breaker is open, because of its failures. `retry_after` says for how long, in seconds."""
 
 
 class CredentialsExhaustedError(LimitError):
-    """Every key of the provider is out of use. The message lists the keys' names."""
+    """No key of the provider is usable at present. The message lists the keys' names."""
 
 
 class BudgetExceededError(LimitError):
@@ -398,7 +436,7 @@ class BudgetExceededError(LimitError):
 
 
 class ShuttingDownError(LimitError):
-    """The client or the provider's pool is being closed."""
+    """The client or the provider's pool is closing."""
 
     retryable = True
 
@@ -407,28 +445,28 @@ class ShuttingDownError(LimitError):
 
 
 class PluginError(BifrostError):
-    """A plugin's hook failed and the plugin is set to fail the call (`on_error="fail"`)."""
+    """A plugin's hook failed, and the plugin is configured to fail the call (`on_error="fail"`)."""
 
     category = "local"
     fallback = False
 
 
 class CallCancelledError(BifrostError):
-    """What hooks and records see when the caller left. It is never raised to a caller."""
+    """What hooks and records see when the caller was cancelled. It is never raised to a caller."""
 
     category = "cancelled"
     fallback = False
 
 
 class ToolError(BifrostError):
-    """A tool could not be run."""
+    """A tool could not be executed."""
 
     category = "local"
     fallback = False
 
 
 class AgentInterruptedError(BifrostError):
-    """An agent loop ended early; `partial` holds the work done so far."""
+    """An agent loop ended early. `partial` holds the work done so far."""
 
     category = "local"
     fallback = False
@@ -446,16 +484,16 @@ class InternalError(BifrostError):
 
 
 def without_errors(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give what of a group is no error, which is a cancellation nearly always: that goes on its way.
+    """Return the part of a group that is not an `Exception`, usually a cancellation, or else the group itself.
 
-    Trio makes such a group where foreign code fails in one of several tasks just as they are cancelled.
+    Trio raises such a group when foreign code fails in one of several tasks while they are being cancelled.
     """
     return group.split(Exception)[1] or group
 
 
 def near_matches(word: str, known: Iterable[str], *, most: int = 3, cutoff: float = 0.6) -> list[str]:
-    """Give the words that look like one that nobody knows, the likest first, for an error's sentence."""
-    # Where all goes well nobody needs it.
+    """Return the known words most similar to an unknown one, most similar first, for use in an error's message."""
+    # Imported here because it is needed only when something is wrong.
     from difflib import get_close_matches
 
     return get_close_matches(word, list(known), n=most, cutoff=cutoff)

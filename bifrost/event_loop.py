@@ -1,6 +1,6 @@
-"""The little that only an event loop can do, for asyncio and trio alike.
+"""What differs between asyncio and trio and anyio does not cover.
 
-Beside the transport's wires, `sync` and the test kit the one file that names them.
+Only this file, the transport's wires, `sync` and the test kit name an event loop.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 
 class Signal(Protocol):
-    """An event that one task waits for, once. An anyio event would do; each call in flight would be 1 KiB larger."""
+    """An event for which a single task waits, once.
+
+    An `anyio.Event` would work as well, but costs 1 KiB per call in flight.
+    """
 
     def set(self) -> None:
-        """Wake the task that waits, or the one that will. Any number of times."""
+        """Wake the task that waits, now or later. Further calls have no effect."""
         ...
 
     def wait(self) -> Awaitable[Any]:
@@ -27,7 +30,7 @@ class Signal(Protocol):
 
 
 def running_loop() -> Any:
-    """Give what identifies the running event loop: asyncio's loop, or trio's token."""
+    """Return an object that identifies the running event loop: asyncio's loop, or trio's token."""
     if on_trio():
         import trio
 
@@ -38,7 +41,7 @@ def running_loop() -> Any:
 
 
 def native(loop: Any) -> tuple[Callable[[], float], Callable[[], Any], Callable[[], Signal]]:
-    """Give the loop's clock, what tells the running loop from others, and its signals."""
+    """Return three functions of a loop: its clock, one that identifies the running loop, and one that makes signals."""
     if is_trio(loop):
         import trio
 
@@ -56,7 +59,7 @@ class _AsyncioSignal:
         self._future = loop.create_future()
 
     def set(self) -> None:
-        # Done before: it was set, or its task was cancelled while it waited.
+        # It is done if it was set before, or if its task was cancelled while waiting.
         if not self._future.done():
             self._future.set_result(None)
 
@@ -92,7 +95,7 @@ class _TrioSignal:
 
 
 def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Let Ctrl-C pass a worker by on trio, where children of a system task must not be hit by it."""
+    """Protect a worker from Ctrl-C on trio, whose system tasks must not receive `KeyboardInterrupt`."""
     if not on_trio():
         return function
     import trio
@@ -101,12 +104,12 @@ def guarded(function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., 
 
 
 def spawn(function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """Start a task that belongs to nobody, in an empty context: for a transport that is used without a client."""
+    """Start a task without a parent, in an empty context, for a transport that is used without a client."""
     spawn_in(function, Context())
 
 
 def spawn_in(function: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> Any:
-    """Start a task that belongs to nobody, in a context. Returns the loop's own task object."""
+    """Start a task without a parent, in a context. Returns the loop's own task object."""
     if on_trio():
         import trio
 
@@ -117,16 +120,17 @@ def spawn_in(function: Callable[[], Coroutine[Any, Any, Any]], context: Context)
 
 
 def tell_sniffio(context: Context) -> None:
-    """Say in a context which event loop it runs on."""
+    """Set sniffio's variable in a context to the name of the running event loop."""
     sniffio: Any = sys.modules.get("sniffio")
     if sniffio is not None:
         context.run(sniffio.current_async_library_cvar.set, "trio" if on_trio() else "asyncio")
 
 
 def is_stray(error: BaseException) -> bool:
-    """Say of what foreign code raised that it is a cancellation, and that nobody has cancelled the present task.
+    """Return whether an error raised by foreign code is a cancellation although the current task was not cancelled.
 
-    On asyncio it comes out of whatever was waited for and was itself cancelled. A worker must not take it for its own.
+    On asyncio it comes from an awaited object that was itself cancelled. A worker must not treat it as its own
+    cancellation.
     """
     if on_trio():
         return False
@@ -137,18 +141,18 @@ def is_stray(error: BaseException) -> bool:
 
 
 def on_trio() -> bool:
-    """Say whether trio runs the present task."""
+    """Return whether trio runs the current task."""
     trio: Any = sys.modules.get("trio")
-    # Others import trio too, in versions that are too old for anyio and so run nothing of ours.
-    asked = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
-    return asked is not None and bool(asked())
+    # Other libraries import trio, too, possibly in a version that anyio does not support and that cannot run our code.
+    in_trio_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
+    return in_trio_task is not None and bool(in_trio_task())
 
 
 def is_trio(loop: Any) -> bool:
-    """Return whether this, from `running_loop`, is a token of trio."""
+    """Return whether a loop identity, as returned by `running_loop`, is trio's token."""
     return hasattr(loop, "run_sync_soon")
 
 
 def is_closed(loop: Any) -> bool:
-    """Return whether this, from `running_loop`, is a loop of asyncio that was closed."""
+    """Return whether a loop identity, as returned by `running_loop`, is a closed asyncio loop."""
     return loop is not None and not is_trio(loop) and bool(loop.is_closed())

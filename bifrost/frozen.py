@@ -1,6 +1,6 @@
-"""What values have in common: `replace` gives a changed copy of one; settings also compare, hash and show themselves.
+"""Base classes of values: `replace` returns a changed copy; settings also compare, hash and have a `repr`.
 
-attrs would write and compile those methods anew for every class, which is a twelfth of what `import bifrost` takes.
+attrs would generate and compile these methods for every class, which takes a twelfth of the time of `import bifrost`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Value:
-    """Base of Structs: of requests, answers and what else travels."""
+    """Base class of Structs: requests, responses and other values that are sent or received."""
 
     __slots__ = ()
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed: `request.replace(temperature=0)`.
 
-        `copy.replace`, which Python has from 3.13 on, does the same. Raises `TypeError` for a field that there is not.
+        `copy.replace` (Python 3.13 and later) does the same. Raises `TypeError` for an unknown field.
         """
         struct = cast("Any", self)
         _check_names(self, changes, struct.__struct_fields__)
@@ -36,9 +36,9 @@ class Value:
 
 
 class Frozen:
-    """Base of classes made with `attrs.frozen(eq=False, repr=False)`, which compare and show by their fields.
+    """Base class for `attrs.frozen(eq=False, repr=False)` classes, which compares and prints them by their fields.
 
-    What a field says of itself (`eq=False`, `hash=False`, `repr=False`) counts.
+    The options of a field (`eq=False`, `hash=False`, `repr=False`) apply.
     """
 
     __slots__ = ()
@@ -57,9 +57,9 @@ class Frozen:
         return hash((type(self), *(getattr(self, name) for name in hashed)))
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed: `config.replace(concurrency=64)`. Its validators run.
+        """Return a copy with some fields changed: `config.replace(concurrency=64)`. The validators run again.
 
-        `copy.replace`, which Python has from 3.13 on, does the same. Raises `TypeError` for a field that there is not.
+        `copy.replace` (Python 3.13 and later) does the same. Raises `TypeError` for an unknown field.
         """
         import attrs
 
@@ -71,14 +71,14 @@ class Frozen:
 
     @recursive_repr()
     def __repr__(self) -> str:
-        shown = (f"{field.name}={getattr(self, field.name)!r}" for field in self.__attrs_attrs__ if field.repr)
-        return f"{type(self).__qualname__.rpartition('>.')[2]}({', '.join(shown)})"
+        fields = (f"{field.name}={getattr(self, field.name)!r}" for field in self.__attrs_attrs__ if field.repr)
+        return f"{type(self).__qualname__.rpartition('>.')[2]}({', '.join(fields)})"
 
 
 def _check_names(value: object, changes: Collection[str], known: Collection[str]) -> None:
     for name in changes:
         if name not in known:
-            # Where all goes well nobody needs it.
+            # Imported here because it is needed only when something is wrong.
             from difflib import get_close_matches
 
             near = get_close_matches(name, list(known), n=1)

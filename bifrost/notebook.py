@@ -1,4 +1,4 @@
-"""An answer shown while it comes: rewritten in the cell's output in a notebook, written on elsewhere."""
+"""Shows a response while it arrives: in place in a notebook's output, on stdout elsewhere."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _PAUSE = 0.05
-"""The least time between two rewritings of an output, in seconds: each sends the whole text."""
+"""The shortest time between two updates of a notebook's output, in seconds. Each update sends the whole text."""
 
 
 class Display:
-    """Shows a text that grows. In a notebook the whole answer takes its place in the end.
+    """Shows a growing text. In a notebook, the complete response replaces the text at the end.
 
-    IPython is not needed and never imported; where it has not set up a notebook there is none.
+    IPython is not required and never imported: a notebook is detected only if IPython is already loaded.
     """
 
     def __init__(self) -> None:
         self._text = ""
-        self._shown = 0.0
+        self._updated_at = 0.0
         self._html: Any = None
         self._output: Any = None
 
@@ -51,27 +51,27 @@ class Display:
             sys.stdout.flush()
             return
         self._text += text
-        if time.monotonic() - self._shown >= _PAUSE:
+        if time.monotonic() - self._updated_at >= _PAUSE:
             self._rewrite()
 
     def begin_again(self) -> None:
-        """Take the text back, in a notebook; elsewhere say that it does not count."""
+        """Discard the text in a notebook; elsewhere write a line that says so."""
         self._text = ""
         if self._output is None:
-            sys.stdout.write("\n(the stream broke; the answer begins anew)\n")
+            sys.stdout.write("\n(the stream broke; the response starts again)\n")
 
     def replace(self, whole: object) -> None:
-        """Show the finished thing in place of the text, in a notebook."""
+        """Show the complete result instead of the text, in a notebook."""
         if self._output is not None:
             self._output.update(whole)
 
     def _rewrite(self) -> None:
-        self._shown = time.monotonic()
+        self._updated_at = time.monotonic()
         self._output.update(self._html(text_as_html(self._text)))
 
 
 def _notebook() -> Any:
-    """Give IPython's display module where a notebook's kernel runs this code, else nothing."""
+    """Return IPython's display module if the code runs in a notebook's kernel, else `None`."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return sys.modules["IPython.display"] if hasattr(shell, "kernel") else None

@@ -1,4 +1,4 @@
-"""`Uncopyable`: for objects that hold tasks and connections, of which there can only be one."""
+"""`Uncopyable`: a base class for objects that hold tasks and connections and therefore cannot be copied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn, SupportsIndex
 
 
 class Uncopyable:
-    """Refuses `copy`, `deepcopy` and `pickle` with a `TypeError` that tells what to do."""
+    """Raises `TypeError` for `copy`, `deepcopy` and `pickle`. The message says what to do instead."""
 
     __slots__ = ()
 
@@ -23,8 +23,8 @@ class Uncopyable:
 def _refusal(thing: object) -> TypeError:
     kind = type(thing).__name__
     hint = (
-        "hand the same one on, or call its with_options(...) for other defaults; in another process make a new one"
+        "pass the same object on, or call its with_options(...) for other defaults; create a new one in another process"
         if hasattr(thing, "with_options")
-        else "hand the same one on"
+        else "pass the same object on"
     )
-    return TypeError(f"a {kind} cannot be copied or pickled, since it holds connections and tasks: {hint}")
+    return TypeError(f"a {kind} cannot be copied or pickled because it holds connections and tasks: {hint}")

@@ -22,15 +22,15 @@ def test_a_proxy_is_an_address_or_one_of_two_words(proxy: str) -> None:
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [
-        ("h:8080", "this is no proxy"),
-        ("ftp://h", "this is no proxy"),
-        ("http://", "this is no proxy"),
-        ("http://h:no", "this is no proxy"),
-        ("http://h:0", "this is no proxy"),
-        ("http://h/path", "this is no proxy"),
-        ("", "this is no proxy"),
-        (None, "this is no proxy"),
-        ("http://u:s3cret-canary@h", "give proxy_auth"),
+        ("h:8080", "this is not the address of a proxy"),
+        ("ftp://h", "this is not the address of a proxy"),
+        ("http://", "this is not the address of a proxy"),
+        ("http://h:no", "this is not the address of a proxy"),
+        ("http://h:0", "this is not the address of a proxy"),
+        ("http://h/path", "this is not the address of a proxy"),
+        ("", "this is not the address of a proxy"),
+        (None, "this is not the address of a proxy"),
+        ("http://u:s3cret-canary@h", "set proxy_auth"),
     ],
 )
 def test_what_is_no_proxy_is_told_without_its_text(proxy: Any, said: str) -> None:
@@ -43,9 +43,9 @@ def test_what_is_no_proxy_is_told_without_its_text(proxy: Any, said: str) -> Non
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"proxy_auth": AUTH}, "give that too"),
+        ({"proxy_auth": AUTH}, ", too"),
         ({"proxy": "http://h", "proxy_auth": "u:p"}, r"takes Secret\(...\), not str"),
-        ({"client_key": "key.pem"}, "give that too"),
+        ({"client_key": "key.pem"}, ", too"),
         ({"user_agent": "a\r\nb"}, "printable ASCII"),
         ({"user_agent": " "}, "printable ASCII"),
         ({"user_agent": 3}, "printable ASCII"),
@@ -54,7 +54,7 @@ def test_what_is_no_proxy_is_told_without_its_text(proxy: Any, said: str) -> Non
         ({"http2": 1}, "NetworkConfig.http2 must be True or False, not 1"),
         ({"ssl_context": False}, r"NetworkConfig.ssl_context takes SSLContext\(...\), not bool"),
         ({"streams_per_connection": 0}, "greater than 0"),
-        ({"ssl_context": ssl.create_default_context(), "ca": "ca.pem"}, "takes the place of"),
+        ({"ssl_context": ssl.create_default_context(), "ca": "ca.pem"}, "replaces ca and"),
     ],
 )
 def test_what_does_not_go_together_is_told(fields: dict[str, Any], said: str) -> None:
@@ -65,10 +65,10 @@ def test_what_does_not_go_together_is_told(fields: dict[str, Any], said: str) ->
 def test_a_context_that_checks_nothing_is_refused() -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
-    with pytest.raises(ConfigError, match="does not check certificates and host names"):
+    with pytest.raises(ConfigError, match="does not verify certificates and host names"):
         NetworkConfig(ssl_context=context)
     context.verify_mode = ssl.CERT_NONE
-    with pytest.raises(ConfigError, match="does not check certificates and host names"):
+    with pytest.raises(ConfigError, match="does not verify certificates and host names"):
         NetworkConfig(ssl_context=context)
 
 

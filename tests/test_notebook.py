@@ -345,7 +345,7 @@ def test_without_a_notebook_it_is_told_that_a_stream_begins_anew(
 ) -> None:
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     broken_then_whole(mock)
-    assert capsys.readouterr().out == "lost \n(the stream broke; the answer begins anew)\nwhole\n"
+    assert capsys.readouterr().out == "lost \n(the stream broke; the response starts again)\nwhole\n"
 
 
 def test_text_that_comes_fast_is_not_rewritten_for_each_piece(notebook: Notebook) -> None:

@@ -790,7 +790,7 @@ def test_a_proxy_that_cannot_be_is_told() -> None:
         "providers.openai.proxy_config.url: a proxy of type http needs its address; write http://host:port, say"
     ]
     assert problems_json(openai(proxy_config={"type": "http", "url": "http://u:p@host"})) == [
-        "providers.openai.proxy_config.url: the proxy's address holds a user name; give username and password"
+        "providers.openai.proxy_config.url: the proxy's address contains a user name; set username and password instead"
     ]
     assert problems_json(openai(proxy_config={"type": "http", "url": "vault.x"})) == [
         (

@@ -340,7 +340,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         "models.fast: expected a list or a table, found text",
         "timeout: expected a number (the default is 600.0), found text",
         "fallbacks[1]: expected text, found the number 1",
-        "extra_headers: header 'Authorization' is set by bifrost itself; take it out (keys belong to the account)",
+        "extra_headers: header 'Authorization' is set by bifrost itself; remove it (keys belong in the account)",
         "providers.openai.timeuots: there is no such setting; did you mean 'timeouts'?",
         "providers.openai.max_retries: there is no such setting; did you mean 'retry.max_retries'?",
         "providers.openai.concurrency: must be greater than 0, not 0",
@@ -352,10 +352,13 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
         "providers.openai.timeouts.first_token: expected a number (the default is 120.0), found text",
         "providers.openai.retry: expected a table, found the number 3",
         "providers.openai.size_limits: expected a table, found a list",
-        "providers.openai.extra_headers: the value of header 'x-a' holds a line break or a character outside Latin-1",
         (
-            "providers.openai.base_url: plain http to models.example would send the key readable to everyone on the "
-            "way; use https, or set allow_insecure_http=True if the network is yours"
+            "providers.openai.extra_headers: "
+            "the value of header 'x-a' contains a line break or a character outside Latin-1"
+        ),
+        (
+            "providers.openai.base_url: plain http to models.example would send the key unencrypted; use https, or "
+            "set allow_insecure_http=True if you control the network"
         ),
     ]
 
@@ -633,9 +636,9 @@ def test_a_network_table_with_its_values_in_the_environment() -> None:
 @pytest.mark.parametrize(
     ("network", "told"),
     [
-        ('proxy = "ftp://h"', "proxy: this is no proxy; write http://host:port"),
-        ('proxy = "http://u:s3cret-canary@h"', "proxy: the proxy's address holds a user name"),
-        ('proxy_auth = "u:s3cret-canary"', "proxy_auth: it is for the proxy that proxy names"),
+        ('proxy = "ftp://h"', "proxy: this is not the address of a proxy; write http://host:port"),
+        ('proxy = "http://u:s3cret-canary@h"', "proxy: the proxy's address contains a user name"),
+        ('proxy_auth = "u:s3cret-canary"', "proxy_auth: it needs the address of a proxy"),
         ('proxy_auth = "env.UNSET"', "proxy_auth: the environment variable UNSET is not set"),
         ('ca = "env.UNSET"', "ca: the environment variable UNSET is not set"),
         ("verify = false", "verify: there is no such setting"),

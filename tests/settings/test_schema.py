@@ -78,7 +78,7 @@ def test_it_has_every_field_of_every_class() -> None:
 def test_it_tells_bounds_defaults_and_meaning() -> None:
     tables = schema()["$defs"]
     assert tables["ProviderEntry"]["properties"]["queue"] == {
-        "description": "The most callers waiting for one of them.",
+        "description": "The most callers that wait for one of these places. Default: 10,000.",
         "type": "integer",
         "default": ProviderConfig().queue,
         "minimum": 0,

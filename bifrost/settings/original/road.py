@@ -48,7 +48,7 @@ def _check(address: str, at: str, reading: Reading) -> None:
     try:
         check_proxy(address, where="")
     except ConfigError as error:
-        complaint = error.message.removeprefix(": ").replace("proxy_auth, as user:password", "username and password")
+        complaint = error.message.removeprefix(": ").replace("proxy_auth to user:password", "username and password")
         reading.problems.add(at, complaint)
 
 
