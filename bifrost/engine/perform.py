@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from bifrost.engine.connections import Kept
     from bifrost.engine.exchange import Exchange
     from bifrost.engine.pool import Job
-    from bifrost.transport import Answer
+    from bifrost.transport import Answer, Reader
     from bifrost.wire.http import HttpRequest
 
 STALE_WITHIN = 1.0
@@ -199,14 +200,26 @@ async def _read(exchange: Exchange, answer: Answer) -> tuple[bytes, bool]:
                 body.feed(data[start : start + _PACKED_SLICE])
                 await anyio.lowlevel.checkpoint()
         return body.finish(), True
-    pieces: list[bytes] = []
+    return await _read_plain(answer.reader, limits.body), True
+
+
+async def _read_plain(reader: Reader, limit: int) -> bytes:
+    body = data = await reader.read()
+    grown: BytesIO | None = None
     size = 0
-    while data := await answer.reader.read():
+    while data:
         size += len(data)
-        if size > limits.body:
-            raise ResponseTooLargeError(f"the answer is larger than limits.body={limits.body:,} bytes")
-        pieces.append(data)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces), True
+        if size > limit:
+            raise ResponseTooLargeError(f"the answer is larger than limits.body={limit:,} bytes")
+        if grown is not None:
+            # It grows in place, and gives its bytes without a copy of them.
+            grown.write(data)
+        elif size > len(body):
+            grown = BytesIO()
+            grown.write(body)
+            grown.write(data)
+        data = await reader.read()
+    return body if grown is None else grown.getvalue()
 
 
 def _judge(exchange: Exchange, body: bytes) -> Any:

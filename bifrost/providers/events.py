@@ -11,6 +11,7 @@ import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.request import raw_of
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import HttpResponse
 
@@ -59,7 +60,8 @@ def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, Ch
     for event in events_of(response.body):
         if codec.is_whole is not None and codec.is_whole(event.data):
             whole = HttpResponse(status=response.status, headers=response.headers, body=event.data)
-            return msgspec.structs.replace(codec.parse(whole, target), raw=response.body)
+            answer = codec.parse(whole, target)
+            return msgspec.structs.replace(answer, raw=raw_of(response.body, answer.choices))
         for chunk in decoder.feed(event):
             grown.add(chunk)
         if decoder.done:

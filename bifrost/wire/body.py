@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from bifrost.attempt_record import shown
@@ -145,17 +146,17 @@ class BodyReader:
 
     def __init__(self, encoding: str | None, *, limit: int = BODY_LIMIT) -> None:
         self._inflater = Inflater(encoding, limit=limit)
-        self._body = bytearray()
+        self._body = BytesIO()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Raises `ResponseTooLargeError` and `MalformedResponseError`."""
         for piece in self._inflater.feed(data):
-            self._body += piece
+            self._body.write(piece)
 
     def finish(self) -> bytes:
         """Give the whole body. Raises `MalformedResponseError` if its packed data was cut off."""
         self._inflater.finish()
-        return bytes(self._body)
+        return self._body.getvalue()
 
 
 class ErrorBodyReader:

@@ -13,8 +13,12 @@ from bifrost.html import block, folded, note, table, text
 from bifrost.operations.chat.content import TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage, Message
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.document import SMALL, Document, has_document, without_texts
 from bifrost.operations.other_libraries import OF_AN_ANSWER, no_attribute
 from bifrost.operations.usage import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause", "error", "unknown"]
 """Why an answer ended, OpenAI's words first. `pause`: the provider wants the conversation sent again to go on."""
@@ -158,6 +162,7 @@ class Choice(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     logprobs: Logprobs | None = None
 
 
+@has_document
 class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A complete answer: shortcuts at the top, OpenAI's paths (`choices[0].message.content`) as well."""
 
@@ -180,8 +185,14 @@ class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     rate_limit: RateLimit | None = None
     """What the provider told of its allowances with this answer."""
     parsed: Any = None
-    raw: bytes = b""
-    """The provider's bytes, as far as they are one document (a stream has none)."""
+    if TYPE_CHECKING:
+        raw: bytes = b""
+        """The provider's bytes, as far as they are one document (a stream has none).
+
+        Those of a large answer share their long texts with it; they are put together each time when `raw` is read.
+        """
+    else:
+        raw: bytes | Document = b""
 
     @classmethod
     def of(cls, text: str, *, finish_reason: FinishReason = "stop") -> ChatResponse:
@@ -270,6 +281,20 @@ class ChatResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
         tried = f"{len(self.attempts)} attempt{'s' if len(self.attempts) > 1 else ''}"
         trail = folded(tried, attempts_html(self.attempts)) if self.attempts else ""
         return block(*map(_choice_html, self.choices), facts, trail, *map(note, self.warnings))
+
+
+def raw_of(body: bytes, choices: Sequence[Choice]) -> bytes:
+    """Return the body as an answer of these choices stores it in `raw`."""
+    return without_texts(body, _texts(choices)) if len(body) >= SMALL else body
+
+
+def _texts(choices: Sequence[Choice]) -> Iterator[str]:
+    for choice in choices:
+        for part in choice.message.parts:
+            for name in part.__struct_fields__:
+                value = getattr(part, name)
+                if isinstance(value, str):
+                    yield value
 
 
 def _choice_html(choice: Choice) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason
+from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
@@ -190,21 +190,22 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
             cited += len(part.citations or ())
             check_count(cited, PARTS_LIMIT, what="citations")
     declined = refusal_of(message.stop_details)
+    choices = [
+        Choice(
+            message=AssistantMessage(parts=[*parts, RefusalPart(refusal=declined)] if declined else parts),
+            finish_reason=finish_reason_of(message.stop_reason),
+            native_finish_reason=message.stop_reason,
+            stop_sequence=message.stop_sequence,
+        )
+    ]
     return ChatResponse(
         id=message.id or "",
         model=message.model or target.model,
         provider=target.provider,
-        choices=[
-            Choice(
-                message=AssistantMessage(parts=[*parts, RefusalPart(refusal=declined)] if declined else parts),
-                finish_reason=finish_reason_of(message.stop_reason),
-                native_finish_reason=message.stop_reason,
-                stop_sequence=message.stop_sequence,
-            )
-        ],
+        choices=choices,
         usage=usage_of(message.usage) or NO_USAGE,
         service_tier=message.usage.service_tier if message.usage is not None else None,
-        raw=response.body,
+        raw=raw_of(response.body, choices),
     )
 
 

@@ -27,7 +27,7 @@ from bifrost.operations.chat.content import (
     new_call_id,
 )
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, Logprobs
+from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, Logprobs, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage, balanced
 from bifrost.providers.events import lone_event
 from bifrost.providers.openai.details import details_text, kept_details
@@ -294,19 +294,20 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
         check_count(len(wire.choices), CHOICES_LIMIT, what="choices")
         check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
     sources = sources_of(wire.search_results, wire.citations)
+    choices = [
+        _choice(choice, place, response.body, target, quirks=quirks, sources=sources)
+        for place, choice in enumerate(wire.choices)
+    ]
     return ChatResponse(
         id=wire.id if isinstance(wire.id, str) else "",
         model=(wire.model if isinstance(wire.model, str) else "") or target.model,
         created=seconds_of(wire.created),
         provider=target.provider,
-        choices=[
-            _choice(choice, place, response.body, target, quirks=quirks, sources=sources)
-            for place, choice in enumerate(wire.choices)
-        ],
+        choices=choices,
         usage=usage_of(wire.usage, quirks) or NO_USAGE,
         service_tier=(wire.service_tier and text_of(wire.service_tier)) or None,
         system_fingerprint=(wire.system_fingerprint and text_of(wire.system_fingerprint)) or None,
-        raw=response.body,
+        raw=raw_of(response.body, choices),
     )
 
 
