@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 _FOLDER = Path(__file__).parent / "benchmarks"
-_PARTS = {"pipeline", "http", "tls", "burst", "stream", "import", "memory", "sustained"}
+_PARTS = {"pipeline", "http", "tls", "burst", "stream", "import", "memory", "connections", "sustained"}
 _CASES = "asyncio/3,asyncio/0,bifrost,bifrost-hooks/batched-100,four"
 
 pytestmark = pytest.mark.wide

@@ -70,12 +70,13 @@ PARTS: dict[str, str] = {
     "stream": "Streams",
     "import": "Import",
     "memory": "Memory of a call in flight",
+    "connections": "Memory of an open connection",
     "sustained": "A sustained rate",
 }
 
 _LOOPS = ("asyncio", "uvloop", "trio")
 
-_ROUNDS = {"memory": 3, "sustained": 3}
+_ROUNDS = {"memory": 3, "connections": 3, "sustained": 3}
 """The most rounds of a part whose cases take long and vary little."""
 
 
@@ -160,14 +161,33 @@ def _burst(quick: bool) -> list[Case]:
     return [
         Case(
             part="burst",
-            name=name,
+            name=f"{name}/{scheme}",
             label=label,
             environment=environment,
             settings={"client": name, "callers": 16 if quick else 256, "cold": True},
             measure="http",
-            scheme="http",
+            scheme=scheme,
+            compare=f"bare/{scheme}",
         )
+        for scheme in ("http", "https")
         for name, (label, environment) in CLIENTS.items()
+    ]
+
+
+def _connections(quick: bool) -> list[Case]:
+    return [
+        Case(
+            part="connections",
+            name=f"{name}/{scheme}",
+            label=f"{CLIENTS[name][0]}, {'TLS' if scheme == 'https' else 'plain'}",
+            environment="base",
+            settings={"client": name, "connections": 32 if quick else 400},
+            scheme=scheme,
+            path="late",
+            compare=f"bare/{scheme}",
+        )
+        for scheme in ("http", "https")
+        for name in ("minimal", "bare", "httpx", "bifrost")
     ]
 
 
@@ -244,6 +264,18 @@ def _sustained(quick: bool) -> list[Case]:
         )
         for name in ("bare", "bifrost")
     ]
+    fixed = [
+        Case(
+            part="sustained",
+            name=f"bifrost/https-{loop}",
+            label=f"bifrost: {rate:,.0f} calls/s for {seconds * 3:g} s over loopback TLS, {loop}",
+            environment="base",
+            settings={"http": True, "loop": loop, "client": "bifrost", "rate": rate, "seconds": seconds * 3},
+            scheme="https",
+            compare="bifrost/inside",
+        )
+        for loop in ("asyncio", "trio")
+    ]
     inside = Case(
         part="sustained",
         name="bifrost/inside",
@@ -252,7 +284,7 @@ def _sustained(quick: bool) -> list[Case]:
         settings={"http": False, "rate": rate, "seconds": seconds},
         compare="bifrost/inside",
     )
-    return [inside, *http]
+    return [inside, *fixed, *http]
 
 
 _MAKERS = {
@@ -263,5 +295,6 @@ _MAKERS = {
     "stream": _stream,
     "import": _import,
     "memory": _memory,
+    "connections": _connections,
     "sustained": _sustained,
 }

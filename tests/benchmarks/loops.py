@@ -7,6 +7,7 @@ import gc
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from gauges import cpu, latencies
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ async def open_loop(
     total = int(rate * seconds)
     took: list[float] = []
     failures = 0
-    tasks: set[asyncio.Task[None]] = set()
 
     async def caller(due: float) -> None:
         nonlocal failures
@@ -75,16 +75,14 @@ async def open_loop(
         took.append(perf_counter() - due - late_ms / 1e3)
 
     cpu_before, began = cpu(), perf_counter()
-    started = 0
-    while started < total:
-        for number in range(started, min(total, int((perf_counter() - began) * rate) + 1)):
-            task = asyncio.create_task(caller(began + number / rate))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            started = number + 1
-        await asyncio.sleep(0.001)
-    offered = perf_counter() - began
-    await asyncio.gather(*tasks)
+    started, offered = 0, 0.0
+    async with anyio.create_task_group() as group:
+        while started < total:
+            for number in range(started, min(total, int((perf_counter() - began) * rate) + 1)):
+                group.start_soon(caller, began + number / rate)
+                started = number + 1
+            await anyio.sleep(0.001)
+        offered = perf_counter() - began
     wall, used = perf_counter() - began, cpu() - cpu_before
     return {
         "offered_rps": total / offered,

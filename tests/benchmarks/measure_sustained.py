@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from clients import KEY, MESSAGES, MODEL, closed, opened
 from gauges import resident
 from loops import closed_loop, open_loop
@@ -59,6 +61,17 @@ async def over_http(*, client: str, base_url: str, authority: str | None, second
     return {"rate": rate | {"rss_mib": resident() / 1024}}
 
 
-def run(*, http: bool, **settings: Any) -> dict[str, Any]:
-    """Measure on asyncio."""
+async def at_rate(*, client: str, base_url: str, authority: str | None, rate: float, seconds: float) -> dict[str, Any]:
+    """Offer a fixed rate to an upstream that answers at once."""
+    peer = await opened(client, base_url, authority)
+    await open_loop(peer.call, rate=rate / 5, seconds=min(1.0, seconds))
+    held = await open_loop(peer.call, rate=rate, seconds=seconds)
+    await closed(peer)
+    return {"rate": held | {"rss_mib": resident() / 1024}}
+
+
+def run(*, http: bool, loop: str = "asyncio", **settings: Any) -> dict[str, Any]:
+    """Measure on asyncio, or a fixed rate on trio."""
+    if "base_url" in settings and "rate" in settings:
+        return anyio.run(partial(at_rate, **settings), backend=loop)
     return asyncio.run(over_http(**settings) if http else in_process(**settings))

@@ -247,9 +247,19 @@ def _burst(results: Results) -> Iterator[str]:
         _plain("p99 ms", "p99_ms"),
     ]
     for group in results.groups("burst"):
-        yield f"{group[1:]} calls at once, the first ones of their client in a warm process: every connection is new."
-        yield ""
-        yield from _rows(results, "burst", group, columns, results.cases("burst"))
+        for scheme, kind in (("http", "plain HTTP"), ("https", "TLS")):
+            yield f"{group[1:]} calls at once over {kind}, the first ones of their client in a warm process: every"
+            yield "connection is new."
+            yield ""
+            cases = [case for case in results.cases("burst") if case.endswith(f"/{scheme}")]
+            yield from _rows(results, "burst", group, columns, cases)
+
+
+def _connections(results: Results) -> Iterator[str]:
+    columns = [_plain("KiB each", "kib"), _compared("against bare httpx", "kib"), _plain("peak MiB", "peak_mib")]
+    yield "Open and idle, each after one call: what the client's process holds for one."
+    yield ""
+    yield from _rows(results, "connections", "connection", columns, results.cases("connections"))
 
 
 def _stream(results: Results) -> Iterator[str]:
@@ -319,6 +329,7 @@ _WRITERS: dict[str, Callable[[Results], Iterator[str]]] = {
     "stream": _stream,
     "import": _import,
     "memory": _memory,
+    "connections": _connections,
     "sustained": _sustained,
 }
 
@@ -374,11 +385,22 @@ _GOALS = [
     Goal("pipeline, trio, 256 callers, CPU us (least)", 120, _least("pipeline", "trio/3", "c256", "cpu_us")),
     *(
         Goal(f"end to end ({part}), {case}, {_callers(group)}, CPU against bare httpx", limit, ratio)
-        for part in ("http", "tls")
+        for part, first in (("http", 0.6), ("tls", 0.65))
         for case in ("bifrost", "bifrost-hooks")
-        for group, limit in (("c1", 1.2), ("c256", 1.5))
+        for group, limit in (("c1", first), ("c32", 0.45), ("c256", 0.45))
         for ratio in (_ratio(part, case, "bare", group, "cpu_us"),)
     ),
+    *(
+        Goal(f"end to end ({part}), 256 callers, CPU against {other}", limit, ratio)
+        for part, others in (
+            ("http", {"openai": 0.07, "litellm": 0.06, "tensorzero": 0.6, "liter-llm": 1.5}),
+            ("tls", {"liter-llm": 1.1}),
+        )
+        for other, limit in others.items()
+        for ratio in (_ratio(part, "bifrost", other, "c256", "cpu_us"),)
+    ),
+    Goal("cold burst, TLS, 256 calls, CPU us a call", 700, _least("burst", "bifrost/https", "c256", "cpu_us")),
+    Goal("KiB an open TLS connection", 68, _least("connections", "bifrost/https", "connection", "kib")),
     *(
         Goal(f"requests/s at 256 callers against {other}", limit, _ratio("http", "bifrost", other, "c256", "rps"), True)
         for other, limit in (("bare", 0.65), ("openai", 3.0), ("litellm", 4.0))
@@ -391,7 +413,7 @@ _GOALS = [
     ),
     Goal(
         "stream, paced, CPU against raw httpx",
-        1.15,
+        0.85,
         _ratio("stream", "bifrost/paced-100", "bare/paced-100", "chunk", "cpu_us"),
     ),
     Goal("stream, paced, first chunk later by, ms", 0.5, _later("bifrost/paced-100", "bare/paced-100")),
@@ -399,6 +421,11 @@ _GOALS = [
         "import bifrost, CPU against its four dependencies",
         1.3,
         _ratio("import", "bifrost", "four", "import", "cpu_ms"),
+    ),
+    Goal(
+        "the first client loaded, CPU against the four dependencies",
+        1.5,
+        _ratio("import", "bifrost-client", "four", "import", "cpu_ms"),
     ),
     *(
         Goal(f"KiB a call, 10,000 in flight, {loop}", 12, _least("memory", f"bifrost/{loop}/10000", "in_flight", "kib"))
@@ -415,6 +442,16 @@ _GOALS = [
     ),
     Goal("sustained, begun/s", 4_950, _worst("sustained", "bifrost/inside", "rate", "offered_rps", high=False), True),
     Goal("sustained, success", 1, _worst("sustained", "bifrost/inside", "rate", "success", high=False), True),
+    *(
+        Goal(
+            f"{text} over TLS, {loop}",
+            limit,
+            _worst("sustained", f"bifrost/https-{loop}", "rate", of, high=False),
+            True,
+        )
+        for loop in ("asyncio", "trio")
+        for text, limit, of in (("answered/s", 4_950, "rps"), ("success", 1, "success"))
+    ),
 ]
 
 

@@ -1,7 +1,8 @@
 """The provider of the loopback benchmarks: prepared OpenAI answers over HTTP/1.1, plain and TLS, from its own process.
 
-The first step of the path says which answer: `plain` a whole one, `batched-N` and `paced-N` a stream of N events, in a
-few large pieces or one per millisecond. It prints its ports as one line of JSON and ends when its input is closed.
+The first step of the path says which answer: `plain` a whole one, `late` the same after a second, `batched-N` and
+`paced-N` a stream of N events, in a few large pieces or one per millisecond. It prints its ports as one line of JSON
+and ends when its input is closed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _PACE = 0.001
+_LATE = 1.0
 _PIECE = 16_384
 _TEXT = "the quick brown fox jumps over the lazy dog and runs along the river bank until the evening comes"
 _WORDS = _TEXT.split()
@@ -132,6 +134,10 @@ def _answer_whole(connection: Connection) -> None:
     connection.transport.write(_WHOLE)
 
 
+def _answer_late(connection: Connection) -> None:
+    asyncio.get_running_loop().call_later(_LATE, _answer_whole, connection)
+
+
 def _batched(count: int) -> Callable[[Connection], None]:
     text = b"".join(_events(count))
     pieces = [_chunk(text[place : place + _PIECE]) for place in range(0, len(text), _PIECE)]
@@ -166,6 +172,7 @@ async def serve(certificate: str | None) -> None:
     """Serve on two free ports of the loopback until the input is closed. `certificate` is a file with key and chain."""
     answers: dict[str, Callable[[Connection], None]] = {
         "plain": _answer_whole,
+        "late": _answer_late,
         "batched-100": _batched(100),
         "batched-1000": _batched(1000),
         "paced-100": _paced(100),
