@@ -17,7 +17,7 @@ from bifrost.config import _RESERVED_HEADERS, check_headers
 from bifrost.providers.base import ErrorBody
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES
-from bifrost.testing import MockTransport, fake_key, no_waits
+from bifrost.testing import MockTransport, fake_key, no_waits, run_virtual
 from tests.docs.tables import DOCS, rows
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def test_the_headers_that_are_refused_stand_on_the_security_page() -> None:
 
 def statuses() -> list[tuple[int, list[str]]]:
     found: list[tuple[int, list[str]]] = []
-    for told, *rest in rows(FAULTS, "The provider answers with an error"):
+    for told, *rest in rows(FAULTS, "The provider returns an error"):
         if len(rest) != 2 or not rest[1].endswith("Error`"):
             break  # The second table begins.
         for part in told.replace("any other 4xx", "418").replace("any other 5xx", "599").split(", "):
@@ -151,9 +151,9 @@ def quick(mock: MockTransport, **options: Any) -> Bifrost:
 
 PLAYED: Mapping[str, Callable[[MockTransport], object]] = {
     "connection refused, no such host": lambda mock: mock.refuse().always(),
-    "the connection is not made in time": lambda mock: mock.black_hole().always(),
-    "the connection breaks, or speaks no HTTP": lambda mock: mock.garbage().always(),
-    "a whole answer is long in coming": lambda mock: mock.hang().always(),
+    "the connection is not opened in time": lambda mock: mock.black_hole().always(),
+    "the connection breaks, or does not speak HTTP": lambda mock: mock.garbage().always(),
+    "a complete response takes long": lambda mock: mock.hang().always(),
     "empty, HTML, cut off, not JSON, without content": lambda mock: mock.empty().always(),
 }
 
@@ -161,12 +161,14 @@ PLAYED: Mapping[str, Callable[[MockTransport], object]] = {
 @pytest.mark.parametrize("row", PLAYED)
 async def test_a_fault_ends_in_the_error_of_its_row(row: str) -> None:
     table = {
-        cells[0]: cells for section in ("No answer comes", "The answer is of no use") for cells in rows(FAULTS, section)
+        cells[0]: cells
+        for section in ("No response arrives", "The response is unusable")
+        for cells in rows(FAULTS, section)
     }
     mock = MockTransport()
     PLAYED[row](mock)
     with no_waits():
-        async with quick(mock, **({"timeout": 0.05} if row.startswith("a whole answer") else {})) as client:
+        async with quick(mock, **({"timeout": 0.05} if row.startswith("a complete response") else {})) as client:
             with pytest.raises(BifrostError) as caught:
                 await client.chat("openai/gpt-4o-mini", "Hello")
     named = re.findall(r"`(\w+Error)`", table[row][2])
@@ -209,6 +211,58 @@ async def test_a_stream_that_fails_after_it_is_interrupted(fault: str) -> None:
     assert caught.value.partial.text == "one "
     assert caught.value.__cause__ is not None
     assert len(mock.calls) == 1
+
+
+UNREAD = 400
+"""How long a reader stays away, in seconds: more than `consumer_idle`."""
+
+OVERDUE: Mapping[str, tuple[str, dict[str, Any], float]] = {
+    "idle_bytes": ("body", {}, 0),
+    "consumer_idle": ("stream", {}, UNREAD),
+    "timeout": ("stream", {"timeout": 20}, 0),
+}
+"""What runs out in an open stream: the phase, the call's options, and how long its reader stays away."""
+
+
+async def read(stream: Any, away: float) -> None:
+    """Read a stream to its end, and stay away after each chunk."""
+    async for _ in stream:
+        await anyio.sleep(away)
+
+
+@pytest.mark.parametrize("limit", OVERDUE)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_timeout_in_an_open_stream_interrupts_it(limit: str, backend: Any) -> None:
+    phase, options, away = OVERDUE[limit]
+    mock = MockTransport()
+    mock.stream(["one ", "two"]).stall(after_events=1)
+
+    async def main() -> None:
+        async with mock.client() as client, client.stream_chat("openai/gpt-4o-mini", "Hello", **options) as stream:
+            with pytest.raises(bifrost.StreamInterruptedError) as caught:
+                await read(stream, away)
+        assert isinstance(caught.value.__cause__, CallTimeoutError)
+        assert caught.value.__cause__.phase == phase
+
+    run_virtual(main, backend=backend)
+
+
+async def test_a_timeout_before_the_first_content_is_a_timeout() -> None:
+    mock = MockTransport()
+    mock.stream(["one ", "two"]).stall(after_events=0).always()
+    async with quick(mock, max_retries=0) as client:
+        with pytest.raises(CallTimeoutError) as caught:
+            await client.stream_chat("openai/gpt-4o-mini", "Hello").__aenter__()
+    assert caught.value.phase == "first_token"
+
+
+async def test_a_stale_resend_is_recorded_and_does_not_count() -> None:
+    mock = MockTransport()
+    mock.reply("one").then.reset().then.reply("two")
+    async with mock.client(max_retries=0) as client:
+        await client.chat("openai/gpt-4o-mini", "Hello")
+        reply = await client.chat("openai/gpt-4o-mini", "Hello")
+    assert [attempt.category for attempt in reply.attempts] == ["stale", None]
 
 
 async def test_a_wait_that_is_too_long_is_not_slept_through() -> None:
