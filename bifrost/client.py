@@ -15,18 +15,19 @@ from bifrost.engine.map import Inputs, MapCalls, MapIterator, check_concurrency,
 from bifrost.engine.stand_in import Engines
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.misplaced_keys import hides_keys, is_surely_key
+from bifrost.operations.chat.operation import CHAT
 from bifrost.operations.chat.options import (
     ChatArguments,
     ChatOptions,
     StreamArguments,
     chat_request,
-    embedding_request,
     map_request,
     model_named,
-    models_request,
 )
 from bifrost.operations.chat.structured.lowering import lower
 from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
+from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
+from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
@@ -223,7 +224,7 @@ class Bifrost(Uncopyable):
         wanted, request = self._wanted(output, request)
         _check_reasks(max_output_retries, wanted)
         response: ChatResponse = await self._engines.now().run(
-            "chat", request, call, output=wanted, max_output_retries=max_output_retries
+            CHAT, request, call, output=wanted, max_output_retries=max_output_retries
         )
         return response
 
@@ -285,7 +286,7 @@ class Bifrost(Uncopyable):
         if options:
             check_own_json(request)
         wanted, request = self._wanted(output, request)
-        return self._engines.now().stream("chat", request, call, output=wanted)
+        return self._engines.now().stream(CHAT, request, call, output=wanted)
 
     @overload
     def map(
@@ -419,7 +420,7 @@ class Bifrost(Uncopyable):
             user=user,
             extra=extra,
         )
-        response: EmbeddingResponse = await self._engines.now().run("embeddings", request, call)
+        response: EmbeddingResponse = await self._engines.now().run(EMBEDDINGS, request, call)
         return response
 
     @hides_keys
@@ -440,7 +441,7 @@ class Bifrost(Uncopyable):
         """
         call = self._call(timeout, max_retries, (), extra_headers, key)
         request = models_request(provider, limit=limit, after=after)
-        response: ModelsResponse = await self._engines.now().run("models", request, call)
+        response: ModelsResponse = await self._engines.now().run(MODELS, request, call)
         return response
 
     # --- what it tells
@@ -491,7 +492,7 @@ class Bifrost(Uncopyable):
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         request = chat_request(_model(model), messages, system=system, options=options)
         wanted, request = self._wanted(output, request)
-        return await self._engine.explain(request, call, is_stream=stream, output=wanted)
+        return await self._engine.explain(CHAT, request, call, is_stream=stream, output=wanted)
 
     # --- options and plugins
 
@@ -677,12 +678,12 @@ class Bifrost(Uncopyable):
             check_own_json(request)
             wanted, request = self._wanted(output, request)
             response: ChatResponse = await self._engines.now().run(
-                "chat", request, call, output=wanted, max_output_retries=max_output_retries
+                CHAT, request, call, output=wanted, max_output_retries=max_output_retries
             )
             return response
 
         calls = MapCalls(ask, concurrency=concurrency, ordered=ordered)
-        return calls, partial(self._engine.begin_map, options=call, model=model, model_of=model_named)
+        return calls, partial(self._engine.begin_map, operation=CHAT, options=call, model=model, model_of=model_named)
 
     def _wanted(self, output: Any, request: ChatRequest) -> tuple[OutputType[Any] | None, ChatRequest]:
         """Give the type that is wanted, and a request that says so: plugins see it, and caches tell types apart."""

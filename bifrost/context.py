@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import urandom
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from bifrost.attempt_record import AttemptRecords
 
@@ -11,10 +11,7 @@ if TYPE_CHECKING:
     from bifrost.attempt_record import AttemptRecord
     from bifrost.config import CallOptions
     from bifrost.errors import Phase
-
-
-Operation: TypeAlias = Literal["chat", "embeddings", "models"]
-"""The name of the operation."""
+    from bifrost.operations.base import Operation
 
 
 class CallContext:
@@ -32,6 +29,7 @@ class CallContext:
         "id",
         "is_stream",
         "model",
+        "operation",
         "options",
         "phase",
         "provider",
@@ -42,12 +40,20 @@ class CallContext:
     )
 
     def __init__(
-        self, *, endpoint: Operation, model: str, options: CallOptions, started: float, is_stream: bool = False
+        self,
+        *,
+        operation: Operation[Any, Any, Any],
+        model: str,
+        options: CallOptions,
+        started: float,
+        is_stream: bool = False,
     ) -> None:
         self.id = urandom(8).hex()
         """A random identifier, the same for all attempts and fallbacks of the call."""
-        self.endpoint: Operation = endpoint
-        """The operation: `chat`, `embeddings` or `models`."""
+        self.operation = operation
+        """The operation, with the types of its request, response and chunks."""
+        self.endpoint = operation.name
+        """The name of the operation: `chat`, `embeddings`, `models`, ..."""
         self.is_stream = is_stream
         """Whether the response is streamed."""
         self.options = options

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from bifrost import CallContext, CallOptions
+from bifrost.operations.chat.operation import CHAT
 
 
 def context(**options: object) -> CallContext:
     return CallContext(
-        endpoint="chat",
+        operation=CHAT,
         model="openai/gpt-4o-mini",
         options=CallOptions(**options),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         started=100.0,

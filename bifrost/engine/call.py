@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bifrost.engine.pool import Job
     from bifrost.engine.stream import ChunkStream
     from bifrost.errors import BifrostError
-    from bifrost.operations.chat.structured.lowering import StructuredMode
+    from bifrost.operations.base import StructuredMode
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.operations.chat.structured.strict_schema import SchemaRules
     from bifrost.plugins.base import Chain

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from bifrost.account import Account, Change
     from bifrost.config import CallOptions
-    from bifrost.context import Operation
     from bifrost.engine.map import Inputs, MapCalls
+    from bifrost.operations.base import Operation
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Plugin
     from bifrost.reports.explanation import Explanation
@@ -81,10 +81,13 @@ class Running:
 class _Places:
     """How many calls of a map there may be at once: as many as the smallest of its providers takes for now."""
 
-    __slots__ = ("_chain", "_models", "_options", "_providers", "_running")
+    __slots__ = ("_chain", "_models", "_operation", "_options", "_providers", "_running")
 
-    def __init__(self, running: Running, options: CallOptions, chain: Chain) -> None:
+    def __init__(
+        self, running: Running, operation: Operation[Any, Any, Any], options: CallOptions, chain: Chain
+    ) -> None:
         self._running = running
+        self._operation = operation
         self._options = options
         self._chain = chain
         self._models: set[str] = set()
@@ -101,7 +104,7 @@ class _Places:
             self._models.clear()
         self._models.add(model)
         host, upstreams = self._running.host, self._running.upstreams
-        context = CallContext(endpoint="chat", model=model, options=self._options, started=host.now())
+        context = CallContext(operation=self._operation, model=model, options=self._options, started=host.now())
         try:
             self._providers.update(await upstreams.providers_of(context))
         except BifrostError:
@@ -139,7 +142,7 @@ class Engine:
 
     async def run(
         self,
-        endpoint: Operation,
+        operation: Operation[Any, Any, Any],
         request: Any,
         options: CallOptions,
         *,
@@ -148,21 +151,26 @@ class Engine:
     ) -> Any:
         """Take a plain call to its answer."""
         running = await self._ready(options.timeout)
-        context = CallContext(endpoint=endpoint, model=request.model, options=options, started=running.host.now())
+        context = CallContext(operation=operation, model=request.model, options=options, started=running.host.now())
         running.calls += 1
         return await running.dispatcher.run(
             Call(context, request, self.chain, output=output, max_output_retries=max_output_retries)
         )
 
     def stream(
-        self, endpoint: Operation, request: Any, options: CallOptions, *, output: OutputType[Any] | None = None
+        self,
+        operation: Operation[Any, Any, Any],
+        request: Any,
+        options: CallOptions,
+        *,
+        output: OutputType[Any] | None = None,
     ) -> ChunkStream:
         """Give a stream that begins its call when it is entered."""
 
         async def opening(stream: ChunkStream) -> None:
             running = await self._ready(options.timeout)
             context = CallContext(
-                endpoint=endpoint,
+                operation=operation,
                 model=request.model,
                 options=options,
                 started=running.host.now(),
@@ -177,7 +185,14 @@ class Engine:
         return ChunkStream(opening, on_lost=self._lost, restarts=restarts)
 
     async def begin_map(
-        self, calls: MapCalls, inputs: Inputs | None, options: CallOptions, *, model: str | None, model_of: ModelOf
+        self,
+        calls: MapCalls,
+        inputs: Inputs | None,
+        *,
+        operation: Operation[Any, Any, Any],
+        options: CallOptions,
+        model: str | None,
+        model_of: ModelOf,
     ) -> Host:
         """Start the task of a map. Without a `concurrency` of its own it has as many places as its providers have.
 
@@ -187,7 +202,7 @@ class Engine:
         host = running.host
         calls.accepting = lambda: self.state == "running" and host.alive
         if calls.concurrency is None:
-            places = _Places(running, options, self.chain)
+            places = _Places(running, operation, options, self.chain)
             with anyio.move_on_after(options.timeout) as scope:
                 if model is not None:
                     await places.add(model, strict=True)
@@ -223,12 +238,22 @@ class Engine:
     # --- what it tells
 
     async def explain(
-        self, request: Any, options: CallOptions, *, is_stream: bool, output: OutputType[Any] | None
+        self,
+        operation: Operation[Any, Any, Any],
+        request: Any,
+        options: CallOptions,
+        *,
+        is_stream: bool,
+        output: OutputType[Any] | None,
     ) -> Explanation:
-        """Tell what a chat would do, without its being made."""
+        """Tell what a call would do, without its being made."""
         running = await self._ready(options.timeout)
         context = CallContext(
-            endpoint="chat", model=request.model, options=options, started=running.host.now(), is_stream=is_stream
+            operation=operation,
+            model=request.model,
+            options=options,
+            started=running.host.now(),
+            is_stream=is_stream,
         )
         with anyio.move_on_after(options.timeout):
             return await explain(running.upstreams, context, request, self.chain, output=output)

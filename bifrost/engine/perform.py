@@ -247,7 +247,8 @@ def _judge(exchange: Exchange, body: bytes) -> Any:
     else:
         if not exchange.target.stream:
             return answer
-        if exchange.codec.as_chunks is None:
+        streaming = exchange.codec.operation.streaming
+        if streaming is None:
             raise MalformedResponseError("a stream was asked for, and a single document came")
-        return ReadyChunks(exchange.codec.as_chunks(answer))
+        return ReadyChunks(streaming.chunks_of(answer))
     raise exchange.reported(reported)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
-    from bifrost.providers.base import Codec, Endpoint, Provider
+    from bifrost.operations.base import OperationName
+    from bifrost.providers.base import Codec, Provider
     from bifrost.routing.balance import Load
     from bifrost.routing.breaker import BreakerSnapshot
     from bifrost.routing.key_health import KeySnapshot
@@ -186,7 +187,7 @@ class Upstream:
         count = min(count, self.config.concurrency)
         await self.connections.warm_up(self.origin, count, seconds=self.config.timeouts.connect)
 
-    def codec(self, endpoint: Endpoint) -> Codec[Any, Any]:
+    def codec(self, endpoint: OperationName) -> Codec[Any, Any]:
         """Give the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
         codec = self.row.codecs.get(endpoint)
         if codec is None:

@@ -103,7 +103,7 @@ class Upstreams:
         planner = self._planner or await self.planner()
         if extra:
             planner.check_extra(extra)
-        if context.endpoint == "models":
+        if context.operation.asks_provider:
             # This question is put to a provider, not to a model of it.
             provider = context.model.rstrip("/")
             if provider not in planner.providers:

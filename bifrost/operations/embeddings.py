@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, Never, TypeAlias, get_args
 
 import msgspec
 
 from bifrost.attempt_record import AttemptRecord, RateLimit
+from bifrost.errors import InvalidRequestError
 from bifrost.frozen import Value
 from bifrost.html import block, note, table
+from bifrost.operations.base import Operation
+from bifrost.operations.typed import read_as
 from bifrost.operations.usage import NO_USAGE, Usage
 
 Encoding: TypeAlias = Literal["float", "base64"]
@@ -91,3 +95,28 @@ class EmbeddingResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_d
 
 
 _SHOWN = 4
+
+
+EMBEDDINGS: Final = Operation[EmbeddingRequest, EmbeddingResponse, Never](
+    name="embeddings", request=EmbeddingRequest, response=EmbeddingResponse
+)
+
+
+def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingRequest:
+    """Make a request of a text, of texts, or of lists of token numbers.
+
+    Raises `InvalidRequestError` if there is nothing to embed, or something else than text.
+    """
+    if not isinstance(texts, Sequence) or isinstance(texts, bytes | bytearray):
+        raise InvalidRequestError(f"input: expected a text or a list of texts, got {type(texts).__name__}")
+    inputs: list[Any] = [texts] if isinstance(texts, str) else [*texts]
+    if inputs and all(type(token) is int for token in inputs):
+        inputs = [inputs]  # one text, as token numbers
+    if not inputs or any(text in ("", []) for text in inputs):
+        raise InvalidRequestError(
+            "input: there is nothing to embed; give a text, or a list of texts that are not empty"
+        )
+    form = options.get("encoding_format")
+    if form not in (None, *ENCODINGS):
+        raise InvalidRequestError(f"encoding_format: unknown value {form!r}; known: {', '.join(ENCODINGS)}")
+    return read_as({"model": model, "input": inputs, **options}, EmbeddingRequest, "")

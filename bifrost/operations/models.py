@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final, Never
+
 import msgspec
 
 from bifrost.attempt_record import AttemptRecord, RateLimit
+from bifrost.errors import InvalidRequestError
 from bifrost.frozen import Value
 from bifrost.html import block, note, table
+from bifrost.operations.base import Operation
+from bifrost.operations.typed import read_as
 
 
 class ModelsRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,3 +60,16 @@ class ModelsResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defa
         return block(
             table(told, rows), note(self.provider, f"{len(self.data)} models", self.next and f"next: {self.next}")
         )
+
+
+MODELS: Final = Operation[ModelsRequest, ModelsResponse, Never](
+    name="models", request=ModelsRequest, response=ModelsResponse, asks_provider=True
+)
+
+
+def models_request(provider: object, *, limit: object, after: object) -> ModelsRequest:
+    """Make a request of the name of a provider. Raises `InvalidRequestError` for an argument of the wrong type."""
+    name = read_as(provider, str, "provider")
+    if isinstance(limit, int) and limit < 1:
+        raise InvalidRequestError(f"limit: a page has at least one model, not {limit}")
+    return read_as({"model": f"{name}/", "limit": limit, "after": after}, ModelsRequest, "")

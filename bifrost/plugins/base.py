@@ -16,15 +16,12 @@ import anyio
 import msgspec
 
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginError, near_matches, without_errors
-from bifrost.operations.chat.chunks import Chunk, StreamReset
-from bifrost.operations.chat.request import ChatResponse
-from bifrost.operations.embeddings import EmbeddingResponse
-from bifrost.operations.models import ModelsResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from bifrost.context import CallContext, Operation
+    from bifrost.context import CallContext
+    from bifrost.operations.base import Operation
 
 _log = logging.getLogger("bifrost.plugins")
 
@@ -82,9 +79,9 @@ class Plugin:
     def before(self, call: CallContext, request: Any) -> Any:
         """Run for each candidate (primary and fallbacks), before its first attempt.
 
-        Return a changed request, whose `model` is one of this provider; or an answer: a response, an error, or for a
-        chat an iterable (async or not) of chunks; or `None` to go on. With an answer the provider is not asked. An
-        answer of either kind serves a plain call and a stream alike.
+        Return a changed request, whose `model` is one of this provider; or an answer: a response, an error, or for an
+        operation that streams an iterable (async or not) of chunks; or `None` to go on. With an answer the provider is
+        not asked. An answer of either kind serves a plain call and a stream alike.
         """
 
     def after(self, call: CallContext, outcome: Outcome) -> Any:
@@ -93,8 +90,10 @@ class Plugin:
         Return a response in an error's place (recovery), an error in a response's place (invalidation), or `None`.
         """
 
-    def on_chunk(self, call: CallContext, chunk: Chunk) -> Chunk | Drop | None:
+    def on_chunk(self, call: CallContext, chunk: Any) -> Any:
         """See each chunk of a stream pass. Return another one, `DROP`, or `None` to leave it. Never `async`.
+
+        The chunks of a chat are `Chunk` objects; those of a stream of bytes are `bytes`.
 
         Only a plugin that has entered the call sees its stream, and none after its `after` hook has run. A
         `StreamReset` takes back the chunks before it; it passes whatever is returned.
@@ -288,16 +287,19 @@ class Chain:
         """Run the `after_call` hooks of the plugins that were entered, backwards; as `after` does."""
         return await self._backwards(self._after_call, call, outcome, progress)
 
-    def on_chunk(self, call: CallContext, progress: Progress) -> Callable[[Chunk], Chunk | None] | None:
+    def on_chunk(self, call: CallContext, progress: Progress) -> Callable[[Any], Any] | None:
         """Give what passes a stream's chunks through the plugins that were entered, backwards; `None`: nobody looks.
 
         It gives the chunk that comes out, `None` if a plugin took it out. It raises a hook's verdict, or `PluginError`.
         """
         hooks = [hook for hook in self._on_chunk if hook.index < progress.entered]
-        if not hooks:
+        streaming = call.operation.streaming
+        if not hooks or streaming is None:
             return None
+        kind = streaming.chunk
+        reset = () if streaming.reset is None else streaming.reset
 
-        def passed(chunk: Chunk) -> Chunk | None:
+        def passed(chunk: Any) -> Any:
             for hook in hooks:
                 began = perf_counter()
                 try:
@@ -309,14 +311,14 @@ class Chain:
                     continue
                 if (took := perf_counter() - began) > BLOCKING:
                     hook.warn(took)
-                if isinstance(chunk, StreamReset):
+                if isinstance(chunk, reset):
                     continue
                 if isinstance(result, Drop):
                     return None
-                if isinstance(result, Chunk):
+                if isinstance(result, kind):
                     chunk = result
                 elif result is not None:
-                    self._failed(hook, call, _wrong(hook, result, "a Chunk, DROP or None"))
+                    self._failed(hook, call, _wrong(hook, result, f"{kind.__name__}, DROP or None"))
             return chunk
 
         return passed
@@ -361,10 +363,10 @@ class Chain:
                     result = await self._run_late(hook, call, outcome, progress.late)
             except BifrostError as error:
                 result = error
-            if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
+            if isinstance(result, (BifrostError, call.operation.response)):
                 outcome = result
             elif result is not None:
-                wanted = f"{_RESPONSES[call.endpoint].__name__}, an error or None"
+                wanted = f"{call.operation.response.__name__}, an error or None"
                 self._failed(hook, call, _wrong(hook, result, wanted), keep=True)
         progress.entered = 0
         return outcome
@@ -410,17 +412,17 @@ class Chain:
 
     def _answer(self, hook: _Hook, call: CallContext, result: Any) -> Any:
         """Give what a `before` hook returned in place of the provider's answer, `None` if it is no answer."""
-        if isinstance(result, (BifrostError, _RESPONSES[call.endpoint])):
+        operation = call.operation
+        if isinstance(result, (BifrostError, operation.response)):
             return result
-        failure: Exception = _wrong(
-            hook, result, f"{_RESPONSES[call.endpoint].__name__}, an error, chunks (of a chat), a request or None"
-        )
+        failure: Exception = _wrong(hook, result, _answers_of(operation))
+        kind = operation.chunk
         try:
-            if call.endpoint == "chat" and hasattr(result, "__aiter__"):
+            if kind is not None and hasattr(result, "__aiter__"):
                 return aiter(result)
-            if call.endpoint == "chat" and hasattr(result, "__iter__"):
+            if kind is not None and hasattr(result, "__iter__"):
                 chunks = list(result)  # foreign code, if it is a generator
-                if all(isinstance(chunk, Chunk) for chunk in chunks):
+                if all(isinstance(chunk, kind) for chunk in chunks):
                     return chunks
         except BifrostError:
             raise
@@ -443,14 +445,6 @@ class Chain:
             _log.warning("%s", text, exc_info=error)
 
 
-_RESPONSES: Mapping[Operation, type[msgspec.Struct]] = {
-    "chat": ChatResponse,
-    "embeddings": EmbeddingResponse,
-    "models": ModelsResponse,
-}
-"""What answers a call."""
-
-
 class _MisuseError(Exception):
     """What a hook did wrong without raising. The text is ours, and so it may be shown."""
 
@@ -461,6 +455,12 @@ class _TooSlowError(_MisuseError):
 
 def _wrong(hook: _Hook, result: object, wanted: str) -> _MisuseError:
     return _MisuseError(f"{hook.name} returned {type(result).__name__}, where it may return {wanted}")
+
+
+def _answers_of(operation: Operation[Any, Any, Any]) -> str:
+    """Return the words for what a `before` hook may return."""
+    chunks = "" if operation.chunk is None else " chunks,"
+    return f"{operation.response.__name__}, an error,{chunks} a request or None"
 
 
 def _told(hook: _Hook, error: Exception) -> str:

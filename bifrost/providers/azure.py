@@ -16,7 +16,7 @@ import attrs
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.frozen import Frozen
 from bifrost.operations.chat.structured.strict_schema import AZURE_RULES
-from bifrost.providers.base import Codec, Endpoint, Provider
+from bifrost.providers.base import Codec, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import OPENAI_CALL_IDS, Quirks, parse_error
 from bifrost.wire.auth import HeaderAuth
@@ -24,6 +24,7 @@ from bifrost.wire.auth import HeaderAuth
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bifrost.operations.base import OperationName
     from bifrost.providers.base import Built, Target
 
 __all__ = ["AZURE", "AzureSettings"]
@@ -78,7 +79,7 @@ def _path(path: str, target: Target) -> str:
     return f"/openai/deployments/{quote(target.model, safe='')}{path}?{version}"
 
 
-_ENDPOINTS: tuple[Endpoint, ...] = ("chat", "embeddings", "models")
+_ENDPOINTS: tuple[OperationName, ...] = ("chat", "embeddings", "models")
 
 # https://learn.microsoft.com/azure/foundry/openai/latest#create-chat-completion
 _CODECS = openai_codecs(

@@ -9,6 +9,7 @@ import msgspec
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen, Value
+from bifrost.operations.base import Operation, OperationName, StructuredMode
 from bifrost.operations.chat.content import Issuer
 from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.providers.wording import Meaning
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.content import OpaquePart, ReasoningPart, ToolCall
-    from bifrost.operations.chat.structured.lowering import StructuredMode
-
-Endpoint: TypeAlias = Literal["chat", "embeddings", "models"]
-"""An operation of ours; a provider has those that stand in its `codecs` table."""
 
 IssuerMember: TypeAlias = Literal["provider", "address", "key", "region", "model"]
 """A member of an `Issuer`."""
@@ -35,8 +32,8 @@ STREAM = "stream_"
 ANSWERS: frozenset[int] = frozenset(range(200, 300)) - {204, 205, 206}
 """Statuses that come with an answer, unless a codec names others: all good ones but those without a whole body."""
 
-RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
+RequestT = TypeVar("RequestT", bound=msgspec.Struct)
+ResponseT = TypeVar("ResponseT", bound=msgspec.Struct)
 
 
 class Target(Value, msgspec.Struct, frozen=True, kw_only=True):
@@ -134,8 +131,9 @@ class Framer(Protocol):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Codec(Frozen, Generic[RequestT, ResponseT]):
-    """The pure functions of one endpoint in one dialect."""
+    """The pure functions of one operation in one dialect."""
 
+    operation: Operation[RequestT, ResponseT, Any]
     build: Callable[[RequestT, Target], Built]
     parse: Callable[[HttpResponse, Target], ResponseT]
     statuses: frozenset[int] = ANSWERS
@@ -147,13 +145,17 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     """Whether the data of an event is a complete answer and no piece of one."""
     framer: Callable[..., Framer] = SseParser
     """Called with `event_limit` and `stream_limit`, in bytes."""
-    as_chunks: Callable[[ResponseT], Sequence[Chunk]] | None = None
-    """Make chunks of a complete answer, for a provider that answers whole where a stream was asked for."""
 
 
 def _callable_name(_: object, __: object, name: Any) -> None:
     if not isinstance(name, str) or not name.isprintable() or not name or "/" in name or " " in name:
         raise ConfigError(f"{name!r} is no provider's name: calls write provider/model, so it has no '/' and no blank")
+
+
+def _same_names(_: object, __: object, codecs: Mapping[str, Codec[Any, Any]]) -> None:
+    for name, codec in codecs.items():
+        if codec.operation.name != name:
+            raise ConfigError(f"codecs: {name!r} has a codec of the operation {codec.operation.name!r}")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -162,7 +164,7 @@ class Provider(Frozen):
 
     name: str = attrs.field(validator=_callable_name)
     base_url: str
-    codecs: Mapping[Endpoint, Codec[Any, Any]]
+    codecs: Mapping[OperationName, Codec[Any, Any]] = attrs.field(validator=_same_names)
     parse_error: Callable[[HttpResponse], ErrorBody]
     auth: Auth = BEARER
     key_variables: tuple[str, ...] = ()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bifrost.providers.base import Endpoint, Provider
+    from bifrost.operations.base import Operation, OperationName
+    from bifrost.providers.base import Provider
 
 
 class Catalog(Mapping[str, "Provider"]):
@@ -40,7 +41,28 @@ class Catalog(Mapping[str, "Provider"]):
 
 CATALOG: Mapping[str, Provider] = Catalog()
 
-STABLE: Mapping[str, frozenset[Endpoint]] = MappingProxyType(
+
+class Operations(Mapping[str, "Operation[Any, Any, Any]"]):
+    """The operations by their names: those that a row of the catalog has a codec for."""
+
+    @cached_property
+    def _operations(self) -> Mapping[OperationName, Operation[Any, Any, Any]]:
+        return {codec.operation.name: codec.operation for row in CATALOG.values() for codec in row.codecs.values()}
+
+    def __getitem__(self, name: OperationName) -> Operation[Any, Any, Any]:
+        return self._operations[name]
+
+    def __iter__(self) -> Iterator[OperationName]:
+        return iter(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+
+OPERATIONS: Mapping[OperationName, Operation[Any, Any, Any]] = Operations()
+"""What can be asked at all. It follows from the codecs; there is no second list."""
+
+STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
     {
         "openai": frozenset(["chat", "embeddings", "models"]),
         "anthropic": frozenset(["chat", "models"]),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import ConfigError
 from bifrost.misplaced_keys import hides_keys, looks_like_key
-from bifrost.operations.chat.chunks import chunks_of
+from bifrost.operations.chat.operation import CHAT
 from bifrost.operations.chat.request import ChatRequest, ChatResponse
 from bifrost.operations.chat.structured.strict_schema import OPENAI_RULES
-from bifrost.operations.embeddings import EmbeddingRequest, EmbeddingResponse
-from bifrost.operations.models import ModelsRequest, ModelsResponse
-from bifrost.providers.base import Codec, Endpoint, Provider
+from bifrost.operations.embeddings import EMBEDDINGS, EmbeddingRequest, EmbeddingResponse
+from bifrost.operations.models import MODELS, ModelsRequest, ModelsResponse
+from bifrost.providers.base import Codec, Provider
 from bifrost.providers.call_ids import CallIdRule
 from bifrost.providers.openai import (
     OPENAI_ALONE,
@@ -36,7 +36,7 @@ from bifrost.wire.auth import BEARER, Auth, NoAuth
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bifrost.operations.chat.structured.lowering import StructuredMode
+    from bifrost.operations.base import OperationName, StructuredMode
 
 __all__ = ["COMPATIBLE", "OPENAI", "Quirks", "openai_codecs", "speaks_openai"]
 
@@ -51,7 +51,7 @@ def speaks_openai(
     other_key_variables: Sequence[str] = (),
     other_base_url_variables: Sequence[str] = (),
     docs: str = "",
-    endpoints: Sequence[Endpoint] = ("chat", "embeddings", "models"),
+    endpoints: Sequence[OperationName] = ("chat", "embeddings", "models"),
     auth: Auth = BEARER,
     request_id_headers: Sequence[str] = ("x-request-id", "request-id"),
     structured: Sequence[StructuredMode] = ("native", "tool", "prompt"),
@@ -100,20 +100,23 @@ def speaks_openai(
     )
 
 
-def openai_codecs(quirks: Quirks) -> Mapping[Endpoint, Codec[Any, Any]]:
+def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
     """Give the codecs of OpenAI's dialect, with the quirks of one server put in."""
     return {
         "chat": Codec[ChatRequest, ChatResponse](
+            operation=CHAT,
             build=partial(build_chat, quirks=quirks),
             parse=partial(parse_chat, quirks=quirks),
             decoder=partial(ChatDecoder, quirks=quirks),
             is_whole=is_whole,
-            as_chunks=chunks_of,
         ),
         "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](
-            build=partial(build_embeddings, quirks=quirks), parse=parse_embeddings, check=check_embeddings
+            operation=EMBEDDINGS,
+            build=partial(build_embeddings, quirks=quirks),
+            parse=parse_embeddings,
+            check=check_embeddings,
         ),
-        "models": Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models),
+        "models": Codec[ModelsRequest, ModelsResponse](operation=MODELS, build=build_models, parse=parse_models),
     }
 
 

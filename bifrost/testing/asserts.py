@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bifrost.attempt_record import AttemptRecord
 from bifrost.errors import BifrostError
-from bifrost.testing.calls import fake_key
+from bifrost.testing.calls import check_endpoint, fake_key
 from bifrost.wire.auth import Secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from bifrost.operations.base import OperationName
     from bifrost.testing.calls import MockCall
 
 _AROUND = 60
@@ -38,15 +39,17 @@ def assert_called(
     times: int | None = None,
     provider: str | None = None,
     model: str | None = None,
-    endpoint: Literal["chat", "embeddings", "models"] | None = None,
+    endpoint: OperationName | None = None,
     key: str | None = None,
     stream: bool | None = None,
     containing: str | None = None,
 ) -> list[MockCall]:
     """Give the calls for which all of this holds. Raises `AssertionError` if there is none, or are not `times` of them.
 
-    `key` is the name of a fake key, `containing` a text in the body as it was sent.
+    `key` is the name of a fake key, `containing` a text in the body as it was sent. Raises `UsageError` for an endpoint
+    that is no operation.
     """
+    check_endpoint(endpoint, where="assert_called")
     wanted = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
     given = {name: value for name, value in wanted.items() if value is not None}
     found = [

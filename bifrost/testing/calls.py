@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from bifrost.errors import UsageError
 from bifrost.frozen import Value
+from bifrost.operations.base import OperationName
+from bifrost.providers.catalog import OPERATIONS
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ class MockCall(Value, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     provider: str
     """The provider's name in the account. The embedded provider, which sees only bytes, has the format's name."""
     endpoint: str
-    """`chat`, `embeddings` or `models`; empty for a path that no dialect has."""
+    """The name of the operation (`chat`, `embeddings`, ...); empty for a path that no dialect has."""
     model: str
     """As it was sent: the provider's own name."""
     stream: bool
@@ -47,6 +50,12 @@ class MockCall(Value, msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def __repr__(self) -> str:
         kind = "stream" if self.stream else self.endpoint
         return f"MockCall({self.index}: {kind} to {self.provider}/{self.model}, key {self.key or self.has_key})"
+
+
+def check_endpoint(endpoint: OperationName | None, *, where: str) -> None:
+    """Raise `UsageError` for a name that no operation has."""
+    if endpoint is not None and endpoint not in OPERATIONS:
+        raise UsageError(f"{where}(endpoint={endpoint!r}): the endpoints are {', '.join(OPERATIONS)}")
 
 
 def fake_key(name: str) -> str:

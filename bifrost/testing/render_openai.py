@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bifrost.providers.catalog import OPERATIONS
 from bifrost.testing.calls import field_of
 from bifrost.testing.dialect import Dialect, Event
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpRequest
 
 _CREATED = 1_700_000_000
-_ENDPOINTS: Mapping[str, str] = {"/chat/completions": "chat", "/embeddings": "embeddings", "/models": "models"}
 _ERRORS: Mapping[int, tuple[str, str | None, str]] = {
     400: ("invalid_request_error", None, "The request is not valid."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
@@ -36,7 +36,11 @@ _OTHER_ERROR = ("server_error", None, "The server had an error while processing 
 def endpoint_of(request: HttpRequest) -> str | None:
     """Say which operation a request asks for, by its path."""
     path = request.path.partition("?")[0]
-    return next((endpoint for ending, endpoint in _ENDPOINTS.items() if path.endswith(ending)), None)
+    if path.endswith("/chat/completions"):
+        return "chat"
+    # The other paths end in our name of the operation.
+    ending = path.rpartition("/")[2]
+    return ending if ending in OPERATIONS and ending != "chat" else None
 
 
 def chat(reply: Reply, call: MockCall) -> bytes:

@@ -5,11 +5,12 @@ No I/O here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bifrost.errors import UsageError
+from bifrost.operations.base import OperationName
 from bifrost.testing import render_anthropic, render_openai
-from bifrost.testing.calls import MockCall
+from bifrost.testing.calls import MockCall, check_endpoint
 from bifrost.testing.dialect import Dialect
 from bifrost.testing.faults import FaultPlan, FaultRun
 from bifrost.testing.faulty import FaultyStep, with_fault
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from bifrost.wire.http import HttpRequest
 
-_ENDPOINTS = ("chat", "embeddings", "models")
 _MOST_TOLD = 20
 
 DIALECTS = (render_anthropic.DIALECT, render_openai.DIALECT)
@@ -50,7 +50,7 @@ class Rules(Script):
         *,
         provider: str | None = None,
         model: str | None = None,
-        endpoint: Literal["chat", "embeddings", "models"] | None = None,
+        endpoint: OperationName | None = None,
         key: str | None = None,
         stream: bool | None = None,
     ) -> Script:
@@ -63,8 +63,7 @@ class Rules(Script):
         """
         wanted = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
         given = {name: value for name, value in wanted.items() if value is not None}
-        if endpoint is not None and endpoint not in _ENDPOINTS:
-            raise UsageError(f"on(endpoint={endpoint!r}): the endpoints are {', '.join(_ENDPOINTS)}")
+        check_endpoint(endpoint, where="on")
         told = ", ".join(f"{name}={value!r}" for name, value in given.items())
         return self._rule(lambda call: all(_fits(call, name, value) for name, value in given.items()), told=told)
 

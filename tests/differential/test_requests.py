@@ -18,6 +18,7 @@ from openai.types.chat.completion_create_params import (
 from openai.types.embedding_create_params import EmbeddingCreateParams
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
+from bifrost.operations.base import OperationName
 from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
@@ -32,7 +33,7 @@ from bifrost.operations.chat.request import ChatRequest, ResponseFormat, StreamO
 from bifrost.operations.chat.tools import ProviderTool
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.models import ModelsRequest
-from bifrost.providers.base import Endpoint, Target
+from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
 from tests.differential.meanings import DIALECTS, HELLO, MEANINGS, MODEL, Meaning, Refused, Said
 from tests.differential.sent import KEY, Caller, Ours, Sdks, Seam, default_of, says, schemas
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from bifrost.wire.http import HttpRequest
 
-ENDPOINTS: dict[type, Endpoint] = {ChatRequest: "chat", EmbeddingRequest: "embeddings", ModelsRequest: "models"}
+ENDPOINTS: dict[type, OperationName] = {ChatRequest: "chat", EmbeddingRequest: "embeddings", ModelsRequest: "models"}
 
 Row: TypeAlias = tuple[Meaning, str]
 """A meaning, and the provider that is told."""

@@ -11,8 +11,6 @@ from bifrost.operations.chat.options import (
     ChatOptions,
     chat_fields,
     chat_request,
-    embedding_request,
-    models_request,
 )
 from bifrost.operations.chat.request import (
     AudioOutput,
@@ -24,7 +22,8 @@ from bifrost.operations.chat.request import (
     WebSearch,
 )
 from bifrost.operations.chat.tools import Tool, ToolChoice
-from bifrost.operations.models import ModelsRequest
+from bifrost.operations.embeddings import embedding_request
+from bifrost.operations.models import ModelsRequest, models_request
 
 OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",

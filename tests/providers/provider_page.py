@@ -7,16 +7,16 @@ import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from bifrost.providers.base import Endpoint
-from bifrost.providers.catalog import CATALOG, STABLE
+from bifrost.operations.base import OperationName
+from bifrost.providers.catalog import CATALOG, OPERATIONS, STABLE
 from bifrost.providers.openai.quirks import KNOBS, LOWERED, NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bifrost.operations.chat.structured.lowering import StructuredMode
+    from bifrost.operations.base import StructuredMode
     from bifrost.providers.base import Provider
     from bifrost.providers.openai import Quirks
 
@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 
 GOLDEN = Path(__file__).parent / "golden"
 
-ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+ENDPOINTS: tuple[OperationName, ...] = tuple(OPERATIONS)
 
 WAYS: Mapping[StructuredMode, str] = {
     "native": "a schema",

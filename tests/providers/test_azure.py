@@ -21,24 +21,26 @@ from bifrost.wire.auth import Secret, sign
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bifrost.providers.base import Endpoint
+    from bifrost.operations.base import OperationName
 
 ENDPOINT = "https://resource.openai.azure.com"
 DATED = AzureSettings(api_version="2024-10-21")
 CHAT = ChatRequest(model="asked", messages=[Message(role="user", content="Hello")])
-REQUESTS: dict[Endpoint, Any] = {
+REQUESTS: dict[OperationName, Any] = {
     "chat": CHAT,
     "embeddings": EmbeddingRequest(model="asked", input=["Hello"]),
     "models": ModelsRequest(),
 }
 
 
-def build(endpoint: Endpoint, settings: Any = None, *, model: str = "my deployment/1", request: Any = None) -> Built:
+def build(
+    endpoint: OperationName, settings: Any = None, *, model: str = "my deployment/1", request: Any = None
+) -> Built:
     target = Target(provider="azure", model="" if endpoint == "models" else model, settings=settings)
     return AZURE.codecs[endpoint].build(request or REQUESTS[endpoint], target)
 
 
-def path(endpoint: Endpoint, settings: Any = None, *, model: str = "my deployment/1") -> str:
+def path(endpoint: OperationName, settings: Any = None, *, model: str = "my deployment/1") -> str:
     return build(endpoint, settings, model=model).request.path
 
 
@@ -107,14 +109,14 @@ def test_the_row_is_what_the_vendor_says() -> None:
 # --- the vendor's SDK as the judge
 
 
-ASKED: dict[Endpoint, Callable[[openai.OpenAI], Any]] = {
+ASKED: dict[OperationName, Callable[[openai.OpenAI], Any]] = {
     "chat": lambda sdk: sdk.chat.completions.create(model="dep", messages=[{"role": "user", "content": "Hello"}]),
     "embeddings": lambda sdk: sdk.embeddings.create(model="dep", input=["Hello"]),
     "models": lambda sdk: sdk.models.list(),
 }
 
 
-def sent_by(make: Callable[[httpx2.Client], openai.OpenAI], endpoint: Endpoint) -> httpx2.Request:
+def sent_by(make: Callable[[httpx2.Client], openai.OpenAI], endpoint: OperationName) -> httpx2.Request:
     sent: list[httpx2.Request] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -130,7 +132,7 @@ def sent_by(make: Callable[[httpx2.Client], openai.OpenAI], endpoint: Endpoint) 
 
 
 @pytest.mark.parametrize("endpoint", REQUESTS)
-def test_the_sdk_sends_the_same_with_a_version(endpoint: Endpoint) -> None:
+def test_the_sdk_sends_the_same_with_a_version(endpoint: OperationName) -> None:
     theirs = sent_by(
         lambda http: openai.AzureOpenAI(
             api_key="secret", azure_endpoint=ENDPOINT, api_version="2024-10-21", http_client=http, max_retries=0
@@ -145,7 +147,7 @@ def test_the_sdk_sends_the_same_with_a_version(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("endpoint", REQUESTS)
-def test_the_sdk_sends_the_same_without_a_version(endpoint: Endpoint) -> None:
+def test_the_sdk_sends_the_same_without_a_version(endpoint: OperationName) -> None:
     theirs = sent_by(
         lambda http: openai.OpenAI(
             api_key="secret", base_url=f"{ENDPOINT}/openai/v1/", http_client=http, max_retries=0

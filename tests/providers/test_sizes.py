@@ -25,7 +25,7 @@ from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.json import SMALL
 
 if TYPE_CHECKING:
-    from bifrost.providers.base import Endpoint
+    from bifrost.operations.base import OperationName
 
 SIZE = 400 * 1024
 MOST = 8
@@ -42,7 +42,7 @@ def filled(head: bytes, item: bytes, tail: bytes, *, size: int = SIZE) -> bytes:
     return head + b",".join([item] * (size // (len(item) + 1))) + tail
 
 
-def parsed(provider: str, body: bytes, endpoint: Endpoint = "chat") -> Any:
+def parsed(provider: str, body: bytes, endpoint: OperationName = "chat") -> Any:
     codec = CATALOG[provider].codecs[endpoint]
     return codec.parse(HttpResponse(status=200, headers=Headers(), body=body), Target(provider=provider, model="m"))
 
@@ -56,7 +56,7 @@ def warm_up() -> None:
         parsed("openai", b"{}", "embeddings")
 
 
-def peak_of(provider: str, body: bytes, endpoint: Endpoint = "chat") -> tuple[Any, float]:
+def peak_of(provider: str, body: bytes, endpoint: OperationName = "chat") -> tuple[Any, float]:
     """Return the answer or the error, and the most memory that reading it took, its body included."""
     warm_up()
     tracemalloc.start()
@@ -191,7 +191,7 @@ def test_short_numbers_are_the_numbers_that_came() -> None:
     ],
     ids=["numbers", "vectors", "long vectors", "models", "long models", "Anthropic's models"],
 )
-def test_too_many_vectors_and_models_are_refused(endpoint: Endpoint, provider: str, body: bytes) -> None:
+def test_too_many_vectors_and_models_are_refused(endpoint: OperationName, provider: str, body: bytes) -> None:
     outcome, peak = peak_of(provider, body, endpoint)
     assert isinstance(outcome, ResponseTooLargeError), outcome
     assert peak <= MOST * len(body) + SLACK

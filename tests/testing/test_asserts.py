@@ -45,6 +45,11 @@ async def test_calls_are_found_by_what_they_were(mock: MockTransport) -> None:
     assert_called(mock, times=0, endpoint="embeddings")
 
 
+async def test_an_endpoint_that_is_no_operation_is_refused(mock: MockTransport) -> None:
+    with pytest.raises(bifrost.UsageError, match=r"endpoint='dance'\): the endpoints are chat, embeddings"):
+        assert_called(mock, times=0, endpoint="dance")
+
+
 async def test_what_was_called_instead_is_shown(mock: MockTransport) -> None:
     with pytest.raises(AssertionError) as caught:
         assert_called(mock, provider="groq", containing="hello")

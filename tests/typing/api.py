@@ -424,7 +424,6 @@ def the_test_kit(mock: MockTransport, server: LoopbackProvider, reply: ChatRespo
     Fault(kind="meteor")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     assert_type(assert_called(mock, times=1, endpoint="chat"), list[MockCall])
-    assert_called(server, endpoint="dance")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(attempts_of(reply), list[str])
     attempts_of(error)
     assert_no_secret(error, reply, secrets=["sk-test-a"])

@@ -20,8 +20,6 @@ from bifrost.operations.chat.request import (
     WebSearch,
 )
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
-from bifrost.operations.embeddings import ENCODINGS, EmbeddingRequest
-from bifrost.operations.models import ModelsRequest
 from bifrost.operations.typed import read_as
 
 
@@ -218,34 +216,6 @@ def chat_fields(options: ChatOptions) -> dict[str, Any]:
         _put(fields, field, value)
     _check_numbers(fields)
     return fields
-
-
-def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingRequest:
-    """Make a request of a text, of texts, or of lists of token numbers.
-
-    Raises `InvalidRequestError` if there is nothing to embed, or something else than text.
-    """
-    if not isinstance(texts, Sequence) or isinstance(texts, bytes | bytearray):
-        raise InvalidRequestError(f"input: expected a text or a list of texts, got {type(texts).__name__}")
-    inputs: list[Any] = [texts] if isinstance(texts, str) else [*texts]
-    if inputs and all(type(token) is int for token in inputs):
-        inputs = [inputs]  # one text, as token numbers
-    if not inputs or any(text in ("", []) for text in inputs):
-        raise InvalidRequestError(
-            "input: there is nothing to embed; give a text, or a list of texts that are not empty"
-        )
-    form = options.get("encoding_format")
-    if form not in (None, *ENCODINGS):
-        raise InvalidRequestError(f"encoding_format: unknown value {form!r}; known: {', '.join(ENCODINGS)}")
-    return read_as({"model": model, "input": inputs, **options}, EmbeddingRequest, "")
-
-
-def models_request(provider: object, *, limit: object, after: object) -> ModelsRequest:
-    """Make a request of the name of a provider. Raises `InvalidRequestError` for an argument of the wrong type."""
-    name = read_as(provider, str, "provider")
-    if isinstance(limit, int) and limit < 1:
-        raise InvalidRequestError(f"limit: a page has at least one model, not {limit}")
-    return read_as({"model": f"{name}/", "limit": limit, "after": after}, ModelsRequest, "")
 
 
 def check_names(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bifrost.operations.chat.chunks import chunks_of
+from bifrost.operations.chat.operation import CHAT as CHAT_OPERATION
 from bifrost.operations.chat.request import ChatRequest, ChatResponse
 from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES
+from bifrost.operations.models import MODELS as MODELS_OPERATION
 from bifrost.operations.models import ModelsRequest, ModelsResponse
 from bifrost.providers.anthropic.answer import is_whole, parse_message
 from bifrost.providers.anthropic.errors import parse_error
@@ -17,10 +18,10 @@ from bifrost.wire.auth import HeaderAuth
 __all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]
 
 CHAT = Codec[ChatRequest, ChatResponse](
-    build=build_messages, parse=parse_message, decoder=MessagesDecoder, is_whole=is_whole, as_chunks=chunks_of
+    operation=CHAT_OPERATION, build=build_messages, parse=parse_message, decoder=MessagesDecoder, is_whole=is_whole
 )
 
-MODELS = Codec[ModelsRequest, ModelsResponse](build=build_models, parse=parse_models)
+MODELS = Codec[ModelsRequest, ModelsResponse](operation=MODELS_OPERATION, build=build_models, parse=parse_models)
 
 ANTHROPIC = Provider(
     name="anthropic",

@@ -255,9 +255,9 @@ def test_an_answer_given_whole_can_be_streamed() -> None:
         {"type": "text", "text": "Two"},
         stop_reason="tool_use",
     )
-    assert CHAT.as_chunks is not None
+    assert CHAT.operation.streaming is not None
     accumulator = ChatAccumulator(provider="mine")
-    for chunk in CHAT.as_chunks(response):
+    for chunk in CHAT.operation.streaming.chunks_of(response):
         accumulator.add(chunk)
     assert accumulator.response() == msgspec.structs.replace(response, raw=b"")
 

@@ -1,1 +1,44 @@
-"""Structured output: types as JSON schemas, and how a response of such a type is requested and read."""
+"""Structured output of a chat. This module is the `StructuredOutput` of the operation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bifrost.operations.base import StructuredMode
+from bifrost.operations.chat.structured.lowering import (
+    choose_mode,
+    chunk_lift,
+    fitted,
+    is_correctable,
+    lift,
+    lower,
+    merged,
+    reask,
+    reask_refused,
+    refused,
+    shortfalls,
+    tool_names,
+    was_cut,
+)
+from bifrost.operations.chat.structured.strict_schema import COMMON_RULES
+
+__all__ = [
+    "choose_mode",
+    "chunk_lift",
+    "default_mode",
+    "default_rules",
+    "fitted",
+    "is_correctable",
+    "lift",
+    "lower",
+    "merged",
+    "reask",
+    "reask_refused",
+    "refused",
+    "shortfalls",
+    "tool_names",
+    "was_cut",
+]
+
+default_mode: Final[StructuredMode] = "prompt"
+default_rules: Final = COMMON_RULES

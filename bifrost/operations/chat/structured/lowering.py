@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from bifrost.errors import (
     OutputValidationError,
     UnsupportedError,
 )
+from bifrost.operations.base import StructuredMode
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, ToolCallDelta
 from bifrost.operations.chat.content import ReasoningPart, TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage, Message
@@ -43,16 +44,6 @@ class ParsedResponse(ChatResponse, Generic[T], frozen=True, kw_only=True, omit_d
 
     parsed: T = cast("T", None)
 
-
-StructuredMode: TypeAlias = Literal["native", "native_closed", "tool", "json_object", "prompt"]
-"""A way to ask for a type.
-
-- `native`: a response format with a JSON schema, strict where the type allows it
-- `native_closed`: the same, for a provider that takes no schema with free keys, and none that contains itself
-- `tool`: a forced call of a tool whose arguments are the answer
-- `json_object`: the schema in the system message, and the provider's mode for "any JSON object"
-- `prompt`: the schema in the system message alone
-"""
 
 ANSWER_TOOL = "final_answer"
 """The tool whose arguments are the answer."""
@@ -292,6 +283,11 @@ class ChunkLift:
         if not growing.answers or choice.finish_reason is None:
             return choice
         return msgspec.structs.replace(choice, finish_reason=_without_call(choice.finish_reason, growing.calls_others))
+
+
+def chunk_lift(output: OutputType[Any], mode: StructuredMode, *, others: Collection[str] = ()) -> ChunkLift:
+    """Return what makes the chunks of a new stream plain."""
+    return ChunkLift(output, mode, others=others)
 
 
 class _GrowingText:
