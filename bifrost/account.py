@@ -480,7 +480,7 @@ def unknown_provider(name: str, known: Iterable[str]) -> UnknownProviderError:
     """Make the error for a name that no provider has; it names those that look alike."""
     names = sorted(known)
     alike = near(name, names)
-    hint = f"did you mean {alike}?" if alike else f"known are: {', '.join(names)}"
+    hint = f"did you mean {alike}?" if alike else f"known providers: {', '.join(names)}"
     return UnknownProviderError(f"there is no provider named {name!r}; {hint}")
 
 

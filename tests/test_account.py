@@ -215,7 +215,11 @@ def test_configs_are_given_by_provider() -> None:
     ("given", "kind", "problem"),
     [
         ({"keys": {"opnai": "sk-1"}}, UnknownProviderError, "no provider named 'opnai'; did you mean 'openai'"),
-        ({"configs": {"zzz": ProviderConfig()}}, UnknownProviderError, "named 'zzz'; known are: anthropic, azure"),
+        (
+            {"configs": {"zzz": ProviderConfig()}},
+            UnknownProviderError,
+            "named 'zzz'; known providers: anthropic, azure",
+        ),
         ({"keys": {"mines": "sk-1"}, "providers": [MINE]}, UnknownProviderError, "did you mean 'mine'"),
         ({"keys": {"openai": []}}, MissingKeyError, "openai has no key"),
         ({"configs": {"openai": ProviderConfig()}}, MissingKeyError, "openai has no key"),

@@ -1,1 +1,1 @@
-"""What a client tells of itself, as values that print as tables: what runs, what is set up, what a call would do."""
+"""Reports of a client, as values that print as tables: what it is doing, how it is configured, what a call would do."""

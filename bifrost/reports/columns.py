@@ -1,4 +1,4 @@
-"""Tables as plain text, and the words for what stands in them."""
+"""Tables as plain text, and the formatting of their cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _LONGEST = 200
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Give a table with a line for each row, numbers to the right; what is not printable is escaped."""
+    """Return a table with one line per row.
+
+    Numbers are right-aligned, and characters that are not printable are escaped.
+    """
     lines = [columns, *rows]
     texts = [["" if cell is None else shown(str(cell), _LONGEST) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
@@ -28,28 +31,31 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def without_empty(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[object]]]:
-    """Leave out the columns in which no row has anything."""
-    kept = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
-    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    """Remove the columns that are empty in every row."""
+    filled = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
+    return [columns[place] for place in filled], [[row[place] for place in filled] for row in rows]
 
 
 def listed(names: Sequence[object]) -> str | None:
-    """Give names with commas between them; `None` if there are none."""
+    """Return the names separated by commas; `None` if there are none."""
     return ", ".join(map(str, names)) or None
 
 
 def seconds(value: float) -> str:
-    """Give a duration."""
+    """Return a duration as text: `2.5 s`."""
     return f"{value:g} s"
 
 
 def in_flight_of(in_flight: int, concurrency: int, limit: int | None) -> str:
-    """Give what is under way and how much may be; if a limit adapts, what that is for now, and what it can be."""
+    """Return the number in flight and the maximum, `3/256`.
+
+    With an adaptive limit, both the current and the largest limit.
+    """
     return f"{in_flight}/{concurrency}" if limit is None else f"{in_flight}/{limit} of {concurrency}"
 
 
 def percent(share: float | None) -> str | None:
-    """Give a share of 1."""
+    """Return a share of 1 as a percentage, `12.5 %`; `None` for `None`."""
     return None if share is None else f"{share * 100:.3g} %"
 
 

@@ -1,4 +1,4 @@
-"""What a call would do, without its being made: `client.explain(...)`."""
+"""What a call would do, without making it: the result of `client.explain(...)`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ _LONGEST = 1000
 
 
 class PlannedKey(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A key that may serve, by its name. No name: the provider needs no key."""
+    """A key that the call may use. The name is empty if the provider needs no key."""
 
     name: str
+    """The name of the key."""
+
     share: float
-    """How likely it is to be the first that is used."""
+    """The probability that this key is used first."""
     model: str
-    """The provider's own name of the model under this key."""
+    """The provider's own name of the model with this key."""
     state: str | None = None
-    """What is known of it (`ready`, `parked`, ...)."""
+    """The state of the key (`ready`, `parked`, ...); `None` if the key was not used yet."""
 
     def __str__(self) -> str:
         known = "" if self.state in (None, "ready") else f", {self.state}"
@@ -35,59 +37,85 @@ class PlannedKey(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A candidate, and what a call of it would be."""
+    """A candidate of the call, and the request that it would receive."""
 
     place: int
-    """0 for the call's model, 1 for the first fallback, and so on. Of several at one place one is chosen."""
+    """0 for the call's model, 1 for the first fallback, and so on. If several candidates share a place, one of them is
+    chosen.
+    """
     provider: str
+    """The name of the provider."""
+
     model: str
+    """The name of the model at the provider."""
+
     share: float | None = 1.0
-    """How likely it is to be chosen at its place, as things are now; `None`: a policy of your own decides."""
+    """The current probability that it is chosen at its place. `None`: a policy of your own decides."""
     passed_over: str | None = None
-    """Why it is not asked as long as another candidate can be: its keys, a breaker, a model that is gone."""
+    """Why it is used only if no other candidate can serve: its keys, a breaker, or a model that does not exist. `None`:
+    it can serve.
+    """
     problem: str | None = None
-    """Why it would fail before anything is sent."""
+    """Why it would fail before anything is sent. `None`: no problem is known."""
     goes_on: bool | None = None
-    """After that problem the call goes on to its next candidate."""
+    """Whether the call would continue with its next candidate after that problem. `None`: there is no problem."""
     method: str = ""
+    """The HTTP method of the request."""
+
     url: str = ""
+    """The URL of the request, without secrets."""
+
     address_from: str | None = None
-    """The environment variable that gives the provider's address, if one does."""
+    """The environment variable that sets the provider's address. `None`: no variable sets it."""
     headers: list[str] = []
-    """The names of what is sent; no values."""
+    """The names of the header fields; their values are not shown."""
     body: bytes = b""
-    """What would be sent. Not printed: it holds the prompt."""
+    """The body of the request. It is not printed, because it contains the prompt."""
     warnings: list[str] = []
-    """What this dialect leaves out or says in another way."""
+    """What this dialect omits from the request or expresses differently."""
     structured: str | None = None
-    """How the answer of a type is asked for: `native`, `tool`, `json_object`, `prompt`."""
+    """How structured output is requested: `native`, `tool`, `json_object` or `prompt`. `None`: the call does not
+    request it.
+    """
     keys: list[PlannedKey] = []
+    """The keys that the call may use."""
+
     left_out: dict[str, str] = {}
-    """Keys that may not serve, and why."""
+    """The names of the keys that the call may not use, each with the reason."""
     in_flight: int = 0
+    """Requests to this provider in flight at present."""
+
     waiting: int = 0
+    """Callers that wait for this provider at present."""
+
     concurrency: int | None = None
+    """The most concurrent requests to this provider."""
+
     limit: int | None = None
-    """The most exchanges at once for now, where that is `adaptive`."""
+    """The current limit of concurrent requests, if it is adaptive. `None`: it is not."""
     is_full: bool = False
-    """The call would wait for a worker."""
+    """Whether the call would have to wait for a worker."""
     breaker: str | None = None
+    """The state of the circuit breakers, if they are not closed."""
+
     hedge: str | None = None
-    """Whether and when it would be sent a second time if it is slow, where the provider has that setting."""
+    """Whether and when a slow call would be sent a second time. `None`: hedging is off."""
     time: float | None = None
-    """How long it may take, retries included, in seconds: its share of the call's timeout if fallbacks follow."""
+    """How long this candidate may take, retries included, in seconds: its share of the call's timeout if fallbacks
+    follow.
+    """
     timeouts: dict[str, float] = {}
-    """The limits of waiting inside an attempt, by their names in `Timeouts`."""
+    """The time limits within an attempt, in seconds, by their names in `Timeouts`."""
     retry: dict[str, float | str] = {}
-    """How a failed attempt is repeated, by the names in `RetryConfig`."""
+    """How a failed attempt is retried, by the names in `RetryConfig`."""
 
     @property
     def name(self) -> str:
-        """The candidate as a call names it."""
+        """The candidate as a call names it, `provider/model`."""
         return f"{self.provider}/{self.model}"
 
     def facts(self) -> Iterator[tuple[str, str]]:
-        """Give what there is to tell, in lines of a word and what belongs to it."""
+        """Yield the facts about the candidate as pairs of a label and a text."""
         yield from self._obstacles()
         if self.url:
             yield "sends", f"{self.method} {self.url}, {len(self.body):,} bytes"
@@ -95,7 +123,7 @@ class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_de
                 yield "address", f"from the environment variable {self.address_from}"
             yield "headers", ", ".join(self.headers)
         if self.structured is not None:
-            yield "output", f"asked for in the way {self.structured}"
+            yield "output", f"requested with the mode {self.structured}"
         for warning in self.warnings:
             yield "warning", warning
         if self.keys:
@@ -120,13 +148,13 @@ class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_de
         if self.passed_over is not None:
             yield "passed over", self.passed_over
         if self.problem is not None:
-            after = {True: "; the call goes on to its next candidate", False: "; the call ends there", None: ""}
+            after = {True: "; the call continues with its next candidate", False: "; the call ends there", None: ""}
             yield "refused", self.problem + after[self.goes_on]
 
     def __str__(self) -> str:
         share = "" if self.share == 1.0 else f" ({percent(self.share) or 'as your policy chooses'})"
         lines = [f"{self.place + 1}. {self.name}{share}"]
-        lines += [f"   {word}: {told}" for word, told in self.facts()]
+        lines += [f"   {word}: {text}" for word, text in self.facts()]
         return "\n".join(shown(line, _LONGEST) for line in lines)
 
 
@@ -135,32 +163,39 @@ def _written(value: float | str) -> str:
 
 
 class PlannedPlugin(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """A plugin, and which of its hooks the call would pass."""
+    """A plugin, with the hooks that the call would run."""
 
     name: str
+    """The name of the plugin."""
+
     hooks: list[str]
+    """The names of the hooks."""
 
     def __str__(self) -> str:
         return f"{self.name} ({', '.join(self.hooks)})"
 
 
 class Explanation(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """What a call would do. Prints as a list of its candidates, and is a table in a notebook."""
+    """What a call would do. It prints as a list of candidates and shows a table in a notebook."""
 
     model: str
-    """As the call names it."""
+    """The model as the call names it."""
     stream: bool = False
+    """Whether the response is streamed."""
+
     timeout: float
+    """The time limit of the whole call, in seconds."""
+
     candidates: list[PlannedCandidate]
-    """Those of the model, then those of each fallback."""
+    """The candidates of the model, then those of each fallback."""
     warnings: list[str] = []
-    """What the call would be told beside its answer, whichever candidate serves."""
+    """Warnings that the response would have, whichever candidate serves."""
     plugins: list[PlannedPlugin] = []
-    """The plugins in order. They were not run: what they would change or answer does not show here."""
+    """The plugins in order. They were not run, so their changes and responses are not included."""
 
     @property
     def chosen(self) -> PlannedCandidate | None:
-        """The likeliest of those that would serve first; `None` if the call would fail."""
+        """The most probable candidate among those that would serve first; `None` if the call would fail."""
         places = {candidate.place for candidate in self.candidates}
         for place in sorted(places):
             here = [candidate for candidate in self.candidates if candidate.place == place]
@@ -200,4 +235,4 @@ _COLUMNS = ("", "candidate", "share", "what would happen")
 
 
 def _cells(candidate: PlannedCandidate) -> list[str]:
-    return ["\n".join(f"{word}: {told}" for word, told in candidate.facts())]
+    return ["\n".join(f"{word}: {text}" for word, text in candidate.facts())]

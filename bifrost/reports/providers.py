@@ -1,4 +1,4 @@
-"""The providers that a client is set up with: `client.providers()`."""
+"""The configured providers of a client: the result of `client.providers()`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from bifrost.reports.columns import listed, text_table, without_empty
 
 
 class KeyInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A key by its name; its value stands nowhere."""
+    """A key, by its name. Its value is not included."""
 
     name: str
+    """The name of the key."""
+
     weight: float = 1.0
+    """How often the key is chosen, relative to the others."""
+
     enabled: bool = True
+    """Whether the key is used at all."""
+
     models: list[str] | None = None
-    """The models it may be used for; `None`: all."""
+    """The models that the key may be used for. `None`: all models."""
     deny: list[str] = []
+    """Models that the key may not be used for."""
+
     aliases: dict[str, str] = {}
+    """Names of models in calls, each with the provider's own name of the model."""
 
     def __str__(self) -> str:
         facts = [
@@ -28,32 +37,38 @@ class KeyInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             f"not for {', '.join(self.deny)}" if self.deny else None,
             f"aliases {', '.join(self.aliases)}" if self.aliases else None,
         ]
-        told = [fact for fact in facts if fact is not None]
-        return f"{self.name} ({'; '.join(told)})" if told else self.name
+        known = [fact for fact in facts if fact is not None]
+        return f"{self.name} ({'; '.join(known)})" if known else self.name
 
 
 class ProviderInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A provider as it is set up."""
+    """A configured provider."""
 
     name: str
+    """The name of the provider."""
+
     address: str | None = None
+    """The base URL. `None`: it is not known yet."""
+
     address_from: str | None = None
-    """The environment variable that gives the address, if one does."""
+    """The environment variable that sets the address. `None`: no variable sets it."""
     operations: list[str] = []
-    """What it can be asked for: `chat`, `stream_chat`, `embeddings`, `models`."""
+    """The supported operations: `chat`, `stream_chat`, `embeddings`, `models`."""
     keys: list[KeyInfo] = []
+    """The keys of the provider."""
+
     concurrency: int | None = None
-    """The most exchanges at once."""
+    """The most concurrent requests."""
     queue: int | None = None
-    """The most callers waiting for one of them."""
+    """The most callers that wait for one of these places."""
     docs: str = ""
-    """The vendor's reference of the format."""
+    """The address of the vendor's API reference."""
     problem: str | None = None
-    """Why it cannot be used as it is set up."""
+    """Why it cannot be used as configured. `None`: no problem is known."""
 
 
 class ProviderTable(list[ProviderInfo]):
-    """Providers in the account's order: a list, which prints as a table and is one in a notebook."""
+    """Providers in the account's order: a list that prints as a table and shows one in a notebook."""
 
     def __str__(self) -> str:
         return text_table(*self._table()) if self else "no providers"

@@ -1,4 +1,4 @@
-"""What a client is doing and has done, at one moment: `client.stats()`."""
+"""What a client is doing and has done so far: the result of `client.stats()`."""
 
 from __future__ import annotations
 
@@ -13,47 +13,55 @@ from bifrost.reports.columns import in_flight_of, listed, percent, text_table, w
 
 
 class ConnectionStats(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """A provider's connections."""
+    """The connections to a provider."""
 
     idle: int = 0
-    """Open, and waiting to be used again."""
+    """Open connections in the pool that are not in use."""
     lent: int = 0
-    """In the hands of a call or a stream."""
+    """Connections in use by a call or a stream."""
     opened: int = 0
-    """All that were ever made."""
+    """Connections opened since the client started."""
     reused: int = 0
-    """Requests that went out on a connection which had served before."""
+    """Requests that were sent on a connection that had been used before."""
 
     @property
     def reuse(self) -> float | None:
-        """The share of requests that needed no new connection; `None` before the first."""
+        """The share of requests that reused a connection; `None` before the first request."""
         requests = self.opened + self.reused
         return self.reused / requests if requests else None
 
 
 class KeyStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A key's state, as far as this client has learned it."""
+    """The state of a key, as far as this client knows it."""
 
     name: str
+    """The name of the key."""
+
     state: Literal["ready", "parked", "dead", "probing"] = "ready"
+    """`ready`; `parked`, cooling down after a rate limit; `dead`, refused by the provider; or `probing`, a refused key
+    that one call is trying again.
+    """
+
     wait: float | None = None
-    """Seconds until a parked key may be used again, or a dead one is tried."""
+    """Seconds until a key may be used or tried again; `None` if it is ready."""
     reason: str | None = None
-    """Why it is not ready: the class of the failure (`throttled`, `credential`, `quota`)."""
+    """Why the key is not ready: the category of the failure (`throttled`, `credential`, `quota`)."""
     in_flight: int = 0
-    """Exchanges that are under way with it."""
+    """Requests in flight with this key."""
 
 
 class BreakerStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """What a breaker says of the way to a provider's address, or of the health of one of its models."""
+    """The state of one circuit breaker: of the provider's address, or of one of its models."""
 
     model: str = ""
-    """The model that it is about; empty: the address; `*`: all models together."""
+    """The model. Empty for the address, `*` for all models together."""
     state: Literal["closed", "open", "half_open"] = "closed"
+    """`closed` lets calls through, `open` refuses them, `half_open` lets one call through as a probe."""
+
     wait: float | None = None
-    """Seconds until an open breaker lets a probe through."""
+    """Seconds until an open breaker lets a probe through; `None` if it is not open."""
     calls: int = 0
-    """The answers that it goes by."""
+    """The outcomes within the window."""
     failures: int = 0
     """The failures among them."""
     openings: int = 0
@@ -61,57 +69,72 @@ class BreakerStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class BudgetStats(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """What is left for retries at a provider."""
+    """The retry budget of a provider."""
 
     left: float
+    """The tokens left."""
+
     capacity: float
+    """The most tokens that it can hold."""
 
 
 class ProviderStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """A provider in use. Counts are of attempts and calls that have ended, since the client opened."""
+    """A provider in use. The counters cover the attempts and calls that have ended since the client opened."""
 
     provider: str
+    """The name of the provider."""
+
     in_flight: int = 0
-    """Exchanges and open streams that a worker is busy with."""
+    """Requests and open streams that workers are busy with."""
     waiting: int = 0
     """Callers that wait for a worker, a place in the queue, or a place for a stream."""
     concurrency: int
-    """The most exchanges at once."""
+    """The most concurrent requests."""
     limit: int | None = None
-    """The most for now, where that is `adaptive`."""
+    """The current limit of concurrent requests, if it is adaptive. `None`: it is not."""
     queue: int
-    """The most callers waiting for one of them."""
+    """The most callers that wait for one of these places."""
     workers: int = 0
+    """The workers that exist at present."""
+
     worker_restarts: int = 0
-    """How often a worker's own machinery failed; anything but 0 is a defect."""
+    """How often a worker failed in bifrost's own code; anything but 0 is a defect."""
     streams: int = 0
     """Open streams."""
     connections: ConnectionStats = ConnectionStats()
+    """The connections to the provider."""
+
     calls: int = 0
-    """Calls that asked this provider, as their first candidate or as a fallback."""
+    """Calls that used this provider, as their first candidate or as a fallback."""
     ok: int = 0
-    """Attempts that were answered."""
+    """Attempts that succeeded."""
     failed: int = 0
+    """Attempts that failed."""
+
     cancelled: int = 0
-    """Attempts whose caller left, or whose call was answered by a hedge or before it."""
+    """Attempts whose caller was cancelled, or that lost the race against a hedge."""
     failures: dict[str, int] = {}
-    """The failed attempts by the class of their failure (`throttled`, `transient`, ...)."""
+    """Failed attempts by category (`throttled`, `transient`, ...)."""
     retries: int = 0
-    """Further attempts after a failure."""
+    """Attempts that retried a failed one."""
     hedges: int = 0
-    """Second attempts beside a slow one."""
+    """Second attempts that were started because the first was slow."""
     hedge_wins: int = 0
-    """Those among them that gave the answer."""
+    """Second attempts that produced the response."""
     reasks: int = 0
-    """Further questions after an answer that did not fit `output`."""
+    """Further requests after a response that did not match `output`."""
     fallbacks: int = 0
-    """Calls that went on from here to their next candidate."""
+    """Calls that continued with their next candidate after this provider."""
     keys: list[KeyStats] | None = None
+    """The provider's keys. `None`: they are not known yet."""
+
     breakers: list[BreakerStats] | None = None
-    """That of the address, and one for each model."""
+    """The breaker of the address, and one per model. `None`: the breakers are switched off."""
     budget: BudgetStats | None = None
+    """The retry budget. `None`: it is not known yet."""
+
     gone: dict[str, float] = {}
-    """Models that the provider does not have (404, 410), and for how many seconds model groups pass over them."""
+    """Models that the provider does not have (404, 410), each with the seconds for which model groups avoid it."""
 
     @property
     def attempts(self) -> int:
@@ -120,22 +143,24 @@ class ProviderStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defau
 
 
 class Stats(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """What a client is doing and has done. Prints as a table, and is one in a notebook."""
+    """What a client is doing and has done so far. It prints as a table and shows one in a notebook."""
 
     state: Literal["new", "running", "draining", "closed"] = "new"
+    """`new`: not opened yet; `running`; `draining`: closing, while open calls finish; or `closed`."""
+
     calls: int = 0
-    """All calls since the client opened, those too that never came to a provider."""
+    """All calls since the client opened, including those that never reached a provider."""
     providers: dict[str, ProviderStats] = {}
-    """The providers by name; one that neither a call nor `explain` has come to yet is not here."""
+    """Statistics by provider. Only providers that a call or `explain` has used are included."""
 
     @property
     def in_flight(self) -> int:
-        """Exchanges and open streams at all providers."""
+        """Requests and open streams at all providers."""
         return sum(provider.in_flight for provider in self.providers.values())
 
     @property
     def waiting(self) -> int:
-        """Callers that wait, at all providers."""
+        """Waiting callers at all providers."""
         return sum(provider.waiting for provider in self.providers.values())
 
     def __str__(self) -> str:
@@ -147,8 +172,8 @@ class Stats(Value, msgspec.Struct, frozen=True, kw_only=True):
         return str(self)
 
     def _repr_html_(self) -> str:
-        shown = [note(_failures_of(provider)) for provider in self._failing()]
-        return block(note(self._head()), *([table(*self._table())] if self.providers else ()), *shown)
+        failures = [note(_failures_of(provider)) for provider in self._failing()]
+        return block(note(self._head()), *([table(*self._table())] if self.providers else ()), *failures)
 
     def _head(self) -> str:
         doing = f"{self.calls:,} calls, {self.in_flight:,} in flight, {self.waiting:,} waiting"
@@ -214,7 +239,7 @@ def _cells(provider: ProviderStats) -> list[object]:
 
 
 def _keys(keys: list[KeyStats] | None) -> str | None:
-    """Count the keys that are ready, and name those that are not."""
+    """Return how many keys are ready, and the names of the others."""
     if keys is None:
         return None
     ready = sum(key.state == "ready" for key in keys)
@@ -227,7 +252,7 @@ def _keys(keys: list[KeyStats] | None) -> str | None:
 
 
 def _breakers(breakers: list[BreakerStats] | None) -> str | None:
-    """Tell of those that are not closed."""
+    """Return the breakers that are not closed, or `closed`."""
     if breakers is None:
         return None
     others = [

@@ -1,1 +1,1 @@
-"""Decisions about a call: where it goes, with which key, what follows a failure. Pure: nothing here waits or sends."""
+"""Decisions about a call: its candidates, its key, and what follows a failure. Pure: nothing here waits or sends."""

@@ -1,9 +1,9 @@
-"""Where the calls of a session go in a model group: to the same provider and model, as long as those serve. Pure.
+"""Session affinity within a model group: calls of a session go to the same provider and model while it can serve. Pure.
 
-Providers keep what they have cached of a prompt by model. A session has a *home* among the members, found by rendezvous
-hashing (`routing.session`), so it needs no memory as long as its home serves. While it does not, the session moves to
-the next member, which then has a cache of it, too. When the home serves again the session goes back if its cache there
-is still alive; if not, it stays where it is until the cache there has expired as well.
+Providers keep their prompt caches per model. Each session has a *home* among the members, found by rendezvous hashing
+(`routing.session`), so no state is needed while the home can serve. While it cannot, the session moves to the next
+member, which then has a cache of it as well. When the home can serve again, the session returns if its cache there has
+not expired. Otherwise it stays until its cache at the other member has expired as well.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from bifrost.routing.balance import Snapshot
     from bifrost.routing.candidates import Candidate, Place
 
-_SESSIONS_KEPT = 10_000
-"""Sessions are named by callers, so what is remembered of those that moved is bounded: the oldest are forgotten."""
+_MAX_SESSIONS = 10_000
+"""The most sessions that are remembered after a move. Callers choose the names, so the oldest are forgotten."""
 
 
 class _Stay:
-    """Where a session was last: at its home, and elsewhere since."""
+    """Where a session was served last: at its home, and elsewhere since then."""
 
     __slots__ = ("at", "at_used", "home_before", "home_used")
 
@@ -35,7 +35,10 @@ class _Stay:
 
 
 class Affinity:
-    """Remembers where the sessions of a client's model groups were served. `lifetime` tells how long a cache lives."""
+    """Remembers where the sessions of a client's model groups were served.
+
+    `lifetime` returns how long a cache lives.
+    """
 
     def __init__(self, lifetime: Callable[[str], float]) -> None:
         self._lifetime = lifetime
@@ -47,7 +50,7 @@ class Affinity:
     def choose(
         self, place: Place, snapshot: Snapshot, *, session: str, now: float
     ) -> tuple[Candidate | None, str | None]:
-        """Return the session's member among those that the snapshot does not exclude, and what is to be told of it."""
+        """Return the session's member, and a note if it has changed; `None` if the snapshot excludes all members."""
         home = _nearest(place, NOTHING_KNOWN, session)
         chosen = self.peek(place, snapshot, session=session, now=now)
         if home is None or chosen is None:
@@ -57,13 +60,13 @@ class Affinity:
         before, stay.at, stay.at_used = stay.at, chosen, now
         if chosen == home:
             stay.home_before, stay.home_used = stay.home_used, now
-        while len(self._stays) >= _SESSIONS_KEPT:
+        while len(self._stays) >= _MAX_SESSIONS:
             del self._stays[next(iter(self._stays))]
         self._stays[handle] = stay
-        return chosen, _told(home, before, chosen)
+        return chosen, _note(home, before, chosen)
 
     def peek(self, place: Place, snapshot: Snapshot, *, session: str, now: float) -> Candidate | None:
-        """Return what `choose` would, and remember nothing."""
+        """Return the member that `choose` would return, without remembering anything."""
         nearest = _nearest(place, snapshot, session)
         stay = self._stays.get((place.name, session))
         home = _nearest(place, NOTHING_KNOWN, session)
@@ -76,7 +79,7 @@ class Affinity:
         return stay.at if is_home_cold and is_here_warm else nearest
 
     def failed(self, group: str, session: str) -> None:
-        """Record that the member which was chosen last for a session has not served: nothing was cached there."""
+        """Record that the member chosen last for a session has failed, so that nothing was cached there."""
         stay = self._stays.get((group, session))
         if stay is not None and stay.at_used == stay.home_used:
             stay.home_used = stay.home_before
@@ -86,7 +89,7 @@ def _nearest(place: Place, snapshot: Snapshot, session: str) -> Candidate | None
     return None if place.group is None else choose_for_session(place.group.members, snapshot, session)
 
 
-def _told(home: Candidate, before: Candidate, chosen: Candidate) -> str | None:
+def _note(home: Candidate, before: Candidate, chosen: Candidate) -> str | None:
     if chosen == home:
         return None if before == home else f"session is back from {before}"
     return f"session moved here from {before}" if before != chosen else f"session stays here instead of at {home}"

@@ -1,4 +1,4 @@
-"""Choosing one of several: by weight, by turns, or the one with the least to do. Pure: chance is passed in."""
+"""Load balancing: choose one of several by weight, in turn, or by load. Pure: random numbers are passed in."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     Random: TypeAlias = Callable[[], float]
-    """Gives a number of [0, 1), each as likely as another."""
+    """A function that returns uniformly distributed numbers of [0, 1)."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Weighted(Generic[T]):
-    """Things with weights, of which one is chosen at a time: `Weighted([("a", 1.0), ("b", 0.005)])`.
+    """Items with weights, one of which is chosen at a time: `Weighted([("a", 1.0), ("b", 0.005)])`.
 
-    A thing of weight 0 is chosen only when no other is left. Any scale will do, from 1e-300 to 1e300. Raises
+    An item of weight 0 is chosen only if no other is left. Weights may have any scale, from 1e-300 to 1e300. Raises
     `ConfigError` for a weight that is negative, infinite or not a number, and for an empty list.
     """
 
@@ -43,58 +43,61 @@ class Weighted(Generic[T]):
 
     @property
     def count(self) -> int:
-        """Return how many things there are."""
+        """The number of items."""
         return len(self._pairs)
 
     @property
     def items(self) -> list[T]:
-        """Give all things, chosen or not, in their order."""
+        """All items, in their order."""
         return [item for item, _ in self._pairs]
 
     @property
     def pairs(self) -> list[tuple[T, float]]:
-        """Give all things with their weights, in their order."""
+        """All items with their weights, in their order."""
         return list(self._pairs)
 
     @property
     def each(self) -> Iterator[tuple[T, float]]:
-        """Return the things with their weights one by one: nothing is copied."""
+        """An iterator over the items and their weights, without a copy."""
         return iter(self._pairs)
 
     def derived(self, make: Callable[[list[tuple[T, float]]], R]) -> R:
-        """Return what a function makes of the things and weights. It is called once; things go through `named`."""
+        """Return what a function computes from the items and weights.
+
+        The result is cached; items in it go through `named`.
+        """
         known: R | None = self._derived.get(make)
         if known is None:
             known = self._derived[make] = make(self._pairs)
         return known
 
     def named(self, item: T | None) -> T | None:
-        """Return a thing that was found by way of `derived`, as it is in this list."""
+        """Return an item that was found through `derived`, as it appears in this list."""
         return item
 
     def shares(self) -> list[float]:
-        """Give how likely each thing is to be chosen, in their order; together 1."""
+        """Return the probability of each item, in their order. The sum is 1."""
         largest = max(weight for _, weight in self._pairs)
         parts = [weight / largest if largest else 1.0 for _, weight in self._pairs]
         return [part / sum(parts) for part in parts]
 
     def choose(self, random: Random) -> T:
-        """Choose one."""
+        """Choose an item."""
         items = self._items
         return items[0] if len(items) == 1 else _choose(items, self._cumulative, random)
 
     def choose_except(self, random: Random, *, excluded: Callable[[T], bool]) -> T | None:
-        """Choose one of those for which `excluded` is false; `None` if that leaves nothing."""
+        """Choose an item for which `excluded` is false; `None` if there is none."""
         left = [pair for pair in self._pairs if not excluded(pair[0])]
         return _choose(*_prepare(left), random) if left else None
 
 
 class Named(Protocol):
-    """A thing that is known by a name."""
+    """Anything that has a name."""
 
     @property
     def name(self) -> str:
-        """Give the name."""
+        """Return the name."""
         ...
 
 
@@ -102,24 +105,24 @@ NamedT = TypeVar("NamedT", bound=Named)
 
 
 class Load(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """How much a candidate's provider has to do."""
+    """The load of a candidate's provider."""
 
     busy: int = 0
-    """Calls that it is serving, and those that wait for it."""
+    """Calls that it is serving or that wait for it."""
     capacity: int = 1
-    """How many it serves at once."""
+    """The number of calls that it can serve at once."""
     is_full: bool = False
-    """A further call would have to wait."""
+    """Whether a further call would have to wait."""
     usable: bool = True
-    """It may be asked at all: nothing that is known of its health speaks against it."""
+    """Whether it can be used now, as far as its health is known."""
     ready_in: float = 0.0
-    """After how long it may be asked again, in seconds, if it cannot be asked now."""
+    """Seconds until it can be used, if it cannot be used now."""
     reason: str | None = None
-    """Why it cannot be asked now."""
+    """Why it cannot be used now."""
 
     @property
     def share(self) -> float:
-        """How much of what it serves at once it has to do."""
+        """The load relative to the capacity."""
         return self.busy / self.capacity
 
 
@@ -127,19 +130,19 @@ IDLE = Load()
 
 
 class Snapshot(Value, msgspec.Struct, frozen=True):
-    """What is known at the moment of a choice."""
+    """What a balancing policy knows when it chooses."""
 
     excluded: Collection[str] = ()
     """Names that must not be chosen."""
     loads: Mapping[str, Load] = {}
-    """What the candidates have to do, by their names; of one that is not here nothing is known."""
+    """The loads by candidate name. A candidate that is missing here has an unknown load."""
 
 
 NOTHING_KNOWN = Snapshot()
 
 
 class Balance(Protocol):
-    """A policy that chooses one of several candidates. It neither waits nor sends."""
+    """A policy that chooses one of several candidates. It does not wait or send."""
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
@@ -147,23 +150,23 @@ class Balance(Protocol):
 
 
 BalanceName: TypeAlias = Literal["weighted", "least_busy", "round_robin", "two_choices"]
-"""A policy that is known by its name."""
+"""The names of the policies that bifrost provides."""
 
 
 @runtime_checkable
 class Foreseeable(Protocol):
-    """A policy that can say beforehand how it would choose."""
+    """A policy that can predict how it would choose."""
 
     def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
-        """Give how likely each candidate is to be chosen, by name; those that cannot be are left out."""
+        """Return the probability of each candidate, by name. Candidates that cannot be chosen are missing."""
         ...
 
 
 class WeightedRandom:
-    """By chance, in proportion to the weights."""
+    """At random, in proportion to the weights."""
 
     def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
-        """Give how likely each candidate is to be chosen."""
+        """Return the probability of each candidate, by name."""
         return _shares(_in_play(candidates, snapshot))
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
@@ -175,7 +178,7 @@ class WeightedRandom:
 
 
 class LeastBusy:
-    """The one with the least to do, measured against what it can do at once and its weight; by weight among equals."""
+    """The candidate with the lowest load relative to its capacity and weight. Ties are broken by weight."""
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
@@ -183,16 +186,16 @@ class LeastBusy:
         return _choose(*_prepare(equals), random) if equals else None
 
     def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
-        """Give how likely each candidate is to be chosen."""
+        """Return the probability of each candidate, by name."""
         return _shares(_least_busy(candidates, snapshot))
 
 
 class RoundRobin:
-    """By turns, each as often as its weight says, spread as evenly as can be. One object serves one list."""
+    """In turn, each as often as its weight says, spread evenly (weighted round robin). Use one object per list."""
 
     def __init__(self) -> None:
         self._turns: dict[int, _Turns] = {}
-        """Whose turn it is in each list that was seen: all models and copies of the same list share their turns."""
+        """The turns of each list: all models and copies of the same list share their turns."""
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
@@ -200,22 +203,25 @@ class RoundRobin:
         return self.choose_usable(candidates, lambda candidate: candidate.name not in excluded)
 
     def choose_usable(self, candidates: Weighted[NamedT], usable: Callable[[NamedT], bool]) -> NamedT | None:
-        """Choose a candidate that is usable; `None` if there is none. One that is not loses its turn."""
+        """Choose a candidate that is usable; `None` if there is none. A candidate that is not usable loses its turn."""
         tiers = candidates.derived(_tiers)
         turns = self._turns.get(tiers.handle)
         if turns is None or len(turns.due) != len(tiers.weighted):
-            while len(self._turns) >= _LISTS_KEPT:
+            while len(self._turns) >= _MAX_LISTS:
                 del self._turns[next(iter(self._turns))]
             turns = self._turns[tiers.handle] = _Turns(len(tiers.weighted))
         return candidates.named(_by_turns(tiers, turns, usable))
 
     def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
-        """Give how often each candidate is chosen in the long run."""
+        """Return how often each candidate is chosen in the long run, as a share, by name."""
         return _shares(_in_play(candidates, snapshot))
 
 
 class TwoChoices:
-    """The less busy one of two that are drawn by weight: hardly worse than the least busy of all, and no herd."""
+    """The less busy of two that are drawn by weight (power of two choices).
+
+    It avoids that all clients choose the same one.
+    """
 
     def choose(self, candidates: Weighted[NamedT], snapshot: Snapshot, random: Random) -> NamedT | None:
         """Choose a candidate that the snapshot does not exclude; `None` if there is none."""
@@ -230,7 +236,7 @@ class TwoChoices:
         return second if _share_of(second, snapshot) < _share_of(first, snapshot) else first
 
     def shares(self, candidates: Weighted[NamedT], snapshot: Snapshot) -> dict[str, float]:
-        """Give how likely each candidate is to be chosen: by every pair that may be drawn."""
+        """Return the probability of each candidate, by name, over all pairs that may be drawn."""
         left = _in_play(candidates, snapshot)
         chances = dict.fromkeys((candidate.name for candidate, _ in left), 0.0)
         for first, chance in zip(left, Weighted(left).shares(), strict=True) if left else ():
@@ -249,22 +255,22 @@ BALANCES: Mapping[BalanceName, Callable[[], Balance]] = {
     "round_robin": RoundRobin,
     "two_choices": TwoChoices,
 }
-"""The policies by name; each is made anew for each list, since some remember."""
+"""The policies by name. Each list gets its own object, because some policies keep state."""
 
 
-_LISTS_KEPT = 1000
-"""Names may be new with every call, as keys' can; what is remembered of them is bounded."""
+_MAX_LISTS = 1000
+"""The most lists whose turns are remembered. Key names may be new in every call, so this is bounded."""
 
 
 class _Tiers(NamedTuple):
-    """Candidates by weight: those of the same weight take turns among themselves."""
+    """Candidates grouped by weight: those of equal weight take turns among themselves."""
 
     handle: int
-    """Tells lists of other names and weights apart."""
+    """Identifies the names and weights of the list."""
     weighted: list[tuple[float, list[Any]]]
-    """The part of the turns that each tier has, and its candidates."""
+    """Each tier's share of the turns, and its candidates."""
     spares: list[Any]
-    """Those of weight 0."""
+    """Candidates of weight 0."""
 
 
 class _Turns:
@@ -274,9 +280,9 @@ class _Turns:
 
     def __init__(self, tiers: int) -> None:
         self.due = [0.0] * tiers
-        """By how much each tier has been passed over, in turns."""
+        """How many turns each tier is owed."""
         self.following = [0] * tiers
-        """Who is next in each tier."""
+        """The next candidate of each tier."""
         self.spare = 0
 
 
@@ -320,7 +326,10 @@ def _share_of(candidate: Named, snapshot: Snapshot) -> float:
 
 
 def _in_play(candidates: Weighted[NamedT], snapshot: Snapshot) -> list[tuple[NamedT, float]]:
-    """Give what may be chosen, with weights above 0: those of weight 0, alike, only if no other is left."""
+    """Return the candidates that may be chosen, with weights above 0.
+
+    If only those of weight 0 are left, their weights are 1.
+    """
     left = [pair for pair in candidates.pairs if pair[0].name not in snapshot.excluded]
     return [pair for pair in left if pair[1] > 0] or [(candidate, 1.0) for candidate, _ in left]
 
@@ -347,12 +356,12 @@ def _prepare(pairs: Sequence[tuple[T, float]]) -> tuple[list[T], list[float]]:
     if largest == 0:
         return [item for item, _ in pairs], [float(place + 1) for place in range(len(pairs))]
     chosen = [pair for pair in pairs if pair[1] > 0]
-    # In proportion to the largest, so that huge weights do not add up to infinity.
+    # Relative to the largest, so that the sum of huge weights stays finite.
     return [item for item, _ in chosen], list(accumulate(weight / largest for _, weight in chosen))
 
 
 def _choose(items: Sequence[T], cumulative: Sequence[float], random: Random) -> T:
     if len(items) == 1:
         return items[0]
-    # The last place is out of the search, so that no rounding leads past the end.
+    # The last item is not part of the search, so that rounding cannot lead past the end.
     return items[bisect_right(cumulative, random() * cumulative[-1], 0, len(items) - 1)]

@@ -1,6 +1,7 @@
-"""A circuit breaker: when a provider or a model is left alone, and for how long. Pure: time and chance are passed in.
+"""A circuit breaker. Pure: time and random numbers are passed in.
 
-A provider has two kinds (`routing.health`): one for the road to its address, and one for each of its models.
+A provider has breakers of two kinds (`routing.health`): one for the connection to its address, and one for each of its
+models.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ if TYPE_CHECKING:
     from bifrost.routing.balance import Random
 
 BUCKETS = 10
-"""The window is kept in so many pieces, of which the oldest is dropped at a time."""
+"""The number of pieces that the window is divided into. The oldest piece is dropped as a whole."""
 
 JITTER = 0.2
-"""How far the time for which a breaker is open varies, so that clients do not come back all at once."""
+"""How much the time for which a breaker is open varies, as a share, so that clients do not return all at once."""
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+"""`closed` lets calls through, `open` refuses them, `half_open` lets one call through as a probe."""
 
 Verdict: TypeAlias = Literal["success", "failure", "neutral"]
+"""What an outcome means for the breaker. `neutral` outcomes do not count."""
 
 
 class Ticket:
-    """A call that was let through. It is reported on once, or cancelled."""
+    """A call that the breaker let through. Its outcome is reported once, or it is cancelled."""
 
     __slots__ = ("generation", "is_probe")
 
@@ -35,13 +38,15 @@ class Ticket:
 
 
 class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """How a breaker stands at a moment."""
+    """The state of a breaker at a point in time."""
 
     state: BreakerState
     retry_after: float
-    """For how long no call is let through, in seconds."""
+    """Seconds until a call is let through; 0 if one would be let through now."""
     calls: int
-    """The answers in the window."""
+    """The outcomes within the window."""
+
+    """The outcomes within the window."""
     failures: int
     """The failures among them."""
     openings: int
@@ -49,13 +54,15 @@ class BreakerSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breaker:
-    """Let calls through while it is closed, none while it is open, and one at a time, as a probe, in between.
+    """Refuses calls while it is open.
 
-    It opens when the share of failures in its window is too high, or, while the window holds too few results for a
-    share to mean anything, after `in_a_row` failures without a success between them.
+    It lets all calls through while it is closed, and a single one, as a probe, while it is half open.
 
-    Only what was let through since the last change of state counts: the late answer of a call that began before says
-    nothing about now.
+    It opens when the failure rate within its window is too high, or, while the window has too few outcomes for a rate,
+    after `in_a_row` consecutive failures.
+
+    Only calls that were let through since the last change of state count: a late outcome of an earlier call says
+    nothing about the current state.
     """
 
     __slots__ = (
@@ -81,7 +88,7 @@ class Breaker:
     _opened: float
     """When it opened last."""
     _until: float
-    """Open until then, and half open afterwards; set with each opening."""
+    """The end of the open state; it is half open afterwards. It is set with each opening."""
     _probe: Ticket | None
     _probe_began: float
 
@@ -89,14 +96,14 @@ class Breaker:
         self._config = config
         self._in_a_row = in_a_row
         self.generation = 0
-        """Grows with each change of state."""
+        """Incremented with each change of state."""
         self._openings = 0
         self._piece = config.window / BUCKETS
         self._period = 0
         self._begin(is_closed=True)
 
     def change(self, config: BreakerConfig, *, in_a_row: int) -> None:
-        """Use other settings: the state is kept, and so are the counts if the window is as long as before."""
+        """Use other settings. The state is kept, and so are the counts unless the length of the window changes."""
         if config.window != self._config.window:
             self._piece = config.window / BUCKETS
             self._period = 0
@@ -105,16 +112,16 @@ class Breaker:
         self._in_a_row = in_a_row
 
     def state(self, now: float, *, fallback: bool = False) -> BreakerState:
-        """Return the state, as a call with or without a fallback meets it."""
+        """Return the state for a call with or without a fallback."""
         if self.is_closed:
             return "closed"
         return "open" if now < self._open_until(fallback=fallback) else "half_open"
 
     def admit(self, now: float, *, fallback: bool = False) -> Ticket | None:
-        """Let a call through, or returns `None`: `retry_after` says for how long.
+        """Let a call through. Returns `None` if it is refused; `retry_after` then returns for how long.
 
-        `fallback` says that another candidate stands behind it: a call that can be served elsewhere may try again
-        sooner, since a failed probe costs it little.
+        `fallback` says that the call has another candidate after this one. Such a call may try earlier, because a
+        failed probe costs it little.
         """
         if self.is_closed:
             return self.ticket
@@ -125,7 +132,7 @@ class Breaker:
         return self._probe
 
     def retry_after(self, now: float, *, fallback: bool = False) -> float:
-        """Return for how long no call is let through; the first open time while a probe is under way."""
+        """Return the seconds until a call is let through; while a probe is running, the first open time."""
         if self.is_closed:
             return 0.0
         until = self._open_until(fallback=fallback)
@@ -134,7 +141,7 @@ class Breaker:
         return self._config.open if self._is_probing(now) else 0.0
 
     def report(self, ticket: Ticket, verdict: Verdict, *, now: float, random: Random) -> None:
-        """Record how a call that was let through went. A neutral one changes nothing, but it frees a probe's place."""
+        """Report the outcome of a call that was let through. A neutral outcome only frees the place of a probe."""
         if ticket is self._probe:
             self._probe = None
         if ticket.generation != self.generation:
@@ -147,7 +154,7 @@ class Breaker:
             self._count_failure(1, now=now, random=random)
 
     def succeeded(self, ticket: Ticket, *, now: float, random: Random) -> None:
-        """Record a success. Nearly all that is ever reported, so it is short while the breaker is closed."""
+        """Report a success. Nearly all outcomes are successes, so this is short while the breaker is closed."""
         if not self.is_closed or ticket.generation != self.generation:
             self.report(ticket, "success", now=now, random=random)
             return
@@ -158,14 +165,14 @@ class Breaker:
         self._row = 0
 
     def began(self, ticket: Ticket, *, now: float, random: Random) -> None:
-        """Record that a stream has its first content: a success, as long as the stream does not break (`broke`)."""
+        """Report the first content of a stream, which counts as a success unless the stream breaks (`broke`)."""
         row = self._row
         self.succeeded(ticket, now=now, random=random)
         if self.is_closed and ticket.generation == self.generation:
             self._row = row
 
     def ended(self, ticket: Ticket) -> None:
-        """Record that a stream which had begun came to its end."""
+        """Report that a stream that had begun ended normally."""
         if self.is_closed and ticket.generation == self.generation:
             self._row = 0
 
@@ -179,12 +186,12 @@ class Breaker:
             self._open(now, random)
 
     def cancel(self, ticket: Ticket) -> None:
-        """Take note that a call ended without an answer: a probe's place is free again."""
+        """Report that a call ended without an outcome. The place of a probe becomes free."""
         if ticket is self._probe:
             self._probe = None
 
     def snapshot(self, now: float) -> BreakerSnapshot:
-        """Give how things stand."""
+        """Return the state and the counts."""
         self._turn(now)
         return BreakerSnapshot(
             state=self.state(now),
@@ -203,7 +210,7 @@ class Breaker:
         return min(self._until, self._opened + self._config.longest_open_with_fallback) if fallback else self._until
 
     def _count_failure(self, calls: int, *, now: float, random: Random) -> None:
-        """Count a failure, and `calls` results with it: none, if its result was counted before."""
+        """Count a failure, and `calls` outcomes with it: 0 if the outcome was counted before."""
         self._turn(now)
         self.is_steady = False
         bucket = self._period % BUCKETS
@@ -236,13 +243,13 @@ class Breaker:
         self._begin(is_closed=False)
 
     def _begin(self, *, is_closed: bool) -> None:
-        """Begin a new state with nothing known."""
+        """Begin a new state without any outcomes."""
         self.is_closed = is_closed
         self.is_steady = is_closed
-        """It is closed, and no failure is in its window."""
+        """Whether it is closed and no failure is in its window."""
         self.generation += 1
         self.ticket = Ticket(self.generation, is_probe=False)
-        """What every call has while the breaker is closed."""
+        """The ticket of every call while the breaker is closed."""
         self._probe = None
         self._successes = 0
         self._row = 0
@@ -253,7 +260,7 @@ class Breaker:
         self._failures = [0] * BUCKETS
 
     def _turn(self, now: float) -> None:
-        """Drop the pieces of the window that have become too old."""
+        """Drop the pieces of the window that are too old."""
         period = max(int(now / self._piece), self._period)
         for step in range(1, min(period - self._period, BUCKETS) + 1):
             self._calls[(self._period + step) % BUCKETS] = 0

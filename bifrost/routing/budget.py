@@ -1,4 +1,4 @@
-"""How many retries a provider's failures are worth. Pure: the time is passed in."""
+"""The retry budget of a provider. Pure: the time is passed in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Payment:
-    """What a retry has cost: given back, once, if it succeeds or is not made; gone, if it fails."""
+    """The cost of a retry. It is refunded once if the retry succeeds or is not made, and lost if the retry fails."""
 
     __slots__ = ("_budget", "amount")
 
@@ -18,16 +18,16 @@ class Payment:
         self.amount = amount
 
     def give_back(self, now: float) -> None:
-        """Put it back into the bucket that it is from."""
+        """Refund the cost to its budget."""
         amount, self.amount = self.amount, 0.0
         self._budget.refund(amount, now=now)
 
 
 class RetryBudget:
-    """The tokens that a provider's retries are paid with: one bucket per provider, never waited for.
+    """The tokens that a provider's retries cost: one token bucket per provider. Nothing waits for tokens.
 
-    A retry that succeeds gets its tokens back, so a provider that fails now and then is retried freely, and one that
-    is down uses its bucket up and is then asked once by each call.
+    A retry that succeeds gets its tokens back. A provider that fails now and then is therefore retried freely. A
+    provider that is down exhausts its budget, and each call then sends it a single request.
     """
 
     __slots__ = ("_at", "_config", "_tokens", "is_full")
@@ -37,47 +37,47 @@ class RetryBudget:
         self._tokens = config.capacity
         self._at = now
         self.is_full = True
-        """Nothing was taken that has not come back, as of the last look."""
+        """Whether no tokens are missing, as of the last update."""
 
     def change(self, config: RetryBudgetConfig, *, now: float) -> None:
-        """Go on with other settings: what is taken stays taken."""
+        """Use other settings. Tokens that were taken stay taken."""
         taken = self._config.capacity - self.tokens(now)
         self._config = config
         self._tokens = max(0.0, config.capacity - taken)
         self._add(0.0)
 
     def tokens(self, now: float) -> float:
-        """Give what is in the bucket: never below 0, never above the capacity."""
+        """Return the tokens in the budget, between 0 and the capacity."""
         gained = max(0.0, now - self._at) * self._config.per_second
         self._at = max(self._at, now)
         return self._add(gained)
 
     def cost(self, *, timed_out: bool) -> float:
-        """Give what the retry after a failure costs: a timeout has taken more than its time, so it costs more."""
+        """Return the cost of the retry after a failure. A timeout costs more."""
         return self._config.timeout if timed_out else self._config.retry
 
     @property
     def hedge(self) -> float:
-        """What a hedge costs: as it repeats what may well succeed, nobody gives that back."""
+        """The cost of a hedge. It is never refunded, because the first attempt may well succeed."""
         return self._config.hedge
 
     def affords(self, cost: float, *, now: float) -> bool:
-        """Say whether a retry of this cost may be made."""
+        """Return whether the budget covers a retry of this cost."""
         return cost <= self.tokens(now)
 
     def withdraw(self, cost: float, *, now: float) -> Payment | None:
-        """Pay for a retry; `None`, and nothing is taken, if there is not enough."""
+        """Pay for a retry. Returns `None`, and takes nothing, if there are not enough tokens."""
         if not self.affords(cost, now=now):
             return None
         self._add(-cost)
         return Payment(self, cost)
 
     def reward(self) -> None:
-        """Take note of a call that succeeded at once."""
+        """Add the tokens for a call that succeeded at its first attempt."""
         self._add(self._config.success)
 
     def refund(self, cost: float, *, now: float) -> None:
-        """Take back what a payment was: it asks for that itself."""
+        """Put the tokens of a payment back. `Payment` calls it."""
         self.tokens(now)
         self._add(cost)
 

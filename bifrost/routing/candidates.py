@@ -1,4 +1,4 @@
-"""Who may serve a call: a candidate, a group of them, and the places of a plan. Pure."""
+"""The parts of a plan: a candidate, a group of candidates, and the places of a call. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 
 class Candidate(Value, msgspec.Struct, frozen=True):
-    """A provider, and a model under the name that calls use there."""
+    """A provider and a model, under the name that calls use for it."""
 
     provider: str
+    """The name of the provider."""
+
     model: str
+    """The name of the model at the provider."""
 
     @property
     def name(self) -> str:
-        """What a balancing policy knows it by."""
+        """The name for balancing policies, `provider/model`."""
         return f"{self.provider}/{self.model}"
 
     def __str__(self) -> str:
@@ -29,16 +32,16 @@ class Candidate(Value, msgspec.Struct, frozen=True):
 
 
 class Group(Value, msgspec.Struct, frozen=True):
-    """A group, read and checked: its members, and the policy that chooses among them."""
+    """A model group: its members, and the policy that chooses among them."""
 
     members: Weighted[Candidate]
     balance: Balance
 
 
 class Place(NamedTuple):
-    """A model as a call names it, or a fallback, and those who may serve it."""
+    """A model that a call names (its own or a fallback), and the candidates for it."""
 
     name: str
     members: Sequence[Candidate]
     group: Group | None = None
-    """What chooses among several members."""
+    """The group, if there are several members to choose from."""

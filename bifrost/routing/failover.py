@@ -1,11 +1,13 @@
-"""Which candidate a call tries next: the members of its model group, their retries, then the fallbacks. Pure.
+"""The order in which a call tries its candidates: the members of its model group, their retries, then the fallbacks.
 
-A call has *places*: that of its model, then one for each fallback. At each place stands one candidate, or a model group
-with several members. The members that can serve are tried once each, in the order in which the group's balance chooses
-them. Only then are those tried again whose failures allow it, and after them the next place has its turn.
+Pure.
 
-Members that cannot serve (their keys rest or are refused, a breaker is open, the model is gone) are passed over. When
-nobody else is left they are tried after all, the one that can serve first before the others.
+A call has *places*: one for its model, then one for each fallback. Each place has one candidate, or a model group with
+several members. The members that can serve are tried once each, in the order in which the group's balance chooses them.
+Then the members whose failures allow it are tried again, and after them the next place follows.
+
+Members that cannot serve (their keys are cooling down or refused, a breaker is open, the model does not exist) are
+passed over. If no other candidate is left, they are tried after all, beginning with the one that can serve first.
 """
 
 from __future__ import annotations
@@ -24,21 +26,21 @@ if TYPE_CHECKING:
     from bifrost.routing.candidates import Candidate, Group, Place
 
     Loads: TypeAlias = Callable[[Candidate], Load]
-    """Tells what a candidate's provider has to do, and whether it can be asked."""
+    """Returns the load of a candidate's provider, and whether it can be used."""
 
 
 class Likely(NamedTuple):
-    """A candidate, and how likely it is to be the first of its place."""
+    """A candidate, and the probability that it is the first of its place."""
 
     candidate: Candidate
     share: float | None
-    """`None` where that cannot be told beforehand."""
+    """`None` if the probability cannot be predicted."""
     passed_over: str | None = None
-    """Why it would not be asked as long as others can be."""
+    """Why it is used only if no other candidate can serve."""
 
 
 class Failover:
-    """The candidates of one call: who was tried, who may be tried again, and who is next."""
+    """The candidates of one call: which were tried, which may be tried again, and which is next."""
 
     def __init__(
         self,
@@ -53,26 +55,27 @@ class Failover:
         self.place = 0
         """The place of the candidate that was chosen last."""
         self.note: str | None = None
-        """What the session has to do with the last choice, if anything."""
+        """A note on the session's member, if the session affected the last choice."""
         self._of_session: tuple[str, str] | None = None
-        """The group and the session that the last choice was made for."""
+        """The group and the session of the last choice."""
         self._loads = loads
         self._random = random
         self._session = session
         self._affinity = affinity
         self._tried: set[Candidate] = set()
         self._due: dict[Candidate, float] = {}
-        """When those may be tried again whose failures allow it."""
+        """The candidates whose failures allow another attempt, each with the time from which on it may be made."""
 
     # --- choosing
 
     def next(self, *, now: float, attempts_left: int) -> Candidate | None:
-        """Choose the next candidate; `None` if nobody is left.
+        """Choose the next candidate; `None` if none is left.
 
-        `attempts_left` says how many attempts the call has: the last one is left to a fallback, if one can serve.
+        `attempts_left` is the number of attempts that the call has left. The last one is reserved for a fallback, if
+        one can serve.
         """
         if self._of_session is not None and self._affinity is not None:
-            # Whoever is asked for the next has seen the last one fail.
+            # If the next candidate is needed, the last one has failed.
             self._affinity.failed(*self._of_session)
         self.note = self._of_session = None
         while self.place < len(self.places):
@@ -86,11 +89,11 @@ class Failover:
 
     @property
     def has_next(self) -> bool:
-        """Whether somebody is left to be tried."""
+        """Whether a candidate is left."""
         return bool(self._due) or any(member not in self._tried for place in self.places for member in place.members)
 
     def beside(self) -> Candidate | None:
-        """Return another candidate that can be asked now, beside the one that was chosen last."""
+        """Return another candidate that can be used now, in addition to the one that was chosen last."""
         for place in self.places[self.place :]:
             ready = self._ready([member for member in place.members if member not in self._tried])
             if ready:
@@ -98,23 +101,23 @@ class Failover:
         return None
 
     def take(self, candidate: Candidate) -> None:
-        """Count a candidate as tried."""
+        """Mark a candidate as tried."""
         self._tried.add(candidate)
 
     def postpone(self, candidate: Candidate, *, until: float) -> None:
-        """Let a candidate be tried again, from a point in time on, when everybody else at its place was tried."""
+        """Allow another attempt at a candidate from `until` on, after all other members of its place were tried."""
         self._due[candidate] = until
 
-    # --- what stands behind the candidate that was chosen last
+    # --- the candidates after the one that was chosen last
 
     @property
     def behind(self) -> int:
-        """How many more candidates may have a turn: the siblings that can serve, and the places after this one."""
+        """How many candidates may follow: the other members that can serve, and the places after this one."""
         return len(self._ready_siblings()) + len(self.places) - min(self.place + 1, len(self.places))
 
     @property
     def sibling_ready(self) -> bool:
-        """Whether another member at the same place can serve and was not tried."""
+        """Whether another member of the same place can serve and was not tried."""
         return bool(self._ready_siblings())
 
     def goes_first(self, moment: float) -> bool:
@@ -126,7 +129,7 @@ class Failover:
 
     @property
     def another_ready(self) -> bool:
-        """Whether another candidate can be asked now."""
+        """Whether another candidate can be used now."""
         return bool(self._due) or self.sibling_ready or self._serves_after(self.place)
 
     # --- inside
@@ -136,7 +139,7 @@ class Failover:
         place = self.places[index]
         untried = [member for member in place.members if member not in self._tried]
         if len(place.members) == 1:
-            # It is asked in its turn, whatever is known of it: it says at once what it lacks.
+            # A single candidate is always tried; whatever is wrong with it, its error says so at once.
             return untried[0] if untried else self._earliest(place)
         if attempts_left <= 1 and self._tried and self._serves_after(index):
             return None
@@ -151,7 +154,7 @@ class Failover:
         return min(due, key=lambda member: self._due[member], default=None)
 
     def _last_resort(self) -> Candidate | None:
-        """Choose among those that were passed over: who can serve soonest."""
+        """Choose the one that can serve soonest among those that were passed over."""
         for index, place in enumerate(self.places):
             left = [member for member in place.members if member not in self._tried]
             if left:
@@ -198,9 +201,9 @@ class Failover:
 def outlook(
     places: Sequence[Place], loads: Loads, *, session: str | None, affinity: Affinity, now: float
 ) -> list[list[Likely]]:
-    """Return who may be the first at each place, with how likely that is; no chance is taken for it.
+    """Return the candidates that may be the first of each place, each with its probability. No random number is used.
 
-    The likelihood is `None` where a policy decides that does not tell beforehand.
+    The probability is `None` if a policy decides that cannot predict its choice.
     """
     usable = [any(loads(member).usable for member in place.members) for place in places]
     return [_first_of(place, loads, session, affinity, now, anybody=any(usable)) for place in places]
@@ -225,7 +228,7 @@ def _first_of(
         else:
             shares = dict.fromkeys((member.name for member in ready if member.name not in snapshot.excluded), None)
     else:
-        # All are passed over; if nobody else can serve, the one that can do so soonest is asked.
+        # All are passed over. If no other candidate can serve, the one that can serve soonest is used.
         soonest = min(place.members, key=lambda member: known[member].ready_in)
         shares = {} if anybody else {soonest.name: 1.0}
     return [
@@ -237,9 +240,9 @@ def _first_of(
 def snapshot_of(
     members: Sequence[Candidate], ready: Collection[Candidate], known: Mapping[Candidate, Load]
 ) -> Snapshot:
-    """Return what a policy may know: who is out, and what everybody has to do.
+    """Return what a policy may know: which members are excluded, and the loads of all.
 
-    Out is who is not `ready`; and who is full, unless all of them are.
+    Members that are not `ready` are excluded; so are those without a free worker, unless that applies to all.
     """
     free = [member for member in ready if not known[member].is_full] or ready
     left = {member.name for member in free}
@@ -248,8 +251,8 @@ def snapshot_of(
 
 
 def chosen_by(name: str, group: Group, snapshot: Snapshot, random: Random) -> Candidate:
-    """Return the member that a group's policy chooses. Raises `ConfigError` if it fails."""
-    failure = "it chose none, or one that is out of play"
+    """Return the member that a group's policy chooses. Raises `ConfigError` if the policy fails."""
+    failure = "it chose no member, or one that is excluded"
     try:
         chosen = group.balance.choose(group.members, snapshot, random)
     except BifrostError:

@@ -1,7 +1,7 @@
-"""What is known of one provider in use, and what its attempts make of it. Pure: time and chance are passed in.
+"""The health of a provider in use, and how attempts change it. Pure: time and random numbers are passed in.
 
-An attempt is let in (`Health.admit`), which may be refused at once, and ends with `Admission.close`: what came of it is
-then told to the breaker, to the key and to the retry budget.
+`Health.admit` admits an attempt or refuses it at once. `Admission.close` ends it and reports the outcome to the
+breakers, the key and the retry budget.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from bifrost.routing.keys import Choice
 
 ALL_MODELS = "*"
-"""The name of the breaker that judges all models together, and the questions that are about none."""
+"""The name of the breaker for all models together, and of requests that do not concern a model."""
 
 GONE = 600.0
-"""For how long model groups pass over a member whose provider says that it does not have the model, in seconds."""
+"""How long model groups avoid a member whose provider does not have the model, in seconds."""
 
-_MODELS_KEPT = 500
-"""Model names come from callers, so the breakers of models are bounded."""
+_MAX_MODELS = 500
+"""The most models that have a breaker. Model names come from callers, so this is bounded."""
 
 HeldBack: TypeAlias = Literal["breaker", "budget"]
-"""What of a provider's health speaks against a retry."""
+"""What prevents a retry."""
 
 
 class Health:
-    """The retry budget, the breakers, the hedges and the states of the keys of one provider at one address."""
+    """The retry budget, breakers, hedges and key states of one provider at one address."""
 
     def __init__(self, provider: str, config: ProviderConfig, *, now: float, random: Random) -> None:
         self.provider = provider
@@ -47,20 +47,22 @@ class Health:
         self.keys = KeyStates(config.key_pool)
         self.balance = balance_of(config.key_pool)
         self.hedging = None if config.hedge is None else Hedging(config.hedge)
-        """What decides on hedges; `None`: there are none."""
+        """Decides on hedges; `None` if hedging is off."""
         self.random = random
         self._config = config.breaker
         self.heeds_breaker = config.breaker.enabled
-        """One that is switched off judges all the same, for the hedges, and holds no call back."""
+        """Whether open breakers refuse calls. Disabled breakers still count outcomes, because hedges depend on them."""
         self.road = Breaker(config.breaker, in_a_row=config.breaker.unreachable)
-        """Judges the way to the provider's address, by attempts that could not be sent."""
+        """The breaker of the provider's address, which counts attempts that could not be sent."""
         self.gone: dict[tuple[str, str, str | None], float] = {}
-        """The models that the provider does not have, by operation, model and tenant, and until when that counts."""
+        """The models that the provider does not have, by operation, model and tenant, and until when this is
+        assumed.
+        """
         self._by_model: dict[str, Breaker] = {}
-        """Judge what the models do with what was sent."""
+        """The breakers of the models, which count outcomes of requests that were sent."""
 
     def change(self, config: ProviderConfig, *, now: float) -> None:
-        """Go on with other settings: what is known stays."""
+        """Use other settings. The state is kept."""
         self.budget.change(config.retry_budget, now=now)
         before = self.keys.config
         self.keys.change(config.key_pool)
@@ -76,11 +78,11 @@ class Health:
         self._change_hedges(config.hedge)
 
     def breaker(self, model: str) -> Breaker:
-        """Return the breaker that judges a model: its own, unless the provider's models are judged together."""
+        """Return the breaker of a model: its own, or the common one if `per_model` is off."""
         judged = (model if self._config.per_model else "") or ALL_MODELS
         breaker = self._by_model.get(judged)
         if breaker is None:
-            if len(self._by_model) >= _MODELS_KEPT:
+            if len(self._by_model) >= _MAX_MODELS:
                 del self._by_model[next(iter(self._by_model))]
             breaker = self._by_model[judged] = Breaker(self._config, in_a_row=self._config.in_a_row)
         return breaker
@@ -95,10 +97,10 @@ class Health:
         paid: Payment | None = None,
         fallback: bool = False,
     ) -> Admission:
-        """Let an attempt in. What was `paid` for it is the admission's from here on: given back unless it fails.
+        """Admit an attempt. It takes over `paid`, which is refunded unless the attempt fails.
 
-        `fallback` says that another candidate stands behind it. Raises `CircuitOpenError` while the address or the
-        model is left alone.
+        `fallback` says that the call has another candidate after this one. Raises `CircuitOpenError` while the breaker
+        of the address or the model is open.
         """
         road = self.road
         breaker = self._by_model.get(model) or self.breaker(model)
@@ -128,10 +130,9 @@ class Health:
         return admission
 
     def admit_hedge(self, choice: Choice, model: str, *, now: float) -> Admission | None:
-        """Let a second attempt in beside one that is slow, and take what it costs; `None`: not now.
+        """Admit a hedge and pay for it; `None` if no hedge is allowed now.
 
-        Not while the breaker is anything but closed, nor beyond what hedges may add to the load, nor with too little
-        left in the budget.
+        A hedge is allowed while the breakers are closed, within the share of hedges and within the retry budget.
         """
         hedging = self.hedging
         if hedging is None or not self.affords_hedge(model, now=now):
@@ -141,14 +142,14 @@ class Health:
         return self.admit(choice, model, now=now, is_retry=True)
 
     def affords_hedge(self, model: str, *, now: float) -> bool:
-        """Return whether a second attempt would be let in."""
+        """Return whether a hedge would be admitted."""
         is_affordable = self.hedging is not None and self.hedging.load.affords
         return is_affordable and self.affords_hedge_from_elsewhere(model, now=now)
 
     def admit_hedge_from_elsewhere(self, choice: Choice, model: str, *, now: float) -> Admission | None:
-        """Let an attempt in that is a hedge for one at another candidate, and take what it costs; `None`: not now.
+        """Admit a hedge for an attempt at another candidate and pay for it; `None` if no hedge is allowed now.
 
-        What all hedges together add is bounded where the slow attempt is.
+        The share of hedges is bounded at the provider of the slow attempt.
         """
         if not self.affords_hedge_from_elsewhere(model, now=now):
             return None
@@ -156,18 +157,18 @@ class Health:
         return self.admit(choice, model, now=now, is_retry=True)
 
     def affords_hedge_from_elsewhere(self, model: str, *, now: float) -> bool:
-        """Return whether a hedge for an attempt at another candidate would be let in."""
+        """Return whether a hedge for an attempt at another candidate would be admitted."""
         is_closed = self.road.is_closed and self.breaker(model).is_closed
         return is_closed and self.budget.affords(self.budget.hedge, now=now)
 
     def holds_back(self, error: BifrostError, model: str, *, now: float, fallback: bool = False) -> HeldBack | None:
-        """Return what speaks against another attempt after a failure: a breaker, or the retry budget."""
+        """Return what prevents another attempt after a failure: a breaker, or the retry budget."""
         if self.left_alone_for(model, now, fallback=fallback) > 0:
             return "breaker"
         return None if self.budget.affords(self._cost(error), now=now) else "budget"
 
     def left_alone_for(self, model: str, now: float, *, fallback: bool = False) -> float:
-        """Return for how long no call for a model is let in, in seconds."""
+        """Return for how long no call for a model is admitted, in seconds."""
         if not self.heeds_breaker:
             return 0.0
         breaker = self._by_model.get(model) or self.breaker(model)
@@ -176,7 +177,7 @@ class Health:
         return max(self.road.retry_after(now, fallback=fallback), breaker.retry_after(now, fallback=fallback))
 
     def check(self, model: str, now: float, *, fallback: bool = False) -> None:
-        """Raise `CircuitOpenError` if no call for a model is let in now; lets none in itself."""
+        """Raise `CircuitOpenError` if no call for a model is admitted now. It admits none itself."""
         if not self.heeds_breaker:
             return
         breaker = self._by_model.get(model) or self.breaker(model)
@@ -185,20 +186,20 @@ class Health:
                 raise self.left_alone(seconds, model, is_road=each is self.road)
 
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
-        """Take what the retry after a failure costs. Who pays gives back what no attempt was let in with."""
+        """Pay for the retry after a failure. The caller refunds the payment if no attempt is made."""
         return self.budget.withdraw(self._cost(error), now=now)
 
     def lost(self, operation: str, model: str, tenant: str | None, *, now: float) -> None:
-        """Record that the provider does not have a model, for any of the tenant's keys."""
+        """Record that the provider does not have a model, with any of the tenant's keys."""
         if not model:
             return
         self.gone.pop((operation, model, tenant), None)
-        while len(self.gone) >= _MODELS_KEPT:
+        while len(self.gone) >= _MAX_MODELS:
             del self.gone[next(iter(self.gone))]
         self.gone[operation, model, tenant] = now + GONE
 
     def gone_for(self, operation: str, model: str, tenant: str | None, now: float) -> float:
-        """Return for how long it counts that the provider does not have a model; 0: it does, or may."""
+        """Return for how many seconds the provider is assumed not to have a model; 0 if it has it or may have it."""
         until = self.gone.get((operation, model, tenant), 0.0)
         if until <= now:
             self.gone.pop((operation, model, tenant), None)
@@ -206,7 +207,7 @@ class Health:
         return until - now
 
     def gone_models(self, now: float) -> dict[str, float]:
-        """Return the models that are known to be gone, with how long that counts, in seconds."""
+        """Return the models that the provider does not have, each with the seconds for which this is assumed."""
         found: dict[str, float] = {}
         for (_, model, _), until in list(self.gone.items()):
             if until > now:
@@ -214,11 +215,11 @@ class Health:
         return found
 
     def breakers(self, now: float) -> dict[str, BreakerSnapshot]:
-        """Return how the breakers stand: the one of the address under the empty name, the others by model."""
+        """Return the state of the breakers by model. The breaker of the address has an empty name."""
         return {"": self.road.snapshot(now), **{model: each.snapshot(now) for model, each in self._by_model.items()}}
 
     def state(self, model: str, now: float, *, fallback: bool = False) -> BreakerState | None:
-        """Return how a call for a model finds the breakers: as the less favourable of both; `None`: switched off."""
+        """Return the less favourable state of both breakers for a model; `None` if breakers are disabled."""
         if not self.heeds_breaker:
             return None
         states = (self.road.state(now, fallback=fallback), self.breaker(model).state(now, fallback=fallback))
@@ -229,7 +230,7 @@ class Health:
     def _tickets(
         self, breaker: Breaker, model: str, now: float, *, fallback: bool
     ) -> tuple[Ticket | None, Ticket | None]:
-        """Return what both breakers let the attempt through with. Raises `CircuitOpenError` if one does not."""
+        """Return the tickets of both breakers for an attempt. Raises `CircuitOpenError` if one of them refuses it."""
         road = self.road.admit(now, fallback=fallback)
         if road is None and self.heeds_breaker:
             raise self.left_alone(self.road.retry_after(now, fallback=fallback), model, is_road=True)
@@ -241,7 +242,7 @@ class Health:
         return road, ticket
 
     def _change_hedges(self, config: HedgeConfig | None) -> None:
-        """Hedge by other settings from now on, or not at all; how long answers took stays known."""
+        """Use other settings for hedges, or none. The known response times are kept."""
         if config is None or self.hedging is None:
             self.hedging = None if config is None else Hedging(config)
         elif config != self.hedging.config:
@@ -251,15 +252,15 @@ class Health:
         return self.budget.cost(timed_out=isinstance(error, CallTimeoutError))
 
     def left_alone(self, seconds: float, model: str, *, is_road: bool = False) -> CircuitOpenError:
-        """Return the error of a model, or of an address, whose breaker is open."""
+        """Return the error for a model, or an address, whose breaker is open."""
         if is_road:
-            what = f"{self.provider} could not be reached so often that it is left alone"
+            what = f"{self.provider} could not be reached repeatedly; its circuit breaker is open"
         elif self._config.per_model:
-            what = f"{self.provider}/{model} has failed so often that it is left alone"
+            what = f"{self.provider}/{model} has failed repeatedly; its circuit breaker is open"
         else:
-            what = f"{self.provider} has failed so often that it is left alone"
+            what = f"{self.provider} has failed repeatedly; its circuit breaker is open"
         return CircuitOpenError(
-            f"{what} for {seconds:.1f} s more; give `fallbacks`, or try again after that",
+            f"{what} for {seconds:.1f} s more; set `fallbacks`, or try again after that",
             provider=self.provider,
             model=model,
             retry_after=seconds,
@@ -267,7 +268,7 @@ class Health:
 
 
 class Admission:
-    """An attempt that was let in: what came of it is reported once, and it is closed in any case."""
+    """An attempt that was admitted. Its outcome is reported at most once, and it is always closed."""
 
     __slots__ = (
         "_health",
@@ -305,10 +306,10 @@ class Admission:
         self._health = health
         self.breaker = breaker
         self.ticket = ticket
-        """What the model's breaker let it through with."""
+        """The ticket of the model's breaker."""
         self.road = health.road
         self.road_ticket = road_ticket
-        """What the breaker of the address let it through with."""
+        """The ticket of the address's breaker."""
         self._key = key
         self._use = use
         self._model = model
@@ -318,25 +319,25 @@ class Admission:
         self._is_early = False
         self._told: str | None = None
         self.is_probe = False
-        """A breaker let it through as a probe."""
+        """Whether a breaker let it through as a probe."""
         self.is_trial = False
-        """It tries a breaker or a key that has been in trouble: how it goes matters to others."""
+        """Whether it tries a breaker or a key that has had failures, so that its outcome matters to other calls."""
         self.has_begun = False
-        """It is a stream that has had its first content."""
+        """Whether it is a stream that has had its first content."""
         self.trip: Trip | None = None
-        """Its exchange, once that is sent, where the limit of those at once adapts."""
+        """The request that was sent, if the concurrency limit is adaptive."""
 
     def began(self, now: float) -> None:
-        """Report the first content of a stream. How it ends is reported by `close`."""
+        """Report the first content of a stream. `close` reports how it ends."""
         self.has_begun = True
         self.succeeded(now)
 
     def succeeded(self, now: float) -> None:
-        """Report an answer."""
+        """Report a complete response."""
         self._is_reported = True
         health = self._health
         if self.road_ticket is not None and not self.road.is_steady:
-            # As long as every attempt reaches the address, nothing is counted there.
+            # While every attempt reaches the address, nothing needs to be counted there.
             self.road.succeeded(self.road_ticket, now=now, random=health.random)
         if self.ticket is not None:
             if self.has_begun:
@@ -353,7 +354,7 @@ class Admission:
             health.budget.reward()
 
     def cancel(self, now: float) -> None:
-        """Report that nothing is known, unless something was: a probe's place is free again, and what was paid back."""
+        """Report that there is no outcome, unless one was reported: a probe's place and the payment are released."""
         if self._is_reported:
             return
         self._is_reported = True
@@ -365,16 +366,19 @@ class Admission:
             self._paid.give_back(now)
 
     def report(self, error: BifrostError, now: float) -> None:
-        """Report a failure before the attempt is closed, which gives in words what was decided."""
+        """Report a failure before the attempt is closed. `close` then returns the description of what followed."""
         if not self._is_reported:
             self._is_early = True
             self._told = self._failed(error, now)
 
     def close(self, error: BifrostError | None, *, now: float) -> str | None:
-        """End the attempt, once, and report what came of it, unless that was done. Gives in words what was decided."""
+        """End the attempt and report its outcome, unless that was done.
+
+        Returns a description of what followed, or `None`.
+        """
         told, self._told = self._told, None
         if self._is_early and self._paid is not None and error is not None and error.category == "cancelled":
-            # It failed just as its caller left, who has not seen that.
+            # It failed just as its caller was cancelled, so the caller has not seen the error.
             self._paid.give_back(now)
         if not self._is_reported:
             if error is None:
@@ -391,7 +395,7 @@ class Admission:
         return told
 
     def _stream_ended(self, error: BifrostError | None, now: float) -> str | None:
-        """Report how a stream ended that had begun. One that stalled or broke was no success."""
+        """Report how a stream ended that had begun. A stream that stalled or broke was not a success."""
         self.has_begun = False
         if self.ticket is None:
             return None
@@ -412,7 +416,7 @@ class Admission:
     def _failed(self, error: BifrostError, now: float) -> str | None:
         model, road = verdict_on_model(error), verdict_on_road(error)
         if model == road == "neutral":
-            # The provider was not asked, or its answer not waited for.
+            # The provider received no request, or its response was not awaited.
             self.cancel(now)
             return None
         self._is_reported = True
@@ -433,7 +437,7 @@ class Admission:
         return self._opened(breaker, generation, now)
 
     def _opened(self, breaker: Breaker, before: int, now: float) -> str | None:
-        """Return in words that a breaker has opened since its generation `before`."""
+        """Return a description if a breaker has opened since its generation `before`, else `None`."""
         if not self._health.heeds_breaker or breaker.generation == before or breaker.is_closed:
             return None
         return f"breaker opened for {breaker.retry_after(now):.1f} s"
@@ -453,15 +457,16 @@ class Admission:
 
 
 def verdict_on_model(error: BifrostError) -> Verdict:
-    """Return what a failure says of the model's health. What was never sent says nothing of it."""
+    """Return what a failure means for the model's breaker. A request that was never sent is neutral."""
     if error.category == "never_sent" or (error.category == "transient" and 400 <= (error.status or 0) < 500):
-        # With a 4xx it was asked to come again (408, 425), or what the model wrote was refused: no sign of ill health.
+        # With a 4xx, the provider asked for a later retry (408, 425) or refused the model's output. Neither means that
+        # it is unhealthy.
         return "neutral"
     return rule_of(error).breaker
 
 
 def verdict_on_road(error: BifrostError) -> Verdict:
-    """Return what a failure says of the way to the provider: whoever refuses, or falls silent, was reached."""
+    """Return what a failure means for the address's breaker. A provider that refuses or times out was reached."""
     if error.category == "never_sent":
         return "failure"
     is_reached = error.status is not None or verdict_on_model(error) == "failure"

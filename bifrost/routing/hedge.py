@@ -1,7 +1,7 @@
-"""When an attempt that takes long is raced by a second one. Pure: times are passed in.
+"""Hedging: when a second attempt races a slow one. Pure: times are passed in.
 
-Two things are known of each provider for it: how long its answers took lately, which says what is long, and how many
-attempts there were for each hedge, which bounds what all hedges together add.
+Two things are known about each provider: the response times of its last responses, which define what is slow, and the
+number of attempts per hedge, which bounds the load that hedges add.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from bifrost.config import HedgeConfig, RetryConfig
 
 WINDOW = 200
-"""So many answers are remembered, the last ones."""
+"""The number of response times that are remembered."""
 
 LEAST = 20
-"""So many must be known before they say what is slow."""
+"""The number of response times that must be known before any attempt counts as slow."""
 
 BURST = 10
-"""The most hedges that may follow one another, however long there was none."""
+"""The most consecutive hedges, however long there was none before."""
 
-_KINDS_KEPT = 500
-"""Model names come from callers, so what is remembered of them is bounded."""
+_MAX_KINDS = 500
+"""The most pairs of operation and model that are remembered. Model names come from callers, so this is bounded."""
 
 
 class Latencies:
-    """How long the last answers of one kind took."""
+    """The response times of the last responses of one kind."""
 
     __slots__ = ("_recent", "_sorted")
 
@@ -43,14 +43,14 @@ class Latencies:
         return len(self._recent)
 
     def add(self, seconds: float) -> None:
-        """Take note of an answer; the oldest is forgotten for it."""
+        """Record a response time, and forget the oldest one."""
         if len(self._recent) == WINDOW:
             del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
         self._recent.append(seconds)
         insort(self._sorted, seconds)
 
     def percentile(self, share: float) -> float | None:
-        """Give the time that this share of them did not need; `None` while too few are known."""
+        """Return a percentile of the response times in seconds; `None` while too few are known."""
         known = len(self._sorted)
         if known < LEAST:
             return None
@@ -58,10 +58,10 @@ class Latencies:
 
 
 class LoadAccount:
-    """What hedges may add to the attempts: each attempt pays a share of one in, and each hedge takes a whole one out.
+    """The load that hedges may add: each attempt adds its share of a hedge, and each hedge takes one.
 
-    It begins empty and never holds more than `BURST`, so of all attempts up to any moment at most that share was
-    hedged, and after a long calm no flood of hedges follows.
+    It starts empty and holds at most `BURST` hedges. So at any time at most the configured share of all attempts was
+    hedged, and no flood of hedges follows a calm period.
     """
 
     __slots__ = ("_paid_in", "_price")
@@ -71,27 +71,27 @@ class LoadAccount:
         self._paid_in = 0.0
 
     def attempted(self) -> None:
-        """Take note of an attempt that is no hedge."""
+        """Record an attempt that is not a hedge."""
         self._paid_in = min(self._paid_in + 1, BURST * self._price)
 
     @property
     def affords(self) -> bool:
-        """Whether there is enough for a hedge."""
+        """Whether a hedge is allowed."""
         return self._paid_in >= self._price
 
     def spend(self) -> None:
-        """Take note of a hedge."""
+        """Record a hedge."""
         self._paid_in -= self._price
 
 
 def leaves_room(
     *, categories: Sequence[str], attempts_of_call: int, config: RetryConfig, left: float, fallback_behind: bool
 ) -> bool:
-    """Say whether a call may still have a second attempt beside the one that is slow.
+    """Return whether a call may have a second attempt in addition to the slow one.
 
-    It counts as a retry: `max_retries` and `attempts_total` bound it, and a fallback keeps the call's last attempt.
-    `categories` has what has failed at this candidate so far, `attempts_of_call` all attempts of the call, the slow one
-    included. Whoever wants nothing sent twice that may have been done (`retry_sent="never"`) wants no hedge either.
+    A hedge counts as a retry: `max_retries` and `attempts_total` bound it, and the last attempt of the call is reserved
+    for a fallback. `categories` lists the failures at this candidate so far. `attempts_of_call` counts all attempts of
+    the call, including the slow one. With `retry_sent="never"` there are no hedges, because they send a request twice.
     """
     retries = sum(not RULES[category].free for category in categories if category in RULES)
     return (
@@ -103,7 +103,7 @@ def leaves_room(
 
 
 class Hedging:
-    """What is known of one provider's answers, by operation and model, and what its hedges may add."""
+    """The response times of one provider, by operation and model, and the load that hedges may add."""
 
     def __init__(self, config: HedgeConfig) -> None:
         self.config = config
@@ -111,31 +111,37 @@ class Hedging:
         self._latencies: dict[tuple[str, str], Latencies] = {}
 
     def change(self, config: HedgeConfig) -> None:
-        """Go on with other settings."""
+        """Use other settings."""
         self.config = config
         self.load = LoadAccount(config.share)
 
     def begin(self, operation: str, model: str) -> float | None:
-        """Take note of an attempt, and give after how long it is slow; `None` while that is not known."""
+        """Record an attempt.
+
+        Returns the seconds after which it is slow; `None` while too few response times are known.
+        """
         self.load.attempted()
         return self.delay(operation, model)
 
     def delay(self, operation: str, model: str) -> float | None:
-        """Give after how long an attempt is slow: by what the last ones took, and never before `floor`."""
+        """Return the seconds after which an attempt is slow, at least `floor`.
+
+        `None` while too few response times are known.
+        """
         known = self._latencies.get((operation, model))
         usual = None if known is None else known.percentile(self.config.percentile)
         return None if usual is None else max(self.config.floor, usual)
 
     def took(self, operation: str, model: str, seconds: float) -> None:
-        """Take note of how long an answer took, or of how long at least, if it was not waited for."""
+        """Record a response time. For an attempt that was abandoned, it is how long the attempt took at least."""
         kind = (operation, model)
         known = self._latencies.get(kind)
         if known is None:
-            if len(self._latencies) >= _KINDS_KEPT:
+            if len(self._latencies) >= _MAX_KINDS:
                 del self._latencies[next(iter(self._latencies))]
             known = self._latencies[kind] = Latencies()
         known.add(seconds)
 
     def known(self, operation: str, model: str) -> int:
-        """Give of how many answers the time is known."""
+        """Return the number of known response times."""
         return len(self._latencies.get((operation, model), ()))

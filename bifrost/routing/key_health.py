@@ -1,7 +1,7 @@
-"""What becomes of a key that is refused: it rests, or is out until there is reason to try it again. Pure.
+"""The state of a key: how long it cools down after a rate limit, and when a refused key is tried again. Pure.
 
-Time and chance are passed in. A key is *ready*; *parked* until a moment; *dead* for a reason; or *probing*: dead, and
-one call is trying it again.
+Time and random numbers are passed in. A key is *ready*; *parked* (cooling down) until a point in time; *dead*, refused
+for a reason; or *probing*: dead, and one call is trying it again.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 KeyState: TypeAlias = Literal["ready", "parked", "dead", "probing"]
 
-_KEYS_KEPT = 10_000
-"""An account may give other keys for every call, so what is remembered of them is bounded."""
+_MAX_KEYS = 10_000
+"""The most keys whose state is remembered. An account may return other keys for every call, so this is bounded."""
 
 
 class KeySnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """How a key stands at a moment."""
+    """The state of a key at a point in time."""
 
     name: str
     model: str | None
-    """For which model, where each is limited by itself."""
+    """The model, if the provider limits each model separately; `None` for all models."""
     state: KeyState
     until: float | None
-    """When it is ready, or tried, again: on the clock that was passed in."""
+    """When the key is ready or tried again, on the clock that was passed in; `None` if it is ready."""
     reason: str | None
-    """Why it is not ready: the class of the failure (`throttled`, `credential`, `quota`)."""
+    """Why it is not ready: the category of the failure (`throttled`, `credential`, `quota`)."""
     in_flight: int
-    """The exchanges that are under way with it."""
+    """Requests in flight with this key."""
 
 
 class KeyHealth:
-    """The state of one key. Every use of it is begun, reported on if it says something of the key, and ended.
+    """The state of one key. Every use of the key has a beginning and an end, and may have an outcome in between.
 
-    Whoever ends a use takes it off `in_flight`.
+    The caller that ends a use decrements `in_flight`.
     """
 
     __slots__ = (
@@ -65,9 +65,9 @@ class KeyHealth:
     )
 
     until: float
-    """When a parked key is ready again, and a dead one may be tried; told when it is parked or dies."""
+    """When a parked key is ready again, or a dead one may be tried. It is set when the key is parked or dies."""
     _proven_until: float
-    """Up to then it is the provider's word that it is parked, beyond it our guess."""
+    """Until then, the provider's own hint keeps the key parked; after that, only an estimate of ours."""
     _probe: int
     """The use that tries a dead key."""
 
@@ -77,28 +77,28 @@ class KeyHealth:
         self.state: KeyState = "ready"
         self.reason: str | None = None
         self.is_steady = True
-        """It is ready, and nothing is held against it: a success says nothing new."""
+        """Whether it is ready and has no failures to forget, so that a success changes nothing."""
         self.in_flight = 0
         self._line: dict[int, None] = {}
-        """The places of the calls that wait for this key to be ready again, in order."""
+        """The places of the calls that wait for this key, in order."""
         self._first_in_line = 0
-        """The place that was first when it was parked last: that one may use it first."""
+        """The first place in the line when the key was parked last. It may use the key first."""
         self._config = config
         self._troubled: set[KeyHealth] = troubled
         self._strikes = 0
-        """How often it was limited without a word on how long since it last served."""
+        """The number of rate limits without a hint since the last success."""
         self._serial = 0
         self._since = 0
-        """The uses up to this one began before the state did."""
+        """The last use that began before the current state."""
 
     def change(self, config: KeyPoolConfig) -> None:
-        """Go on with other settings."""
+        """Use other settings."""
         self._config = config
 
     # --- choosing
 
     def usable(self, now: float) -> bool:
-        """Say whether a call may use it: it is ready, or a dead one is due for its probe."""
+        """Return whether a call may use it: it is ready, or it is dead and due for a probe."""
         if self.state == "ready":
             return True
         if self.until > now or self.state == "probing":
@@ -108,15 +108,15 @@ class KeyHealth:
         return True
 
     def rests_on_a_guess(self, now: float) -> bool:
-        """Say whether it is parked without the provider having said so."""
+        """Return whether it is parked although the provider did not say so."""
         return self.state == "parked" and self._proven_until <= now
 
     def turn(self, place: int | None = None) -> float:
-        """Return when the one who has a place in the line may use it; without a place: who would come next.
+        """Return when the caller at a place in the line may use the key.
 
-        The first of them at the moment at which it is ready, two more a second later, then four, and so on: if all
-        went at once, the provider would turn most of them away again. When it is parked anew before all have gone,
-        those who are left begin again with the first.
+        Without a place, the time is that of the caller that would come next. The first caller may use it when it is
+        ready, two more a second later, then four, and so on. If all went at once, the provider would refuse most of
+        them again. If the key is parked again in the meantime, the remaining callers start over with the first of them.
         """
         number = (self._next_place if place is None else place) - self._first_in_line
         return self.until + float(int(math.log2(max(0, number) + 1)))
@@ -127,11 +127,11 @@ class KeyHealth:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for it to be ready again."""
+        """The number of calls that wait for the key."""
         return len(self._line)
 
     def stand_in_line(self) -> int:
-        """Take a place in the line of those who wait for it. Whoever takes one leaves it."""
+        """Take the last place in the line of waiting calls. The caller must leave the line later."""
         place = self._next_place
         self._line[place] = None
         return place
@@ -143,7 +143,7 @@ class KeyHealth:
     # --- a use and its end
 
     def begin(self) -> int:
-        """Begin a use, and give its number, for the report. With a dead key it is the probe."""
+        """Begin a use. Returns its number, which identifies it later. The use of a dead key is its probe."""
         self.in_flight += 1
         self._serial += 1
         if self.state == "dead":
@@ -152,7 +152,7 @@ class KeyHealth:
         return self._serial
 
     def succeeded(self, use: int) -> None:
-        """Take note that a use went well. One that began before the key was parked or dead says nothing of now."""
+        """Report a success. A use that began before the key was parked or died says nothing about the current state."""
         if use <= self._since:
             return
         self._strikes = 0
@@ -160,14 +160,14 @@ class KeyHealth:
         self.is_steady = True
 
     def throttled(self, use: int, *, wait: float | None, now: float, random: Random) -> float:
-        """Park it after a use that was rate-limited, for as long as the provider asks; give until when.
+        """Park the key after a rate limit, for as long as the provider asks. Returns until when.
 
-        Without a `wait` it is parked by a guess. A longer rest that was begun before stays.
+        Without `wait` the time is an estimate. A longer time that is already running is kept.
         """
         if self._is_out(use):
             return self.until
         if wait is None:
-            # Of many that were under way together, one counts.
+            # Of several rate limits that were in flight together, only one counts.
             self._strikes += use > self._since
             steps = min(max(self._strikes - 1, 0), 64)
             wait = random() * min(self._config.park_cap, self._config.park_base * 2.0**steps)
@@ -182,20 +182,20 @@ class KeyHealth:
         return self.until
 
     def refused(self, use: int, reason: str, *, now: float) -> None:
-        """Take it out of use, after a use that the provider refused for the key's sake."""
+        """Stop using the key, because the provider refused it."""
         if self._is_out(use):
             return
         self._leave_ready("dead", reason)
         self.until = now + self._config.revive
 
     def ended(self, use: int) -> None:
-        """End a use that decided nothing: if it was the probe, its place is free again."""
+        """End a use without an outcome. If it was the probe, its place becomes free."""
         if self.state == "probing" and use == self._probe:
             self.state = "dead"
 
     def snapshot(self, now: float) -> KeySnapshot:
-        """Give how it stands."""
-        # A rest that is over ends when somebody looks.
+        """Return the current state."""
+        # A key that has finished cooling down becomes ready here.
         self.usable(now)
         ready = self.state == "ready"
         return KeySnapshot(
@@ -208,14 +208,14 @@ class KeyHealth:
         )
 
     def forget(self) -> None:
-        """Leave the provider's troubles to the keys that are in use."""
+        """Separate the key from the provider's list of troubled keys."""
         self._troubled.discard(self)
         self._troubled = set()
 
     # --- inside
 
     def _is_out(self, use: int) -> bool:
-        """Say whether a use that began earlier has taken it out already."""
+        """Return whether a use that began earlier has stopped the key already."""
         return self.state in ("dead", "probing") and use <= self._since
 
     def _leave_ready(self, state: KeyState, reason: str) -> None:
@@ -232,46 +232,46 @@ class KeyHealth:
 class KeyStates:
     """The states of one provider's keys, in one client.
 
-    A key is the same as long as its name and its value are: one that comes back with a new value is ready, whatever the
-    old one was, and keys that different callers have under the same name do not share their troubles.
+    A key is identified by its name and its value. A key that returns with a new value is ready, whatever happened to
+    the old one, and keys of the same name from different callers do not share a state.
     """
 
     def __init__(self, config: KeyPoolConfig) -> None:
         self.config = config
         self.troubled: set[KeyHealth] = set()
-        """Those that are not ready, or were not when somebody last looked."""
+        """Keys that are not ready, or were not at the last check."""
         self._states: dict[tuple[str, Secret, str | None], KeyHealth] = {}
 
     def change(self, config: KeyPoolConfig) -> None:
-        """Go on with other settings: what is known of the keys stays."""
+        """Use other settings. The states of the keys are kept."""
         self.config = config
         for state in self._states.values():
             state.change(config)
 
     def of(self, key: Key, model: str = "") -> KeyHealth:
-        """Give a key's state; with `per_model`, that for a model."""
+        """Return the state of a key; with `per_model`, its state for a model."""
         judged = model if self.config.per_model else None
         handle = (key.name, key.value, judged)
         known = self._states.pop(handle, None)
         if known is None:
             known = KeyHealth(key.name, self.config, self.troubled, model=judged)
-            while len(self._states) >= _KEYS_KEPT:
+            while len(self._states) >= _MAX_KEYS:
                 self._states.pop(next(iter(self._states))).forget()
         self._states[handle] = known
         return known
 
 
 def park_time(asked: float | None, limit: RateLimit | None) -> float | None:
-    """Give how long a key is to rest after a 429, or `None` if the provider says nothing of it.
+    """Return how long a key cools down after a 429, in seconds; `None` if the provider does not say.
 
-    That is the wait it asks for; without one, when the allowance that is used up is full again.
+    This is the wait that the provider asks for, or else the time until the exhausted rate limit is full again.
     """
     if asked is not None:
         return asked
     windows = () if limit is None else (limit.requests, limit.tokens, limit.input_tokens, limit.output_tokens)
     used_up = [w.reset_after for w in windows if w is not None and w.remaining == 0 and w.reset_after is not None]
-    return min(max(used_up), _LONGEST_REST) if used_up else None
+    return min(max(used_up), _LONGEST_COOLDOWN) if used_up else None
 
 
-_LONGEST_REST = 300.0
-"""As long as a wait that a provider asks for may be."""
+_LONGEST_COOLDOWN = 300.0
+"""The longest time that is derived from a rate limit, in seconds."""

@@ -1,4 +1,4 @@
-"""Which key a call uses at a provider, and what the provider calls the model. Pure: time and chance are passed in."""
+"""The choice of a key, and the provider's own name of the model. Pure: time and random numbers are passed in."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Provider
     from bifrost.routing.balance import Random
 
-_MODELS_KEPT = 500
-"""Model names come from callers, so what is worked out for each of them is bounded."""
+_MAX_MODELS = 500
+"""The most models for which results are cached. Model names come from callers, so this is bounded."""
 
 _DRAWS = 16
-"""How often a key is drawn before all of them are looked at."""
+"""How often a key is drawn at random before all keys are checked."""
 
 
 class Choice(NamedTuple):
-    """A key, and the provider's own name of the model under it. No key: the provider needs none."""
+    """A key, and the provider's own name of the model with this key. The key is `None` if the provider needs none."""
 
     key: Key | None
     model: str
     health: KeyHealth | None = None
-    """The key's state."""
+    """The state of the key."""
     ready_at: float | None = None
-    """When this call may use it, if every key is parked: it is the first to be ready."""
+    """When this call may use the key, if every key is cooling down; this key is ready first."""
 
     @property
     def name(self) -> str:
-        """Give the key's name; empty without a key."""
+        """The name of the key; empty without a key."""
         return self.key.name if self.key is not None else ""
 
 
 class _ForModel(Weighted[Choice]):
-    """The keys as they were sorted for one model, for another: nothing is copied."""
+    """The keys of one model, presented for another model that the same keys serve, without a copy."""
 
     __slots__ = ("_model",)
 
@@ -68,30 +68,30 @@ class _ForModel(Weighted[Choice]):
 
     @property
     def items(self) -> list[Choice]:
-        """Return all keys, in their order."""
+        """All keys, in their order."""
         return [choice for choice, _ in self.each]
 
     @property
     def pairs(self) -> list[tuple[Choice, float]]:
-        """Return all keys with their weights, in their order."""
+        """All keys with their weights, in their order."""
         return list(self.each)
 
     @property
     def each(self) -> Iterator[tuple[Choice, float]]:
-        """Return the keys with their weights one by one."""
+        """An iterator over the keys and their weights."""
         return ((self._named(choice), weight) for choice, weight in self._pairs)
 
     def choose(self, random: Random) -> Choice:
-        """Choose one."""
+        """Choose a key."""
         return self._named(super().choose(random))
 
     def choose_except(self, random: Random, *, excluded: Callable[[Choice], bool]) -> Choice | None:
-        """Choose one of those for which `excluded` is false; `None` if that leaves nothing."""
+        """Choose a key for which `excluded` is false; `None` if there is none."""
         choice = super().choose_except(random, excluded=excluded)
         return self.named(choice)
 
     def named(self, item: Choice | None) -> Choice | None:
-        """Return a key under the name of this model."""
+        """Return a key with the name of this model."""
         return None if item is None else self._named(item)
 
     def _named(self, choice: Choice) -> Choice:
@@ -99,10 +99,10 @@ class _ForModel(Weighted[Choice]):
 
 
 class KeyRing:
-    """The keys of one provider, sorted for choosing. Make one for each list of keys, not for each call.
+    """The keys of one provider, prepared for choosing. Make one per list of keys, not per call.
 
     A key serves a model that its lists allow, under the name that calls use; an alias is resolved after that. An empty
-    model stands for a question to the provider itself, where the lists have no say.
+    model means a request to the provider itself, for which the lists do not matter.
     """
 
     def __init__(
@@ -122,7 +122,9 @@ class KeyRing:
         self._weights: dict[str, float | None] = {}
         self._lists: _Lists | None = None
         self._alike: dict[tuple[int, ...], Weighted[Choice]] = {}
-        """Keys that were sorted for a model, by the kinds of keys that serve it: for other models of the same kinds."""
+        """The keys for a model, by the kinds of keys that serve it, for reuse by other models that the same kinds
+        serve.
+        """
 
     def choose(
         self,
@@ -134,13 +136,15 @@ class KeyRing:
         session: str | None = None,
         excluded: Collection[str] = (),
     ) -> Choice:
-        """Choose a key for a model, leaving out those whose names are in `excluded`.
+        """Choose a key for a model, without those whose names are in `excluded`.
 
-        Parked and dead keys are left out, too, but for one that is parked on a guess of ours and would be the last. If
-        all that are left are parked, the choice is the first that is ready, and says when (`ready_at`).
+        Keys that are cooling down or dead are skipped, except for the last usable key if it is cooling down only by an
+        estimate of ours. If all remaining keys are cooling down, the result is the first that is ready, with the time
+        in `ready_at`.
 
-        `pin` asks for the key with that name or id and no other, `session` for the key of that session. Raises
-        `MissingKeyError` if no key may serve the model, `CredentialsExhaustedError` if all are dead or left out.
+        `pin` is the name or id of the only key that may be used; `session` selects the key of that session. Raises
+        `MissingKeyError` if no key may serve the model, and `CredentialsExhaustedError` if all keys are dead or
+        excluded.
         """
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
@@ -172,7 +176,7 @@ class KeyRing:
     def outlook(
         self, model: str, *, pin: str | None = None, session: str | None = None, now: float = 0.0
     ) -> list[tuple[Choice, float]]:
-        """Give the keys that may serve a model, each with its share of the calls. Raises `MissingKeyError`."""
+        """Return the keys that may serve a model, each with its share of the calls. Raises `MissingKeyError`."""
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             return [(self._pinned(choices, pin, model), 1.0)]
@@ -187,7 +191,7 @@ class KeyRing:
         return [(choice, shares.get(choice.name, 0.0)) for choice in choices.items]
 
     def left_out(self, model: str) -> dict[str, str]:
-        """Give the names of the keys that may not serve a model, and why."""
+        """Return the names of the keys that may not serve a model, each with the reason."""
         return {
             key.name: "its lists leave the model out" if key.enabled else "switched off"
             for key in self.keys
@@ -202,9 +206,9 @@ class KeyRing:
         pin: str | None = None,
         excluded: Collection[str] = (),
     ) -> Choice | None:
-        """Return the key that is ready first, if a call would find none ready now. Chooses nothing.
+        """Return the key that is ready first, if no key is ready now; `None` if one is. Nothing is chosen.
 
-        Raises as `choose` does.
+        Raises the errors of `choose`.
         """
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
@@ -218,18 +222,20 @@ class KeyRing:
         return None if first.ready_at is None else first
 
     def waits(self, choice: Choice, *, now: float, left: float, fallback_behind: bool, waited: float = 0.0) -> float:
-        """Return how long a call waits for its turn with a parked key. `left` is the time that it has.
+        """Return how long a call waits for a key that is cooling down, in seconds.
 
-        `waited` is how long it has waited for keys before: the sum stays within `longest_wait`. Raises
-        `RateLimitError` if it goes to its fallback instead, or the wait is too long.
+        `left` is the time that the call has left.
+
+        `waited` is how long the call has waited for keys before; the sum is limited by `longest_wait`. Raises
+        `RateLimitError` if the call uses its fallback instead, or if the wait is too long.
         """
         wait = max(0.0, (choice.ready_at or now) - now)
         config = self.states.config
         if not fallback_behind and waited + wait <= config.longest_wait and wait + SMALLEST_ATTEMPT <= left:
             return wait
         raise RateLimitError(
-            f"every key of {self.provider.name} for this model rests, {choice.name} is ready in {wait:.1f} s; "
-            "wait, give the account more keys, or give `fallbacks`",
+            f"every key of {self.provider.name} for this model is cooling down; "
+            f"{choice.name} is ready in {wait:.1f} s; wait, add keys to the account, or set `fallbacks`",
             provider=self.provider.name,
             model=choice.model,
             key=choice.name,
@@ -237,7 +243,7 @@ class KeyRing:
         )
 
     def has_other(self, model: str, *, excluded: Collection[str], pin: str | None = None, now: float = 0.0) -> bool:
-        """Say whether a key is ready for a model beside those whose names are in `excluded`."""
+        """Return whether another key is ready for a model, besides those whose names are in `excluded`."""
         if pin is not None:
             return False
         choices = self.by_model.get(model) or self._sort(model)
@@ -249,7 +255,7 @@ class KeyRing:
     def ready_in(
         self, model: str, *, excluded: Collection[str], pin: str | None = None, now: float = 0.0
     ) -> float | None:
-        """Give when the first key for a model is ready, in seconds; `None` if all are dead or left out."""
+        """Return the seconds until the first key for a model is ready; `None` if all keys are dead or excluded."""
         choices = self.by_model.get(model) or self._sort(model)
         if pin is None and self._some_are_ready(choices, excluded):
             return 0.0
@@ -264,7 +270,7 @@ class KeyRing:
         return min(waits, default=None)
 
     def usable_in(self, model: str, *, pin: str | None = None, now: float = 0.0) -> float:
-        """Return after how long a key may serve a model, in seconds: 0 if one may now, infinity if none is known to."""
+        """Return the seconds until a key may serve a model: 0 if one may now, infinity if none is known."""
         try:
             wait = self.ready_in(model, excluded=(), pin=pin, now=now)
         except MissingKeyError:
@@ -272,7 +278,7 @@ class KeyRing:
         return math.inf if wait is None else wait
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
-        """Give how the keys stand."""
+        """Return the states of the keys."""
         lists = [choices.derived(_healths) for choices in self.by_model.values()]
         used = [health for own in {id(own): own for own in lists}.values() for health in own]
         states = dict.fromkeys(health for health in used if health is not None)
@@ -282,7 +288,7 @@ class KeyRing:
         return [health.snapshot(now) for health in sorted((*states, *idle), key=lambda health: order[health.name])]
 
     def weight_of(self, model: str) -> float | None:
-        """Give the weight of the keys that speak of a model in particular, or `None` if none does."""
+        """Return the total weight of the keys that name a model in their lists; `None` if none does."""
         if model not in self._weights:
             lists = self._lists = self._lists or _Lists(self.keys)
             weights = [lists.weights[kind] for kind in lists.serving(model) if lists.first[kind].names(model)]
@@ -291,7 +297,7 @@ class KeyRing:
         return self._weights[model]
 
     def models(self) -> list[str]:
-        """Give the models that keys speak of, for a message."""
+        """Return the models that the keys' lists name, for a message."""
         listed = [name for key in self.keys for name in (*(key.models or ()), *key.aliases)]
         return [name for name in listed if not name.endswith("*")]
 
@@ -300,16 +306,16 @@ class KeyRing:
         return self._balance.choose(choices, snapshot, random)
 
     def _some_are_ready(self, choices: Weighted[Choice], excluded: Collection[str]) -> bool:
-        """Return whether there are more keys than can be in trouble or left out, which needs no look at any of them."""
+        """Return whether there are more keys than troubled and excluded ones, so that no key needs to be checked."""
         return bool(self.keys) and choices.count > len(self.states.troubled) + len(excluded)
 
     def _first_ready(self, choices: Weighted[Choice], model: str, *, now: float, excluded: Collection[str]) -> Choice:
-        """Choose among keys of which none is usable: all are parked, or dead."""
+        """Choose a key although none is usable: all are cooling down or dead."""
         left = [choice for choice in choices.items if choice.name not in excluded]
         alive = [(choice, choice.health) for choice in left if choice.health and choice.health.state == "parked"]
         guessed = [pair for pair in alive if pair[1].rests_on_a_guess(now)]
         if guessed:
-            # Our own guess never takes the last usable key out.
+            # An estimate of ours must not block the last usable key.
             return min(guessed, key=lambda pair: pair[1].until)[0]
         if alive:
             choice, health = min(alive, key=lambda pair: pair[1].turn())
@@ -317,13 +323,13 @@ class KeyRing:
         raise self._exhausted(choices, model)
 
     def _exhausted(self, choices: Weighted[Choice], model: str) -> CredentialsExhaustedError:
-        told = [
+        names = [
             f"{choice.name} ({choice.health.reason})" if choice.health and choice.health.reason else choice.name
             for choice in choices.items
         ]
         return CredentialsExhaustedError(
-            f"{self.provider.name} has no usable key for {model} left: {', '.join(told)}; "
-            "give the account another key, or a new value",
+            f"{self.provider.name} has no usable key for {model} left: {', '.join(names)}; "
+            "add another key to the account, or a new value",
             provider=self.provider.name,
             model=model,
         )
@@ -359,7 +365,7 @@ class KeyRing:
                 f"key {pin!r} of {name} may not serve {model}: it is switched off, or its lists leave the model out"
             )
         else:
-            # Not with the pin: who takes `key=` for a key's value has put a secret there.
+            # The pin is not quoted: it may be a secret, if somebody passed a key's value as `key=`.
             problem = f"{name} has no key of the name or id in key=; the names are: {self._key_names()}"
         raise MissingKeyError(problem, provider=name, model=model)
 
@@ -378,7 +384,7 @@ class KeyRing:
 
 
 class _Lists:
-    """Which keys serve a model. Keys whose lists say the same are of one kind; few kinds are looked at for a model."""
+    """Which keys serve a model. Keys with equal lists are of one kind, and few kinds are checked for a model."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         places: dict[object, list[int]] = {}
@@ -391,11 +397,11 @@ class _Lists:
         self.first = [keys[own[0]] for own in self._places]
         """One key of each kind."""
         self.weights = [sum(keys[place].weight for place in own) for own in self._places]
-        """What the keys of each kind weigh together."""
+        """The total weight of the keys of each kind."""
         self._open: list[int] = []
-        """The kinds that may serve models which they do not name in full."""
+        """The kinds that may serve models that they do not list by their full name."""
         self._naming: dict[str, list[int]] = {}
-        """The kinds that name a model in full."""
+        """The kinds that list a model by its full name."""
         for kind, key in enumerate(self.first):
             if key.models is None or any(entry.endswith("*") for entry in key.models):
                 self._open.append(kind)
@@ -416,7 +422,7 @@ class _Lists:
 
 
 def balance_of(config: KeyPoolConfig) -> Balance:
-    """Make the policy that a provider's settings ask for. One for each provider: it may remember."""
+    """Return a new policy as configured. Each provider has its own, because policies may keep state."""
     policy: Balance = config.policy or BALANCES[config.choose]()
     return policy
 
@@ -424,10 +430,10 @@ def balance_of(config: KeyPoolConfig) -> Balance:
 def _draw(
     choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str], idle: bool = False
 ) -> Choice | None:
-    """Draw by weight until a key is ready, which takes a draw or two unless most keys are not; `None`: not found so.
+    """Draw keys by weight until one is ready, usually after one or two draws; `None` if none was found.
 
-    Drawing again gives the ready keys their own proportions, and it looks at few keys, however many there are. `idle`
-    asks for one that is not in use: none can be less busy, and among these the weights decide.
+    Drawing again preserves the proportions of the ready keys and checks few keys, however many there are. `idle`
+    accepts only a key that is not in use: none can be less busy, and the weights decide among those.
     """
     for _ in range(_DRAWS):
         choice = choices.choose(random)
@@ -439,7 +445,7 @@ def _draw(
 
 
 def _draw_two(choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str]) -> Choice | None:
-    """Draw two ready keys and return the less busy one, as `TwoChoices` does; `None`: two were not found so."""
+    """Draw two ready keys and return the less busy one, as `TwoChoices` does; `None` if two were not found."""
     first = _draw(choices, random, now=now, excluded=excluded)
     second = None if first is None else _draw(choices, random, now=now, excluded={first.name, *excluded})
     if first is None or second is None or first.health is None or second.health is None:
@@ -459,10 +465,10 @@ def _loads(choices: Weighted[Choice]) -> dict[str, Load]:
     return {choice.name: Load(busy=choice.health.in_flight) for choice in choices.items if choice.health is not None}
 
 
-def _bound(kept: dict[Any, Any]) -> None:
-    """Make room for one more: what was kept first goes."""
-    while len(kept) >= _MODELS_KEPT:
-        del kept[next(iter(kept))]
+def _bound(cache: dict[Any, Any]) -> None:
+    """Remove the oldest entries to make room for one more."""
+    while len(cache) >= _MAX_MODELS:
+        del cache[next(iter(cache))]
 
 
 def _serves(key: Key, model: str) -> bool:
@@ -478,5 +484,5 @@ def _healths(pairs: list[tuple[Choice, float]]) -> list[KeyHealth | None]:
 
 
 def _wire_model(key: Key, model: str) -> str:
-    wanted = model.lower()
-    return next((own for alias, own in key.aliases.items() if alias.lower() == wanted), model)
+    name = model.lower()
+    return next((own for alias, own in key.aliases.items() if alias.lower() == name), model)

@@ -1,4 +1,4 @@
-"""Where a call may go: from the model that it names to the candidates to try, in order. Pure; never the network."""
+"""The plan of a call: from the model that it names to the candidates in order. Pure, without network access."""
 
 from __future__ import annotations
 
@@ -23,40 +23,43 @@ if TYPE_CHECKING:
     from bifrost.routing.keys import KeyRing
 
 GroupEntry: TypeAlias = str | tuple[str, float]
-"""A member of a model group: `provider/model`, or that and its weight (1 if not given)."""
+"""A member of a model group: `provider/model`, or a pair of that name and a weight (default: 1)."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class ModelGroup(Frozen):
-    """Several models behind one name, and how the one for a call is chosen among them.
+    """Several models under one name, and how one of them is chosen for a call.
 
         Bifrost(models={"fast": ModelGroup(["openai/gpt-4o-mini", ("azure/mini", 0.3)], balance="least_busy")})
 
     Args:
-        members: `provider/model` names, or pairs of a name and a weight (1 if not given).
-        balance: `"weighted"`: by chance, in proportion to the weights. `"least_busy"`: the one whose provider has the
-            least to do, measured against its `concurrency` and its weight. `"round_robin"`: by turns, each as often as
-            its weight says. Or an object of yours with the method of `Balance`.
+        members: `provider/model` names, or pairs of a name and a weight (default: 1).
+        balance: `"weighted"` (default): at random, in proportion to the weights. `"least_busy"`: the member whose
+            provider has the lowest load relative to its `concurrency` and the weight. `"round_robin"`: in turn, each as
+            often as its weight says. Or your own object with the method of `Balance`.
 
-    Whatever the policy, members that cannot serve (all keys rest or are refused, a breaker is open, the model is gone)
-    are passed over, and one whose provider has no free worker loses to one whose provider has. When a member fails, the
-    others are tried before the call's fallbacks.
+    With every policy, members that cannot serve (all keys are cooling down or refused, a breaker is open, the model
+    does not exist) are passed over, and a member whose provider has a free worker is preferred. When a member fails,
+    the other members are tried before the call's fallbacks.
     """
 
     members: Sequence[GroupEntry]
+    """The members of the group."""
+
     balance: BalanceName | Balance = attrs.field(default="weighted", kw_only=True)
+    """The policy that chooses among the members."""
 
 
 GroupForm: TypeAlias = Sequence[GroupEntry] | ModelGroup
-"""How a group is written: its members alone, or with the policy that chooses among them."""
+"""The definition of a group: its members alone, or a `ModelGroup`."""
 
 
 class ModelGroups:
     """A client's own names for models: `{"fast": ["openai/gpt-4o-mini", ("azure/mini", 0.3)]}`.
 
-    A call of such a name goes to one of its members, by weight or as its `ModelGroup` says, and to the others if that
-    one fails. Members are written `provider/model`: groups do not nest. Raises `ConfigError` for an empty group, a name
-    with `/`, another member, a policy that is none.
+    A call to such a name goes to one of its members, by weight or by the policy of its `ModelGroup`, and to the others
+    if that one fails. Members are written `provider/model`; groups do not nest. Raises `ConfigError` for an empty
+    group, a name with `/`, a member of another form, or an invalid policy.
     """
 
     def __init__(self, models: Mapping[str, GroupForm]) -> None:
@@ -64,28 +67,28 @@ class ModelGroups:
         self._providers = {member.provider for group in self._groups.values() for member in group.members.items}
 
     def get(self, name: str) -> Group | None:
-        """Give a group, or `None` if none has this name."""
+        """Return the group of this name, or `None`."""
         return self._groups.get(name)
 
     @property
     def providers(self) -> AbstractSet[str]:
-        """Return the names of the providers that members are at."""
+        """The names of the members' providers."""
         return self._providers
 
     @property
     def names(self) -> list[str]:
-        """Give the groups' names."""
+        """The names of the groups."""
         return list(self._groups)
 
 
 class Planner:
-    """Plans calls over the providers that are configured. Make one per set of providers, not per call.
+    """Plans calls for the configured providers. Make one per set of providers, not per call.
 
-    A model is `provider/model`, split at the first `/`. If the left part is no configured provider, the whole is a bare
-    name: a model group's, or else a model that a key lists or has an alias for. If several providers have such a key,
-    they are a group, by the weights of those keys.
+    A model is `provider/model`, split at the first `/`. If the left part is not a configured provider, the whole text
+    is the name of a model group, or of a model that a key lists or has an alias for. If keys of several providers do,
+    these providers form a group, weighted by those keys.
 
-    `gone` names providers that were configured before: a group does without its members there.
+    `gone` has the names of providers that were configured before. A group is used without its members there.
     """
 
     def __init__(
@@ -96,17 +99,16 @@ class Planner:
         self._groups = groups
 
     def needs_keys(self, models: Iterable[str]) -> bool:
-        """Say whether one of the names can only be found in the keys' lists."""
+        """Return whether one of the names can be found only in the keys' lists."""
         return any(self._groups.get(model) is None and self.direct(model) is None for model in models)
 
     def places(self, model: str, fallbacks: Sequence[str], *, rings: Mapping[str, KeyRing]) -> list[Place]:
-        """Return who may serve a call: for its model, then for each fallback, without repetition.
+        """Return the places of a call: for its model, then for each fallback, without repetition.
 
-        Raises `MissingKeyError` if the
-        model itself is at a provider of the catalog that is not configured (a fallback there fails when its turn comes,
-        `not_configured`), `UnknownProviderError` for a name that nobody has, `ConfigError` for a group with a member
-        that was never configured, or with none left. `rings` has the keys of every configured provider if `needs_keys`
-        says so, else it may be empty.
+        Raises `MissingKeyError` if the model is at a provider of the catalog that is not configured (a fallback there
+        fails only when it is tried, see `not_configured`), `UnknownProviderError` for an unknown name, and
+        `ConfigError` for a group that has no member left or a member that was never configured. `rings` has the keys of
+        every configured provider if `needs_keys` is true, else it may be empty.
         """
         places: list[Place] = []
         seen: set[tuple[Candidate, ...]] = set()
@@ -119,7 +121,7 @@ class Planner:
         return places
 
     def left_out(self, models: Iterable[str]) -> list[str]:
-        """Tell which members of groups among these names are done without."""
+        """Return warnings about the members of these groups that are not used."""
         return [
             f"{member} was left out of model group {name!r}: {member.provider} is no longer configured"
             for name in dict.fromkeys(models)
@@ -128,16 +130,16 @@ class Planner:
         ]
 
     def not_configured(self, provider: str) -> BifrostError:
-        """Make the error for a provider that is not among the configured ones."""
+        """Return the error for a provider that is not configured."""
         row = CATALOG.get(provider)
         if row is None:
             return unknown_provider(provider, {**CATALOG, **self.providers})
         return MissingKeyError(f"{provider} is not configured; {how_to_set(row)}", provider=provider)
 
     def check_extra(self, extra: Mapping[str, object]) -> None:
-        """Refuse options that are meant for a provider which nobody has: they would never reach one.
+        """Check that the keys of `extra` are names of known providers.
 
-        Raises `InvalidRequestError` that names near matches.
+        Raises `InvalidRequestError`, which lists similar names.
         """
         for provider in extra:
             if provider not in self.providers and provider not in CATALOG:
@@ -145,7 +147,7 @@ class Planner:
                 raise InvalidRequestError(f"extra: {problem}")
 
     def direct(self, model: str) -> Candidate | None:
-        """Read `provider/model`; `None` if the left part is no configured provider, or there is none."""
+        """Parse `provider/model`; `None` if the left part is not a configured provider, or there is no `/`."""
         provider, slash, name = model.partition("/")
         if not slash or provider not in self.providers:
             return None
@@ -154,7 +156,7 @@ class Planner:
         return Candidate(provider, name)
 
     def _place(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Candidate | Group:
-        """Return who stands at a place of the plan: a candidate, or several."""
+        """Return the candidate or the group for a name."""
         try:
             found = self.direct(name) or self._group_of(name, rings, is_fallback=is_fallback)
         except MissingKeyError:
@@ -166,7 +168,7 @@ class Planner:
         return found
 
     def _group_of(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Group:
-        """Give the group of this name, or else the holders of keys that speak of it as one."""
+        """Return the group of this name, or a group of the providers whose keys name the model."""
         group = self._groups.get(name)
         if group is not None:
             missing = self._missing(group)
@@ -184,9 +186,9 @@ class Planner:
         return [member for member in group.members.items if member.provider not in self.providers]
 
     def _without(self, missing: Sequence[Candidate], name: str, group: Group, *, is_fallback: bool) -> Group:
-        """Give what is left of a group whose members are partly gone."""
+        """Return a group without the members whose providers were removed."""
         for member in missing:
-            # Told on every call, not only on those that would go there.
+            # Raised on every call, not only on those that would use the member.
             if member.provider not in self.gone:
                 problem = self.not_configured(member.provider).message
                 raise ConfigError(f"model group {name!r} has {member}: {problem}, or take it out of the group")
@@ -194,11 +196,11 @@ class Planner:
         if left:
             return Group(Weighted(left), group.balance)
         if is_fallback:
-            # It fails when its turn comes.
+            # It fails when it is tried.
             return group
         gone = ", ".join(map(str, missing))
         raise ConfigError(
-            f"model group {name!r} has no member left: the providers of {gone} were taken out of the client; "
+            f"model group {name!r} has no member left: the providers of {gone} were removed from the client; "
             "add one again, or name another model"
         )
 
@@ -210,7 +212,7 @@ class Planner:
         if slash and not alike:
             return UnknownProviderError(
                 f"there is no provider named {provider!r}, and no key lists the model {model!r}; "
-                f"known are: {', '.join(sorted({**CATALOG, **self.providers}))}; speaks_openai makes one of your own"
+                f"known providers: {', '.join(sorted({**CATALOG, **self.providers}))}; speaks_openai defines your own"
             )
         left, colon, right = model.partition(":")
         if colon and not slash and left in {**CATALOG, **self.providers}:
@@ -228,12 +230,14 @@ _BY_WEIGHT = WeightedRandom()
 
 def _group(name: str, form: GroupForm, models: Mapping[str, object]) -> Group:
     if not name or "/" in name:
-        raise ConfigError(f"models: {name!r} cannot name a group; a name with '/' is read as provider/model")
+        raise ConfigError(f"models: {name!r} cannot be the name of a group; a name with '/' means provider/model")
     entries, policy = (form.members, form.balance) if isinstance(form, ModelGroup) else (form, "weighted")
     if isinstance(entries, str):
-        raise ConfigError(f"models[{name!r}] is a list of 'provider/model' names: write {{{name!r}: [{entries!r}]}}")
+        raise ConfigError(
+            f"models[{name!r}] must be a list of 'provider/model' names: write {{{name!r}: [{entries!r}]}}"
+        )
     if not hasattr(entries, "__iter__") or not entries:
-        raise ConfigError(f"models[{name!r}] is a list of 'provider/model' names, at least one")
+        raise ConfigError(f"models[{name!r}] must be a list of at least one 'provider/model' name")
     return Group(Weighted(_member(name, entry, models) for entry in entries), _balance(name, policy))
 
 
@@ -242,9 +246,10 @@ def _balance(name: str, policy: object) -> Balance:
         return BALANCES[cast("BalanceName", policy)]()
     if isinstance(policy, str | type) or not callable(getattr(policy, "choose", None)):
         known = ", ".join(map(repr, get_args(BalanceName)))
-        told = repr(policy) if isinstance(policy, str) else f"this {type(policy).__name__}"
+        value = repr(policy) if isinstance(policy, str) else f"this {type(policy).__name__}"
         raise ConfigError(
-            f"models[{name!r}]: balance is one of {known}, or an object with the method `choose` of Balance, not {told}"
+            f"models[{name!r}]: balance must be one of {known}, "
+            f"or an object with the method `choose` of Balance, not {value}"
         )
     return cast("Balance", policy)
 
@@ -258,7 +263,7 @@ def _member(name: str, entry: object, models: Mapping[str, object]) -> tuple[Can
         case _:
             raise ConfigError(f"models[{name!r}]: {entry!r} is neither 'provider/model' nor ('provider/model', weight)")
     if spec in models:
-        raise ConfigError(f"models[{name!r}]: {spec!r} is a group itself; groups do not nest, name its members here")
+        raise ConfigError(f"models[{name!r}]: {spec!r} is a group itself; groups do not nest, so list its members here")
     provider, _, model = spec.partition("/")
     if is_surely_key(spec):
         raise ConfigError(f"models[{name!r}]: a member looks like a key and not like 'provider/model'")
@@ -269,4 +274,4 @@ def _member(name: str, entry: object, models: Mapping[str, object]) -> tuple[Can
 
 def _first_steps() -> str:
     variables = [row.key_variables[0] for row in CATALOG.values() if row.key_variables]
-    return f"set {' or '.join(variables[:3])}" if variables else "give the client an account"
+    return f"set {' or '.join(variables[:3])}" if variables else "pass an account to the client"

@@ -1,4 +1,4 @@
-"""What follows a failure: the failure table, and the decision made from it. Pure: clock and chance are passed in."""
+"""The failure table, and the decision what follows a failure. Pure: time and random numbers are passed in."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from bifrost.routing.balance import Random
 
 SMALLEST_ATTEMPT = 0.1
-"""No attempt starts with less than this left, in seconds."""
+"""The least time left, in seconds, that an attempt needs to start."""
 
 LONG_SILENCE = 10.0
-"""An exchange that breaks after so long without a sign of the provider was silent, in seconds."""
+"""A connection that breaks after this many seconds without a byte counts as silent."""
 
 SMALLEST_SHARE = 10.0
-"""What a candidate gets at least of the time left, however many fallbacks stand behind it, in seconds."""
+"""The least share of the remaining time that a candidate gets, in seconds, however many fallbacks follow."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the failure table: what may follow a failure of this kind."""
+    """A row of the failure table: what may follow a failure of this category."""
 
     same_key: bool = False
-    """Try again with the same key, after a wait."""
+    """Retry with the same key, after a wait."""
     other_key: bool = False
-    """Try again with another key, at once."""
+    """Retry with another key, at once."""
     fallback: bool = False
-    """Go on to the next candidate."""
+    """Continue with the next candidate."""
     once: bool = False
-    """Try again one time only at each candidate."""
+    """Retry only once at each candidate."""
     free: bool = False
-    """The first of them at each candidate is no attempt: what follows opens a connection of its own, at once."""
+    """The first one at each candidate does not count as an attempt, and the retry opens a new connection at once."""
     breaker: Literal["neutral", "failure", "success"] = "neutral"
-    """What the failure says of the provider's health."""
+    """What the failure means for the provider's health."""
 
     @property
     def kills_key(self) -> bool:
-        """Say whether the key is of no more use to this call: another may do, this one will not."""
+        """Whether the key is useless to this call, while another key may work."""
         return self.other_key and not self.same_key
 
 
@@ -74,21 +74,26 @@ RULES: Mapping[str, Rule] = {
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Try the candidate again after `delay` seconds: with another key, or with the one that failed."""
+    """Retry the candidate after `delay` seconds, with another key or with the same one."""
 
     delay: float
+    """How long to wait, in seconds."""
+
     other_key: bool
+    """Whether to use another key."""
+
     is_free: bool = False
-    """It costs nothing of the provider's retry budget: it repeats nothing, or the connection alone was at fault."""
+    """Whether it costs nothing of the retry budget, because nothing is repeated or only the connection was at fault."""
 
 
 class NextCandidate(msgspec.Struct, frozen=True):
-    """Go on to the next fallback."""
+    """Continue with the next candidate."""
 
 
 Cause: TypeAlias = Literal["final", "attempts", "breaker", "budget", "wait", "deadline"]
-"""Why nothing follows: the failure allows nothing, all attempts are used up, the provider is left alone or its retry
-budget used up, the wait is too long, no time is left."""
+"""Why nothing follows: the failure does not allow it (`final`), all attempts are used, the breaker is open, the retry
+budget is exhausted, the wait is too long, or no time is left (`deadline`).
+"""
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -117,18 +122,18 @@ def decide(
     held_back: Literal["breaker", "budget"] | None = None,
     ready_in: float | None = None,
 ) -> Decision:
-    """Say what follows a failed attempt.
+    """Decide what follows a failed attempt.
 
-    `categories` has the `category` of every failed attempt at this candidate so far, this one last.
-    `attempts_of_call` counts the attempts of the whole call, this one included, free ones left out (`is_free`).
-    `remaining` is the time to the call's deadline and `share` the time to the end of this candidate's part of it
-    (`attempt_deadline`; `None`: the same), in seconds. `other_key` says that a key is ready which this call has not
-    tried here, `fallback_behind` that a candidate is left, `another_ready` that one of them can be asked now: a
-    silent candidate is left for it at once. `held_back` says what of the provider's health speaks against a retry;
-    a fallback has its own. `ready_in` is when the first of the keys that may still serve is ready, in seconds:
-    another may be ready sooner than this one, and this one may have been told to wait longer before.
+    `categories` has the `category` of every failed attempt at this candidate so far, including this one.
+    `attempts_of_call` counts the attempts of the whole call, including this one, without the free ones (`is_free`).
+    `remaining` is the time to the call's deadline and `share` the time to this candidate's own deadline
+    (`attempt_deadline`; `None`: the same), in seconds. `other_key` says that a key is ready that this call has not
+    tried here, `fallback_behind` that a candidate is left, and `another_ready` that one can be used now, so that a
+    silent candidate is left at once. `held_back` is what prevents a retry; a fallback has its own health. `ready_in` is
+    the time, in seconds, until the first key that may still serve is ready: another key may be ready sooner than this
+    one, or this one may be cooling down for longer.
 
-    `retryable` and `fallback` set on the error itself, by a header or a plugin, override the table.
+    `retryable` and `fallback`, when set on the error itself by a header or a plugin, override the table.
     """
     falls_back = fallback_behind and allows_fallback(error, config)
     outcome: Retry | Cause = "final"
@@ -136,7 +141,7 @@ def decide(
         outcome = _retry(
             error,
             categories=categories,
-            # A retry leaves the call's last attempt to the fallback.
+            # The last attempt of the call is reserved for a fallback.
             attempts_left=config.attempts_total - attempts_of_call - falls_back,
             config=config,
             left=remaining if share is None else min(share, remaining),
@@ -157,20 +162,20 @@ def decide(
 
 
 def may_fall_back(error: BifrostError, *, config: RetryConfig, attempts_of_call: int, remaining: float) -> bool:
-    """Say whether the next candidate may be tried after an error, whether an attempt or a plugin's hook gave it."""
+    """Return whether the next candidate may be tried after an error, of an attempt or of a plugin's hook."""
     return allows_fallback(error, config) and attempts_of_call < config.attempts_total and remaining >= SMALLEST_ATTEMPT
 
 
 def is_free(categories: Sequence[str]) -> bool:
-    """Say whether the last failure at a candidate counts as no attempt: a kept connection turned out to be closed."""
+    """Return whether the last failure does not count as an attempt: a pooled connection was already closed."""
     return _rule(categories[-1]).free and categories.count(categories[-1]) == 1
 
 
 def attempt_deadline(now: float, deadline: float, fallbacks_behind: int) -> float:
-    """Give the time by which a candidate that begins now must be done, retries included.
+    """Return the deadline of a candidate that begins now, retries included.
 
-    All of the time left if nothing stands behind it; else an equal share, but at least 10 s, so that a provider which
-    swallows requests cannot eat its fallbacks' time.
+    Without fallbacks it is the call's deadline. Otherwise the candidate gets an equal share of the remaining time, but
+    at least 10 s, so that a provider that never responds cannot use up the time of the fallbacks.
     """
     if fallbacks_behind == 0:
         return deadline
@@ -191,8 +196,8 @@ def _retry(
     random: Random,
 ) -> Retry | Cause:
     rule, said = _rule(error.category), vars(error).get("retryable")
-    # The provider refused the key, not the request: another key is no repetition. So this needs no retry to be left,
-    # and a provider's word not to try again does not speak of it (Anthropic gives it for a key without credit).
+    # The provider refused the key, not the request, so another key is not a repetition. It therefore needs no retry to
+    # be left, and it ignores the provider's hint not to retry (Anthropic sends it for a key without credit).
     rotates = rule.kills_key and other_key
     may_retry = said if said is not None else rule.same_key and error.retryable
     if rule.once and categories.count(error.category) > 1:
@@ -209,7 +214,7 @@ def _retry(
     retries = len(categories) - len(free) - 1
     if attempts_left <= 0 or (retries >= config.max_retries and not rotates):
         return "attempts"
-    # Another key in place of one that was refused or limited is no repetition: it does not depend on the budget.
+    # Another key instead of a refused or rate-limited one is not a repetition: it does not depend on the budget.
     switches = other_key and rule.other_key
     if held_back is not None and not (switches and held_back == "budget"):
         return held_back
@@ -220,13 +225,13 @@ def _retry(
         asked = ready_in
     outcome = _after_wait(asked, retries, config=config, left=left, random=random)
     if other_key and asked is not None and not isinstance(outcome, Retry):
-        # Who asked for the wait was asked with one key: another is not bound by it.
+        # The provider asked for the wait with one key; another key need not wait.
         return Retry(0.0, other_key=True)
     return outcome
 
 
 def _may_have_run(error: BifrostError) -> bool:
-    """Say whether the provider may have done, and may bill, what was asked: it was sent, and was not refused."""
+    """Return whether the provider may have processed, and may bill, the request: it was sent and was not refused."""
     return error.category in ("transient", "stale", "lost", "malformed") and (
         error.status is None or error.status < 300
     )
@@ -247,7 +252,7 @@ def _after_wait(
 
 
 def allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
-    """Return whether a failure may be followed by another candidate."""
+    """Return whether another candidate may follow a failure."""
     if error.category == "caller" and "fallback" not in vars(error):
         match error:
             case ContextLengthError():
@@ -260,14 +265,14 @@ def allows_fallback(error: BifrostError, config: RetryConfig) -> bool:
 
 
 def is_silence(error: BifrostError) -> bool:
-    """Return whether nothing came, or nothing more, until a time limit ran out or the connection ended."""
+    """Return whether nothing more arrived until a time limit was reached or the connection ended."""
     if isinstance(error, TransportError):
         return error.after_silence
     return isinstance(error, CallTimeoutError) and error.category in ("transient", "never_sent")
 
 
 def rule_of(error: BifrostError) -> Rule:
-    """Give the row of the failure table that an error stands for."""
+    """Return the error's row of the failure table."""
     return _rule(error.category)
 
 

@@ -1,12 +1,13 @@
-"""Which key the calls of a session share. Pure, and without a memory of sessions.
+"""The key or member that the calls of a session share. Pure, and without storing sessions.
 
-Every key gets numbers from its name and the session's, and the best one wins. There is nothing to bound, to expire or
-to lose: the same session meets the same key in every process, a key that goes moves its own sessions and no others,
-and they come back when it does.
+The names of a key and of a session are hashed together, and the key with the best result is chosen. Nothing needs to be
+stored or to expire: a session uses the same key in every process, removing a key moves only its own sessions, and they
+return when the key does.
 
-With a few keys this is rendezvous hashing, which asks every key and spreads sessions exactly by weight. With more it is
-multi-probe consistent hashing: each key has some points on a circle, the session has some, too, and the key whose point
-follows one of them most closely wins. That takes a few binary searches, however many keys there are.
+With few keys this is rendezvous hashing, which checks every key and spreads sessions exactly by weight. With more keys
+it is multi-probe consistent hashing (Appleton and O'Reilly, 2015): each key has several points on a circle, the session
+has some as well, and the key whose point follows one of them most closely is chosen. This takes a few binary searches,
+however many keys there are.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from bifrost.routing.balance import NamedT, Snapshot, Weighted
 
 _FEW = 8
-"""Up to so many candidates, every one is asked."""
+"""Up to this many candidates, all of them are checked."""
 
 _PASSED_OVER = 32
-"""After so many candidates that are not usable, all of them are looked at once."""
+"""After this many unusable candidates, all of them are checked at once."""
 
 _AROUND = 0xFFFFFFFF
 """The last point of the circle."""
@@ -35,7 +36,7 @@ _AROUND = 0xFFFFFFFF
 def choose_for_session(candidates: Weighted[NamedT], snapshot: Snapshot, session: str) -> NamedT | None:
     """Choose the session's candidate among those that the snapshot does not exclude; `None` if there is none.
 
-    Sessions are spread in proportion to the weights; one of weight 0 is chosen only when no other is left.
+    Sessions are spread in proportion to the weights. A candidate of weight 0 is chosen only if no other is left.
     """
     excluded = snapshot.excluded
     return choose_usable(candidates, session, lambda candidate: candidate.name not in excluded)
@@ -59,14 +60,14 @@ def choose_usable(candidates: Weighted[NamedT], session: str, usable: Callable[[
     try:
         chosen = _by_probes(candidates.derived(_circles), session, usable_here)
     except _MostNotUsableError:
-        # What is not usable changes nothing for the others, so circles without it lead to the same candidate.
+        # Candidates that are not usable do not affect the others, so circles without them lead to the same candidate.
         left = [pair for pair in candidates.each if usable(pair[0])]
         return _by_probes(_circles(left), session, lambda _: True)
     return candidates.named(chosen)
 
 
 class _MostNotUsableError(Exception):
-    """Raised to stop a search that meets too many candidates which are not usable."""
+    """Raised to stop a search that meets too many unusable candidates."""
 
 
 def _by_rendezvous(
@@ -82,18 +83,18 @@ def _score(session: str, name: str, weight: float) -> tuple[float, float]:
     seed = f"{len(session)}:{session}{name}".encode("utf-8", "surrogatepass")
     number = int.from_bytes(blake2b(seed, digest_size=7).digest(), "big")
     chance = (number + 0.5) / 2.0**56
-    # The logarithm makes the chance of being the largest proportional to the weight.
+    # The logarithm makes the probability of having the largest score proportional to the weight.
     return (weight / -math.log(chance), chance)
 
 
 class _Circle:
-    """The points of the candidates whose weights are of one order of magnitude, to the base 8."""
+    """The points of the candidates whose weights have the same order of magnitude, to the base 8."""
 
     __slots__ = ("order", "owners", "places")
 
     def __init__(self, order: int, pairs: list[tuple[Any, float]]) -> None:
         self.order = order
-        """The largest weight that belongs here, as a power of 8."""
+        """The largest weight of the circle, as a power of 8."""
         points: list[tuple[int, str, tuple[Any, int, float]]] = []
         for item, weight in pairs:
             *own, mark = _numbers(item.name, 5)
@@ -102,7 +103,8 @@ class _Circle:
         points.sort(key=lambda point: point[:2])
         self.places = [point for point, _, _ in points]
         self.owners = [owner for _, _, owner in points]
-        """Whose each point is: the candidate, a number of its own, and the part of the session's points that it sees.
+        """The owner of each point: the candidate, a number of its own, and the share of the session's points that it
+        sees.
 
         A candidate of half the weight sees half of them, and so is chosen half as often.
         """
@@ -110,7 +112,7 @@ class _Circle:
     def nearest(
         self, probes: Iterable[int], usable: Callable[[Any], bool], *, all_seen: bool = False
     ) -> tuple[int, Any] | None:
-        """Return the usable candidate that follows one of the points most closely, after its distance."""
+        """Return the usable candidate that follows one of the points most closely, preceded by its distance."""
         places, owners = self.places, self.owners
         best, chosen = _AROUND + 1, None
         for probe in probes:
@@ -128,7 +130,7 @@ class _Circle:
 
 
 def _circles(pairs: list[tuple[Any, float]]) -> tuple[list[_Circle], list[_Circle]]:
-    """Return a circle for each order of weights, and what is left for when these have nothing: those of weight 0."""
+    """Return a circle for each order of weights, and one for the candidates of weight 0, which are used last."""
     orders: dict[int, list[tuple[Any, float]]] = {}
     spares = [pair for pair in pairs if not pair[1]]
     for item, weight in pairs:

@@ -54,7 +54,7 @@ async def test_a_provider_that_keeps_failing_is_left_alone(mock: MockTransport, 
         await opened(client, mock)
         began = anyio.current_time()
         with pytest.raises(
-            CircuitOpenError, match=r"openai/gpt-4o-mini has failed so often .* 5\.0 s more; give `fallbacks`"
+            CircuitOpenError, match=r"openai/gpt-4o-mini has failed repeatedly; .* 5\.0 s more; set `fallbacks`"
         ) as caught:
             await ask(client, kind)
         assert anyio.current_time() == began
@@ -71,7 +71,7 @@ async def test_its_calls_go_to_the_fallback_at_once(mock: MockTransport, kind: K
         reply = await ask(client, kind, fallbacks=[OTHER])
         assert anyio.current_time() == began
     assert told(reply.attempts) == [("anthropic-key", 200, None)]
-    assert reply.warnings[0].startswith(f"{MODEL} was passed over: {MODEL} has failed so often")
+    assert reply.warnings[0].startswith(f"{MODEL} was passed over: {MODEL} has failed repeatedly")
 
 
 async def test_the_attempt_that_opened_it_says_so(mock: MockTransport) -> None:

@@ -175,7 +175,9 @@ async def test_with_a_fallback_nobody_waits_for_a_key(mock: MockTransport, sleep
         assert anyio.current_time() == began
     assert told(reply.attempts) == [("anthropic-key", 200, None)]
     (warning,) = reply.warnings
-    assert warning.startswith(f"{MODEL} was passed over: every key of openai for this model rests, one is ready in 100")
+    assert warning.startswith(
+        f"{MODEL} was passed over: every key of openai for this model is cooling down; one is ready in 100"
+    )
     assert sleeps == []
 
 
@@ -189,7 +191,7 @@ async def test_a_key_that_rests_too_long_is_an_error_that_says_how_long(
     async with client_of(mock, sleeps=sleeps, retry=RetryConfig(longest_wait=1)) as client:
         with pytest.raises(RateLimitError):
             await client.chat(MODEL, "hi")
-        with pytest.raises(RateLimitError, match=f"rests, one is ready in {asked}.0 s") as caught:
+        with pytest.raises(RateLimitError, match=f"is cooling down; one is ready in {asked}.0 s") as caught:
             await client.chat(MODEL, "hi", **options)
     assert caught.value.retry_after == pytest.approx(asked)
     assert sleeps == []

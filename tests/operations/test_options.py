@@ -58,7 +58,7 @@ def test_none_means_not_given(name: str) -> None:
     [
         ("temprature", "did you mean temperature?"),
         ("max_token", "did you mean max_tokens"),
-        ("zzz", "known are: audio, extra, "),
+        ("zzz", "known providers: audio, extra, "),
         ("stream", "call stream_chat"),
         ("functions", "give tools"),
         ("function_call", "give tool_choice"),

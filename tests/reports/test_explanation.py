@@ -65,7 +65,7 @@ def test_it_prints_what_there_is_to_tell() -> None:
         "1. openai/a (25 %)",
         "   sends: POST https://h/v1, 5 bytes",
         "   headers: authorization, x-a",
-        "   output: asked for in the way tool",
+        "   output: requested with the mode tool",
         "   warning: top_k was left out",
         "   keys: main 100 %, parked, no key 0 %",
         "   left out: old: switched off",
@@ -82,7 +82,7 @@ def test_it_prints_what_there_is_to_tell() -> None:
 
 
 def test_a_refusal_says_what_follows() -> None:
-    assert "   refused: no; the call goes on to its next candidate" in str(of(candidate(0, "a", **REFUSED)))
+    assert "   refused: no; the call continues with its next candidate" in str(of(candidate(0, "a", **REFUSED)))
     assert "   refused: no; the call ends there" in str(of(candidate(0, "a", **ENDED)))
     assert str(candidate(0, "a", problem="no")).endswith("refused: no")
 

@@ -139,7 +139,7 @@ def test_a_provider_that_fails_is_left_alone_and_says_for_how_long() -> None:
     rig = Rig(breaker=BreakerConfig(calls=2))
     assert rig.fail(failed(ServerError, 503), times=2) == "breaker opened for 5.0 s"
 
-    with pytest.raises(CircuitOpenError, match=r"openai/gpt-4o has failed so often .* 5\.0 s more") as caught:
+    with pytest.raises(CircuitOpenError, match=r"openai/gpt-4o has failed repeatedly; .* 5\.0 s more") as caught:
         rig.admit()
     assert (caught.value.retry_after, caught.value.provider, caught.value.model) == (5.0, "openai", MODEL)
     assert rig.in_flight() == [0, 0]
@@ -168,7 +168,7 @@ def test_all_models_may_be_judged_together() -> None:
     rig = Rig(breaker=BreakerConfig(calls=1, per_model=False))
     rig.fail(failed(ServerError, 503))
 
-    with pytest.raises(CircuitOpenError, match=r"^openai has failed so often"):
+    with pytest.raises(CircuitOpenError, match=r"^openai has failed repeatedly"):
         rig.admit(model="o1")
     assert {model: seen.state for model, seen in rig.health.breakers(rig.now).items()} == {"": "closed", "*": "open"}
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_reached_is_left_alone_for_every_model() -> None:
     for model in ("a", "b", "c", "d", "e"):
         rig.admit(model=model).close(never_sent(), now=rig.now)
 
-    with pytest.raises(CircuitOpenError, match=r"openai could not be reached so often .* 5\.0 s more"):
+    with pytest.raises(CircuitOpenError, match=r"openai could not be reached repeatedly; .* 5\.0 s more"):
         rig.admit(model="f")
     assert rig.health.breakers(rig.now)[""].state == "open"
     assert {rig.health.state(model, rig.now) for model in "abcdef"} == {"open"}

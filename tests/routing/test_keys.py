@@ -132,7 +132,7 @@ def test_excluded_keys_are_left_out() -> None:
 def test_when_all_are_excluded_the_error_names_them(pin: str | None, names: str) -> None:
     keys = ring(key("a"), key("b"), key("c", models=["o1"]))
 
-    with pytest.raises(CredentialsExhaustedError, match=f"no usable key for gpt-4o left: {names}; give") as caught:
+    with pytest.raises(CredentialsExhaustedError, match=f"no usable key for gpt-4o left: {names}; add") as caught:
         keys.choose("gpt-4o", random=lambda: 0.0, excluded={"a", "b"}, pin=pin)
     assert (caught.value.provider, caught.value.model) == ("openai", "gpt-4o")
 
@@ -320,7 +320,7 @@ def test_when_all_are_dead_the_error_names_them_and_why() -> None:
     pool.kill("b", "quota")
 
     with pytest.raises(
-        CredentialsExhaustedError, match=r"left: a \(credential\), b \(quota\); give the account"
+        CredentialsExhaustedError, match=r"left: a \(credential\), b \(quota\); add another key"
     ) as caught:
         pool.choose(now=599.0)
     assert "sk-" not in str(caught.value)
@@ -481,7 +481,7 @@ def test_a_call_that_has_a_fallback_or_no_time_does_not_wait_and_is_told_how_lon
     pool = Pool(key("a", aliases={"gpt-4o": "east"}))
     pool.park("a", 20.0)
     with pytest.raises(
-        RateLimitError, match=r"every key of openai for this model rests, a is ready in 20\.0 s"
+        RateLimitError, match=r"every key of openai for this model is cooling down; a is ready in 20\.0 s"
     ) as caught:
         pool.ring.waits(pool.choose(), now=0.0, left=left, fallback_behind=fallback_behind)
     error = caught.value

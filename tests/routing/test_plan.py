@@ -88,10 +88,10 @@ def test_a_provider_that_nobody_has_is_named_with_those_that_look_alike() -> Non
 
 def test_a_provider_that_looks_like_none_is_told_with_all() -> None:
     with pytest.raises(
-        UnknownProviderError, match=r"no provider named 'zzz', and no key lists .* known are: anthropic, "
+        UnknownProviderError, match=r"no provider named 'zzz', and no key lists .* known providers: anthropic, "
     ):
         planned(planner(MINE), "zzz/gemini")
-    with pytest.raises(UnknownProviderError, match=r"mine, mistral, .* one of your own"):
+    with pytest.raises(UnknownProviderError, match=r"mine, mistral, .* defines your own"):
         planned(planner(MINE), "zzz/gemini")
 
 
@@ -255,7 +255,7 @@ def test_a_spare_takes_over_when_all_others_are_gone() -> None:
 def test_a_group_of_which_nobody_is_left_is_an_error_or_fails_as_a_fallback_in_its_turn() -> None:
     plan = planner(OPENAI, groups=MIXED, gone=["yours"])
 
-    with pytest.raises(ConfigError, match=r"'bulk' has no member left: the providers of yours/c were taken out .* add"):
+    with pytest.raises(ConfigError, match=r"'bulk' has no member left: the providers of yours/c were removed .* add"):
         planned(plan, "bulk")
     assert planned(plan, "openai/a", "bulk") == ["openai/a", "yours/c"]
     with pytest.raises(ConfigError, match="group 'fast' has mine/b: there is no provider named 'mine'"):
@@ -266,9 +266,9 @@ def test_a_group_of_which_nobody_is_left_is_an_error_or_fails_as_a_fallback_in_i
     ("models", "problem"),
     [
         ({"fast": []}, "at least one"),
-        ({"fast": "openai/gpt-4o"}, "is a list of"),
-        ({"": ["openai/a"]}, "cannot name a group"),
-        ({"openai/fast": ["openai/a"]}, "read as provider/model"),
+        ({"fast": "openai/gpt-4o"}, "must be a list of"),
+        ({"": ["openai/a"]}, "cannot be the name of a group"),
+        ({"openai/fast": ["openai/a"]}, "means provider/model"),
         ({"fast": ["gpt-4o"]}, "'gpt-4o' must be written 'provider/model'"),
         ({"fast": ["openai/"]}, "must be written"),
         ({"fast": ["/a"]}, "must be written"),
@@ -280,13 +280,13 @@ def test_a_group_of_which_nobody_is_left_is_an_error_or_fails_as_a_fallback_in_i
         ({"fast": [("openai/a", "1")]}, "neither 'provider/model' nor"),
         ({"fast": [("openai/a", 1, 2)]}, "neither"),
         ({"fast": [None]}, "neither"),
-        ({"fast": None}, "is a list of"),
+        ({"fast": None}, "must be a list of"),
         ({"fast": ModelGroup([])}, "at least one"),
-        ({"fast": ModelGroup("openai/a")}, "is a list of"),
+        ({"fast": ModelGroup("openai/a")}, "must be a list of"),
         ({"fast": ModelGroup(["slow"]), "slow": ModelGroup(["openai/a"])}, "groups do not nest"),
         (
             {"fast": group_with("fastest")},
-            "balance is one of 'weighted', 'least_busy', 'round_robin', 'two_choices', or an object .* not 'fastest'",
+            "balance must be one of 'weighted', .*, 'two_choices', or an object .* not 'fastest'",
         ),
         ({"fast": group_with(len)}, "not this builtin_function"),
         ({"fast": group_with(ModelGroup)}, "not this type"),
@@ -391,9 +391,9 @@ def test_a_policy_of_ones_own_sees_members_weights_and_loads() -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (None, "'fast', Cheapest, failed: it chose none, or one that is out of play"),
-        (0, "out of play"),
-        (Candidate("mine", "other"), "out of play"),
+        (None, "'fast', Cheapest, failed: it chose no member, or one that is excluded"),
+        (0, "one that is excluded"),
+        (Candidate("mine", "other"), "one that is excluded"),
         (RuntimeError("sk-secret"), "failed: it raised RuntimeError$"),
     ],
 )

@@ -576,7 +576,7 @@ def test_a_name_that_no_provider_of_the_file_has_is_told() -> None:
     assert [each.message for each in error.errors] == [
         "models.empty: a group has at least one member, written 'provider/model'",
         "models.nested: 'fast' must be written 'provider/model'",
-        "models.\"a/b\": 'a/b' cannot name a group; a name with '/' is read as provider/model",
+        "models.\"a/b\": 'a/b' cannot be the name of a group; a name with '/' means provider/model",
         "models.fast[1]: this file has no provider 'gogle'; there are: anthropic, openai",
         "fallbacks[0]: this file has no provider 'antropic'; did you mean 'anthropic'?",
         "fallbacks[2]: 'nobody' is no model group and in no key's models; write it as provider/model",

@@ -226,7 +226,7 @@ def check_names(
         if name not in known:
             names = (known | beside) - {name}
             near = near_matches(name, names, most=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are: {', '.join(sorted(names))}"
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known providers: {', '.join(sorted(names))}"
             if name in beside:
                 hint = "it says how a call is made; give it to the call, to with_options(...) or to the client"
             raise InvalidRequestError(f"{name!r} is no option of {what}; {_INSTEAD.get(name, hint)}")
