@@ -1,1 +1,1 @@
-"""Bytes and HTTP as values: framing, decoding, signing. No sockets here."""
+"""Bytes and HTTP as values: framing, decoding, authentication. There are no sockets here."""

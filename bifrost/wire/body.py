@@ -1,4 +1,4 @@
-"""Bodies read within bounds: unpacking that cannot be made to spend memory, and reading that stops at a limit."""
+"""Bounded reading of bodies: decompression whose memory is limited, and reading that stops at a limit."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ if TYPE_CHECKING:
     from zlib import _Decompress as Unpacker  # pyright: ignore[reportPrivateUsage] - it has no public name
 
 BODY_LIMIT = 64 * 1024 * 1024
-"""The most bytes of a whole body, unpacked."""
+"""The most bytes of a complete body, after decompression."""
 
 ERROR_BODY_LIMIT = 64 * 1024
-"""The most bytes that are kept of the body of a failure."""
+"""The most bytes that are kept of the body of an error response."""
 
 _PIECE = 64 * 1024
-"""The most bytes that are unpacked at once."""
+"""The most bytes that are decompressed at once."""
 
-_BITE = 16 * 1024
-"""The most bytes that are fed to zlib at once: it copies what it has not used at each step."""
+_INPUT_PIECE = 16 * 1024
+"""The most bytes that are passed to zlib at once, because it copies its unused input at each step."""
 
 _MEMBERS = 1000
-"""The most members of a gzip body. One is usual; tiny ones by the hundred thousand are an attack."""
+"""The most members of a gzip body. One is usual; hundreds of thousands of tiny ones are an attack."""
 
 _BOMB_SIZE = 1024 * 1024
 _BOMB_RATIO = 100
-"""What grew past this size at this ratio is refused before the limit. Zeros pack 1,000 : 1, JSON 5 to 40 : 1."""
+"""Data that has grown beyond this size at this ratio is refused before the limit. Zeros compress 1,000 : 1, JSON 5 to
+40 : 1.
+"""
 
 _ERROR_BODY_SLACK = 1024 * 1024
-"""What may come in of a failure's body that unpacks to nothing."""
+"""The most bytes of an error body that are read although they decompress to nothing."""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
@@ -41,33 +43,35 @@ _RAW_DEFLATE = -zlib.MAX_WBITS
 
 
 class Inflater:
-    """Undo a body's content coding, piece by piece: none, gzip (RFC 1952) or deflate (zlib's form or the bare one).
+    """Decodes a body's content coding piece by piece: none, gzip (RFC 1952) or deflate (RFC 1950 or RFC 1951).
 
-    `encoding` is the Content-Encoding field, `None` if there is none. Raises `MalformedResponseError` for codings that
-    were not asked for (br, zstd) and for one inside another. `limit` bounds both what comes in and what goes out.
-    Packed data that has grown past 1 MiB, at more than 100 : 1, is refused as too large: it is made to spend memory.
+    `encoding` is the `Content-Encoding` field, `None` if there is none. Raises `MalformedResponseError` for codings
+    that were not requested (br, zstd) and for nested codings. `limit` bounds both the input and the output. Compressed
+    data that has grown beyond 1 MiB at more than 100 : 1 is refused as too large, because it is made to exhaust memory.
     """
 
     __slots__ = ("_begun", "_coding", "_limit", "_members", "_received", "_unpacker", "size", "used")
 
     def __init__(self, encoding: str | None, *, limit: int) -> None:
         self.size = 0
-        """The bytes given out so far."""
+        """The number of decoded bytes so far."""
         self.used = 0
-        """The bytes that they came from."""
+        """The number of encoded bytes that they came from."""
         self._limit = limit
         self._coding = _coding(encoding)
         self._received = 0
         self._members = 0
-        # Of deflate the first byte, until the second tells which of its two forms this is.
+        # The first byte of deflate data, until the second one shows which of the two forms it is.
         self._begun = b""
         self._unpacker = zlib.decompressobj(_GZIP) if self._coding == "gzip" else None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give what `data` unpacks to, in pieces of at most 64 KiB if it was packed. Use the iterator up.
+        """Yield what `data` decodes to, in pieces of at most 64 KiB if it was compressed.
 
-        Raises `ResponseTooLargeError` as soon as the limit or the ratio is passed, before more is unpacked, and
-        `MalformedResponseError` if the data is no such coding, or its checksum does not fit.
+        The iterator must be exhausted.
+
+        Raises `ResponseTooLargeError` when the limit or the ratio is exceeded, before more is decompressed, and
+        `MalformedResponseError` if the data is malformed or its checksum does not match.
         """
         self._received += len(data)
         if self._received > self._limit:
@@ -77,13 +81,13 @@ class Inflater:
             if data:
                 yield data
             return
-        for start in range(0, len(data), _BITE):
-            bite = data[start : start + _BITE]
+        for start in range(0, len(data), _INPUT_PIECE):
+            bite = data[start : start + _INPUT_PIECE]
             self.used += len(bite)
             yield from self._unpack(bite)
 
     def finish(self) -> None:
-        """Say that the bytes have ended. Raises `MalformedResponseError` if the packed data had not."""
+        """Mark the end of the data. Raises `MalformedResponseError` if the compressed data is incomplete."""
         if self._received and self._coding is not None and (self._unpacker is None or not self._unpacker.eof):
             raise MalformedResponseError(f"the answer's {self._coding} data was cut off")
 
@@ -113,7 +117,7 @@ class Inflater:
         return zlib.decompressobj(_GZIP)
 
     def _some(self, unpacker: Unpacker, data: bytes) -> bytes:
-        """Unpack up to one piece, and at most one byte above the limit."""
+        """Decompress one piece at most, and at most one byte beyond the limit."""
         room = self._limit - self.size
         problem = ""
         try:
@@ -134,7 +138,7 @@ class Inflater:
 
 
 class BodyReader:
-    """Collect a whole body, unpacked, up to `limit` bytes.
+    """Collects a complete body, decompressed, up to `limit` bytes.
 
     reader = BodyReader(headers.get("content-encoding"), limit=limit)
     for piece in pieces:
@@ -149,18 +153,21 @@ class BodyReader:
         self._body = BytesIO()
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Raises `ResponseTooLargeError` and `MalformedResponseError`."""
+        """Add the next bytes. Raises `ResponseTooLargeError` and `MalformedResponseError`."""
         for piece in self._inflater.feed(data):
             self._body.write(piece)
 
     def finish(self) -> bytes:
-        """Give the whole body. Raises `MalformedResponseError` if its packed data was cut off."""
+        """Return the complete body. Raises `MalformedResponseError` if its compressed data is incomplete."""
         self._inflater.finish()
         return self._body.getvalue()
 
 
 class ErrorBodyReader:
-    """Keep the beginning of a failure's body, whatever is wrong with the rest: the status has said what matters."""
+    """Collects the beginning of an error response's body.
+
+    Problems with the rest are ignored, because the status is known.
+    """
 
     __slots__ = ("_body", "_inflater", "_limit")
 
@@ -171,15 +178,15 @@ class ErrorBodyReader:
         try:
             self._inflater = Inflater(encoding, limit=limit + _ERROR_BODY_SLACK)
         except MalformedResponseError:
-            return  # What cannot be unpacked says nothing to a reader.
+            return  # A body that cannot be decoded is ignored.
 
     @property
     def full(self) -> bool:
-        """Say that nothing more is kept: stop reading, and drop the connection."""
+        """Whether nothing more is kept, so that reading should stop and the connection be closed."""
         return self._inflater is None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes, as far as they are of use. Raises nothing."""
+        """Add the next bytes, if they are needed. Raises nothing."""
         if self._inflater is None:
             return
         try:
@@ -192,7 +199,7 @@ class ErrorBodyReader:
             self._inflater = None
 
     def finish(self) -> bytes:
-        """Give what was kept."""
+        """Return the beginning of the body."""
         return bytes(self._body)
 
 

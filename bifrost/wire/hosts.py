@@ -1,7 +1,7 @@
-"""Hosts as addresses name them: a name of letters, digits, `-`, `_` and single dots, or an IP address. Nothing else.
+"""Hosts in addresses: a name of letters, digits, `-`, `_` and single dots, or an IP address.
 
-Parsers differ in what they make of odd hosts (a backslash, `%2e`, `127.1`), so that a credential could go elsewhere
-than the address seems to say. What is odd is refused instead, before any of them sees it.
+Parsers interpret unusual hosts differently (a backslash, `%2e`, `127.1`), so a credential could go to another address
+than it seems. Unusual hosts are therefore refused before any parser sees them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _HIGHEST_PORT = 65_535
 
 
 def read_authority(authority: str) -> tuple[str, int | None]:
-    """Return the host, in lower case and ASCII, and the port of `host` or `host:port`.
+    """Return the host, in lower case and ASCII, and the port of `host` or `host:port`; the port may be `None`.
 
-    Raises `ValueError`, whose text says what is wrong and shows nothing of the authority.
+    Raises `ValueError`. Its message says what is wrong and quotes nothing of the authority.
     """
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
@@ -35,7 +35,7 @@ def read_authority(authority: str) -> tuple[str, int | None]:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine. A name that only looks like such an address (127.example.com) is not."""
+    """Return whether a host is this machine. A name that only resembles a loopback address (127.example.com) is not."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -60,7 +60,7 @@ def _name(text: str) -> str:
     if len(name) > _LONGEST or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError("the host must be a name of letters, digits, '-', '_' and single dots, or an IP address")
     if _NUMBER.fullmatch(labels[-1]):
-        # Resolvers read 127.1, 2130706433 and 0x7f.1 as addresses, each in its own way.
+        # Resolvers accept 127.1, 2130706433 and 0x7f.1 as addresses, but interpret them differently.
         try:
             ip_address(name)
         except ValueError:

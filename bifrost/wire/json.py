@@ -1,6 +1,6 @@
-"""The border to JSON: what comes in is not trusted, what goes out must be JSON; both fail with our errors only.
+"""Reading and writing JSON. Input is not trusted, output must be valid JSON, and both raise only bifrost's errors.
 
-Of an object's equal keys the last wins. The order of keys is kept.
+If an object repeats a key, the last value is used. The order of keys is preserved.
 """
 
 from __future__ import annotations
@@ -24,32 +24,36 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEPTH_LIMIT = 128
-"""The deepest nesting that a caller's own JSON (a schema, `extra`) may have."""
+"""The deepest nesting of a caller's own JSON (a schema, `extra`)."""
 
-_MENDING_LIMIT = 8 * 1024 * 1024
-"""The largest document in which lone surrogates and NaN are replaced: doing it takes some 0.1 us a byte at worst."""
+_CORRECTION_LIMIT = 8 * 1024 * 1024
+"""The largest document in which lone surrogates and NaN are replaced; this takes up to 0.1 µs per byte."""
 
 _PLAIN_LIMIT = 100_000
-"""So many parts of a value are looked at on the quick way: one that holds itself twice doubles with each level."""
+"""The most parts of a value that the quick check examines. A value that contains itself twice doubles with each
+level.
+"""
 
 SMALL = 16 * 1024
-"""A document of up to this size takes little memory, whatever it holds."""
+"""A document of up to this size in bytes takes little memory, whatever it contains."""
 
 _CONTAINERS = 4096
-"""So many objects and lists any document may hold, and more only for its size."""
+"""The number of objects and lists that any document may contain; larger documents may contain more."""
 
 _STRINGS = 8192, 8
-"""So many strings a document may hold, and another for each so many bytes. A short one takes 72 bytes of memory."""
+"""The number of strings that any document may contain, and the bytes per further string. A short string takes 72 bytes
+of memory.
+"""
 
 _WINDOW = 64 * 1024
-"""How many bytes are taken apart at once."""
+"""The number of bytes that are examined at once."""
 
 _LONG = 64 * 1024
-"""Text from this size on is written without being joined first."""
+"""Text of at least this size is written without being joined first."""
 
 
 class _LongTextError(TypeError):
-    """There is a `LongText` in a body."""
+    """A body contains a `LongText`."""
 
 
 def _refuse_long(thing: object) -> object:
@@ -62,8 +66,8 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_refuse_long)
 
 _BOM = b"\xef\xbb\xbf"
 
-# One match is a lone half of a surrogate pair (group 1), or all text and other escapes up to the next one. A match
-# begins at the start of an escape or outside of one, so an escaped backslash before "ud800" is no surrogate.
+# A match is a lone half of a surrogate pair (group 1), or all text and other escapes up to the next one. A match begins
+# at the start of an escape or outside of one, so that an escaped backslash before "ud800" is not a surrogate.
 _LONE_SURROGATE = rb"""
     (?: [^\\]++
       | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
@@ -72,7 +76,7 @@ _LONE_SURROGATE = rb"""
     | ( \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
     """
 
-# Strings are matched too, so that a word within one is not taken for a number.
+# Strings are matched as well, so that a word within a string is not mistaken for a number.
 _NOT_FINITE = rb"""
     " (?: [^"\\]++ | \\.? )*+ "?
     | ( -?(?:NaN|Infinity) )
@@ -80,12 +84,13 @@ _NOT_FINITE = rb"""
 
 
 def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str, sparse: int = 16) -> T:
-    """Read a provider's JSON. `what` begins the error's sentence: "the answer", "an event of the stream".
+    """Decode a provider's JSON. `what` begins the error's message: "the answer", "an event of the stream".
 
-    Accepts a byte order mark, puts U+FFFD for halves of surrogate pairs (models cut emoji in two), and null for NaN and
-    infinity (Python's own encoder writes them); msgspec refuses the whole document for each. Raises
-    `MalformedResponseError` for anything else that is not JSON of the decoder's type, and `ResponseTooLargeError` as
-    `check_density` does, which gets `sparse`. (A `Raw` is a piece of what was checked.)
+    Three things are accepted although msgspec refuses the whole document for each of them: a byte order mark, halves of
+    surrogate pairs (models cut emoji in two; they become U+FFFD), and NaN and infinity (Python's encoder writes them;
+    they become null). Raises `MalformedResponseError` for anything else that is not JSON of the decoder's type, and
+    `ResponseTooLargeError` as `check_density` does, which receives `sparse`. (A `Raw` is a part of a document that was
+    checked.)
     """
     if len(data) > SMALL and not isinstance(data, msgspec.Raw):
         check_density(data, what=what, sparse=sparse)
@@ -94,34 +99,34 @@ def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         problem = _problem_of(error)
     found = bytes(data)
-    mended_data = mended(found)
-    if mended_data != found:
+    corrected_data = mended(found)
+    if corrected_data != found:
         try:
-            return decoder.decode(mended_data)
+            return decoder.decode(corrected_data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             problem = _problem_of(error)
-    # Outside of the `except` block: the foreign error may hold the whole text.
+    # Raised outside the `except` block: the original error may contain the whole text.
     raise MalformedResponseError(f"{what} cannot be read: {problem}; {excerpt(found)}")
 
 
 def check_density(data: bytes, *, what: str, sparse: int = 16) -> None:
     """Raise `ResponseTooLargeError` for JSON that would take many times its size in memory, as tiny objects do.
 
-    A large document may hold an object or a list for each `sparse` bytes: a small struct takes some 100 bytes of
-    memory, a dict 200, and both three on the wire. Of what providers send, log probabilities are the densest, with one
-    for each 20 bytes, and a string for each 10.
+    A large document may contain an object or list for every `sparse` bytes: a small struct takes about 100 bytes of
+    memory, a dict 200, and both take three bytes on the wire. Of what providers send, log probabilities are the
+    densest, with an object for every 20 bytes and a string for every 10.
     """
     least, each = _STRINGS
     if (data.count(b'"') - data.count(b'\\"')) // 2 > least + len(data) // each:
         raise _too_dense(what, "strings")
     limit = _CONTAINERS + len(data) // sparse
-    # Text may hold any number of braces, so they are counted precisely only where there are many.
+    # Text may contain any number of braces, so they are counted exactly only if there are many.
     if data.count(b"{") + data.count(b"[") > limit and sum(_containers(data)) > limit:
         raise _too_dense(what, "objects and lists")
 
 
 def _containers(data: bytes) -> Iterator[int]:
-    """Count the braces and brackets outside of strings, window by window."""
+    """Yield the numbers of braces and brackets outside of strings, window by window."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     inside = 0
@@ -137,7 +142,7 @@ def _too_dense(what: str, things: str) -> ResponseTooLargeError:
 
 
 def excerpt(data: bytes) -> str:
-    """Describe foreign bytes in a few printable words, at most their first 200 characters."""
+    """Describe foreign bytes briefly and in printable characters, with at most their first 200 characters."""
     if not data.strip():
         return "it is empty"
     text = shown(data[:1000].decode("utf-8", "replace"), 200)
@@ -145,9 +150,9 @@ def excerpt(data: bytes) -> str:
 
 
 class LongText:
-    """Text in pieces that `encode` writes one after the other, so that a picture is not copied to be joined.
+    """Text in pieces that `encode` writes one after another, so that a large image is not copied.
 
-    Made by `long_text` only: nothing in it needs an escape in JSON.
+    Only `long_text` makes it, because its text must not need escapes in JSON.
     """
 
     __slots__ = ("pieces",)
@@ -157,7 +162,7 @@ class LongText:
 
     @property
     def size(self) -> int:
-        """How many bytes it is written in."""
+        """The size in bytes when written."""
         return sum(map(len, self.pieces))
 
     def __repr__(self) -> str:
@@ -165,7 +170,7 @@ class LongText:
 
 
 def long_text(*pieces: str) -> str | LongText:
-    """Return text for a request's body: joined if it is short, or needs escapes."""
+    """Return text for the body of a request: joined if it is short or needs escapes, otherwise as `LongText`."""
     if sum(map(len, pieces)) < _LONG or not all(map(_is_safe, pieces)):
         return "".join(pieces)
     return LongText(*pieces)
@@ -176,11 +181,10 @@ def _is_safe(text: str) -> bool:
 
 
 def encode(value: Any) -> bytes:
-    """Write a request's body. Raises `InvalidRequestError` naming the place that JSON has no words for.
+    """Encode the body of a request. Raises `InvalidRequestError`, which names the value that JSON cannot express.
 
-    Refused are NaN and infinity (msgspec writes `null`), lone surrogates, cycles and types that msgspec cannot write.
-    What msgspec writes in its own way (bytes as base64, numbers as keys) passes: check a caller's own dicts with
-    `check_json` first.
+    NaN and infinity (which msgspec writes as `null`), lone surrogates, cycles and unsupported types are refused. What
+    msgspec converts (bytes to base64, numbers as keys) is accepted: use `check_json` first for a caller's own dicts.
     """
     data = b""
     problem: str | None = None
@@ -190,7 +194,7 @@ def encode(value: Any) -> bytes:
         return _encode_long(value)
     except (TypeError, ValueError, RecursionError) as error:
         problem = _problem_of(error)
-    # Only where a null was written can a NaN have been.
+    # A NaN is possible only if a null was written.
     if problem is None and b"null" not in data:
         return data
     _Walk("request", strict=False).check(value)
@@ -200,7 +204,7 @@ def encode(value: Any) -> bytes:
 
 
 def _encode_long(value: Any) -> bytes:
-    """Write a body with long texts: around them as always, and each straight into its place."""
+    """Encode a body with long texts, which are copied directly to their places."""
     found: list[LongText] = []
     mark = token_hex(16)
 
@@ -222,7 +226,7 @@ def _encode_long(value: Any) -> bytes:
         raise InvalidRequestError(f"the request cannot be written as JSON: {problem}")
     size = sum(map(len, around)) + sum(text.size for text in found)
     body = BytesIO()
-    # The whole place is taken at once: a buffer that grows takes half as much again.
+    # The buffer is allocated at its final size, because a growing one takes half as much again.
     body.seek(size - 1)
     body.write(b"}")
     body.seek(0)
@@ -238,9 +242,9 @@ def _encode_long(value: Any) -> bytes:
 def check_json(value: Any, *, where: str) -> None:
     """Check that a caller's own value is JSON: None, booleans, numbers, text, lists, and dicts with text as keys.
 
-    Raises `InvalidRequestError` naming the place, `where` being its beginning ("tools[0].parameters"), for NaN and
-    infinity, bytes, lone surrogates, other types, keys that are not text, cycles and more than 128 levels. Enum members
-    count as their values, structs as dicts of their fields.
+    Raises `InvalidRequestError` for NaN and infinity, bytes, lone surrogates, other types, keys that are not text,
+    cycles, and more than 128 levels. The error names the place, which begins with `where` ("tools[0].parameters"). Enum
+    members count as their values, structs as dicts of their fields.
     """
     if not _is_plain(value):
         _Walk(where, strict=True).check(value)
@@ -257,9 +261,9 @@ def _problem_of(error: Exception) -> str:
 
 
 def mended(data: bytes) -> bytes:
-    """Return a document with what `decode` puts right in it."""
+    """Return a document with the corrections that `decode` makes."""
     data = data.removeprefix(_BOM)
-    if len(data) > _MENDING_LIMIT:
+    if len(data) > _CORRECTION_LIMIT:
         return data
     if b"NaN" in data or b"Infinity" in data:
         data = re.sub(_NOT_FINITE, lambda found: b"null" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL)
@@ -271,7 +275,7 @@ def mended(data: bytes) -> bytes:
 
 
 def _is_plain(value: object) -> bool:
-    """Say quickly, level by level, that a value is JSON in builtin types. Of others (or huge ones) it says nothing."""
+    """Check quickly whether a value is JSON of built-in types. `False` means that this is not known."""
     level: list[object] = [value]
     left = _PLAIN_LIMIT
     for _ in range(DEPTH_LIMIT):
@@ -296,9 +300,9 @@ def _is_plain(value: object) -> bool:
 
 
 class _Walk:
-    """A search through a value for the first thing that is not JSON.
+    """Finds the first part of a value that is not JSON.
 
-    `strict` judges by JSON's own types; otherwise what msgspec can write may pass.
+    `strict` accepts JSON's own types only; otherwise everything that msgspec can write is accepted.
     """
 
     __slots__ = ("_path", "_strict", "_where")

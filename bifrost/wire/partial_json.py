@@ -1,4 +1,4 @@
-"""JSON that is still being written: its value as far as it has come. Nothing here fails, whatever the text is."""
+"""An incremental parser for incomplete JSON, which returns the value so far. It never fails, whatever the text is."""
 
 from __future__ import annotations
 
@@ -34,31 +34,33 @@ _ESCAPES: Mapping[str, str] = {
 _DIGITS = "-0123456789"
 
 _LONGEST_INT = 4000
-"""Python reads no whole number of more than 4,300 digits; longer ones become floats."""
+"""Python parses integers of at most 4,300 digits; longer ones become floats."""
 
 _DEEPEST = 128
-"""So many levels are followed: a value costs a copy of each that is open, and models get stuck in `[[[[[`."""
+"""The deepest nesting that is followed. A value costs a copy of each open level, and models get stuck in `[[[[[`."""
 
 _FREE = 4096
-"""Making a value copies what is open of it. So many entries (or 32 times as many characters) are copied at any time."""
+"""Making a value copies its open parts. Values of up to this many entries (or 32 times as many characters) are made at
+any time.
+"""
 _PER_CHARACTER = 16
-"""Larger values are made after so much more text that no more than these are copied for each of its characters."""
+"""For larger values, at most this many entries are copied per character of text."""
 _CHARACTERS = 32
-"""So many characters are copied in the time of one entry."""
+"""The number of characters that are copied in the time of one entry."""
 _PER_DIGIT = 4
 
 _NOTHING: Final = object()
 
 
 def complete(text: str) -> Any:
-    """Give the value of JSON text that may end anywhere, `None` if nothing of it can be told yet.
+    """Return the value of JSON text that may end anywhere; `None` if there is no value yet.
 
         complete('{"name": "Ad')  # {"name": "Ad"}
         complete('{"name": "Ada", "age": 3')  # {"name": "Ada"}, since 3 may become 36
 
-    What is given is part of what the whole text will give: strings may be shorter, lists and objects may have fewer
-    entries. Numbers and `true`, `false`, `null` appear once they are whole. (A number that is all of the text is given:
-    it is JSON as it stands.) Where the text stops being JSON, or passes 128 levels, what came before is given.
+    The result is a part of the value of the complete text: strings may be shorter, and lists and objects may have fewer
+    entries. Numbers and `true`, `false`, `null` appear when they are complete. (A number that is the whole text counts
+    as complete.) If the text stops being JSON or exceeds 128 levels, the value of the text before that is returned.
     """
     reader = PartialJson()
     reader.feed(text)
@@ -67,15 +69,15 @@ def complete(text: str) -> Any:
 
 
 class PartialJson:
-    """Reads JSON that comes in pieces, each character once. Gives its value at any time, as `complete` does.
+    """Parses JSON that arrives in pieces, each character once. Its value is available at any time, as with `complete`.
 
-    Every `value` stands for itself and stays as it is when more text comes. Parts that are whole are shared between
-    them, so they must not be changed.
+    A value does not change when more text arrives. Complete parts are shared between values, so they must not be
+    modified.
 
-    Making a value copies what is not closed yet. So that all of them together take time in proportion to the text, a
-    value of more than some 4,000 open entries, or 130,000 characters in one string, is not made for each piece: `feed`
-    returns False, and `value` is the one before, until enough has come. At the end of the JSON, and after `settle`, it
-    is whole.
+    Making a value copies its open parts. So that the total time is proportional to the text, a value with more than
+    about 4,000 open entries, or 130,000 characters in one string, is not made for every piece: until enough text has
+    arrived, `feed` returns `False` and `value` returns the previous value. At the end of the JSON, and after `settle`,
+    the value is complete.
     """
 
     __slots__ = (
@@ -84,7 +86,7 @@ class PartialJson:
         "_fragments",
         "_is_settled",
         "_is_stale",
-        "_is_withheld",
+        "_is_unreported",
         "_keys",
         "_last",
         "_length",
@@ -100,32 +102,32 @@ class PartialJson:
         self._open: list[dict[str, Any] | list[Any]] = []
         """The objects and lists that are not closed yet, from the outside in."""
         self._keys: list[str] = []
-        """The key being filled in each of them; of no meaning for lists."""
+        """The current key in each of them; unused for lists."""
         self._string: Literal["key", "value", "number"] | None = None
-        """What the text that is being read will be."""
+        """What the string or number that is being read will be."""
         self._fragments: list[str] = []
         self._length = 0
-        """The characters of the fragments."""
+        """The number of characters of the fragments."""
         self._rest = ""
-        """The beginning of a word or escape whose end has not come."""
+        """The beginning of an incomplete word or escape."""
         self._root: Any = _NOTHING
         self._changed = False
-        """By the present piece."""
+        """Whether the current piece has changed the value."""
         self._is_stale = False
-        """The value is another than the last that was made."""
-        self._is_withheld = False
-        """It is, and `feed` has not told of it."""
+        """Whether the value differs from the last one that was made."""
+        self._is_unreported = False
+        """Whether it differs and `feed` has not reported it."""
         self._last: Any = None
         self._allowance = 0
         self._is_settled = False
 
     @property
     def done(self) -> bool:
-        """Say whether the value is whole. What follows is not read."""
+        """Whether the value is complete. Text after it is not read."""
         return self._state == "end"
 
     def feed(self, text: str) -> bool:
-        """Take the next piece of text, and say whether `value` has changed by it."""
+        """Add the next piece of text. Returns whether it has changed `value`."""
         self._allowance += len(text) * _PER_CHARACTER
         self._changed = False
         text = self._rest + text
@@ -139,22 +141,25 @@ class PartialJson:
             else:
                 place = self._text(text, place)
         self._is_stale = self._is_stale or self._changed
-        has_news = self._changed or self._is_withheld
-        self._is_withheld = has_news and not self._is_due()
-        return has_news and not self._is_withheld
+        has_news = self._changed or self._is_unreported
+        self._is_unreported = has_news and not self._is_due()
+        return has_news and not self._is_unreported
 
     def settle(self) -> bool:
-        """Take the text as ended: `value` is all that has come. Returns whether `feed` has not told of all."""
+        """Mark the end of the text: `value` includes everything.
+
+        Returns whether `feed` has not reported all changes.
+        """
         self._is_settled = True
-        return self._is_withheld
+        return self._is_unreported
 
     @property
     def value(self) -> Any:
-        """The value as far as it has come, `None` if nothing of it can be told yet."""
+        """The value so far; `None` if there is no value yet."""
         if self._is_stale and self._is_due():
             self._allowance = max(0, self._allowance - self._cost())
-            self._is_stale = self._is_withheld = False
-            self._last = self._made()
+            self._is_stale = self._is_unreported = False
+            self._last = self._make()
         return self._last
 
     def _is_due(self) -> bool:
@@ -166,8 +171,8 @@ class PartialJson:
         text = self._length * _PER_DIGIT if self._string == "number" else self._length // _CHARACTERS
         return sum(map(len, self._open)) + text
 
-    def _made(self) -> Any:
-        inner = self._joined() if self._string == "value" else _NOTHING
+    def _make(self) -> Any:
+        inner = self._join() if self._string == "value" else _NOTHING
         for container, key in zip(reversed(self._open), reversed(self._keys), strict=True):
             copy = container.copy()
             if inner is not _NOTHING:
@@ -175,15 +180,15 @@ class PartialJson:
             inner = copy
         if inner is not _NOTHING:
             return inner
-        return self._lone_number() if self._root is _NOTHING else self._root
+        return self._top_level_number() if self._root is _NOTHING else self._root
 
-    def _lone_number(self) -> Any:
+    def _top_level_number(self) -> Any:
         if self._string != "number" or self._open or self._state == "broken":
             return None
-        found = _NUMBER.fullmatch(self._joined())
+        found = _NUMBER.fullmatch(self._join())
         return None if found is None else _number(found[0])
 
-    # --- what comes; each of these gives the place where the next one begins
+    # --- the tokens; each function returns the position after its token
 
     def _token(self, text: str, place: int) -> int:
         place = cast("re.Match[str]", _SPACE.match(text, place)).end()
@@ -252,7 +257,7 @@ class PartialJson:
             self._changed = True
         elif end == len(text) and token[0] in _DIGITS:
             self._string, self._fragments, self._length = "number", [token], len(token)
-            # Alone it can be a number already.
+            # A number that is not inside a container can be complete already.
             self._changed = self._changed or not self._open
         elif end == len(text):
             self._rest = token
@@ -270,7 +275,7 @@ class PartialJson:
         self._changed = self._changed or not self._open
         if run.end() == len(text):
             return run.end()
-        token = self._joined()
+        token = self._join()
         self._string, self._fragments, self._length = None, [], 0
         if _NUMBER.fullmatch(token):
             self._put(_number(token))
@@ -279,7 +284,7 @@ class PartialJson:
             self._state = "broken"
         return run.end()
 
-    # --- inside a text
+    # --- inside a string
 
     def _text(self, text: str, place: int) -> int:
         run = cast("re.Match[str]", _RUN.match(text, place))
@@ -299,7 +304,7 @@ class PartialJson:
         self._changed = self._changed or self._string == "value"
 
     def _end_text(self) -> None:
-        text = self._joined()
+        text = self._join()
         kind, self._string = self._string, None
         self._fragments, self._length = [], 0
         if kind == "value":
@@ -308,8 +313,8 @@ class PartialJson:
             self._keys[-1] = text
             self._state = ":"
 
-    def _joined(self) -> str:
-        # What was joined is not joined again: `value` is asked for after every piece.
+    def _join(self) -> str:
+        # The joined text is stored, because `value` is read after every piece.
         self._fragments = ["".join(self._fragments)]
         return self._fragments[0]
 
@@ -335,7 +340,7 @@ class PartialJson:
                 number = 0x10000 + ((number - 0xD800) << 10) + _code(low) - 0xDC00
                 end = low.end()
             elif len(text) - end < 6 and "\\u".startswith(text[end : end + 2]):
-                # The other half may be under way.
+                # The other half may follow.
                 self._rest = text[code.start() :]
                 return len(text)
         self._take(chr(number))

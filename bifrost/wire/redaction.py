@@ -1,15 +1,16 @@
-"""Finds pieces of a secret in foreign text, in linear time. Pure; `bifrost.wire.auth` gives it the secrets.
+"""Finds pieces of a secret in foreign text, in linear time. Pure; `bifrost.wire.auth` provides the secrets.
 
-A provider may repeat a key whole, cut, masked or escaped. What is looked for:
+A provider may repeat a key as a whole, cut, masked or escaped. The search finds:
 
-- any piece of 8 characters, in whatever case, as it is, in hexadecimal digits or inside base64 (three alignments, both
-  alphabets), also where the text around it is escaped for JSON, HTML or a URL, twice over
-- a piece of 3 characters or more beside a mask (`sk-p...WXYZ`, `sk-proj-****`)
-- the last 4 characters where they stand alone ("the key that ends in WX4Z")
-- a secret of fewer than 8 characters only whole, and where it stands alone
+- any piece of 8 characters, in any case, as it is, in hexadecimal digits or within base64 (three alignments, both
+  alphabets), also if the text around it is escaped for JSON, HTML or a URL, up to twice
+- a piece of 3 or more characters next to a mask (`sk-p...WXYZ`, `sk-proj-****`)
+- the last 4 characters as a separate word ("the key that ends in WX4Z")
+- a secret of fewer than 8 characters only as a whole, and only as a separate word
 
 The work is done by functions of C over the whole text, not by a loop over its characters: every window of 8 bytes
-contains 4 bytes that begin at a multiple of 4, so looking up each fourth position finds the places worth a closer look.
+contains 4 bytes that begin at a multiple of 4, so checking every fourth position finds all places that need a closer
+look.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Span: TypeAlias = tuple[int, int]
-"""A place in a text: where it begins, and where it ends."""
+"""A part of a text: its start and its end."""
 
 MASK = b"***"
 
 PIECE = 8
-"""So many characters of a secret say something about it; fewer may be chance."""
+"""A piece of this many characters identifies a secret; a shorter one may be a coincidence."""
 
 _WORD = 4
 _MASKED_PIECE = 3
-"""So many characters beside a mask are a piece of what was masked."""
+"""The number of characters next to a mask that count as a piece of the secret."""
 _TELLING_TAIL = 16
-"""Of a secret this long, the last four characters are looked for on their own."""
+"""The length of a secret from which on its last four characters are searched for separately."""
 _SHORT_TEXT = 512
-"""The first text, if it is no longer, is searched without the tables: making them takes up to a millisecond."""
+"""The first text, if it is not longer than this, is searched without tables: making them takes up to a millisecond."""
 _ROUNDS = 2
-"""So many times a text is unescaped."""
+"""How often a text is unescaped."""
 _SEPARATOR = b"\0\n\0"
 
 _ESCAPE = re.compile(
@@ -52,14 +53,14 @@ _ESCAPE = re.compile(
     rb"|&(?:amp;){0,3}(#[0-9]{1,7}|#x[0-9a-f]{1,6}|lt|gt|amp|quot|apos);"
 )
 _BULLET = rb"\xe2(?:\x80[\xa2\xa6]|\x97[\x8b\x8f]|\x96[\x88\xa0\xaa])"
-# Each branch begins with a character, which makes the search for the first of them quick.
+# Each branch begins with a character, which makes the search for the first of them fast.
 _MASKED = re.compile(
     rb"\*[*#]+|#[*#]+|\.\.+|xxx+|___+|---+|%b(?:%b|\xc2\xb7)*|\xc2\xb7(?:\xc2\xb7)*"
     rb"|\[(?:redacted|masked|hidden|secret|filtered)\]|<(?:redacted|masked|hidden|secret|filtered)>"
     % (_BULLET, _BULLET)
 )
 _NOTABLE = re.compile(rb"[^\w.:/ -]|\.\.|xxx|__|--")
-"""What stands in a text that has escapes or masks."""
+"""Characters that occur in a text with escapes or masks."""
 _FLAGGED = re.compile(rb"\x01+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _ENTITIES: Mapping[bytes, bytes] = {b"lt": b"<", b"gt": b">", b"amp": b"&", b"quot": b'"', b"apos": b"'"}
@@ -70,7 +71,7 @@ _CONTROLS: Mapping[bytes, bytes] = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b":
 
 
 class Pieces:
-    """The tables of some secrets. No attribute of it shows them: each is a bound method of C."""
+    """The search tables of several secrets. No attribute reveals a secret: each is a bound method of C."""
 
     __slots__ = ("_haystack", "_holds", "_is_masked_piece", "_is_plain", "_short", "_tables", "_tails", "_used")
 
@@ -102,12 +103,12 @@ class Pieces:
         self._short = _finder(short)
 
     def redact(self, data: bytes, *, known: Sequence[str] = (), thorough: bool = True) -> bytes:
-        """Write `***` in place of what was found."""
+        """Replace the pieces that are found with `***`."""
         if self._used and len(data) <= _SHORT_TEXT:
-            # At a glance: nearly every identifier of a request has nothing to find.
+            # A quick check: nearly all identifiers of requests contain nothing to find.
             text = data.lower()
             words = memoryview(text + bytes(-len(text) % _WORD)).cast("I")
-            if (self._tables or self._made_tables())[0](words) and _NOTABLE.search(text) is None:
+            if (self._tables or self._make_tables())[0](words) and _NOTABLE.search(text) is None:
                 for tail, _ in self._tails:
                     if tail() in text:
                         break
@@ -119,11 +120,11 @@ class Pieces:
         return without(data, spans) if spans else data
 
     def spans(self, data: bytes, *, known: Sequence[str] = (), thorough: bool = True) -> list[Span]:
-        """Give the places that show something of a secret, in order, apart from each other.
+        """Return the parts that reveal something of a secret, in order and without overlaps.
 
-        `known` are words that may be shown although they stand in a secret: the names of the provider, the model and
-        the key. Not `thorough`: look neither for the last characters where they stand alone, nor for 3 beside a mask,
-        which good text may have by chance.
+        `known` are words that are not redacted although they are part of a secret: the names of the provider, the model
+        and the key. With `thorough=False`, the last four characters and pieces next to a mask are not searched for,
+        because harmless text may contain them by coincidence.
         """
         found: list[Span] = []
         for layer in _layers(data.lower()):
@@ -143,7 +144,7 @@ class Pieces:
         return [_whole_characters(data, span) for span in found]
 
     def shows_piece(self, data: bytes) -> bool:
-        """Say whether a piece of 8 characters stands in `data`."""
+        """Return whether `data` contains a piece of 8 characters."""
         return any(self._pieces_in(layer.text) for layer in _layers(data.lower()))
 
     # --- pieces of eight characters
@@ -160,7 +161,7 @@ class Pieces:
                 for start in range(max(0, place - _WORD + 1), min(place, len(text) - PIECE) + 1)
                 if holds(text[start : start + PIECE])
             ]
-        _, has_word, has_window = self._made_tables()
+        _, has_word, has_window = self._make_tables()
         flags = bytes(map(has_word, memoryview(text + bytes(-len(text) % _WORD)).cast("I")))
         hits = flags.count(1)
         if hits * 32 > len(flags):
@@ -172,7 +173,7 @@ class Pieces:
             if start + PIECE <= len(text) and has_window(int.from_bytes(text[start : start + PIECE], sys.byteorder))
         ]
 
-    def _made_tables(self) -> tuple[Callable[..., bool], ...]:
+    def _make_tables(self) -> tuple[Callable[..., bool], ...]:
         if not self._tables:
             haystack = memoryview(self._haystack())
             words: set[int] = set()
@@ -184,7 +185,7 @@ class Pieces:
             self._tables = (words.isdisjoint, words.__contains__, windows.__contains__)
         return self._tables
 
-    # --- what is left of a secret beside a mask, or alone
+    # --- the rest of a secret next to a mask, or the last characters
 
     def _masked_in(self, text: bytes, pieces: list[Span], *, least: int) -> list[Span]:
         starts, ends = {start for start, _ in pieces}, {end for _, end in pieces}
@@ -192,7 +193,7 @@ class Pieces:
         found: list[Span] = []
         for match in _MASKED.finditer(text):
             start, end = match.span()
-            # A mask of letters may have swallowed the piece's first one, or its last.
+            # A mask of letters may have replaced the first or the last character of the piece.
             before = after = 0
             if is_piece(text[max(0, start - _MASKED_PIECE) : start]):
                 before = start
@@ -236,14 +237,17 @@ class Pieces:
 
 
 def _stands_alone(text: bytes, start: int, end: int) -> bool:
-    """Say whether an end of a secret is a word by itself; one of small letters only where the text calls it an end."""
+    """Return whether the last characters of a secret are a separate word.
+
+    Letters alone count only after "ends in" or similar.
+    """
     if text[max(0, start - 1) : start].isalnum() or text[end : end + 1].isalnum():
         return False
     return not text[start:end].isalpha() or _HINT.search(text, max(0, start - 32), start) is not None
 
 
 def _all_windows(text: bytes, has_window: Callable[..., bool]) -> list[Span]:
-    """Look at every window: for texts that were made so that many places look like a secret."""
+    """Check every window, for texts that are made so that many places resemble a secret."""
     flags = bytearray(len(text))
     view = memoryview(text)
     for offset in range(PIECE):
@@ -257,12 +261,12 @@ def _all_windows(text: bytes, has_window: Callable[..., bool]) -> list[Span]:
 
 
 def _readings(secret: str) -> list[str]:
-    """Give the secret and, if it is base64 of text (`user:password`), that text; and the password in either."""
+    """Return the secret, its decoded text if it is base64 of text (`user:password`), and the password in either."""
     readings = [secret]
     if _BASE64.fullmatch(secret):
         bare = secret.rstrip("=").replace("-", "+").replace("_", "/")
         data = b""
-        with suppress(ValueError):  # of a length that base64 does not have
+        with suppress(ValueError):  # a length that is not possible in base64
             data = b64decode(bare + "=" * (-len(bare) % 4))
         if data and all(0x20 <= byte < 0x7F for byte in data):
             readings.append(data.decode("ascii"))
@@ -271,16 +275,16 @@ def _readings(secret: str) -> list[str]:
 
 
 def _forms(raw: bytes) -> Iterator[bytes]:
-    """Give further ways to write a secret, in lower case; escapes are undone in the text instead."""
+    """Yield further ways to write a secret, in lower case. Escapes are removed from the text instead."""
     yield raw.lower().replace(b" ", b"+")
     if not _ESCAPING.isdisjoint(raw):
-        # What looks like an escape in the secret itself reads differently once it is escaped or undone.
+        # If the secret itself resembles an escape, it reads differently after it is escaped or unescaped.
         text = raw.decode("utf-8", "surrogatepass")
         doubled = text.replace("\\", "\\\\")
         for escaped in (doubled, doubled.replace('"', '\\"'), quote(raw, safe=""), escape(text)):
             yield escaped.encode("utf-8", "surrogatepass").lower()
     yield raw.hex().encode()
-    # Base64 writes three bytes as four characters, so it depends on what stands before: 0, 1 or 2 bytes over.
+    # Base64 writes three bytes as four characters, so the result depends on the bytes before: 0, 1 or 2 in excess.
     for over, foreign in ((0, 0), (1, 2), (2, 3)):
         for encode in (b64encode, urlsafe_b64encode):
             yield encode(bytes(over) + raw)[foreign:].lower()
@@ -293,7 +297,7 @@ def _short_forms(lower: bytes, raw: bytes) -> Iterator[bytes]:
 
 
 def _finder(texts: Iterable[bytes]) -> Callable[[bytes], Iterator[re.Match[bytes]]] | None:
-    """Give a search for any of some texts where it is not part of a longer word."""
+    """Return a search for any of the texts as a separate word."""
     either = b"|".join(map(re.escape, texts))
     return re.compile(rb"(?<!\w)(?:%b)(?!\w)" % either).finditer if either else None
 
@@ -302,7 +306,7 @@ def _finder(texts: Iterable[bytes]) -> Callable[[bytes], Iterator[re.Match[bytes
 
 
 class _Layer:
-    """A text in lower case, or what it is without its escapes."""
+    """A text in lower case, or the same text without its escapes."""
 
     __slots__ = ("_below", "text")
 
@@ -311,7 +315,7 @@ class _Layer:
         self._below = below
 
     def original(self, spans: list[Span]) -> list[Span]:
-        """Give the places in the text as it was."""
+        """Return the corresponding parts of the original text."""
         if self._below is None:
             return spans
         here, there = [0], [0]
@@ -348,7 +352,7 @@ def _unescape(text: bytes) -> bytes:
 
 
 class _Characters(dict[bytes, bytes]):
-    """What escapes stand for, in lower case. Those in use are few, and looking one up is cheap."""
+    """The characters that escapes stand for, in lower case. Few are in use, so they are cached."""
 
     def __missing__(self, written: bytes) -> bytes:
         match = _ESCAPE.fullmatch(written)
@@ -380,7 +384,7 @@ def _character(
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Give the spans in order, those that touch as one."""
+    """Return the spans in order, with adjacent and overlapping ones merged."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if found and start <= found[-1][1]:
@@ -391,7 +395,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def without(data: bytes, spans: Iterable[Span]) -> bytes:
-    """Write `***` in the place of each span. They are in order and do not touch."""
+    """Replace each span with `***`. The spans must be in order and must not touch."""
     parts: list[bytes] = []
     done = 0
     for start, end in spans:

@@ -1,4 +1,4 @@
-"""Embeddings as they travel: base64 of little-endian float32 (OpenAI's `encoding_format: "base64"`), or numbers."""
+"""Embeddings on the wire: base64 of little-endian float32 (OpenAI's `encoding_format: "base64"`), or numbers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def read_vector(value: str | list[float], *, what: str) -> list[float]:
-    """Give an embedding's numbers, whichever way it came. `what` begins the error's sentence.
+    """Return the numbers of an embedding in either form. `what` begins the error's message.
 
-    Numbers from base64 are float32 exactly; JSON's own stay as they are. Raises `MalformedResponseError`.
+    Numbers from base64 are exactly float32; those from JSON stay as they are. Raises `MalformedResponseError`.
     """
     return value if isinstance(value, list) else decode_vector(value, what=what).tolist()
 
 
 def decode_vector(text: str, *, what: str) -> array[float]:
-    """Read base64 of float32 into an array of four bytes a number, an eighth of what a list takes.
+    """Decode base64 of float32 into an array of four bytes per number, an eighth of the memory of a list.
 
-    Raises `MalformedResponseError` if it is not base64, is cut inside a number, or holds NaN or infinity.
+    Raises `MalformedResponseError` if it is not base64, is not a whole number of floats, or contains NaN or infinity.
     """
     try:
         raw = a2b_base64(text, strict_mode=True)
@@ -41,7 +41,7 @@ def decode_vector(text: str, *, what: str) -> array[float]:
     vector.frombytes(raw)
     if sys.byteorder == "big":
         vector.byteswap()
-    # NaN and infinity have an exponent of all ones, so their highest byte is 7f or ff. Few others have.
+    # The exponent of NaN and infinity is all ones, so their highest byte is 7f or ff. Few other numbers have that.
     highest = raw[3::4]
     if (b"\x7f" in highest or b"\xff" in highest) and not all(map(isfinite, vector)):
         raise MalformedResponseError(f"{what} holds a number that is not finite")
@@ -49,7 +49,7 @@ def decode_vector(text: str, *, what: str) -> array[float]:
 
 
 def encode_vector(values: Iterable[float]) -> str:
-    """Write numbers as base64 of float32. Raises `InvalidRequestError` for what has no place there."""
+    """Encode numbers as base64 of float32. Raises `InvalidRequestError` for numbers that are not finite float32."""
     problem = ""
     vector = array("f")
     try:

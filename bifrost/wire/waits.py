@@ -1,4 +1,4 @@
-"""What a provider says about waiting: the wait it asks for, and the state of its allowances. No clock here."""
+"""What a provider says about waiting: how long to wait, and its rate limits. There is no clock here."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from bifrost.wire.http import Headers
 
 LONGEST_WAIT = 300.0
-"""The most seconds that a provider's wish counts for."""
+"""The longest wait, in seconds, that a provider can ask for; longer ones are shortened."""
 
-# Texts, which `re` compiles on first use and keeps: compiling them would be most of this module's import.
+# Patterns as text, which `re` compiles on first use and caches: compiling them here would dominate this module's
+# import.
 _NUMBER = r"\d+(?:\.\d*)?|\.\d+"
 _COUNT = r"\d{1,15}"
 
 
 def retry_after(headers: Headers, body: bytes = b"", *, now: float) -> float | None:
-    """Give the seconds that a provider asks to wait before the next try, at most 300, or `None` if it asks nothing.
+    """Return the seconds that a provider asks to wait, at most 300; `None` if it does not ask.
 
-    Looked at in order, the first that says something wins: `retry-after-ms` (Azure, OpenAI), `Retry-After` as seconds
-    or in any of the three forms of an HTTP date (RFC 9110, 10.2.3), `google.rpc.RetryInfo` in an error's body. Of a
-    field that comes twice the larger value counts. What cannot be read, is negative, or is no wait at all (0, a date
-    in the past) says nothing.
+    The sources are, in this order: `retry-after-ms` (Azure, OpenAI); `Retry-After` in seconds or as an HTTP date in any
+    of its three forms (RFC 9110, 10.2.3); `google.rpc.RetryInfo` in the body of an error. If a field is repeated, the
+    largest value is used. Values that are malformed, negative, or no wait at all (0, a date in the past) are ignored.
 
-    `now` is the wall clock, in seconds since 1970; it is read only for a date in an answer that has no `Date` itself,
-    so that a wrong clock here seldom matters.
+    `now` is the wall clock, in seconds since 1970. It is used only for a date in a response without a `Date` field, so
+    that a wrong local clock seldom matters.
     """
     for waits in (_in_milliseconds(headers), _in_seconds(headers, now), _in_body(body)):
         longest = max(waits, default=0.0)
@@ -45,15 +45,15 @@ def retry_after(headers: Headers, body: bytes = b"", *, now: float) -> float | N
 
 
 def rate_limit(headers: Headers, *, now: float) -> RateLimit | None:
-    """Give what an answer's headers tell of the provider's allowances, or `None`. What cannot be read is left out.
+    """Return the rate limits in a response's headers, or `None`. Malformed values are ignored.
 
-    Read are `x-ratelimit-{limit,remaining,reset}[-{requests,tokens}]` (OpenAI and its kin; the reset as a Go duration
-    such as `1h6m0.5s`, as seconds, or as seconds or milliseconds since 1970) and `anthropic-ratelimit-*` (the reset in
-    RFC 3339). Points in time are judged as `retry_after` judges dates.
+    The fields are `x-ratelimit-{limit,remaining,reset}[-{requests,tokens}]` (OpenAI and compatible providers; the reset
+    as a Go duration such as `1h6m0.5s`, as seconds, or as seconds or milliseconds since 1970) and
+    `anthropic-ratelimit-*` (the reset in RFC 3339). Points in time are interpreted as in `retry_after`.
     """
     if _NAMES.isdisjoint(headers.names()):
         return None
-    told: dict[str, dict[str, Any]] = {}
+    limits: dict[str, dict[str, Any]] = {}
     for name, value in headers:
         field = _FIELDS.get(name)
         if field is None:
@@ -62,14 +62,14 @@ def rate_limit(headers: Headers, *, now: float) -> RateLimit | None:
         text = value.strip()
         read = _reset(text, headers, now) if what == "reset_after" else _count(text)
         if read is not None and isfinite(read):
-            told.setdefault(allowance, {})[what] = read
-    if not told:
+            limits.setdefault(allowance, {})[what] = read
+    if not limits:
         return None
-    return RateLimit(**{allowance: Window(**window) for allowance, window in told.items()})
+    return RateLimit(**{allowance: Window(**window) for allowance, window in limits.items()})
 
 
 def _fields() -> Iterator[tuple[str, tuple[str, str]]]:
-    """Give each header's name, with the allowance and the fact that it tells."""
+    """Yield the name of each header field with the rate limit and the fact that it reports."""
     for word, what in (("limit", "limit"), ("remaining", "remaining"), ("reset", "reset_after")):
         # Without a suffix: OpenRouter, which counts requests. https://openrouter.ai/docs/api-reference/limits
         yield f"x-ratelimit-{word}", ("requests", what)
@@ -109,7 +109,7 @@ _BODY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def _in_body(body: bytes) -> Iterator[float]:
-    """Read https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto, in or out of a list."""
+    """Read https://github.com/googleapis/googleapis/blob/master/google/rpc/error_details.proto, alone or in a list."""
     if b"retryDelay" not in body:
         return
     try:
@@ -131,7 +131,7 @@ def _in_body(body: bytes) -> Iterator[float]:
 
 
 def _number(text: str) -> float | None:
-    """Read a plain decimal number: ASCII digits, no sign, no exponent, no words such as `nan`."""
+    """Parse a plain decimal number: ASCII digits without a sign, an exponent, or words such as `nan`."""
     text = text.strip()
     return float(text) if re.fullmatch(_NUMBER, text, re.ASCII) else None
 
@@ -185,7 +185,7 @@ def _iso_date(text: str) -> float | None:
         return None
 
 
-# RFC 9110, 5.6.7: the form of today and the two of old. The day of the week says nothing new and is not judged.
+# RFC 9110, 5.6.7: the current form and the two obsolete ones. The day of the week is redundant and not checked.
 _DATES = (
     rf"[a-z]+, (?P<day>\d\d?) (?P<month>{_MONTH}) (?P<year>\d{{4}}) {_TIME} {_ZONE}",
     rf"[a-z]+, (?P<day>\d\d)-(?P<month>{_MONTH})-(?P<year>\d\d) {_TIME} {_ZONE}",
@@ -194,7 +194,7 @@ _DATES = (
 
 
 def _http_date(text: str) -> float | None:
-    """Read an HTTP date as seconds since 1970."""
+    """Return an HTTP date as seconds since 1970; `None` if it is malformed."""
     text = text.strip()
     for form in _DATES:
         if found := re.fullmatch(form, text, re.ASCII | re.IGNORECASE):
@@ -205,7 +205,7 @@ def _http_date(text: str) -> float | None:
 def _seconds(found: re.Match[str]) -> float | None:
     year = int(found["year"])
     if len(found["year"]) == 2:
-        # The RFC asks to read a year more than 50 years ahead as past; without a clock: 1970 to 2069.
+        # The RFC asks to interpret a year more than 50 years ahead as past; without a clock this means 1970 to 2069.
         year += 2000 if year < 70 else 1900
     hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
     if hour > 23 or minute > 59 or second > 60:

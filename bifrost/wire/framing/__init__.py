@@ -1,1 +1,1 @@
-"""How a stream's bytes are cut into events."""
+"""Framing: how the bytes of a stream are divided into events."""

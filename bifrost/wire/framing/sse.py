@@ -1,6 +1,6 @@
-"""Server-sent events from bytes, incrementally: https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""An incremental parser for server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html.
 
-Only LF, CRLF and CR end a line. (Text tools also split at U+2028, U+0085, VT and FF, which stand unescaped in JSON.)
+Only LF, CRLF and CR end a line. (Text functions also split at U+2028, U+0085, VT and FF, which JSON does not escape.)
 """
 
 from __future__ import annotations
@@ -10,36 +10,39 @@ import msgspec
 from bifrost.errors import ResponseTooLargeError
 
 EVENT_LIMIT = 8 * 1024 * 1024
-"""The most bytes of one event, its comments and field names included; so no line is longer either."""
+"""The most bytes of one event, including comments and field names. It also limits the length of a line."""
 
 STREAM_LIMIT = 256 * 1024 * 1024
 """The most bytes of one stream."""
 
 _LINES_LIMIT = 65_536
-"""The most lines of one event: a short line costs far more memory as an object than on the wire."""
+"""The most lines of one event, because a short line takes far more memory as an object than on the wire."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event. `id` and `retry` serve reconnecting, which no answer to a POST allows, and are left out."""
+    """One event.
+
+    The fields `id` and `retry` are omitted: they serve reconnecting, which a response to a POST does not allow.
+    """
 
     event: str | None
-    """The event's type; `None` when the stream names none (the standard's `message`)."""
+    """The type of the event; `None` if the stream does not name it (`message` in the standard)."""
     data: bytes
-    """The `data` lines joined by LF, undecoded."""
+    """The `data` lines joined by LF, not decoded."""
 
 
 class SseParser:
-    """Turn the bytes of one event stream into events, whatever the pieces they come in.
+    """Converts the bytes of one event stream to events, however they are divided into pieces.
 
         parser = SseParser()
         for piece in pieces:
             for event in parser.feed(piece): ...
         rest = parser.finish()
 
-    A comment (heartbeat) gives no event, nor does an event without a `data` line. Comments at the head of an event are
-    not kept, however many they are.
+    A comment (heartbeat) produces no event; neither does an event without a `data` line. Comments at the beginning of
+    an event are not stored, however many there are.
     """
 
     __slots__ = ("_after_cr", "_at_start", "_event_limit", "_open", "_received", "_stream_limit")
@@ -49,15 +52,16 @@ class SseParser:
         self._stream_limit = stream_limit
         self._received = 0
         self._at_start = True
-        # The last byte was a CR: an LF that comes next belongs to the same line end.
+        # The last byte was a CR: an LF that follows belongs to the same line ending.
         self._after_cr = False
-        # The event that has begun, its line ends already made LF; at the very start what may be a piece of a BOM.
+        # The incomplete event, with its line endings converted to LF; at the very start possibly a part of a BOM.
         self._open = bytearray()
 
     def feed(self, data: bytes) -> list[SseEvent]:
-        """Take the next bytes and give the events that they complete.
+        """Add the next bytes and return the events that they complete.
 
-        Raises `ResponseTooLargeError` when a line, an event or the stream passes its limit. Nothing can be read after.
+        Raises `ResponseTooLargeError` when a line, an event or the stream exceeds its limit. The parser cannot be used
+        after that.
         """
         self._received += len(data)
         if self._received > self._stream_limit:
@@ -71,11 +75,11 @@ class SseParser:
         return self._split(data)
 
     def finish(self) -> list[SseEvent]:
-        """Give what stands after the last blank line as an event, or nothing. Call it once, when the bytes have ended.
+        """Return the text after the last blank line as an event, or nothing. Call it once, at the end of the bytes.
 
-        The standard drops such an event. But senders forget the last line end, and the event may be the final marker
-        or the usage; or else it was cut. So: use it if its data decodes (an object that was cut never does), otherwise
-        drop it and judge the stream's end by what `feed` gave.
+        The standard discards such an event. But some senders omit the last line ending, and the event may be the final
+        marker or the usage, or it was cut. Use it if its data can be decoded (a truncated object never can). Otherwise
+        discard it and judge the end of the stream by what `feed` returned.
         """
         event = _read(bytes(self._open))
         self._open.clear()
@@ -99,7 +103,7 @@ class SseParser:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _complete(self, data: bytes) -> list[SseEvent]:
-        """Go on with the event that has begun."""
+        """Complete the event that has begun."""
         if data.startswith(b"\n") and self._open.endswith(b"\n"):
             end = 1
         else:
@@ -114,10 +118,10 @@ class SseParser:
         return rest if first is None else [first, *rest]
 
     def _split(self, data: bytes) -> list[SseEvent]:
-        """Read all events of `data`, which begins with an event. This is the hot loop of every stream."""
+        """Parse all events of `data`, which begins with an event. This is the hot loop of every stream."""
         end = data.rfind(b"\n\n")
         if end > 0 and data.startswith(b"data: ") and len(data) <= self._event_limit:
-            # Nearly always each event is one line, its `data`; then all are found by one search.
+            # Nearly always each event is a single `data` line; then one search finds them all.
             lines = data[6:end].split(b"\n\ndata: ")
             if data.count(b"\n", 0, end) == 2 * (len(lines) - 1):
                 if len(data) > end + 2:
@@ -135,7 +139,7 @@ class SseParser:
         return [event for event in map(_read, blocks) if event is not None]
 
     def _keep(self, data: bytes) -> None:
-        # The blank line that ends an event is not counted, as it is not when an event comes whole.
+        # The blank line that ends an event is not counted, as it is not when an event arrives as a whole.
         if len(self._open) + len(data) > self._event_limit + len(b"\n\n"):
             raise _too_large("an event of the stream is", self._event_limit)
         before = len(self._open)
@@ -144,9 +148,9 @@ class SseParser:
             self._drop_comments(before)
 
     def _drop_comments(self, searched: int) -> None:
-        """Forget whole comments at the head of the event that has begun: heartbeats may come without blank lines.
+        """Discard complete comments at the beginning of the incomplete event.
 
-        No line ends before `searched`.
+        Heartbeats may arrive without blank lines. No line ends before `searched`.
         """
         start = 0
         while self._open.startswith(b":", start):
@@ -158,8 +162,8 @@ class SseParser:
 
 
 def _read(block: bytes) -> SseEvent | None:
-    """Read the lines of one event, as the standard says."""
-    # Nearly always it has a name and one line of data.
+    """Parse the lines of one event as the standard defines."""
+    # Nearly always there is a name and one line of data.
     head, _, tail = block.partition(b"\n")
     if head.startswith(b"event: ") and tail.startswith(b"data: ") and b"\n" not in tail:
         return SseEvent(head[7:].decode("utf-8", "replace") or None, tail[6:])

@@ -1,4 +1,4 @@
-"""HTTP as values, and HTTP/1.1 and TLS as functions of bytes. No sockets here."""
+"""HTTP as values, and HTTP/1.1 and TLS as functions of bytes. There are no sockets here."""
 
 from __future__ import annotations
 

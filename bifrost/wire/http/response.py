@@ -1,8 +1,8 @@
-"""Reads an answer of HTTP/1.1 from bytes as they come (RFC 9112). No I/O here.
+"""An incremental parser for HTTP/1.1 responses (RFC 9112). There is no I/O here.
 
-One `ResponseParser` reads one final answer and the interim answers before it. It is strict: whatever is doubtful is an
-`HttpFormatError`, or keeps the connection from being used again. Three deviations that real servers need are accepted:
-a bare LF as the end of a line of the head, a folded field, a length that is given twice with the same value.
+A `ResponseParser` reads one final response and the interim responses before it. It is strict: malformed input raises
+`HttpFormatError`, and ambiguous input prevents the connection from being reused. Three deviations of real servers are
+accepted: a bare LF as a line ending in the head, a folded field, and a length that is repeated with the same value.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import re
 from enum import Enum, auto
 
 HEAD_LIMIT = 64 * 1024
-"""The most bytes of an answer's head, its interim answers and trailers included."""
+"""The most bytes of a response's head, including its interim responses and trailers."""
 FIELDS_LIMIT = 200
-"""The most header fields of an answer."""
+"""The most header fields of a response."""
 INTERIM_LIMIT = 20
-"""The most interim answers (100 to 199) before an answer."""
+"""The most interim responses (100 to 199) before the final response."""
 _LINE_LIMIT = 4096
-"""The most bytes of a line that gives a chunk's size, extensions included."""
+"""The most bytes of a chunk-size line, including extensions."""
 
 _EMPTY = re.compile(rb"\r?\n")
 _BLANK = re.compile(rb"\n\r?\n")
@@ -32,15 +32,15 @@ _DIGITS = frozenset(b"0123456789")
 
 
 class HttpFormatError(ValueError):
-    """The bytes are not an HTTP/1.1 answer. The message says what is wrong and quotes nothing of them."""
+    """The bytes are not an HTTP/1.1 response. The message says what is wrong and quotes none of the bytes."""
 
 
 class HeadTooLargeError(HttpFormatError):
-    """The head has more bytes or fields than the limits allow."""
+    """The head exceeds the limit of bytes or fields."""
 
 
 class InterimAnswersError(HttpFormatError):
-    """More interim answers than the limit allows came, and no other."""
+    """The limit of interim responses was exceeded without a final response."""
 
 
 class _Phase(Enum):
@@ -53,9 +53,9 @@ class _Phase(Enum):
 
 
 class ResponseParser:
-    """Reads one answer: `feed` it bytes, `take` the body's bytes, `end` it when the connection has ended.
+    """Parses one response: `feed` adds bytes, `take` returns bytes of the body, `end` marks the end of the connection.
 
-    `bodiless`: the request's method (HEAD, CONNECT) allows no body for a successful answer.
+    `bodiless` says that the request's method (HEAD, CONNECT) allows no body in a successful response.
     """
 
     __slots__ = (
@@ -77,13 +77,15 @@ class ResponseParser:
 
     def __init__(self, *, bodiless: bool = False) -> None:
         self.status = 0
-        """The status of the final answer; 0 until its head is complete."""
+        """The status of the final response; 0 until its head is complete."""
         self.fields: list[tuple[bytes, bytes]] = []
-        """The final answer's header fields in order, names as they came, values without white space around them."""
+        """The header fields of the final response in order: names as received, values without surrounding white
+        space.
+        """
         self.heard = False
-        """Some bytes have come."""
+        """Whether any bytes were received."""
         self.reusable = False
-        """The connection may carry another request. Meaningful once the answer is complete."""
+        """Whether the connection may be used for another request. Meaningful only after the response is complete."""
         self._bodiless = bodiless
         self._phase = _Phase.HEAD
         self._buffer = bytearray()
@@ -93,27 +95,27 @@ class ResponseParser:
         self._head_size = 0
         self._interim = 0
         self._left = 0
-        """How many bytes of the body, or of the chunk, are still to come."""
+        """How many bytes of the body, or of the chunk, are missing."""
         self._next_size: re.Pattern[bytes] = _SIZE
-        """What the next chunk's size looks like: behind a chunk's data its line end comes first."""
+        """The pattern of the next chunk size: after a chunk's data, the line ending of the data comes first."""
         self._pieces: list[bytes] = []
         self._failure: HttpFormatError | None = None
-        """What was wrong behind the pieces."""
+        """The error to raise after the pieces."""
 
     @property
     def complete(self) -> bool:
-        """The answer has come to its end."""
+        """Whether the response is complete."""
         return self._phase is _Phase.COMPLETE
 
     @property
     def rest(self) -> bytes:
-        """What came behind a complete answer: of another protocol, where a tunnel was opened."""
+        """The bytes after a complete response: those of another protocol, if a tunnel was opened."""
         return bytes(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes that came. Raises `HttpFormatError`; the parser is of no more use then.
+        """Add the bytes that were received. Raises `HttpFormatError`; the parser cannot be used after that.
 
-        Where a part of the body comes before what is wrong, `take` gives that part first and raises then.
+        If a part of the body precedes the error, `take` returns that part first and raises the error then.
         """
         self.heard = True
         if self._failure is not None:
@@ -142,13 +144,13 @@ class ResponseParser:
                     self._pieces.append(data)
                     return
                 case _Phase.COMPLETE:
-                    # Nobody has asked for these bytes.
+                    # These bytes belong to no request.
                     self.reusable = False
                     self._buffer += data
                     return
 
     def end(self) -> None:
-        """Take note that the connection has ended. Raises `HttpFormatError` if the answer is not complete."""
+        """Mark the end of the connection. Raises `HttpFormatError` if the response is incomplete."""
         match self._phase:
             case _Phase.COMPLETE:
                 pass
@@ -163,7 +165,7 @@ class ResponseParser:
         self.reusable = False
 
     def take(self) -> bytes:
-        """Return the bytes of the body that have come since the last call, empty if there are none."""
+        """Return the bytes of the body that were received since the last call; empty if there are none."""
         pieces = self._pieces
         if not pieces:
             if self._failure is not None:
@@ -225,7 +227,7 @@ class ResponseParser:
         self._frame(version, status, fields)
 
     def _frame(self, version: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        """Find out how long the body is (RFC 9112, 6.3), and whether the connection persists (9.3)."""
+        """Determine the length of the body (RFC 9112, 6.3), and whether the connection persists (9.3)."""
         lengths: list[bytes] = []
         codings: list[bytes] = []
         closes = version == b"0"
@@ -246,7 +248,7 @@ class ResponseParser:
         elif codings:
             if [coding.strip().lower() for coding in codings] != [b"chunked"]:
                 raise HttpFormatError("the body has a transfer coding that nobody has asked for")
-            # The chunks count; but somebody in between may go by the length.
+            # The chunks determine the length, but an intermediary may use the field.
             self.reusable = self.reusable and length is None
             self._phase = _Phase.CHUNKS
         elif length is None:
@@ -298,7 +300,7 @@ class ResponseParser:
         return b"" if self._phase is _Phase.CHUNKS else data[position:]
 
     def _keep_line(self, line: bytes, size_line: re.Pattern[bytes]) -> None:
-        """Keep the beginning of a size line until the rest comes, if that can still make it one."""
+        """Store the beginning of a size line until the rest arrives, if it may still become valid."""
         rest = line
         if size_line is _NEXT_SIZE:
             if not b"\r\n".startswith(line[:2]):
@@ -309,7 +311,7 @@ class ResponseParser:
         self._buffer += line
 
     def _feed_trailers(self, data: bytes) -> bytes:
-        """Read what follows the last chunk, and drop it: fields, usually none, up to an empty line."""
+        """Read and discard the fields after the last chunk (usually none), up to an empty line."""
         if not self._buffer and (found := _EMPTY.match(data)) is not None:
             self._phase = _Phase.COMPLETE
             return data[found.end() :]
@@ -344,7 +346,7 @@ def _fields_of(head: bytes, start: int) -> list[tuple[bytes, bytes]]:
 
 
 def _length_of(values: list[bytes]) -> int:
-    """Return the length that all values give. Raises `HttpFormatError` if they differ or one is no number."""
+    """Return the length that all values have. Raises `HttpFormatError` if they differ or one is not a number."""
     digits = {value.strip() for value in values}
     if len(digits) != 1:
         raise HttpFormatError("the answer has two lengths")

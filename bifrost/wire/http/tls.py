@@ -1,7 +1,7 @@
-"""TLS as a function of bytes: what comes in encrypted goes out decrypted, and the reverse. No I/O here.
+"""TLS as a function of bytes: encrypted bytes go in, decrypted bytes come out, and vice versa. There is no I/O here.
 
-Python's own `SSLObject` over two memory buffers. asyncio's TLS would cost the same CPU and five times the memory of a
-connection.
+It uses Python's `SSLObject` over two memory buffers. asyncio's TLS would use the same CPU time and five times the
+memory per connection.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _RECORD = 64 * 1024
 
 
 class TlsPump:
-    """One TLS connection of a client: `feed` it what came, `take` what is to be sent.
+    """One client connection with TLS: `feed` adds bytes that were received, `take` returns bytes to be sent.
 
     Args:
-        context: Whom to trust. It may serve several connections at once.
-        host: The name, or address, that the peer's certificate must have.
+        context: The TLS settings and trusted authorities. It may serve several connections at once.
+        host: The name or address that the peer's certificate must have.
         protocols: The application protocols to offer (ALPN), the preferred one first.
-        session: A session of an earlier connection to the same peer by the same context, to shorten the handshake.
+        session: A session of an earlier connection with the same peer and context, to shorten the handshake.
     """
 
     __slots__ = ("_incoming", "_outgoing", "ended", "tls")
@@ -38,18 +38,19 @@ class TlsPump:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.ended = False
-        """The peer has ended the connection, or its bytes have."""
-        # Nothing waits between this and the object's making, which takes the list over: a context may serve several.
+        """Whether the peer has ended the connection, or its bytes have ended."""
+        # Nothing is awaited between this call and the next, which copies the list: a context may serve several
+        # connections.
         context.set_alpn_protocols(list(protocols))
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
 
     @property
     def protocol(self) -> str | None:
-        """The application protocol that the peer has chosen."""
+        """The application protocol that the peer has chosen; `None` if there is none."""
         return self.tls.selected_alpn_protocol()
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake as far as what was fed allows. Returns whether it is done. Raises `ssl.SSLError`."""
+        """Continue the handshake with the bytes so far. Returns whether it is complete. Raises `ssl.SSLError`."""
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -57,14 +58,14 @@ class TlsPump:
         return True
 
     def feed(self, data: bytes) -> None:
-        """Take encrypted bytes that came; empty bytes are the end of the connection."""
+        """Add encrypted bytes that were received. Empty bytes mean the end of the connection."""
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
 
     def read(self) -> bytes:
-        """Return what was decrypted of what was fed, empty if that is nothing. Raises `ssl.SSLError`."""
+        """Return the decrypted bytes so far, empty if there are none. Raises `ssl.SSLError`."""
         pieces: list[bytes] = []
         try:
             while data := self.tls.read(_RECORD):
@@ -73,12 +74,12 @@ class TlsPump:
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # The length of an answer tells whether it was cut off; many servers end a connection without a word.
+            # The length of the response shows whether it is complete; many servers end connections without a TLS close.
             self.ended = True
         except ssl.SSLError:
             if not pieces:
                 raise
-            # What came before is given first; the next read fails again.
+            # The bytes before the error are returned first; the next read fails again.
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def write(self, data: bytes | memoryview) -> bytes:
@@ -89,5 +90,5 @@ class TlsPump:
         return self._outgoing.read()
 
     def take(self) -> bytes:
-        """Return what is to be sent beside that: parts of the handshake, alerts, answers to key updates."""
+        """Return further bytes to be sent: parts of the handshake, alerts, responses to key updates."""
         return self._outgoing.read()

@@ -1,4 +1,4 @@
-"""HTTP as values: what a codec builds and what it reads. No sockets here."""
+"""HTTP requests and responses as values. There are no sockets here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Headers:
-    """The header fields of an answer: ordered, looked up without regard to case, values decoded as Latin-1."""
+    """The header fields of a response: ordered, with case-insensitive lookup, and values decoded as Latin-1."""
 
     __slots__ = ("_fields", "_table")
 
@@ -21,21 +21,21 @@ class Headers:
 
     @classmethod
     def of(cls, *fields: tuple[str, str]) -> Headers:
-        """Make headers from text, for tests and for providers that answer in process."""
+        """Return headers made from text, for tests and for providers that respond in the same process."""
         return cls([(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields])
 
     def get(self, name: str) -> str | None:
-        """Give the first value of a field, or `None`."""
-        values = (self._table or self._sorted()).get(name.lower())
+        """Return the first value of a field, or `None`."""
+        values = (self._table or self._index()).get(name.lower())
         return values[0] if values else None
 
     def all(self, name: str) -> list[str]:
-        """Give every value of a field in order."""
-        return list((self._table or self._sorted()).get(name.lower(), ()))
+        """Return all values of a field in order."""
+        return list((self._table or self._index()).get(name.lower(), ()))
 
     def names(self) -> Collection[str]:
-        """Give the fields' names, in lower case."""
-        return (self._table or self._sorted()).keys()
+        """Return the names of the fields, in lower case."""
+        return (self._table or self._index()).keys()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter([(field.decode("latin-1").lower(), value.decode("latin-1")) for field, value in self._fields])
@@ -44,11 +44,11 @@ class Headers:
         return len(self._fields)
 
     def __repr__(self) -> str:
-        # Not their names: a peer may write into a name, too, what it was sent.
+        # The names are not shown, because a peer may also copy what it received into a name.
         return f"Headers({len(self._fields)} fields)"
 
-    def _sorted(self) -> dict[str, list[str]]:
-        """Sort the fields by lower-case name, at the first look: an answer is asked for several."""
+    def _index(self) -> dict[str, list[str]]:
+        """Index the fields by lower-case name on the first access."""
         table: dict[str, list[str]] = {}
         for field, value in self:
             table.setdefault(field, []).append(value)
@@ -57,29 +57,41 @@ class Headers:
 
 
 class HttpRequest(msgspec.Struct, kw_only=True, eq=False):
-    """A request as a codec builds it. `path` is joined to the provider's address; its repr shows no header value.
-
-    `source` is the unified request that this was built from, `provider` the name of the provider that it is for: what
-    mocks and recorders show their users.
-    """
+    """A request as a codec builds it. Its `repr` shows no header value."""
 
     method: str
+    """The HTTP method."""
+
     path: str
+    """The path and query, relative to the provider's base URL."""
+
     headers: dict[str, str] = {}
+    """The header fields, without the credential until the request is signed."""
+
     body: bytes = b""
+    """The body."""
+
     source: object = None
+    """The unified request that this was built from, for mocks and recorders; `None` if unknown."""
+
     provider: str | None = None
+    """The name of the provider that it is for; `None` if unknown."""
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.path!r}, headers={list(self.headers)}, {len(self.body)} bytes)"
 
 
 class HttpResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A complete answer: status, headers, and the decoded body."""
+    """A complete response."""
 
     status: int
+    """The HTTP status."""
+
     headers: Headers
+    """The header fields."""
+
     body: bytes
+    """The body, decompressed."""
 
     def __repr__(self) -> str:
         return f"HttpResponse({self.status}, {self.headers!r}, {len(self.body)} bytes)"
