@@ -1,9 +1,9 @@
-"""The seam between the engine and an HTTP library, and what stands behind it.
+"""The interface between the engine and HTTP libraries, and its implementations.
 
-A `Transport` opens connections; a `Connection` carries one exchange at a time and tells what the engine must know to
-judge a failure: whether it was `reused`, whether the request was `sent`. No type and no error of an HTTP library leaves
-this package. Ours speaks HTTP/1.1 by itself and HTTP/2 by h2 (`direct`, loaded with the first client that needs it); a
-user may give a transport of httpx (`given`).
+A `Transport` opens connections. A `Connection` carries one exchange at a time and reports what the engine needs to
+judge a failure: whether it was `reused`, and whether the request was `sent`. No type and no error of an HTTP library
+leaves this package. bifrost's own transport (`own`, loaded with the first client that needs it) implements HTTP/1.1 and
+uses h2 for HTTP/2. A user may pass a transport of httpx instead (`user`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A connection's bytes on trio: a stream of anyio's, which asyncio has a faster way for."""
+"""The bytes of a connection on trio, through a stream of anyio. asyncio has a faster implementation."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 
 _READ = 64 * 1024
 _MOST_UNREAD = 256 * 1024
-"""How many bytes may lie here unread before the peer is made to wait."""
+"""The most unread bytes that are buffered before reading stops, so that the peer has to wait."""
 
 
 class AnyioWire:
-    """One connection. Its methods are those of `Wire`."""
+    """One connection. It implements `Wire`."""
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream = stream
         self._socket: Any = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, no database's
         self._pending = b""
-        """What came while nobody was reading."""
+        """Bytes that were received while no task was reading."""
         self._ended = False
 
     @property
     def socket(self) -> Any:
-        """The socket below."""
+        """The underlying socket."""
         return self._socket
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come than what `take` gives."""
+        """Whether no bytes follow those that `take` returns."""
         return self._ended
 
     async def read(self, timeout: float | None = None) -> bytes:
-        """Return the next bytes, empty at the end. Raises `WireReadError`, `ReadTimeoutError`."""
+        """Return the next bytes, empty at the end. Raises `WireReadError` and `ReadTimeoutError`."""
         if self._pending:
             return self.take()
         if self._ended:
@@ -70,7 +70,7 @@ class AnyioWire:
     async def write(
         self, data: bytes | memoryview, timeout: float | None = None, *, until: Callable[[], bool] | None = None
     ) -> bool:
-        """Send bytes. Raises `WireWriteError`, `WriteTimeoutError`."""
+        """Send bytes. Raises `WireWriteError` and `WriteTimeoutError`."""
         failure: type[Exception]
         try:
             if until is not None:
@@ -90,7 +90,7 @@ class AnyioWire:
     async def _write_and_listen(
         self, data: bytes | memoryview, timeout: float | None, until: Callable[[], bool]
     ) -> bool:
-        """Send bytes and take what comes meanwhile, in a task beside it."""
+        """Send bytes, and read what is received meanwhile in a second task."""
         if until():
             return False
         is_sent = False
@@ -120,14 +120,14 @@ class AnyioWire:
         return is_sent
 
     def take(self) -> bytes:
-        """Return what has come, without waiting."""
+        """Return the bytes that were received, without waiting."""
         if not self._pending and not self._ended and is_readable(self._socket):
             self._glance()
         data, self._pending = self._pending, b""
         return data
 
     def _glance(self) -> None:
-        """Read from the socket itself, which does not block: nothing else reads while nobody waits."""
+        """Read directly from the socket without blocking. No other task reads while no task is waiting."""
         try:
             self._pending = self._socket.recv(_READ)
         except BlockingIOError:
@@ -138,7 +138,7 @@ class AnyioWire:
             self._ended = not self._pending
 
     def at_rest(self) -> bool:
-        """Return whether the peer has neither closed the connection nor sent anything that `take` did not give."""
+        """Return whether the connection is open and no bytes are pending."""
         return not (self._pending or self._ended or is_readable(self._socket))
 
     def readable(self) -> bool:
@@ -146,7 +146,7 @@ class AnyioWire:
         return bool(self._pending) or self._ended or is_readable(self._socket)
 
     def shut(self) -> None:
-        """Break the connection under whoever waits for it."""
+        """Break the connection, so that waiting tasks fail."""
         shut(self._socket)
 
     async def close(self) -> None:
@@ -156,7 +156,7 @@ class AnyioWire:
 
 
 async def connect(host: str, port: int) -> AnyioWire:
-    """Connect, to the first of the host's addresses that answers. Raises `WireConnectError`."""
+    """Connect to the first address of the host that responds. Raises `WireConnectError`."""
     try:
         return AnyioWire(await anyio.connect_tcp(host, port))
     except (OSError, anyio.BrokenResourceError) as error:

@@ -1,4 +1,4 @@
-"""What the engine knows of a transport: the protocols, and the two values that pass between."""
+"""The interface of transports: protocols, and the values that they exchange with the engine."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ if TYPE_CHECKING:
 
 
 Task: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-"""What runs in a task of its own."""
+"""A function that runs in a task of its own."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where connections go: scheme, host and port. Connections, and credentials, belong to one origin."""
+    """The destination of a connection: scheme, host and port. Connections and credentials belong to one origin."""
 
     scheme: str
+    """`http` or `https`."""
+
     host: str
+    """The host, in lower case."""
+
     port: int
+    """The port."""
 
     @classmethod
     def of(cls, base_url: str) -> Origin:
-        """Read the origin of a checked base address. Raises `ValueError` for a host that is none."""
+        """Return the origin of a checked base URL. Raises `ValueError` for an invalid host."""
         parts = urlsplit(base_url)
         host, port = read_authority(parts.netloc)
         return cls(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
 
     @property
     def authority(self) -> str:
-        """Host and port as the `Host` field names them: without a port that goes without saying."""
+        """Host and port for the `Host` field, without the scheme's default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
@@ -46,19 +51,24 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """The body of an answer."""
+    """The body of a response."""
 
     async def read(self) -> bytes:
-        """Give the next bytes as they came (content coding not undone); empty bytes at the clean end."""
+        """Return the next bytes as they were received, without decompression; empty at the regular end."""
         ...
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The head of an answer, and a reader for its body."""
+    """The head of a response, and a reader for its body."""
 
     status: int
+    """The HTTP status."""
+
     headers: Headers
+    """The header fields."""
+
     reader: Reader
+    """Reads the body."""
 
 
 class Connection(Protocol):
@@ -66,78 +76,81 @@ class Connection(Protocol):
 
     @property
     def reused(self) -> bool:
-        """It stood ready before this exchange: it has served another, or was made ahead."""
+        """Whether it was open before this exchange: it has served another one, or was opened in advance."""
         ...
 
     @property
     def sent(self) -> bool:
-        """The present request's head has (perhaps) gone out."""
+        """Whether the head of the current request may have been sent."""
         ...
 
     @property
     def connect_time(self) -> float | None:
-        """How long the present exchange waited for its connection to be made, in seconds."""
+        """How long the current exchange waited for its connection to be opened, in seconds; `None` if it was open."""
         ...
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
-        """Send a request and wait for the head of the answer. `read_timeout` bounds each wait for bytes."""
+        """Send a request and wait for the head of the response.
+
+        `read_timeout` limits each wait for bytes, in seconds.
+        """
         ...
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes; called before the body's first read.
+        """Limit each further wait for bytes of the body, in seconds. Called before the first read of the body.
 
-        `None`: the reader is watched over, and `cut` if it waits too long.
+        `None` means that another task watches the reader and calls `cut` if it waits too long.
         """
         ...
 
     def usable(self) -> bool:
-        """Say whether the idle connection can take another request (the peer has neither closed nor spoken)."""
+        """Return whether the idle connection can send another request: it is open, and no bytes are pending."""
         ...
 
     async def finish(self) -> None:
-        """End an exchange whose body was read to its end; the connection may serve another."""
+        """End an exchange whose body was read completely. The connection may serve another one."""
         ...
 
     def cut(self) -> None:
-        """Break the connection under a waiting reader, at once and from any task. `close` must still follow."""
+        """Break the connection at once, so that a waiting reader fails. Any task may call it; `close` must follow."""
         ...
 
     async def close(self) -> None:
-        """Throw the connection away, whatever state it is in. Shielded and brief."""
+        """Close the connection, whatever its state. It is shielded from cancellation and takes little time."""
         ...
 
 
 @runtime_checkable
 class Transport(Protocol):
-    """Opens connections. Opening does no I/O: a connection is made with its first request."""
+    """Opens connections. `open` does no I/O: a connection is established with its first request."""
 
     def open(self, origin: Origin) -> Connection:
-        """Give a new connection to an origin."""
+        """Return a new connection to an origin."""
         ...
 
 
 @runtime_checkable
 class Early(Protocol):
-    """A connection that can be made ahead of its first request."""
+    """A connection that can be established before its first request."""
 
     async def connect(self, *, seconds: float) -> None:
-        """Connect and shake hands, within so many seconds."""
+        """Establish the connection, including TLS, within `seconds`."""
         ...
 
 
 @runtime_checkable
 class Hearing(Protocol):
-    """A connection that can tell a peer that has closed it from one that has begun to answer."""
+    """A connection that can distinguish a peer that has closed it from one that has begun to respond."""
 
     @property
     def heard(self) -> bool:
-        """Something has come of an answer to the present request."""
+        """Whether a part of the response to the current request was received."""
         ...
 
 
 @runtime_checkable
 class PerProvider(Protocol):
-    """A transport that knows of network settings."""
+    """A transport that applies network settings."""
 
     def for_provider(self, config: ProviderConfig, run: Callable[[Task], None], /) -> Transport:
         """Return the transport for a provider with these settings. `run` starts tasks that end with the client."""

@@ -1,4 +1,4 @@
-"""A connection's bytes on asyncio and uvloop: a protocol that keeps what comes, and one waiter."""
+"""The bytes of a connection on asyncio and uvloop: a protocol that buffers what it receives, and one waiting task."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _Address: TypeAlias = "tuple[Any, ...]"
-"""Host and port, and what else a family has."""
+"""Host and port, and further parts that depend on the address family."""
 _MOST_UNREAD = 256 * 1024
-"""How many bytes may lie here unread before the peer is made to wait."""
+"""The most unread bytes that are buffered before reading pauses, so that the peer has to wait."""
 _HEAD_START = 0.25
-"""How long one address of a host is tried alone before the next is tried beside it, in seconds (RFC 8305)."""
+"""How long an address of a host is tried before the next one is tried in parallel, in seconds (RFC 8305)."""
 
 
 class AsyncioWire(asyncio.Protocol):
-    """One connection. Its methods are those of `Wire`; the others are called by the loop."""
+    """One connection. It implements `Wire`; the other methods are called by the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -39,9 +39,9 @@ class AsyncioWire(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._unread = 0
         self._resting = False
-        """The peer is made to wait."""
+        """Whether reading is paused, so that the peer has to wait."""
         self._full = False
-        """What was written waits for the peer."""
+        """Whether the write buffer is full."""
         self._ended = False
         self._lost = False
         self._error: BaseException | None = None
@@ -49,14 +49,14 @@ class AsyncioWire(asyncio.Protocol):
         self._writer: asyncio.Future[bool] | None = None
         self._closer: asyncio.Future[bool] | None = None
 
-    # --- called by the loop
+    # --- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Store the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Keep what came."""
+        """Buffer bytes that were received."""
         self._chunks.append(data)
         self._unread += len(data)
         if self._unread > _MOST_UNREAD and not self._resting:
@@ -66,14 +66,14 @@ class AsyncioWire(asyncio.Protocol):
         _wake(self._writer)
 
     def eof_received(self) -> bool:
-        """Note the end of what comes; the connection is closed by its owner."""
+        """Record the end of the received bytes. The owner closes the connection."""
         self._ended = True
         _wake(self._reader)
         _wake(self._writer)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is gone."""
+        """Record that the connection is closed or broken."""
         self._ended = self._lost = True
         self._error = self._error or exc
         _wake(self._reader)
@@ -81,28 +81,28 @@ class AsyncioWire(asyncio.Protocol):
         _wake(self._closer)
 
     def pause_writing(self) -> None:
-        """Note that the peer is slower than we are."""
+        """Record that the write buffer is full."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """Note that it has caught up."""
+        """Record that the write buffer has space again."""
         self._full = False
         _wake(self._writer)
 
-    # --- called by its owner
+    # --- called by the owner
 
     @property
     def socket(self) -> Any:
-        """The socket below; `None` without one."""
+        """The underlying socket; `None` without one."""
         return self._transport.get_extra_info("socket")
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come than what `take` gives."""
+        """Whether no bytes follow those that `take` returns."""
         return self._ended
 
     async def read(self, timeout: float | None = None) -> bytes:
-        """Return the next bytes, empty at the end. Raises `WireReadError`, `ReadTimeoutError`."""
+        """Return the next bytes, empty at the end. Raises `WireReadError` and `ReadTimeoutError`."""
         while not self._chunks:
             if self._ended:
                 if self._error is not None:
@@ -122,13 +122,13 @@ class AsyncioWire(asyncio.Protocol):
     async def write(
         self, data: bytes | memoryview, timeout: float | None = None, *, until: Callable[[], bool] | None = None
     ) -> bool:
-        """Send bytes. Raises `WireWriteError`, `WriteTimeoutError`."""
+        """Send bytes. Raises `WireWriteError` and `WriteTimeoutError`."""
         if until is not None and until():
             return False
         if self._lost:
             raise WireWriteError from self._error
         if until is not None and is_readable(self.socket):
-            # A write to a peer that has answered and left would end the connection before its answer is read.
+            # Writing to a peer that has responded and closed would break the connection before its response is read.
             await asyncio.sleep(0)
             if until():
                 return False
@@ -150,7 +150,7 @@ class AsyncioWire(asyncio.Protocol):
         return True
 
     def take(self) -> bytes:
-        """Return what has come, without waiting."""
+        """Return the bytes that were received, without waiting."""
         chunks = self._chunks
         if not chunks:
             return b""
@@ -164,22 +164,22 @@ class AsyncioWire(asyncio.Protocol):
         return data
 
     def at_rest(self) -> bool:
-        """Return whether the peer has neither closed the connection nor sent anything."""
+        """Return whether the connection is open and no bytes are pending."""
         return not (self._chunks or self._ended or is_readable(self.socket))
 
     def readable(self) -> bool:
-        """Return whether `read` would return at once, or after the loop has looked."""
+        """Return whether `read` would return at once, or after one turn of the event loop."""
         return bool(self._chunks) or self._ended or is_readable(self.socket)
 
     def shut(self) -> None:
-        """Break the connection under whoever waits for it."""
+        """Break the connection, so that waiting tasks fail."""
         self._ended = True
         self._transport.abort()
         _wake(self._reader)
         _wake(self._writer)
 
     async def close(self) -> None:
-        """Close the socket, and wait until that is done: a turn of the loop."""
+        """Close the socket, and wait one turn of the event loop until it is closed."""
         self._ended = True
         _wake(self._reader)
         _wake(self._writer)
@@ -191,7 +191,7 @@ class AsyncioWire(asyncio.Protocol):
 
 
 def _wake(waiter: asyncio.Future[bool] | None) -> None:
-    # Done before: woken twice in one turn of the loop, or its task was cancelled.
+    # It is done if it was woken twice in one turn of the loop, or if its task was cancelled.
     if waiter is not None and not waiter.done():
         waiter.set_result(False)
 
@@ -202,7 +202,7 @@ def _expire(waiter: asyncio.Future[bool]) -> None:
 
 
 async def connect(host: str, port: int) -> AsyncioWire:
-    """Connect, to the first of the host's addresses that answers. Raises `WireConnectError`."""
+    """Connect to the first address of the host that responds. Raises `WireConnectError`."""
     loop = asyncio.get_running_loop()
     try:
         if _is_address(host):
@@ -224,7 +224,7 @@ def _is_address(host: str) -> bool:
 
 
 async def _addresses(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[_Address]:
-    """Look a host up. Returns its addresses, the families by turns, IPv6 first (RFC 8305, section 4)."""
+    """Resolve a host. Returns its addresses with alternating families, IPv6 first (RFC 8305, section 4)."""
     found = dict.fromkeys(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     families: list[list[_Address]] = [[], []]
     for family, _, _, _, address in found:
@@ -240,7 +240,7 @@ async def _connect_one(loop: asyncio.AbstractEventLoop, address: _Address) -> As
 
 
 async def _connect_first(loop: asyncio.AbstractEventLoop, addresses: list[_Address]) -> AsyncioWire:
-    """Try addresses one after the other, the next one beside those that take long. Raises the first one's `OSError`."""
+    """Try addresses in turn, the next one in parallel if one takes long. Raises the first `OSError` if all fail."""
     failures: list[OSError] = []
     connected: list[AsyncioWire] = []
 

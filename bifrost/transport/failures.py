@@ -1,7 +1,7 @@
-"""Makes our errors of what goes wrong below HTTP: sockets, TLS, time limits.
+"""Translates failures below HTTP (sockets, TLS, timeouts) to bifrost's errors.
 
-The texts and contexts of foreign errors can hold headers and addresses, so ours are raised after the `except` block has
-ended and hold no reference to them.
+The text and the context of foreign errors may contain headers and addresses. Bifrost's errors are therefore raised
+after the `except` block has ended, and do not refer to them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def as_error(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
-    """Return our error for one of a connection; `phase` is what was waited for. One of ours is returned as it is."""
+    """Return bifrost's error for an error of a connection. `phase` says what was awaited.
+
+    A `BifrostError` is returned unchanged.
+    """
     if (refused := _client_certificate_problem(error, place)) is not None:
         return refused
     match error:
@@ -58,11 +61,11 @@ _CERTIFICATE_REFUSED = frozenset(
         "TLSV1_ALERT_UNKNOWN_CA",
     }
 )
-"""How OpenSSL calls what a peer says of the client's certificate. With TLS 1.3 it says so after the handshake."""
+"""OpenSSL's names of the alerts about a client certificate. With TLS 1.3 they arrive after the handshake."""
 
 
 def _client_certificate_problem(error: Exception, place: str) -> ConfigError | None:
-    """Return our error if a peer wants a certificate of the client, or refuses the one that it was shown."""
+    """Return an error if a peer requires a client certificate or refuses the one that was sent, else `None`."""
     for cause in _causes(error):
         if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLCertVerificationError):
             continue
@@ -80,7 +83,7 @@ def _client_certificate_problem(error: Exception, place: str) -> ConfigError | N
 
 
 def never_sent(error: BifrostError) -> BifrostError:
-    """Say of an error that no request went out, so that it may be sent again."""
+    """Mark an error as one of a request that was never sent, so that it may be retried."""
     if error.category == "transient":
         error.category = "never_sent"
     return error
@@ -96,11 +99,11 @@ _OLD_TLS = frozenset(
         "WRONG_VERSION_NUMBER",
     }
 )
-"""How OpenSSL calls a peer that speaks no TLS, or none that is safe: trying again does not help."""
+"""OpenSSL's names of failures with a peer that does not support TLS, or no secure version. Retrying does not help."""
 
 
 def connect_failure(error: Exception, place: str) -> BifrostError:
-    """Return our error for a connection that could not be made, by what its causes say."""
+    """Return the error for a connection that could not be established, depending on its causes."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ConfigError(
@@ -115,7 +118,8 @@ def connect_failure(error: Exception, place: str) -> BifrostError:
         if isinstance(cause, ssl.SSLError) and cause.reason in _OLD_TLS:
             return ConfigError(f"{place} does not speak TLS 1.2 or later ({cause.reason}); check scheme and port")
         if isinstance(cause, OSError) and cause.errno is not None:
-            # The system's own words, for which asyncio puts others. Names, TLS and test kits have words of their own.
+            # The system's own text, because asyncio replaces it. Name resolution, TLS and test kits have texts of their
+            # own.
             is_system = type(cause).__module__ == "builtins"
             return ConnectError(
                 f"no connection to {place}: {os.strerror(cause.errno) if is_system else cause.strerror}"
@@ -124,7 +128,7 @@ def connect_failure(error: Exception, place: str) -> BifrostError:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Go from an error to what lies behind it; of several addresses tried in vain to the first."""
+    """Yield an error and its causes. In a group of errors for several addresses, the first one is followed."""
     while error is not None:
         yield error
         group = cast(

@@ -1,7 +1,7 @@
-"""Cuts what an HTTP/2 peer sends into frames (RFC 9113, section 4.1), so that each can be judged before h2 takes it.
+"""Divides the bytes of an HTTP/2 peer into frames (RFC 9113, section 4.1), which are checked before h2 receives them.
 
-h2 ends a whole connection for what concerns one stream, and refuses the answers that are still on their way after a
-farewell (GOAWAY).
+h2 closes the whole connection for errors that concern one stream only, and refuses responses that arrive after a
+GOAWAY.
 """
 
 from __future__ import annotations
@@ -10,39 +10,45 @@ import msgspec
 
 _HEAD = 9
 _LONGEST = 64 * 1024
-"""No frame is longer: 16 KiB are allowed, and the peer cannot change that."""
+"""The largest frame. 16 KiB are allowed, and the peer cannot change that."""
 HEADERS = 1
 GOAWAY = 7
 END_STREAM = 1
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One frame, whole."""
+    """One complete frame."""
 
     kind: int
+    """The type of the frame."""
+
     flags: int
+    """The flags."""
+
     stream_id: int
+    """The stream; 0 for the connection."""
+
     data: bytes
-    """Its nine bytes of head and its payload."""
+    """The nine bytes of its header, and its payload."""
 
     @property
     def last_stream(self) -> int:
-        """Of a farewell: answers on streams above this one will not come."""
+        """In a GOAWAY frame: the last stream that will receive a response."""
         return int.from_bytes(self.data[_HEAD : _HEAD + 4], "big") & 0x7FFF_FFFF
 
     def ending(self) -> bytes:
-        """Return the frame's bytes with the mark that its stream ends there."""
+        """Return the frame's bytes with the END_STREAM flag set."""
         return self.data[:4] + bytes([self.flags | END_STREAM]) + self.data[5:]
 
 
 class FrameCutter:
-    """Cuts bytes into frames as they come."""
+    """Divides bytes into frames as they arrive."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Return the frames that are whole by now. Raises `ValueError` for what is no frame."""
+        """Return the frames that are complete. Raises `ValueError` for a frame that is too long."""
         rest = self._rest
         rest += data
         frames: list[Frame] = []

@@ -1,4 +1,4 @@
-"""A connection of HTTP/1.1 of our own: the parser and the TLS of `wire/http` over a socket of the event loop's."""
+"""bifrost's own HTTP/1.1 connection: the parser and the TLS of `wire/http` over a socket of the event loop."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpRequest
 
 _JOINED = 64 * 1024
-"""A body up to this size goes out with its head in one write."""
+"""A body of up to this size is written together with the head."""
 _NEVER_WAITS = 16 * 1024
-"""Bytes that fit into the buffer of any socket whose peer has read everything before them: no timer is needed."""
+"""Up to this size, a write fits into the buffer of a socket whose peer has read everything before, so it needs no
+timer.
+"""
 _SLICE = 256 * 1024
-"""How much of a larger body is written at once: `write` bounds the wait for each, not for the whole upload."""
+"""How many bytes of a larger body are written at once. The `write` timeout applies to each of them, not to the whole
+upload.
+"""
 
 
 class Http1Connection:
-    """One connection of HTTP/1.1."""
+    """One HTTP/1.1 connection."""
 
     __slots__ = (
         "_authority",
@@ -44,7 +48,7 @@ class Http1Connection:
     )
 
     def __init__(self, road: Road, network: Network | None = None) -> None:
-        """Stand for a connection, or take over the network of one that is made."""
+        """Prepare a connection, or use the network of one that is established already."""
         self._road = road
         self._place = str(road)
         self._authority = road.origin.authority.encode("ascii")
@@ -52,24 +56,27 @@ class Http1Connection:
         self._parser = ResponseParser()
         self._limit: float | None = None
         self._failure: Exception | None = None
-        """What went wrong while an upload was listened beside."""
+        """The error while an upload was in progress."""
         self._spoilt = False
-        """What was read or written does not end where an answer and a request do: nothing may follow."""
+        """Whether a request or response was not transferred exactly, so that the connection cannot be reused."""
         self.reused = False
         self.connect_time: float | None = None
 
     @property
     def sent(self) -> bool:
-        """The present request's head has (perhaps) gone out."""
+        """Whether the head of the current request may have been sent."""
         return self._network.sent
 
     @property
     def heard(self) -> bool:
-        """Something has come of an answer to the present request."""
+        """Whether a part of the response to the current request was received."""
         return self._network.heard
 
     async def connect(self, *, seconds: float) -> None:
-        """Make the connection ahead of its first request. Raises `ConnectError`, `ConfigError`, `CallTimeoutError`."""
+        """Establish the connection before its first request.
+
+        Raises `ConnectError`, `ConfigError` and `CallTimeoutError`.
+        """
         failure: BifrostError
         try:
             await self._connect(seconds)
@@ -84,9 +91,9 @@ class Http1Connection:
         self.connect_time = await self._road.lay(self._network, seconds=seconds)
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
-        """Send a request and wait for the head of the answer.
+        """Send a request and wait for the head of the response.
 
-        Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError`, `TransportError`.
+        Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError` and `TransportError`.
         """
         network = self._network
         network.sent = network.heard = False
@@ -136,7 +143,7 @@ class Http1Connection:
         self._spoilt = False
 
     def _is_answered(self) -> bool:
-        """Take what has come during an upload. Returns whether the peer does not want the rest."""
+        """Process bytes that arrive during an upload. Returns whether the peer does not want the rest of it."""
         parser, network = self._parser, self._network
         while not parser.status and self._failure is None:
             try:
@@ -146,7 +153,7 @@ class Http1Connection:
                 parser.feed(data)
             except (WireError, HttpFormatError) as error:
                 self._failure = error
-        # One that accepts the request may begin to answer before it has read all of it.
+        # A server that accepts the request may begin its response before it has read everything.
         return parser.status >= 300 or self._failure is not None
 
     async def _read(self, parser: ResponseParser) -> None:
@@ -157,7 +164,7 @@ class Http1Connection:
             parser.end()
 
     async def read_body(self, parser: ResponseParser) -> bytes:
-        """Return the next bytes of an answer's body, empty at its clean end."""
+        """Return the next bytes of a response's body, empty at its regular end."""
         if parser is not self._parser:
             return b""
         failure: BifrostError
@@ -170,15 +177,15 @@ class Http1Connection:
         raise failure
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes."""
+        """Limit each further wait for bytes of the body, in seconds."""
         self._limit = seconds
 
     def usable(self) -> bool:
-        """Return whether the peer has neither closed the idle connection nor sent anything on it."""
+        """Return whether the idle connection is open and has no pending bytes."""
         return not self._spoilt and self._network.at_rest()
 
     async def finish(self) -> None:
-        """End an exchange whose body was read to its end."""
+        """End an exchange whose body was read completely."""
         parser = self._parser
         if not self.reused:
             self.reused = True
@@ -187,11 +194,11 @@ class Http1Connection:
         self._parser = ResponseParser()
 
     def cut(self) -> None:
-        """Break the connection under a waiting reader."""
+        """Break the connection, so that a waiting reader fails."""
         self._network.shut()
 
     async def close(self) -> None:
-        """Throw the connection away."""
+        """Close the connection."""
         self._spoilt = True
         await briefly(self._network.close())
 
@@ -210,7 +217,7 @@ class Http1Connection:
 
 
 class _Body:
-    """The body of one answer."""
+    """The body of one response."""
 
     __slots__ = ("_connection", "_parser")
 
@@ -219,5 +226,5 @@ class _Body:
         self._parser = parser
 
     async def read(self) -> bytes:
-        """Return the next bytes, empty at the clean end. Raises `TransportError`, `CallTimeoutError`."""
+        """Return the next bytes, empty at the regular end. Raises `TransportError` and `CallTimeoutError`."""
         return await self._connection.read_body(self._parser)

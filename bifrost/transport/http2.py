@@ -1,4 +1,4 @@
-"""HTTP/2: few connections, each lent to many exchanges at once. This is one exchange's side of it."""
+"""HTTP/2: few connections, each shared by many concurrent exchanges. This file is the side of one exchange."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Http2Connection:
-    """A place on a connection of HTTP/2: carries one exchange at a time."""
+    """A place on an HTTP/2 connection, which carries one exchange at a time."""
 
     def __init__(self, link: Http2Link) -> None:
         self._link = link
@@ -35,35 +35,35 @@ class Http2Connection:
         self._connect_time: float | None = None
         self._read_limit: float | None = None
         self._plain: Http1Connection | None = None
-        """What takes its place where HTTP/2 is not spoken."""
+        """The HTTP/1.1 connection that is used if the peer does not support HTTP/2."""
         self._left = False
 
     @property
     def reused(self) -> bool:
-        """The connection has served an exchange before this one."""
+        """Whether the connection has served an exchange before this one."""
         return self._link.answered if self._plain is None else self._plain.reused
 
     @property
     def sent(self) -> bool:
-        """The present request's head has (perhaps) gone out."""
+        """Whether the head of the current request may have been sent."""
         if self._plain is not None:
             return self._plain.sent
         return self._stream is not None and self._stream.sent
 
     @property
     def heard(self) -> bool:
-        """Something has come of an answer to the present request."""
+        """Whether a part of the response to the current request was received."""
         if self._plain is not None:
             return self._plain.heard
         return self._stream is not None and self._stream.heard
 
     @property
     def connect_time(self) -> float | None:
-        """How long the present exchange waited for its connection to be made, in seconds."""
+        """How long the current exchange waited for its connection to be established, in seconds."""
         return self._connect_time if self._plain is None else self._plain.connect_time or self._connect_time
 
     async def connect(self, *, seconds: float) -> None:
-        """Make the connection ahead of its first request, unless another has."""
+        """Establish the connection before its first request, unless that was done already."""
         await self._ready(seconds)
         self._link.answered = True
 
@@ -82,9 +82,9 @@ class Http2Connection:
         raise failure
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
-        """Send a request and wait for the head of the answer.
+        """Send a request and wait for the head of the response.
 
-        Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError`, `TransportError`.
+        Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError` and `TransportError`.
         """
         self._connect_time = self._stream = None
         if self._plain is None:
@@ -121,7 +121,10 @@ class Http2Connection:
         ]
 
     async def read(self) -> bytes:
-        """Give the next bytes, empty at the clean end. Raises `TransportError`, `ProtocolError`, `CallTimeoutError`."""
+        """Return the next bytes, empty at the regular end.
+
+        Raises `TransportError`, `ProtocolError` and `CallTimeoutError`.
+        """
         stream = self._stream
         if stream is None:
             return b""
@@ -134,17 +137,17 @@ class Http2Connection:
         raise failure
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes."""
+        """Limit each further wait for bytes of the body, in seconds."""
         self._read_limit = seconds
         if self._plain is not None:
             self._plain.limit_reads(seconds)
 
     def usable(self) -> bool:
-        """Say whether another request can be sent, as far as is known."""
+        """Return whether another request can be sent, as far as is known."""
         return self._link.usable if self._plain is None else self._plain.usable()
 
     async def finish(self) -> None:
-        """End an exchange whose body was read to its end."""
+        """End an exchange whose body was read completely."""
         if self._plain is not None:
             await self._plain.finish()
             return
@@ -154,14 +157,14 @@ class Http2Connection:
             self._link.forget(stream)
 
     def cut(self) -> None:
-        """Break the exchange under a waiting reader; the others on the connection go on."""
+        """Break the exchange, so that a waiting reader fails. The other exchanges of the connection continue."""
         if self._plain is not None:
             self._plain.cut()
         elif self._stream is not None:
             self._stream.fail(WireReadError("the exchange was cut"))
 
     async def close(self) -> None:
-        """Reset the exchange, and give the place back. The last one closes the connection."""
+        """Reset the exchange and release its place. The last place closes the connection."""
         if self._left:
             return
         self._left = True
@@ -181,14 +184,15 @@ class Http2Connection:
             untaken.category = "stale"
             return untaken
         if isinstance(error, BifrostError):
-            # All that waited for the connection are told; each has an error of its own.
-            told = type(error)(error.message)
-            told.category = error.category
-            return told
+            # All exchanges of the connection fail with it, each with its own error.
+            own_error = type(error)(error.message)
+            own_error.category = error.category
+            return own_error
         failure = as_error(error, place=self._place, sent=self.sent, phase=phase)
         if error is link.failure and self.sent:
             if link.is_counted or link.answered:
-                # What ended the connection is no sign of ill health where it has served, and counts once at most.
+                # If the connection has served before, its end does not mean that the provider is unhealthy. Otherwise
+                # it counts only once.
                 failure.category = "lost"
             link.is_counted = True
         return failure

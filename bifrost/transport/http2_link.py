@@ -1,8 +1,8 @@
-"""One connection of HTTP/2, shared by many exchanges.
+"""One HTTP/2 connection, shared by many exchanges.
 
-Two tasks belong to it: one reads whatever comes and hands it to the exchanges, the other writes whatever is to be said.
-So an exchange that is cancelled never breaks off a frame, and one whose reader rests holds up nobody: what has come for
-it waits in its own window, and the connection's window is opened again at once.
+It has two tasks: one reads and passes what it receives to the exchanges, the other writes. Therefore a cancelled
+exchange never leaves an incomplete frame, and an exchange whose reader pauses does not block the others: its bytes stay
+in its own window, and the window of the connection is opened again at once.
 """
 
 from __future__ import annotations
@@ -40,100 +40,106 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("h2", "http/1.1")
 _STREAM_WINDOW = 1024 * 1024
-"""How much of one answer may be on its way, or unread here."""
+"""The most bytes of one response that are in transit or unread."""
 _WINDOW = 16 * 1024 * 1024
-"""How much of all answers may be on its way."""
+"""The most bytes of all responses that are in transit."""
 _UNSAID = 256 * 1024
-"""How many bytes may wait to be written before uploads wait."""
+"""The most bytes that wait to be written before uploads pause."""
 _FRAMES_AT_ONCE = 128
-"""After so many frames the event loop has its turn."""
+"""The number of frames after which other tasks may run."""
 _LARGEST_HEAD = 1024 * 1024
-"""What a head may unpack to before the whole connection is given up; a single answer is refused far below that."""
+"""The largest size of a decompressed head before the whole connection is closed. The limit for a single response is far
+lower.
+"""
 _DOUBT = 0.25
-"""An exchange that is given up after so many seconds without a byte raises doubts about the connection."""
+"""If an exchange is abandoned after this many seconds without a byte, the connection is checked before it is used
+again.
+"""
 _REFUSAL = 1.0
-"""For so many seconds after a refusal other connections are preferred."""
+"""How many seconds other connections are preferred after the peer has refused an exchange."""
 _CANCEL = 8
 _DEFAULT_WRITE_LIMIT = 30.0
 
 
 class Http2Link:
-    """One connection of HTTP/2, or what turns out to be one of HTTP/1.1.
+    """One HTTP/2 connection, or an HTTP/1.1 connection if the peer does not support HTTP/2.
 
     Args:
-        most: How many exchanges may share it.
-        retire_at: When it takes no further ones, by the event loop's clock.
+        most: The most exchanges that may share it.
+        retire_at: When it stops accepting exchanges, on the event loop's clock.
         run: Starts a task.
     """
 
     def __init__(self, road: Road, *, most: int, retire_at: float, run: Callable[[Task], None]) -> None:
         self.road = road
         self.lent = 0
-        """How many hold a place on it, busy or idle."""
+        """The number of places in use, busy or idle."""
         self.answered = False
-        """An exchange has come to its end on it."""
+        """Whether an exchange has completed on it."""
         self.only_http1 = False
-        """The peer does not speak HTTP/2."""
+        """Whether the peer does not support HTTP/2."""
         self.failure: Exception | None = None
-        """What ended it."""
+        """The error that ended the connection."""
         self.is_counted = False
-        """What ended it was reported to the provider's health."""
+        """Whether that error was reported to the provider's health."""
         self.is_leaving = False
-        """The peer takes no more requests on it."""
+        """Whether the peer accepts no more requests on it."""
         self.secrets: dict[Secret, None] = dict.fromkeys(road.secrets)
-        """What was sent on it: the tables of both directions repeat it in their logs, whoever reads or writes."""
+        """The secrets that were sent on it. h2's tables repeat header values in its logs, for all exchanges."""
         self.network = Network()
         self._most = most
         self._retire_at = retire_at
         self._run = run
         self._h2: H2Connection | None = None
         self._is_settled = False
-        """The peer has said how many exchanges it takes at once."""
+        """Whether the peer has sent its settings, with the most exchanges at once."""
         self._cutter = FrameCutter()
         self._streams: dict[int, Http2Stream] = {}
         self._unsaid = 0
         """Bytes of uploads that wait to be written."""
         self._received = 0
-        """Bytes that came and that the peer may not yet send anew to all of the connection."""
+        """Received bytes for which the window of the connection was not opened again yet."""
         self._something_to_say: anyio.Event | None = None
-        """What the writer waits for."""
+        """The event that the writer waits for."""
         self._is_silent = False
-        """The writer has written everything."""
+        """Whether the writer has written everything."""
         self._silence: anyio.Event | None = None
-        """What waits for that."""
+        """The event that tasks wait for until everything is written."""
         self._write_limit = _DEFAULT_WRITE_LIMIT
         self._heard_at = 0.0
         self._refuses_until = 0.0
-        """The peer has refused an exchange, and would perhaps refuse the next."""
+        """Until when other connections are preferred, because the peer has refused an exchange."""
         self._is_doubtful = False
-        """Nothing came for long; a ping is on its way."""
+        """Whether nothing was received for long, and a ping is unanswered."""
         self._spare = False
-        """The connection turned out to be one of HTTP/1.1 and nobody has it."""
+        """Whether it turned out to be an HTTP/1.1 connection that is not in use yet."""
         self._connecting = anyio.Lock()
 
     @property
     def takes_more(self) -> bool:
-        """Whether another may have a place on it."""
+        """Whether another exchange may have a place."""
         most = self._most if self._h2 is None else min(self._most, self._h2.remote_settings.max_concurrent_streams)
         now = anyio.current_time()
         return self.usable and not self.only_http1 and self.lent < most and self._refuses_until <= now < self._retire_at
 
     @property
     def usable(self) -> bool:
-        """Whether requests can be sent on it, as far as is known."""
+        """Whether requests can be sent, as far as is known."""
         return self.failure is None and not self.is_leaving and not self._is_doubtful
 
     @property
     def is_made(self) -> bool:
-        """Whether the peer has been reached."""
+        """Whether the connection was established."""
         return self._h2 is not None or self.only_http1
 
-    # --- its beginning and end
+    # --- opening and closing
 
     async def ready(self, seconds: float) -> bool:
-        """Connect, unless that was done; others wait for the first. Returns whether there was something to wait for.
+        """Connect, unless that was done. Concurrent callers wait for the first.
 
-        Raises `WireError` and what a proxy says, for all that waited alike.
+        Returns whether there was something to wait for.
+
+        Raises `WireError` and the errors of proxies, for all callers alike.
         """
         if self.is_made:
             return False
@@ -154,7 +160,7 @@ class Http2Link:
         try:
             await self.road.lay(self.network, seconds=seconds, protocols=_PROTOCOLS)
         except BaseException as error:
-            # Who waits behind one that was cancelled begins anew.
+            # If the first caller was cancelled, the next one starts again.
             await briefly(self.network.close())
             self.network = Network()
             if isinstance(error, Exception):
@@ -169,15 +175,15 @@ class Http2Link:
         self._run(self._write_all)
 
     def as_http1(self) -> Http1Connection:
-        """Return a connection of HTTP/1.1 instead: the one that was made, if nobody has that yet."""
+        """Return an HTTP/1.1 connection instead: the established one if it is not in use, else a new one."""
         network, self._spare = (self.network if self._spare else None), False
         return Http1Connection(self.road, network)
 
     async def leave(self) -> None:
-        """Give a place back. The last one closes the connection."""
+        """Release a place. The last place closes the connection."""
         self.lent -= 1
         if self.lent <= 0 and self._h2 is not None:
-            # The peer may still have to hear that an exchange was given up.
+            # The peer may not yet know that an exchange was abandoned.
             await briefly(self._said_all())
         if self.lent <= 0:
             self._end(WireReadError("the connection was closed"))
@@ -185,7 +191,7 @@ class Http2Link:
             await briefly(self.network.close())
 
     def _end(self, error: Exception) -> None:
-        """End everything here: exchanges hear of it, and both tasks."""
+        """End the connection, all exchanges on it, and both tasks."""
         if self.failure is None and not self.only_http1:
             self.failure = error
             self.network.shut()
@@ -204,7 +210,7 @@ class Http2Link:
         limit: float,
         secrets: Iterable[Secret] = (),
     ) -> None:
-        """Open a stream and send a request on it. Returns early if the answer ends before the request does."""
+        """Open a stream and send a request on it. Returns early if the response ends before the request."""
         h2 = self._connection()
         self.secrets.update(dict.fromkeys(secrets))
         self._write_limit = limit
@@ -219,7 +225,7 @@ class Http2Link:
         stream.id = h2.get_next_available_stream_id()
         with redacting(self.secrets):
             h2.send_headers(stream.id, fields, end_stream=not body)
-        # h2 would end the whole connection for an odd length of one answer; it is checked by the stream itself.
+        # h2 would close the connection if the length of one response were wrong; the stream itself checks it.
         vars(h2.streams[stream.id])["_initialize_content_length"] = _ignore
         self._streams[stream.id] = stream
         stream.sent, stream.sent_at = True, anyio.current_time()
@@ -234,7 +240,7 @@ class Http2Link:
 
     def _takes_one_more(self) -> bool:
         h2 = self._connection()
-        # Before its settings have come, one exchange is what every peer takes.
+        # Before the peer has sent its settings, only one exchange is certain to be accepted.
         most = h2.remote_settings.max_concurrent_streams if self._is_settled else 1
         return h2.open_outbound_streams < most
 
@@ -253,7 +259,7 @@ class Http2Link:
         self._check(stream)
 
     def _send_piece(self, stream: Http2Stream, body: bytes, start: int) -> int:
-        """Hand the writer as much of a body as may go out now. Returns where the rest begins."""
+        """Pass as much of a body to the writer as may be sent now. Returns the start of the rest."""
         h2 = self._connection()
         end = min(len(body), start + min(SLICE, h2.local_flow_control_window(stream.id)))
         self._unsaid += end - start
@@ -265,7 +271,10 @@ class Http2Link:
         return start
 
     async def wait(self, stream: Http2Stream, ready: Callable[[], object], limit: float | None) -> None:
-        """Wait until something holds for a stream. `limit` bounds the silence. Raises what ended the stream."""
+        """Wait until a condition holds for a stream. `limit` bounds the silence, in seconds.
+
+        Raises the error that ended the stream.
+        """
         if ready():
             return
         deadline = float("inf") if limit is None else anyio.current_time() + limit
@@ -282,7 +291,7 @@ class Http2Link:
             raise ReadTimeoutError
 
     def take(self, stream: Http2Stream) -> bytes:
-        """Return what has come of an answer's body, and let the peer send as much again."""
+        """Return the bytes of a response's body that were received, and allow the peer to send as many again."""
         data = b"".join(stream.chunks)
         stream.chunks.clear()
         owed, stream.owed = stream.owed, 0
@@ -292,17 +301,17 @@ class Http2Link:
         return data
 
     def forget(self, stream: Http2Stream) -> None:
-        """End a stream; the peer is told, if it still is at it."""
+        """End a stream. The peer is informed if the stream is still open."""
         if self._streams.pop(stream.id, None) is None or self.failure is not None:
             return
         h2 = self._connection()
         if not (stream.ended and stream.said_all) and not stream.is_known:
             h2.reset_stream(stream.id, _CANCEL)
             if anyio.current_time() - max(self._heard_at, stream.sent_at) >= _DOUBT and not self._is_doubtful:
-                # Perhaps the connection is dead. Until the peer answers this, nobody else is sent there.
+                # The connection may be dead. It is not used for new exchanges until the peer responds to this ping.
                 self._is_doubtful = True
                 h2.ping(b"bifrost?")
-        # Others may now open a stream.
+        # Other exchanges may open a stream now.
         self._wake_all()
         self.say()
 
@@ -325,10 +334,10 @@ class Http2Link:
             raise WireReadError("there is no connection")
         return self._h2
 
-    # --- the reader
+    # --- reading
 
     async def _read_all(self) -> None:
-        """Read until the connection ends, and hand what comes to the exchanges."""
+        """Read until the connection ends, and pass events to the exchanges."""
         failure: Exception = WireReadError("the connection was closed")
         try:
             while self.failure is None:
@@ -345,7 +354,7 @@ class Http2Link:
         finally:
             self._end(failure)
             with suppress(WireError):
-                # Whoever reads what has come still may.
+                # Bytes that were received can still be read.
                 await briefly(self.network.close())
 
     async def _feed(self, data: bytes) -> None:
@@ -364,13 +373,14 @@ class Http2Link:
                 await anyio.lowlevel.checkpoint()
         self._received += received
         if self._received >= _WINDOW // 4:
-            # Whether it is read or not: an exchange that rests has a window of its own.
+            # The window of the connection is opened whether the bytes are read or not, since each exchange has its own
+            # window.
             h2.increment_flow_control_window(self._received)
             self._received = 0
         self.say()
 
     def _judged(self, frame: Frame) -> bytes:
-        """Return a frame's bytes for h2, or what takes their place where h2 would end the connection for one answer."""
+        """Return a frame's bytes for h2, modified if h2 would close the connection because of a single response."""
         stream = self._streams.get(frame.stream_id)
         if frame.kind == HEADERS and stream is not None and stream.status and not frame.flags & END_STREAM:
             stream.fail(PeerError("the answer has two heads"))
@@ -405,10 +415,10 @@ class Http2Link:
                 stream.fail(UntakenError())
         self._wake_all()
 
-    # --- the writer
+    # --- writing
 
     def say(self) -> None:
-        """Have the writer look whether there is something to be said."""
+        """Wake the writer."""
         self._is_silent = False
         if self._something_to_say is not None:
             self._something_to_say.set()
@@ -421,7 +431,7 @@ class Http2Link:
             await self._silence.wait()
 
     async def _write_all(self) -> None:
-        """Write what is to be said until the connection ends."""
+        """Write whatever is pending, until the connection ends."""
         h2 = self._connection()
         try:
             while self.failure is None:
@@ -444,7 +454,7 @@ class Http2Link:
 
 
 def _ignore(_headers: object) -> None:
-    """Take no note of a length."""
+    """Ignore the length."""
 
 
 def _new_connection() -> H2Connection:
@@ -453,7 +463,7 @@ def _new_connection() -> H2Connection:
     from h2.settings import SettingCodes, Settings
 
     connection = H2Connection(
-        # Vendors' answers need not be perfect; their size is bounded, and that is what matters.
+        # Vendors' responses need not be valid; only their size must be limited.
         H2Configuration(client_side=True, header_encoding=None, validate_inbound_headers=False)
     )
     connection.local_settings = Settings(

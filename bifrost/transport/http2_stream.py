@@ -1,4 +1,4 @@
-"""One exchange on a shared connection of HTTP/2: what has come of its answer, and who waits for it."""
+"""One exchange on a shared HTTP/2 connection: what was received of its response, and the task that waits for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFUSED = 7
 
 
 class UntakenError(Exception):
-    """The peer says that it has not looked at the request, and never will on this connection."""
+    """The peer has not processed the request and will not process it on this connection."""
 
 
 class Http2Stream:
@@ -47,31 +47,31 @@ class Http2Stream:
         self._place = place
         self.id = 0
         self.sent = False
-        """Its head has (perhaps) gone out."""
+        """Whether its head may have been sent."""
         self.sent_at = 0.0
         self.said_all = False
-        """The request is out, to its end."""
+        """Whether the complete request was sent."""
         self.status: int | None = None
         self.fields: list[tuple[bytes, bytes]] = []
         self.chunks: deque[bytes] = deque()
         self.owed = 0
-        """Bytes that came and that the peer may not yet send anew."""
+        """Received bytes for which the window was not opened again yet."""
         self.ended = False
-        """The answer is here, to its end."""
+        """Whether the complete response was received."""
         self.failure: Exception | None = None
         self.heard = False
-        """Something of an answer has come."""
+        """Whether a part of the response was received."""
         self.is_known = False
-        """The peer knows that it has ended: it has said so."""
+        """Whether the peer knows that the stream has ended, because it said so itself."""
         self.news: anyio.Event | None = None
-        """Who waits for it."""
+        """The event that the exchange waits for."""
         self._interim = 0
         self._length: int | None = None
-        """How long the answer said that it is."""
+        """The length of the body according to the head; `None` if the head has none."""
         self._received = 0
 
     def feed(self, event: Event) -> None:
-        """Take what came for it."""
+        """Process an event of this stream."""
         from h2 import events
 
         self.heard = True
@@ -99,17 +99,17 @@ class Http2Stream:
         self.wake()
 
     def fail(self, error: Exception) -> None:
-        """End it; whoever waits for it hears of this."""
+        """End the stream with an error, and wake its waiting task."""
         self.failure = self.failure or error
         self.wake()
 
     def check(self) -> None:
-        """Raise what ended it."""
+        """Raise the error that ended it, if there is one."""
         if self.failure is not None:
             raise self.failure
 
     def wake(self) -> None:
-        """Have its waiter look again."""
+        """Wake its waiting task."""
         if self.news is not None:
             self.news.set()
 

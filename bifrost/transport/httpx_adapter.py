@@ -1,4 +1,4 @@
-"""A connection over a transport of httpx that a user gave. The one file that names httpx."""
+"""Connections over a user's httpx transport. Only this file imports httpx."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _URLS_KEPT = 256
 
 
 class HttpxConnection:
-    """A connection of its own inside an httpx transport, or a place on a shared one."""
+    """A connection with an httpx transport of its own, or a place on a shared one."""
 
     __slots__ = (
         "_authority",
@@ -53,7 +53,7 @@ class HttpxConnection:
         self._owned = owned
         self._traced = owned and isinstance(transport, httpx.AsyncHTTPTransport)
         self._spoilt = False
-        """Bytes may stand behind an answer that nobody asked for; the next request would take them for its own."""
+        """Whether unexpected bytes may follow the response. The next request would take them for its own response."""
         self._authority = origin.authority.encode("ascii")
         self._urls: dict[str, httpx.URL] = {}
         self._network: Any = None
@@ -65,14 +65,14 @@ class HttpxConnection:
         self.connect_time: float | None = None
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
-        """Send a request and wait for the head of the answer.
+        """Send a request and wait for the head of the response.
 
-        Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError`, `TransportError`.
+        Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError` and `TransportError`.
         """
-        # Of a transport that does not tell, the worst is assumed: the request may have gone out.
+        # If the transport does not report it, the request is assumed to have been sent.
         self.sent = not self._traced
         self.connect_time = None
-        # `pool` is short on purpose: a connection that was not given back is our defect and should be loud.
+        # `pool` is short on purpose: a connection that is not returned is a defect of ours and should be noticed.
         self._timeouts = {"connect": timeouts.connect, "write": timeouts.write, "read": read_timeout, "pool": 1.0}
         self._extensions = {"timeout": self._timeouts}
         if self._traced:
@@ -111,18 +111,18 @@ class HttpxConnection:
         return url
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes (httpcore reads the limit when the body's first read begins).
+        """Limit each further wait for bytes of the body. httpcore reads the limit when the first read begins.
 
-        What cannot be cut keeps the limit that it has.
+        The limit is not changed for a connection that cannot be cut.
         """
         if seconds is not None or self._network is not None:
             self._timeouts["read"] = seconds
 
     def usable(self) -> bool:
-        """Say whether the peer has neither closed the idle connection nor sent anything on it."""
+        """Return whether the idle connection is open and has no pending bytes."""
         network = self._network
         if network is None:
-            # Not one of httpcore's: its maker knows.
+            # It is not a connection of httpcore; its author is responsible.
             return True
         if self._spoilt or is_readable(network.get_extra_info("socket")):
             return False
@@ -130,7 +130,7 @@ class HttpxConnection:
         return tls is None or is_silent(tls)
 
     async def finish(self) -> None:
-        """End an exchange whose body was read to its end."""
+        """End an exchange whose body was read completely."""
         body, self._body = self._body, None
         self.reused = self._owned
         if body is not None:
@@ -138,13 +138,13 @@ class HttpxConnection:
             await body.close()
 
     def cut(self) -> None:
-        """Break the connection under a waiting reader."""
+        """Break the connection, so that a waiting reader fails."""
         sock = None if self._network is None else self._network.get_extra_info("socket")
         if sock is not None:
             shut(sock)
 
     async def close(self) -> None:
-        """Throw the connection away: the socket first, then the reader (so that no generator is left half-read)."""
+        """Close the connection: the socket first, then the reader, so that no generator is left suspended."""
         body, self._body = self._body, None
         network, self._network = self._network, None
         if network is not None:
@@ -155,21 +155,24 @@ class HttpxConnection:
             await briefly(self._transport.aclose())
 
     def connected(self, network: Any) -> None:
-        """Remember the raw stream: it is closed by us, since httpcore leaks it when cancelled in a TLS handshake."""
+        """Store the raw stream.
+
+        bifrost closes it, because httpcore leaks it when it is cancelled during a TLS handshake.
+        """
         self._network = network
 
     def awaits_head(self) -> None:
-        """Bound what may come before an answer's head."""
+        """Limit the interim responses before the head of the response."""
         for held in getattr(getattr(self._transport, "_pool", None), "connections", ()):
             bound_interim(held, place=str(self._origin))
 
     def translate(self, error: Exception, *, phase: str) -> BifrostError:
-        """Make our error of one that httpx or the user's transport raised."""
+        """Return bifrost's error for an error of httpx or of the user's transport."""
         return _as_error(error, place=str(self._origin), sent=self.sent, phase=phase)
 
 
 class _Trace:
-    """httpcore's trace hook: learns of the raw stream, the time of connecting, and whether the head went out."""
+    """httpcore's trace hook, which reports the raw stream, the time to connect, and whether the head was sent."""
 
     __slots__ = ("_connection", "_started")
 
@@ -179,7 +182,7 @@ class _Trace:
 
     async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
         if name.endswith("send_request_headers.started"):
-            # The request for a tunnel is the proxy's, not the provider's.
+            # The request for a tunnel goes to the proxy, not to the provider.
             self._connection.sent = info["request"].method != b"CONNECT"
         elif name == "http11.receive_response_headers.started":
             self._connection.awaits_head()
@@ -195,25 +198,25 @@ _PARSER = attrgetter("_httpcore_stream._stream._connection._h11_state")
 
 
 class _Translate(Protocol):
-    """Makes our error of a foreign one."""
+    """Translates a foreign error to bifrost's."""
 
     def __call__(self, error: Exception, *, phase: str) -> BifrostError:
-        """Say what went wrong while `phase` was waited for."""
+        """Return the error for what failed while `phase` was awaited."""
         ...
 
 
 def is_ambiguous(headers: Headers) -> bool:
-    """Say whether an answer has two lengths, so that nothing may follow it.
+    """Return whether a response has two lengths, so that its connection must not be reused.
 
-    RFC 9112, 6.3: the chunks count; but somebody in between may go by the other.
+    RFC 9112, 6.3: the chunks determine the length, but an intermediary may use the other.
     """
     return headers.get("transfer-encoding") is not None and headers.get("content-length") is not None
 
 
 def bound_interim(held: Any, *, place: str) -> None:
-    """Let a connection's parser end an exchange of interim answers alone, which httpcore reads without end.
+    """Make a connection's parser end a series of interim responses, which httpcore would read without limit.
 
-    `held` is a connection of httpcore's, which may stand inside others (TLS, a proxy).
+    `held` is a connection of httpcore, which may be nested in others (TLS, a proxy).
     """
     while (inner := getattr(held, "_connection", None)) is not None:
         held = inner
@@ -223,7 +226,7 @@ def bound_interim(held: Any, *, place: str) -> None:
 
 
 class _Events:
-    """The events of an HTTP/1.1 parser, of which only so many in a row may be interim answers."""
+    """The events of an HTTP/1.1 parser, with a limit for consecutive interim responses."""
 
     __slots__ = ("_interim", "_next", "_place")
 
@@ -243,7 +246,7 @@ class _Events:
 
 
 class Upload(httpx.AsyncByteStream):
-    """A request body that is no generator, so that a cancelled upload leaves none behind."""
+    """A request body that is not a generator, so that a cancelled upload leaves none suspended."""
 
     __slots__ = ("_content", "_sent")
 
@@ -263,7 +266,7 @@ class Upload(httpx.AsyncByteStream):
 
 
 class Body:
-    """Reads an answer's body, and can be ended from either side without leaving a generator half-read."""
+    """Reads the body of a response. It can be ended from either side without leaving a generator suspended."""
 
     __slots__ = ("_ended", "_iterator", "_parser", "_sending", "_stream", "_translate")
 
@@ -276,7 +279,10 @@ class Body:
         self._ended = False
 
     async def read(self) -> bytes:
-        """Give the next bytes, empty at the clean end. Raises `TransportError`, `ProtocolError`, `CallTimeoutError`."""
+        """Return the next bytes, empty at the regular end.
+
+        Raises `TransportError`, `ProtocolError` and `CallTimeoutError`.
+        """
         if self._ended:
             return b""
         if self._iterator is None:
@@ -298,7 +304,7 @@ class Body:
         raise failure
 
     def has_sequel(self) -> bool:
-        """Say whether bytes follow the body in the parser's buffer. httpcore tells nowhere, so its parser is asked."""
+        """Return whether bytes follow the body. httpcore does not report it, so its parser is examined."""
         try:
             data, _ = self._parser(self._stream).trailing_data
         except AttributeError:
@@ -311,7 +317,7 @@ class Body:
             await self._stream.aclose()
 
     async def drain(self) -> None:
-        """Pull until the reader ends or raises: its socket is closed by now, so this does not wait."""
+        """Read until the reader ends or raises. Its socket is closed already, so this does not wait."""
         if not self._ended and self._iterator is not None:
             self._ended = True
             with suppress(Exception):
@@ -321,7 +327,10 @@ class Body:
 
 
 def _as_error(error: Exception, *, place: str, sent: bool, phase: str) -> BifrostError:
-    """Return our error for a foreign one. It holds no reference to that and none of its text that could be ours."""
+    """Return bifrost's error for a foreign one.
+
+    It does not refer to it, and has no text of it that may contain a secret.
+    """
     match error:
         case BifrostError():
             return error
@@ -346,7 +355,7 @@ def _as_error(error: Exception, *, place: str, sent: bool, phase: str) -> Bifros
 
 
 def _proxy_failure(error: Exception, place: str) -> BifrostError:
-    """Tell a proxy that will never let us through from one that cannot reach the provider just now."""
+    """Distinguish a proxy that refuses us for good from one that cannot reach the provider at the moment."""
     status = str(error)[:3]
     if status.startswith("5"):
         return ConnectError(f"the proxy could not connect to {place}: status {status}")

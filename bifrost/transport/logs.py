@@ -1,7 +1,7 @@
-"""What the HTTP library's own loggers may tell of our exchanges: everything but the credentials.
+"""Removes credentials from what the HTTP libraries log about bifrost's exchanges.
 
-At DEBUG they write down what a peer sends, and a peer may send back what it was sent. Loggers belong to the whole
-program, so what others do with the same library is left as it is.
+At DEBUG level they log what a peer sends, and a peer may send back what it received. Loggers belong to the whole
+program, so records of other users of the same library are not changed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TypeAlias
 from bifrost.wire.auth import Secret, credentials_of, redact
 
 Sending: TypeAlias = tuple[Mapping[str, str], Iterable[Secret]]
-"""The header fields of a request, and what else must not be seen (a proxy's password)."""
+"""The header fields of a request, and further secrets (the password of a proxy)."""
 
 SENDING: ContextVar[Sending | None] = ContextVar("bifrost_sending", default=None)
-"""Whose exchange the HTTP library is at, while it is at one."""
+"""The exchange that the HTTP library is working on; `None` if it is not one of bifrost's."""
 
 _LOGGERS = (
     "httpcore.connection",
@@ -34,7 +34,7 @@ _LOGGERS = (
 
 @contextmanager
 def redacting(secrets: Iterable[Secret]) -> Generator[None]:
-    """Take these secrets out of what is logged inside."""
+    """Remove these secrets from what is logged within the context."""
     before = SENDING.set(({}, secrets))
     try:
         yield
@@ -58,6 +58,6 @@ _REDACTING = _Redacting()
 
 
 def guard_loggers() -> None:
-    """Take credentials out of what the HTTP library logs while `SENDING` is set. Once is enough, more does no harm."""
+    """Remove credentials from what the HTTP libraries log while `SENDING` is set. Calling it again has no effect."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_REDACTING)

@@ -1,6 +1,6 @@
-"""The network below HTTP: one socket per connection, remembered from the moment it exists.
+"""The network below HTTP: the socket of one connection, and TLS.
 
-It is known here whether a request went out and whether anything came, because this is what writes and reads.
+It records whether a request was sent and whether bytes were received, because it reads and writes all bytes.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class Network:
-    """The network of one connection: a socket, and TLS on top of it, once or twice."""
+    """The network of one connection: a socket, with TLS on top of it once, or twice through a proxy."""
 
     __slots__ = ("_tls", "_wire", "heard", "laid", "sent")
 
     def __init__(self) -> None:
         self.sent = False
-        """A request's head has (perhaps) gone out, since this was last set to `False`."""
+        """Whether the head of a request may have been sent since this was last set to `False`."""
         self.heard = False
-        """Bytes have come, since this was last set to `False`."""
+        """Whether bytes were received since this was last set to `False`."""
         self.laid = False
-        """The route is made: what is written from now on is requests."""
+        """Whether the connection is established, so that all bytes that are written from now on belong to requests."""
         self._wire: Wire | None = None
         self._tls: TlsWire | None = None
-        """The innermost TLS, once there is one."""
+        """The innermost TLS layer; `None` without TLS."""
 
     @property
     def wire(self) -> Wire:
-        """What carries the bytes. Raises `WireReadError` without a connection."""
+        """The current wire. Raises `WireReadError` without a connection."""
         if self._wire is None:
             raise WireReadError("there is no connection")
         return self._wire
@@ -45,16 +45,16 @@ class Network:
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come than what `take` gives."""
+        """Whether no bytes follow those that `take` returns."""
         return self._wire is None or self._wire.ended
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What shortens the next handshake with the same peer."""
+        """The TLS session, which shortens the next handshake with the same peer."""
         return None if self._tls is None else self._tls.pump.tls.session
 
     async def connect(self, host: str, port: int) -> None:
-        """Connect, to the first of the host's addresses that answers. Raises `WireConnectError`."""
+        """Connect to the first address of the host that responds. Raises `WireConnectError`."""
         if on_trio():
             from bifrost.transport import anyio_wire
 
@@ -67,12 +67,12 @@ class Network:
     async def shake_hands(
         self, context: ssl.SSLContext, host: str, *, protocols: Sequence[str], session: ssl.SSLSession | None = None
     ) -> None:
-        """Speak TLS from here on. Raises `WireConnectError`."""
+        """Start TLS. Raises `WireConnectError`."""
         self._tls = await TlsWire.over(self.wire, context, host, protocols=protocols, session=session)
         self._wire = self._tls
 
     async def read(self, timeout: float | None = None) -> bytes:
-        """Return the next bytes, empty at the end. Raises `WireReadError`, `ReadTimeoutError`."""
+        """Return the next bytes, empty at the end. Raises `WireReadError` and `ReadTimeoutError`."""
         data = await self.wire.read(timeout)
         if data:
             self.heard = True
@@ -81,28 +81,28 @@ class Network:
     async def write(
         self, data: bytes | memoryview, timeout: float | None = None, *, until: Callable[[], bool] | None = None
     ) -> bool:
-        """Send bytes, as `Wire.write` does. Raises `WireWriteError`, `WriteTimeoutError`."""
+        """Send bytes as `Wire.write` does. Raises `WireWriteError` and `WriteTimeoutError`."""
         wire = self.wire
         self.sent = self.laid
         return await wire.write(data, timeout, until=until)
 
     def take(self) -> bytes:
-        """Return what has come, without waiting. Raises `WireReadError`."""
+        """Return the bytes that were received, without waiting. Raises `WireReadError`."""
         data = self.wire.take()
         if data:
             self.heard = True
         return data
 
     def at_rest(self) -> bool:
-        """Return whether the peer has neither closed the connection nor sent anything that was not read."""
+        """Return whether the connection is open and no bytes are pending."""
         return self._wire is not None and self._wire.at_rest()
 
     def readable(self) -> bool:
-        """Return whether reading would give something, or the end, at once."""
+        """Return whether reading would return at once."""
         return self._wire is None or self._wire.readable()
 
     def shut(self) -> None:
-        """Wake whoever waits for bytes."""
+        """Break the connection, so that waiting tasks fail."""
         if self._wire is not None:
             self._wire.shut()
 

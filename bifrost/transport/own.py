@@ -1,4 +1,4 @@
-"""Our own connections: HTTP/1.1, and HTTP/2 where it is asked for."""
+"""bifrost's own transport: HTTP/1.1, and HTTP/2 if it is configured."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _log = logging.getLogger("bifrost.transport")
 
 @attrs.define(eq=False)
 class _Common:
-    """What the transports of one client's providers share."""
+    """What the transports of a client's providers share."""
 
     usual: ssl.SSLContext | None = None
-    """The context of those that name no certificates: loading the usual ones takes its time."""
+    """The SSL context of all providers without their own certificates, because loading the usual ones takes time."""
     announced: set[str] = attrs.field(factory=set[str])
 
 
 @attrs.define(eq=False)
 class DirectTransport:
-    """Connections that are made here. `for_provider` gives the one with a provider's own network settings.
+    """Connections of bifrost itself. `for_provider` returns the transport with a provider's own network settings.
 
-    By default, proxy variables (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and CA variables
-    (`SSL_CERT_FILE`, `SSL_CERT_DIR`) of the environment are honoured as httpx's own client does.
+    By default, the environment's variables for proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and for
+    authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`) are used in the same way as in httpx's client.
     """
 
     _config: ProviderConfig = attrs.field(factory=ProviderConfig)
@@ -56,11 +56,11 @@ class DirectTransport:
         guard_loggers()
 
     def for_provider(self, config: ProviderConfig, run: Callable[[Task], None] = spawn) -> Transport:
-        """Return the transport for one provider; `run` starts tasks in the client's own task group."""
+        """Return the transport for one provider. `run` starts tasks in the client's task group."""
         return DirectTransport(config, self._common, run)
 
     def open(self, origin: Origin) -> Connection:
-        """Give a new connection; certificates are loaded with the first that needs them. Raises `ConfigError`."""
+        """Return a new connection. Certificates are loaded with the first that needs them. Raises `ConfigError`."""
         if self._config.network.http2 and origin.scheme == "https":
             return self._shared(origin)
         return Http1Connection(self._road(origin))
@@ -104,8 +104,8 @@ class DirectTransport:
         return self._context
 
     def _announce(self, origin: Origin, proxy: Proxy) -> None:
-        """Say once where requests go instead of straight to the provider; without the proxy's password."""
-        told = f"the {proxy.source} sends {origin.scheme} through the proxy {proxy.host}"
-        if told not in self._common.announced:
-            self._common.announced.add(told)
-            _log.info("%s", told)
+        """Log once which proxy is used, without its password."""
+        message = f"the {proxy.source} sends {origin.scheme} through the proxy {proxy.host}"
+        if message not in self._common.announced:
+            self._common.announced.add(message)
+            _log.info("%s", message)

@@ -1,4 +1,4 @@
-"""Proxies: which one an origin is reached through, and how a way through it is asked for."""
+"""Proxies: which one is used for an origin, and the errors about it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,30 @@ if TYPE_CHECKING:
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A proxy that connections go through."""
+    """A proxy for connections."""
 
     scheme: str
+    """`http`, `https`, `socks5` or `socks5h`."""
+
     host: str
+    """The host of the proxy."""
+
     port: int
+    """The port of the proxy."""
+
     auth: Secret | None
+    """The user name and password; `None`: no authentication."""
+
     source: str
-    """Who named it: the environment, or the configuration."""
+    """Where it was set: `environment` or `configuration`."""
 
     @property
     def is_socks(self) -> bool:
-        """It speaks SOCKS, not HTTP."""
+        """Whether it uses SOCKS, not HTTP."""
         return self.scheme.startswith("socks")
 
     def refusal(self, place: object) -> ConfigError:
-        """Make the error of a proxy that will never let us through."""
+        """Return the error for a proxy that refuses us for good."""
         setting = "HTTPS_PROXY" if self.source == "environment" else "network.proxy"
         return ConfigError(f"the proxy on the way to {place} refuses: check {setting} and its credentials")
 
@@ -46,7 +54,7 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 def proxy_of(network: NetworkConfig, origin: Origin) -> Proxy | None:
-    """Give the proxy for an origin, if there is one. Raises `ConfigError` for one that cannot be used."""
+    """Return the proxy for an origin, or `None`. Raises `ConfigError` for a proxy that cannot be used."""
     if network.proxy == "none":
         return None
     if network.proxy != "environment":
@@ -66,7 +74,7 @@ def proxy_of(network: NetworkConfig, origin: Origin) -> Proxy | None:
 
 
 def check_plain(proxy: Proxy, origin: Origin, *, allow_insecure_http: bool) -> None:
-    """Raise `ConfigError` for plain http that would go through a proxy on another machine, the key readable to it."""
+    """Raise `ConfigError` for plain http through a proxy on another machine, which could read the key."""
     if origin.scheme == "http" and not is_loopback(proxy.host) and not allow_insecure_http:
         raise ConfigError(
             f"plain http to {origin.host} through the proxy {proxy.host} would send the key readable to everyone on "
@@ -76,7 +84,7 @@ def check_plain(proxy: Proxy, origin: Origin, *, allow_insecure_http: bool) -> N
 
 def _environments(origin: Origin) -> str | None:
     if origin.scheme == "http" and is_loopback(origin.host):
-        # What is on this machine needs no proxy, and the proxy could read the key.
+        # Hosts on this machine need no proxy, which could also read the key.
         return None
     proxies: Mapping[str, str] = getproxies_environment()
     address = proxies.get(origin.scheme) or proxies.get("all")
@@ -86,7 +94,7 @@ def _environments(origin: Origin) -> str | None:
 
 
 def _read(address: str, auth: Secret | None, *, source: str) -> Proxy | None:
-    """Read an address; `None` for one that is none. It may hold a password, so nothing is raised here."""
+    """Parse the address of a proxy; `None` if it is invalid. It may contain a password, so nothing is raised here."""
     try:
         parts = urlsplit(address)
         credentials, _, authority = parts.netloc.rpartition("@")

@@ -1,4 +1,4 @@
-"""The road to an origin: straight, or through a proxy, with TLS at its end; and how it is laid."""
+"""The route to an origin, direct or through a proxy, with TLS at its end, and how it is established."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ HTTP1 = ("http/1.1",)
 
 @attrs.frozen(kw_only=True, eq=False)
 class Road:
-    """How one origin is reached. Shared by its connections."""
+    """The route to one origin, shared by its connections."""
 
     origin: Origin
     proxy: Proxy | None
     context: ssl.SSLContext | None
-    """For TLS, with the origin and with a proxy that wants it; `None` where neither does."""
+    """For TLS with the origin and with a proxy that uses it; `None` if neither does."""
     sessions: dict[str, ssl.SSLSession] = attrs.field(factory=dict[str, "ssl.SSLSession"])
-    """The latest TLS session with each origin: what shortens the next handshake."""
+    """The latest TLS session with each origin, which shortens the next handshake."""
 
     def __str__(self) -> str:
         return str(self.origin) if self.proxy is None else f"{self.origin} (through {self.proxy})"
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What nobody may see of the way there."""
+        """The secrets of the route, which must not be logged."""
         if self.proxy is None or self.proxy.auth is None:
             return ()
         return (self.proxy.auth, password_of(self.proxy.auth))
 
     @property
     def forwards(self) -> bool:
-        """Requests are handed to an HTTP proxy one by one; there is no tunnel."""
+        """Whether requests are sent to an HTTP proxy one by one, without a tunnel."""
         return self.proxy is not None and not self.proxy.is_socks and self.origin.scheme == "http"
 
     async def lay(self, network: Network, *, seconds: float, protocols: Sequence[str] = HTTP1) -> float:
-        """Connect, up to the origin's TLS, within so many seconds. Gives how long it took.
+        """Connect within `seconds`, including TLS with the origin. Returns how long it took, in seconds.
 
-        Raises `WireError`, or `ConfigError` and `ConnectError` for what a proxy says. Whatever comes of it, the network
-        has the socket and must be closed.
+        Raises `WireError`, and `ConfigError` or `ConnectError` for errors of a proxy. In any case the network holds the
+        socket and must be closed.
         """
         began = anyio.current_time()
         try:
@@ -69,7 +69,7 @@ class Road:
         return anyio.current_time() - began
 
     def remember(self, network: Network) -> None:
-        """Keep the TLS session of a connection that has served, for the next handshake with the origin."""
+        """Store the TLS session of a connection, for the next handshake with the origin."""
         session = network.session
         if session is not None:
             self.sessions[str(self.origin)] = session

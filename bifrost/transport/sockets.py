@@ -1,4 +1,4 @@
-"""What a socket and its TLS tell without being read."""
+"""The state of a socket and its TLS, without reading from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import suppress
 from typing import Any
 
 _POLL: Any = getattr(select, "poll", None)
-"""Not every system has it; `select` instead takes no high descriptors."""
+"""Not every system has `poll`; `select` does not support high descriptors."""
 
 
 def is_readable(sock: Any, *, poll: Any = _POLL) -> bool:
-    """Say whether a socket has bytes, was closed by the peer, or is closed."""
+    """Return whether a socket has bytes, was closed by the peer, or is closed."""
     descriptor: int = sock.fileno()
     if descriptor < 0:
         return True
@@ -25,7 +25,7 @@ def is_readable(sock: Any, *, poll: Any = _POLL) -> bool:
 
 
 def is_silent(tls: ssl.SSLObject) -> bool:
-    """Say whether an idle TLS connection has nothing decrypted, or waiting to be, behind its last answer."""
+    """Return whether an idle TLS connection has no bytes after its last response, decrypted or not."""
     try:
         tls.read(1)
     except ssl.SSLWantReadError:
@@ -36,7 +36,7 @@ def is_silent(tls: ssl.SSLObject) -> bool:
 
 
 def shut(sock: Any) -> None:
-    """Wake whoever waits for a socket, without closing it."""
-    # By a second handle, which shuts the connection that both stand for: uvloop's own sockets refuse to.
+    """Break the connection of a socket without closing it, so that waiting tasks fail."""
+    # A second handle shuts down the connection that both refer to, because uvloop's own sockets do not allow it.
     with suppress(OSError), socket.fromfd(sock.fileno(), sock.family, sock.type) as handle:
         handle.shutdown(socket.SHUT_RDWR)

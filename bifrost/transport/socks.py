@@ -1,4 +1,4 @@
-"""Asking a SOCKS proxy for a way to an origin."""
+"""Connections through a SOCKS proxy."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 async def ask_socks(network: Network, proxy: Proxy, origin: Origin, *, place: str) -> None:
-    """Ask for a way to the origin, whose name is looked up by the proxy.
+    """Request a connection to the origin. The proxy resolves its name.
 
-    Raises `ConfigError`, `ConnectError`, `ProtocolError` for what the proxy says, `WireError`.
+    Raises `ConfigError`, `ConnectError` and `ProtocolError` for responses of the proxy, and `WireError`.
     """
     from socksio import ProtocolError as MalformedError  # the extra `socks`
     from socksio.socks5 import SOCKS5ReplyCode
@@ -29,7 +29,7 @@ async def ask_socks(network: Network, proxy: Proxy, origin: Origin, *, place: st
     code: SOCKS5ReplyCode | None = None
     answers = _Answers(network)
     with suppress(MalformedError):
-        await _be_let_in(network, answers, proxy, place)
+        await _authenticate(network, answers, proxy, place)
         code = await _ask(network, answers, origin)
     if code is None or answers.has_more:
         raise never_sent(ProtocolError(f"the proxy on the way to {place} does not speak SOCKS"))
@@ -39,7 +39,7 @@ async def ask_socks(network: Network, proxy: Proxy, origin: Origin, *, place: st
 
 
 class _Answers:
-    """What the proxy says, cut by length."""
+    """The responses of the proxy, read by length."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -47,7 +47,7 @@ class _Answers:
 
     @property
     def has_more(self) -> bool:
-        """The proxy has said more than was asked for."""
+        """Whether the proxy has sent more than was requested."""
         return bool(self._data)
 
     async def exactly(self, count: int) -> bytes:
@@ -60,7 +60,7 @@ class _Answers:
         return data
 
 
-async def _be_let_in(network: Network, answers: _Answers, proxy: Proxy, place: str) -> None:
+async def _authenticate(network: Network, answers: _Answers, proxy: Proxy, place: str) -> None:
     from socksio import socks5
 
     method = socks5.SOCKS5AuthMethod.NO_AUTH_REQUIRED
@@ -84,7 +84,7 @@ async def _ask(network: Network, answers: _Answers, origin: Origin) -> SOCKS5Rep
 
 
 async def _read_answer(answers: _Answers) -> bytes:
-    """Read an answer to its end, which its fourth and fifth byte tell."""
+    """Read a response to its end, which depends on its fourth and fifth byte."""
     head = await answers.exactly(5)
     rest = {1: 4, 3: head[4] + 1, 4: 16}.get(head[3], 1) + 1
     return head + await answers.exactly(rest)

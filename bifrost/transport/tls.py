@@ -1,4 +1,4 @@
-"""Whom a TLS connection trusts, and what it shows of itself."""
+"""TLS settings: which authorities a connection trusts, and its client certificate."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def context_of(network: NetworkConfig) -> ssl.SSLContext:
-    """Make the context for one provider's connections. Raises `ConfigError`, without a path's text."""
+    """Return the SSL context for one provider's connections. Raises `ConfigError`, which does not contain a path."""
     if network.ssl_context is not None:
         return network.ssl_context
     context = _usual() if network.ca is None else _trusting(network.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if network.client_certificate is not None:
         try:
-            # Without a password of its own OpenSSL would ask the terminal for that of an encrypted key.
+            # Without an explicit password, OpenSSL would ask the terminal for that of an encrypted key.
             context.load_cert_chain(network.client_certificate, network.client_key, password="")
         except (OSError, ValueError) as error:
             raise ConfigError(
@@ -34,7 +34,7 @@ def context_of(network: NetworkConfig) -> ssl.SSLContext:
 
 
 def _usual() -> ssl.SSLContext:
-    """Trust whom the environment names, or else the authorities of `certifi`, as httpx does."""
+    """Return a context with the authorities that the environment names, or else those of `certifi`, as httpx does."""
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
         if file:
@@ -55,7 +55,7 @@ def _trusting(ca: str) -> ssl.SSLContext:
             return ssl.create_default_context(cadata=_certificates(ca, what="the text"))
         if Path(ca).is_dir():
             return ssl.create_default_context(capath=ca)
-        # As text, since OpenSSL does not see a certificate behind a byte order mark.
+        # Passed as text, because OpenSSL does not find a certificate after a byte order mark.
         text = Path(ca).read_text(encoding="utf-8-sig", errors="replace")
         return ssl.create_default_context(cadata=_certificates(text, what="the file"))
     except (OSError, ValueError) as error:
@@ -66,7 +66,7 @@ def _trusting(ca: str) -> ssl.SSLContext:
 
 
 def _certificates(text: str, *, what: str) -> str:
-    """Return the certificates of a PEM text, without the comments and whatever else stands between them."""
+    """Return the certificates of a PEM text without comments and other text between them."""
     found: list[str] = []
     kinds: list[str] = []
     begin = text.find(_BEGIN)

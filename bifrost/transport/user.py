@@ -1,4 +1,4 @@
-"""What a user gives as `transport=`."""
+"""The transport that a user passes as `transport=`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def as_transport(transport: Any) -> Transport:
-    """Return the transport for what a user gives as `transport=`: a `Transport`, an httpx transport, or a function.
+    """Return the transport for the value of `transport=`: a `Transport`, an httpx transport, or a function.
 
-    An httpx transport is shared by all connections as it is; a function without arguments is called once per
-    connection and returns an httpx transport for it. Raises `ConfigError` for anything else.
+    All connections share an httpx transport as it is. A function without arguments is called once per connection and
+    returns an httpx transport for it. Raises `ConfigError` for anything else.
     """
     if transport is None:
         from bifrost.transport.own import DirectTransport
@@ -41,13 +41,13 @@ def as_transport(transport: Any) -> Transport:
 
 
 def _is_of_httpx(transport: Any) -> TypeGuard[httpx.AsyncBaseTransport]:
-    # Where httpx is not loaded nothing is of it, and loading it takes longer than all of bifrost.
+    # If httpx is not loaded, the object is not of its type. Loading httpx takes longer than loading all of bifrost.
     loaded = sys.modules.get("httpx")
     return isinstance(transport, getattr(loaded, "AsyncBaseTransport", ()))
 
 
 class _Shared:
-    """Connections over a transport of httpx that all of them share."""
+    """Connections that share one httpx transport."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
@@ -59,7 +59,7 @@ class _Shared:
 
 
 class _Made:
-    """Connections each of which has a transport of httpx to itself."""
+    """Connections with an httpx transport each."""
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
         self._make = make
@@ -69,7 +69,7 @@ class _Made:
 
         try:
             transport = self._make()
-        except Exception as error:  # noqa: BLE001 - a user's function; told anew outside the block
+        except Exception as error:  # noqa: BLE001 - a user's function; raised outside the block
             problem = f"raised {type(error).__name__}"
         else:
             if _is_of_httpx(transport):

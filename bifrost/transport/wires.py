@@ -1,4 +1,4 @@
-"""What carries the bytes of one connection: the protocol that the event loops' sockets, and TLS on top, follow."""
+"""The wire of one connection: the protocol for the event loops' sockets, and TLS on top of it."""
 
 from __future__ import annotations
 
@@ -13,74 +13,77 @@ if TYPE_CHECKING:
 
 
 class WireError(Exception):
-    """The connection failed. What came before it is told by `__cause__`."""
+    """The connection failed. `__cause__` has the original error."""
 
 
 class WireConnectError(WireError):
-    """No connection could be made, or its TLS handshake failed."""
+    """The connection could not be established, or its TLS handshake failed."""
 
 
 class WireReadError(WireError):
-    """The connection broke while bytes were waited for."""
+    """The connection broke while reading."""
 
 
 class WireWriteError(WireError):
-    """The connection broke while bytes were sent."""
+    """The connection broke while writing."""
 
 
 class PeerError(WireError):
-    """The peer does not keep to the protocol, or has ended the exchange."""
+    """The peer violated the protocol or ended the exchange."""
 
 
 class WireTimeoutError(WireError):
-    """A limit of waiting has passed."""
+    """A time limit was reached."""
 
 
 class ConnectTimeoutError(WireTimeoutError):
-    """The connection could not be made in time."""
+    """The connection could not be established in time."""
 
 
 class ReadTimeoutError(WireTimeoutError):
-    """Nothing came for too long."""
+    """Nothing was received for too long."""
 
 
 class WriteTimeoutError(WireTimeoutError):
-    """The peer took nothing for too long."""
+    """Nothing could be sent for too long."""
 
 
 class Wire(Protocol):
-    """Carries bytes both ways. One task may wait for `read` and another for `write`; `shut` may be called by any."""
+    """Transfers bytes in both directions.
+
+    One task may wait in `read` and another in `write`; any task may call `shut`.
+    """
 
     @property
     def socket(self) -> Any:
-        """The socket below."""
+        """The underlying socket."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come than what `take` gives."""
+        """Whether no bytes follow those that `take` returns."""
         ...
 
     async def read(self, timeout: float | None = None) -> bytes:
-        """Return the next bytes, empty at the end. Raises `WireReadError`, `ReadTimeoutError`."""
+        """Return the next bytes, empty at the end. Raises `WireReadError` and `ReadTimeoutError`."""
         ...
 
     async def write(
         self, data: bytes | memoryview, timeout: float | None = None, *, until: Callable[[], bool] | None = None
     ) -> bool:
-        """Send bytes; `timeout` bounds how long the peer may take none of them.
+        """Send bytes. `timeout` limits the time without any progress, in seconds.
 
-        `until` is asked whenever something has come meanwhile: if it says so, the rest is not waited for and the result
-        is `False`. Raises `WireWriteError`, `WriteTimeoutError`.
+        `until` is called whenever bytes were received meanwhile. If it returns true, the rest is not sent and the
+        result is `False`. Raises `WireWriteError` and `WriteTimeoutError`.
         """
         ...
 
     def take(self) -> bytes:
-        """Return what has come, without waiting; empty if that is nothing, or the end."""
+        """Return the bytes that were received, without waiting; empty if there are none, or at the end."""
         ...
 
     def at_rest(self) -> bool:
-        """Return whether the peer has neither closed the connection nor sent anything that `take` did not give."""
+        """Return whether the connection is open and no bytes are pending."""
         ...
 
     def readable(self) -> bool:
@@ -88,16 +91,16 @@ class Wire(Protocol):
         ...
 
     def shut(self) -> None:
-        """Break the connection under whoever waits for it, at once."""
+        """Break the connection at once, so that waiting tasks fail."""
         ...
 
     async def close(self) -> None:
-        """Close the socket. Any number of times."""
+        """Close the socket. It may be called repeatedly."""
         ...
 
 
 class TlsWire:
-    """TLS on top of a wire, which may itself speak TLS."""
+    """TLS on top of a wire, which may itself use TLS."""
 
     __slots__ = ("_inner", "_pending", "_pump")
 
@@ -105,16 +108,16 @@ class TlsWire:
         self._inner = inner
         self._pump = pump
         self._pending = b""
-        """Decrypted bytes that nobody has read."""
+        """Decrypted bytes that were not read yet."""
 
     @property
     def socket(self) -> Any:
-        """The socket below."""
+        """The underlying socket."""
         return self._inner.socket
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come than what `take` gives."""
+        """Whether no bytes follow those that `take` returns."""
         return self._pump.ended or self._inner.ended
 
     @classmethod
@@ -127,7 +130,7 @@ class TlsWire:
         protocols: Sequence[str],
         session: ssl.SSLSession | None = None,
     ) -> TlsWire:
-        """Shake hands. Raises `WireError`; the wire below must be closed then."""
+        """Perform the handshake. Raises `WireError`; the inner wire must then be closed."""
         failure: Exception
         pump = TlsPump(context, host, protocols=protocols, session=session)
         try:
@@ -141,13 +144,13 @@ class TlsWire:
         except ssl.SSLError as error:
             failure = error
         with suppress(WireError):
-            # The peer may want to know why.
+            # The peer may need the reason.
             await _say(inner, pump)
         raise WireConnectError from failure
 
     @property
     def pump(self) -> TlsPump:
-        """What encrypts and decrypts."""
+        """The TLS state."""
         return self._pump
 
     async def read(self, timeout: float | None = None) -> bytes:
@@ -176,7 +179,7 @@ class TlsWire:
         return await self._inner.write(encrypted, timeout, until=until)
 
     def take(self) -> bytes:
-        """Return what has come, without waiting."""
+        """Return the bytes that were received, without waiting."""
         raw = self._inner.take()
         if raw:
             self._pump.feed(raw)
@@ -185,11 +188,11 @@ class TlsWire:
         return data
 
     def at_rest(self) -> bool:
-        """Return whether the peer has neither closed the connection nor sent anything but words of TLS itself."""
+        """Return whether the connection is open and no bytes are pending, other than messages of TLS itself."""
         if self._pending or self._pump.ended:
             return False
         try:
-            # Tickets, which a peer sends when it likes, are no answer to anything.
+            # Session tickets, which a peer may send at any time, are not a response.
             data = self._pending = self.take()
         except WireReadError:
             return False
@@ -200,7 +203,7 @@ class TlsWire:
         return bool(self._pending) or self._inner.readable()
 
     def shut(self) -> None:
-        """Break the connection under whoever waits for it."""
+        """Break the connection, so that waiting tasks fail."""
         self._inner.shut()
 
     async def close(self) -> None:
