@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from contextvars import Context
-from functools import partial
+from functools import cache, partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
 
 
 class Signal(Protocol):
@@ -24,7 +25,7 @@ class Signal(Protocol):
         """Wake the task that waits, now or later. Further calls have no effect."""
         ...
 
-    def wait(self) -> Awaitable[Any]:
+    def __await__(self) -> Generator[Any, Any, Any]:
         """Wait until it is set."""
         ...
 
@@ -49,23 +50,25 @@ def native(loop: Any) -> tuple[Callable[[], float], Callable[[], Any], Callable[
         return clock, token, partial(_TrioSignal, trio.lowlevel)
     import asyncio
 
-    return loop.time, asyncio.get_running_loop, partial(_AsyncioSignal, loop)
+    # asyncio's own loops have the clock of the system, and look at it through one call more.
+    is_own = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
+    return monotonic if is_own else loop.time, asyncio.get_running_loop, partial(_asyncio_signal(), loop=loop)
 
 
-class _AsyncioSignal:
-    __slots__ = ("_future",)
+@cache
+def _asyncio_signal() -> Callable[..., Signal]:
+    """Return asyncio's future as a signal: nothing of it but `set` runs in Python."""
+    import asyncio
 
-    def __init__(self, loop: Any) -> None:
-        self._future = loop.create_future()
+    class AsyncioSignal(asyncio.Future[None]):
+        __slots__ = ()
 
-    def set(self) -> None:
-        # It is done if it was set before, or if its task was cancelled while waiting.
-        if not self._future.done():
-            self._future.set_result(None)
+        def set(self) -> None:
+            # It is done if it was set before, or if its task was cancelled while waiting.
+            if not self.done():
+                self.set_result(None)
 
-    def wait(self) -> Awaitable[None]:
-        future: Awaitable[None] = self._future
-        return future
+    return AsyncioSignal
 
 
 class _TrioSignal:
@@ -82,12 +85,14 @@ class _TrioSignal:
         if task is not None:
             self._trio.reschedule(task)
 
-    async def wait(self) -> None:
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps: Coroutine[Any, Any, Any]
         if self._is_set:
-            await self._trio.checkpoint()
-            return
-        self._task = self._trio.current_task()
-        await self._trio.wait_task_rescheduled(self._leave)
+            steps = self._trio.checkpoint()
+        else:
+            self._task = self._trio.current_task()
+            steps = self._trio.wait_task_rescheduled(self._leave)
+        return steps.__await__()
 
     def _leave(self, _raise_cancel: object) -> Any:
         self._task = None

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from bifrost.engine.call import Tries
-from bifrost.engine.exchange import Exchange, NotLetIn
+from bifrost.engine.attempt import Attempt, NotAdmitted
 from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
+from bifrost.engine.retry_state import RetryState, key_name
 from bifrost.errors import BifrostError, NotFoundError, UnsupportedError
 from bifrost.operations.chat.structured.lowering import ChunkLift, tool_names
 from bifrost.routing.retry import GiveUp, Retry, allows_fallback, decide, rule_of
@@ -23,15 +23,17 @@ from bifrost.wire.waits import rate_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bifrost.config import RetryConfig
+    from bifrost.config import CallOptions, RetryConfig
     from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
     from bifrost.engine.hedged import Watch
     from bifrost.engine.host import Host
     from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
     from bifrost.plugins.base import Outcome
     from bifrost.routing.candidates import Candidate
+    from bifrost.routing.failover import Failover
     from bifrost.routing.health import HeldBack
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import Choice
@@ -59,75 +61,79 @@ class Attempts:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         retry = self._upstreams.retry_of(candidate.provider, options)
         keys = await self._upstreams.keys(candidate.provider, context)
-        tries = call.tries
-        if tries is None or tries.model != candidate.model:
-            call.tries = tries = Tries(candidate.model, keys, retry, upstream.health, fallback_behind=behind > 0)
-        if not tries.categories:
+        state = call.retry_state
+        if state is None or state.model != candidate.model:
+            state = RetryState(candidate.model, keys, retry, upstream.health, fallback_behind=behind > 0)
+            call.retry_state = state
+        if not state.categories:
             upstream.counters.asked += 1
-        tries.fallback_behind = behind > 0
+        state.fallback_behind = behind > 0
         # A stream that begins anew may do so long after its first attempt.
-        tries.keys, tries.retry, tries.health = keys, retry, upstream.health
+        state.keys, state.retry, state.health = keys, retry, upstream.health
         # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
         headers = upstream.headers_of(options, f"{context.id}-{len(context.attempts)}")
-        if tries.due is not None and not self._resumes(tries):
-            return tries.failure
+        if state.due is not None and not self._resumes(state):
+            return state.failure
+        is_stream = call.stream is not None
         try:
             while True:
-                if tries.categories:
+                if state.categories:
                     upstream.counters.retries += 1
                     if call.stream is not None:
                         await call.stream.source_gone()
-                await self._until_ready(call, tries)
-                tries.choice = None
-                exchange = Exchange(
+                submitted = await self._until_ready(call, state)
+                attempt = Attempt(
+                    state,
                     upstream=upstream,
                     codec=codec,
                     request=request,
-                    model=tries.model,
-                    stream=call.stream is not None,
+                    stream=is_stream,
                     extra_headers=headers,
                     deadline=context.deadline,
                     clock=self._clock,
-                    let_in=partial(self._let_in, call, tries),
-                    fresh=bool(tries.categories) and tries.categories[-1] == "stale",
+                    admit=partial(self._admit, options),
+                    submitted=submitted,
+                    note=None if call.failover is None else _why_chosen(call, call.failover),
+                    first_token=_first_token_share(upstream) if is_stream and call.another_ready else None,
+                    new_connection=bool(state.categories) and state.categories[-1] == "stale",
                 )
-                exchange.note, call.note = call.note, None
-                if call.stream is not None and call.another_ready:
-                    timeouts = upstream.config.timeouts
-                    exchange.first_token = timeouts.first_token * timeouts.first_token_share
-                outcome = await self._attempt(call, exchange, tries.wait)
+                outcome = await self._attempt(call, attempt)
                 if not isinstance(outcome, BifrostError) or _is_asked_again(call, outcome):
                     return outcome
-                if not self.again(call, tries, outcome):
+                # Of an attempt and its hedge, the one that the call ended with.
+                if not self.again(call, call.attempt or attempt, outcome):
                     return outcome
-                upstream, codec = exchange.upstream, exchange.codec
+                upstream, codec = attempt.upstream, attempt.codec
         finally:
-            if tries.paid is not None:
-                tries.give_back(self._now())
+            if state.paid is not None:
+                state.give_back(self._now())
 
-    async def _until_ready(self, call: Call, tries: Tries) -> None:
-        """Wait before a retry, and then while no key is ready. Raises what keeps the attempt from being made at all.
+    async def _until_ready(self, call: Call, state: RetryState) -> float:
+        """Wait before a retry, and then while no key is ready. Returns when the attempt can be queued.
 
-        What is known now keeps a call out of the queue; what is learned while it is queued, its worker finds out.
+        Raises what keeps it from being made at all. What is known now keeps a call out of the queue; what is learned
+        while it is queued, its worker finds out.
         """
-        if tries.wait > 0:
+        if state.wait > 0:
             call.context.phase = "backoff"
-            await self._upstreams.pause(tries.keys.provider.name, tries.wait)
-        call.submitted = now = self._now()
-        tries.health.check(tries.model, now, fallback=tries.fallback_behind)
-        tries.turn = None
+            await self._upstreams.pause(state.keys.provider.name, state.wait)
+        now = self._now()
+        state.health.check(state.model, now, fallback=state.fallback_behind)
+        state.parked = None
         if (
-            tries.spent
-            or tries.keys.states.troubled
+            state.spent
+            or state.keys.states.troubled
             or call.context.options.key is not None
-            or tries.model not in tries.keys.by_model
+            or state.model not in state.keys.by_model
         ):
-            resting = tries.keys.resting(tries.model, now=now, pin=call.context.options.key, excluded=tries.spent)
+            resting = state.keys.resting(state.model, now=now, pin=call.context.options.key, excluded=state.spent)
             if resting is not None:
-                tries.wait += await self._wait_for_key(call, tries, resting)
+                state.wait += await self._wait_for_key(call, state, resting)
+                return self._now()
+        return now
 
-    async def _wait_for_key(self, call: Call, tries: Tries, resting: Choice) -> float:
-        """Wait for this call's turn with a parked key, or until another is ready; returns how long that took.
+    async def _wait_for_key(self, call: Call, state: RetryState, resting: Choice) -> float:
+        """Wait for this call's turn with a parked key, or until another is ready. Returns how long that took.
 
         Raises `RateLimitError` where the call does not wait, and what keeps it from being made at all.
         """
@@ -139,231 +145,245 @@ class Attempts:
             try:
                 while resting.health is key:
                     now, until = self._now(), key.until
-                    wait = tries.keys.waits(
+                    wait = state.keys.waits(
                         resting._replace(ready_at=key.turn(place)),
                         now=now,
                         left=call.share - now,
                         fallback_behind=call.another_ready,
-                        waited=tries.waited_for_keys,
+                        waited=state.waited_for_keys,
                     )
-                    await self._upstreams.pause(tries.keys.provider.name, wait)
-                    tries.waited_for_keys += wait
+                    await self._upstreams.pause(state.keys.provider.name, wait)
+                    state.waited_for_keys += wait
                     total += wait
-                    call.submitted = now = self._now()
+                    now = self._now()
                     if key.until == until:
                         if key.state == "parked":
-                            tries.turn = (resting._replace(ready_at=None), until)
+                            state.parked = (resting._replace(ready_at=None), until)
                         return total
                     # Whoever was let through first was limited again, or found the key dead.
                     pin = call.context.options.key
-                    others = {key.name, *tries.spent}
+                    others = {key.name, *state.spent}
                     is_ready = key.usable(now)
-                    if is_ready and not tries.keys.has_other(tries.model, excluded=others, pin=pin, now=now):
+                    if is_ready and not state.keys.has_other(state.model, excluded=others, pin=pin, now=now):
                         if key.turn(place) > now:
                             continue
                         return total
-                    again = tries.keys.resting(tries.model, now=now, pin=pin, excluded=tries.spent)
+                    again = state.keys.resting(state.model, now=now, pin=pin, excluded=state.spent)
                     if again is None:
                         return total
                     resting = again
             finally:
                 key.leave_line(place)
 
-    def _let_in(self, call: Call, tries: Tries, exchange: Exchange, now: float) -> None:
-        """Choose a key for an attempt and lets it in: called by its worker, with what is known by then.
+    def _admit(self, options: CallOptions, attempt: Attempt, now: float) -> None:
+        """Select a key for an attempt and admit it. Its worker calls this, with what is known by then.
 
-        Raises `NotLetIn`.
+        Raises `NotAdmitted`.
         """
+        state = attempt.state
         try:
-            options = call.context.options
-            choice = tries.keys.choose(
-                tries.model,
+            selection = state.keys.choose(
+                state.model,
                 random=self._clock.random,
                 now=now,
                 pin=options.key,
                 session=options.session,
-                excluded=tries.spent,
+                excluded=state.spent,
             )
-            if choice.ready_at is not None:
-                own = tries.parked_for_this()
+            if selection.ready_at is not None:
+                own = state.parked_for_this()
                 if own is None:
-                    raise NotLetIn(resting=choice)
-                choice = own
-            admission = tries.health.admit(
-                choice,
-                tries.model,
+                    raise NotAdmitted(resting=selection)
+                selection = own
+            admission = state.health.admit(
+                selection,
+                state.model,
                 now=now,
-                is_retry=bool(tries.categories),
-                paid=tries.paid,
-                fallback=tries.fallback_behind,
+                is_retry=bool(state.categories),
+                paid=state.paid,
+                fallback=state.fallback_behind,
             )
         except BifrostError as error:
-            raise NotLetIn(error) from None
-        tries.paid = None
-        tries.was_probe = admission.is_probe
-        tries.choice = choice
-        exchange.take(choice, admission)
+            raise NotAdmitted(error) from None
+        state.paid = None
+        attempt.admitted(selection, admission)
 
-    def again(self, call: Call, tries: Tries, error: BifrostError) -> bool:
-        """Say whether a failed attempt is followed by another at this candidate, and prepare for it.
+    def again(self, call: Call, attempt: Attempt, error: BifrostError) -> bool:
+        """Return whether a failed attempt is followed by another at this candidate, and prepare for it.
 
-        What that costs is paid here. Whoever asks gives it back (`Tries.give_back`), if no attempt is let in with it.
+        What that costs is paid here. Whoever asks gives it back (`RetryState.give_back`) if no attempt is admitted
+        with it.
         """
-        context, health, now = call.context, tries.health, self._now()
-        name = "" if tries.choice is None else tries.choice.name
+        context, state, now = call.context, attempt.state, self._now()
+        health = state.health
         rule = rule_of(error)
-        call.free += tries.failed(error)
+        call.free += state.failed(attempt, error)
         pin = context.options.key
-        held_back = health.holds_back(error, tries.model, now=now, fallback=tries.fallback_behind)
-        if tries.was_probe:
+        held_back = health.holds_back(error, state.model, now=now, fallback=state.fallback_behind)
+        if attempt.admission is not None and attempt.admission.is_probe:
+            # A probe is not tried again here.
             held_back = "breaker"
         decision = decide(
             error,
-            categories=tries.categories,
-            attempts_of_call=len(context.attempts) - call.free,
-            config=tries.retry,
+            categories=state.categories,
+            attempts_of_call=call.attempts_made,
+            config=state.retry,
             remaining=context.deadline - now,
             share=call.share - now,
-            other_key=tries.keys.has_other(tries.model, pin=pin, excluded=tries.spent, now=now),
-            ready_in=tries.keys.ready_in(tries.model, pin=pin, excluded=tries.refused, now=now),
-            fallback_behind=tries.fallback_behind,
+            other_key=state.keys.has_other(state.model, pin=pin, excluded=state.spent, now=now),
+            ready_in=state.keys.ready_in(state.model, pin=pin, excluded=state.refused, now=now),
+            fallback_behind=state.fallback_behind,
             another_ready=call.another_ready,
             random=self._clock.random,
             held_back=held_back,
         )
         if not isinstance(decision, Retry):
             if isinstance(error, NotFoundError) and pin is None:
-                health.lost(context.endpoint, tries.model, context.tenant, now=now)
-            _note_why(error, decision, tries.retry)
+                health.lost(context.endpoint, state.model, context.tenant, now=now)
+            _note_why(error, decision, state.retry)
             if held_back is not None and error.retryable and context.attempts:
                 last = context.attempts[-1]
-                told = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
-                context.attempts[-1] = msgspec.structs.replace(last, note=told)
+                note = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
+                context.attempts[-1] = msgspec.structs.replace(last, note=note)
             return False
         if rule.other_key and not decision.other_key:
             # Every key has been tried: after the wait each may be the one that is ready.
-            tries.spent = set(tries.refused)
+            state.spent = set(state.refused)
         elif not decision.other_key:
-            tries.spent.discard(name)
-        tries.wait = decision.delay
+            state.spent.discard(key_name(attempt))
+        state.wait = decision.delay
         failover, chosen = call.failover, call.chosen
         if failover is None or chosen is None or decision.is_free:
             pass
         elif failover.goes_first(now + decision.delay):
             # A model group tries each member that can serve once before one of them again.
-            if not allows_fallback(error, tries.retry):
+            if not allows_fallback(error, state.retry):
                 return False
-            tries.due = now + decision.delay
-            call.postponed[chosen] = tries
-            failover.postpone(chosen, until=tries.due)
+            state.due = now + decision.delay
+            call.postponed[chosen] = state
+            failover.postpone(chosen, until=state.due)
             return False
-        tries.paid = None if decision.is_free else health.pay(error, now=now)
+        state.paid = None if decision.is_free else health.pay(error, now=now)
         return True
 
-    def _resumes(self, tries: Tries) -> bool:
-        """Prepare a retry that others were tried before. False: its provider's retry budget has been used up since."""
-        due, now = cast("float", tries.due), self._now()
-        tries.due = None
-        tries.wait = max(0.0, due - now)
-        failure = cast("BifrostError", tries.failure)
-        if tries.health.holds_back(failure, tries.model, now=now, fallback=tries.fallback_behind) == "budget":
+    def _resumes(self, state: RetryState) -> bool:
+        """Prepare a retry that others were tried before. False: its provider's retry budget is exhausted since."""
+        due, now = cast("float", state.due), self._now()
+        state.due = None
+        state.wait = max(0.0, due - now)
+        failure = cast("BifrostError", state.failure)
+        if state.health.holds_back(failure, state.model, now=now, fallback=state.fallback_behind) == "budget":
             return False
-        tries.paid = tries.health.pay(failure, now=now)
+        state.paid = state.health.pay(failure, now=now)
         return True
 
-    async def _attempt(self, call: Call, exchange: Exchange, wait: float) -> Outcome:
-        """Do one exchange through the provider's pool. Gives the answer, or the error that stands for it."""
+    async def _attempt(self, call: Call, attempt: Attempt) -> Outcome:
+        """Make one attempt through the provider's pool. Returns the answer, or the error that stands for it."""
         context, stream = call.context, call.stream
-        call.exchange = exchange
-        call.wait = wait
+        call.attempt = attempt
         context.phase = "queue"
         try:
-            hedging = exchange.upstream.health.hedging
+            hedging = attempt.upstream.health.hedging
             if hedging is None or stream is not None:
-                answer = await self._submit(call, exchange)
+                answer = await self._submit(call, attempt)
             else:
-                answer, exchange = await self._hedges.submit(call, exchange, hedging)
-            upstream = exchange.upstream
+                answer, attempt = await self._hedges.submit(call, attempt, hedging)
+            upstream = attempt.upstream
             if stream is not None:
                 context.phase = "first_token"
-                lift = lift_of(call, exchange.request)
-                stream.attach(answer, provider=upstream.name, model=exchange.target.model, lift=lift)
+                lift = lift_of(call, attempt.request)
+                stream.attach(answer, provider=upstream.name, model=attempt.target.model, lift=lift)
                 limits = upstream.config.size_limits
-                first_token = exchange.first_token or upstream.config.timeouts.first_token
-                await stream.commit(first_token=call.begun + first_token, held=limits.preamble)
-        except NotLetIn as returned:
+                first_token = attempt.first_token or upstream.config.timeouts.first_token
+                await stream.commit(first_token=attempt.begun + first_token, held=limits.preamble)
+        except NotAdmitted as returned:
             # Nothing was sent: it is no attempt.
+            call.attempt = None
             raise (returned.error or returned) from None
         except BifrostError as error:
             if stream is not None:
                 stream.drop_source()
-            call.record(error, now=self._now())
+            call.end_attempt(call.attempt, error, now=self._now())
             # The frames below hold the provider's bytes, in which it may have repeated the key.
             return error.with_traceback(None)
         except BaseException:
             if stream is not None:
                 stream.drop_source()
             raise
-        context.warnings += exchange.warnings
-        if upstream.health.gone and call.tries is not None:
+        context.warnings += attempt.warnings
+        if upstream.health.gone:
             # It is there again.
-            upstream.health.gone.pop((context.endpoint, call.tries.model, context.tenant), None)
+            upstream.health.gone.pop((context.endpoint, attempt.state.model, context.tenant), None)
         if stream is not None:
-            if exchange.admission is not None:
-                exchange.admission.began(self._now())
+            if attempt.admission is not None:
+                attempt.admission.began(self._now())
             return self._begin(call, stream)
-        call.record(None, now=self._now())
+        call.end_attempt(attempt, None, now=self._now())
         return msgspec.structs.replace(
             answer,
-            provider=exchange.target.provider,
-            request_id=exchange.request_id,
-            rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
+            provider=attempt.target.provider,
+            request_id=attempt.request_id,
+            rate_limit=rate_limit(attempt.headers, now=self._clock.wall()),
         )
 
-    async def _submit(self, call: Call, exchange: Exchange, watch: Watch | None = None) -> Any:
-        """Queue the attempt at its provider, and again when it comes back without having been made.
+    async def _submit(self, call: Call, attempt: Attempt, watch: Watch | None = None) -> Any:
+        """Queue an attempt at its provider, and again when it comes back without having been made.
 
         It comes back when the provider was changed, and moves to what replaces it; and when no key was ready, and waits
         here for one. It keeps its place in the order of calls.
         """
-        call.job = job = Job(perform, exchange, done=self._signal(), is_stream=call.stream is not None)
+        job = Job(perform, attempt, done=self._signal(), is_stream=call.stream is not None)
         while True:
+            attempt.job, attempt.taken_at = job, None
             try:
-                return await exchange.upstream.pool.submit(job, watch)
+                return await attempt.upstream.pool.submit(job, watch)
             except Replaced:
                 returned = None
-            except NotLetIn as told:
-                returned = told
+            except NotAdmitted as error:
+                returned = error
             if returned is None:
-                await self._move(call, exchange)
+                await self._move(call, attempt)
             else:
-                await self._hold(call, returned)
-            job = job.again(perform, exchange, done=self._signal())
-            call.exchange, call.job = exchange, job
+                await self._hold(call, attempt, returned)
+            job = job.again(perform, attempt, done=self._signal())
+            call.attempt = attempt
             call.context.phase = "queue"
 
-    async def _hold(self, call: Call, returned: NotLetIn) -> None:
+    async def _hold(self, call: Call, attempt: Attempt, returned: NotAdmitted) -> None:
         """Wait with an attempt for which its worker found no key ready. Raises why it cannot be made at all."""
         # Nothing was sent: it is no attempt, whatever comes of it.
-        call.exchange = call.job = None
+        call.attempt = None
+        attempt.job = None
         if returned.resting is None:
             raise returned
         try:
-            call.wait += await self._wait_for_key(call, cast("Tries", call.tries), returned.resting)
+            waited = await self._wait_for_key(call, attempt.state, returned.resting)
         except BifrostError as error:
-            raise NotLetIn(error) from None
+            raise NotAdmitted(error) from None
+        attempt.waited(waited, now=self._now())
 
-    async def _move(self, call: Call, exchange: Exchange) -> None:
-        """Take an attempt that no worker took to what has replaced its provider, with the keys that belong there."""
-        context, tries = call.context, cast("Tries", call.tries)
-        upstream = await self._upstreams.get(exchange.upstream.name)
-        tries.keys = await self._upstreams.keys(upstream.name, context)
-        if tries.health is not upstream.health:
+    async def _move(self, call: Call, attempt: Attempt) -> None:
+        """Move an attempt that no worker took to what has replaced its provider, with the keys that belong there."""
+        context, state = call.context, attempt.state
+        upstream = await self._upstreams.get(attempt.upstream.name)
+        state.keys = await self._upstreams.keys(upstream.name, context)
+        if state.health is not upstream.health:
             # What was paid and waited for belongs to the other address.
-            tries.give_back(self._now())
-            tries.turn = None
-        tries.health, tries.retry = upstream.health, self._upstreams.retry_of(upstream.name, context.options)
-        exchange.move(upstream, upstream.codec(context.endpoint))
+            state.give_back(self._now())
+            state.parked = None
+        state.health, state.retry = upstream.health, self._upstreams.retry_of(upstream.name, context.options)
+        attempt.move(upstream, upstream.codec(context.endpoint))
+
+
+def _why_chosen(call: Call, failover: Failover) -> str | None:
+    """Return what the record of a candidate's first attempt says of why the candidate was chosen."""
+    return failover.note if len(call.context.attempts) == call.tried else None
+
+
+def _first_token_share(upstream: Upstream) -> float:
+    """Return how long a stream may be without its first token while another candidate is ready, in seconds."""
+    timeouts = upstream.config.timeouts
+    return timeouts.first_token * timeouts.first_token_share
 
 
 def _is_asked_again(call: Call, error: BifrostError) -> bool:

@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from bifrost.config import RetryConfig
     from bifrost.context import CallContext
     from bifrost.engine.active import Active
-    from bifrost.engine.call import Call, Tries
+    from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
+    from bifrost.engine.retry_state import RetryState
     from bifrost.engine.sources import Source
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import StreamInterruptedError
@@ -116,7 +117,7 @@ class Dispatcher:
         """Try candidates until one serves, or no further one may be tried. `outcome`: the failure of the last one."""
         context = call.context
         while True:
-            left = self._retry_of(call).attempts_total - len(context.attempts) + call.free if outcome is not None else 2
+            left = self._retry_of(call).attempts_total - call.attempts_made if outcome is not None else 2
             try:
                 candidate = failover.next(now=self._now(), attempts_left=left)
             except BifrostError as error:
@@ -126,7 +127,7 @@ class Dispatcher:
             if isinstance(outcome, BifrostError):
                 self._given_up(call, outcome, candidate)
             context.fallback_index = failover.place
-            call.chosen, call.note = candidate, failover.note
+            call.chosen = candidate
             call.tried = len(context.attempts)
             outcome = await self._candidate(call, candidate)
             if not isinstance(outcome, BifrostError) or not self._goes_on(call, outcome):
@@ -156,7 +157,7 @@ class Dispatcher:
             and may_fall_back(
                 error,
                 config=self._retry_of(call),
-                attempts_of_call=len(call.context.attempts) - call.free,
+                attempts_of_call=call.attempts_made,
                 remaining=call.context.deadline - self._now(),
             )
         )
@@ -171,7 +172,8 @@ class Dispatcher:
         context = call.context
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
-        call.error = call.tries = None
+        call.error = None
+        call.retry_state = call.postponed.pop(call.chosen, None) if call.chosen is not None else None
         call.mode, call.rules = "prompt", COMMON_RULES
         request = msgspec.structs.replace(call.request, model=candidate.model)
         try:
@@ -195,7 +197,8 @@ class Dispatcher:
         if behind:
             return self._within_share(call, candidate, request, behind)
         call.share = call.context.deadline
-        return self._asked(call)(call, candidate, request, behind)
+        run = self._attempts.run if call.output is None else self._attempts_that_fit
+        return run(call, candidate, request, behind)
 
     async def _judged(self, call: Call, outcome: Outcome) -> Outcome:
         """Leave a candidate with what it gave, unless that is a stream that has begun."""
@@ -260,7 +263,7 @@ class Dispatcher:
                 and answer.category == "failed_generation"
                 and call.stream is None
             ):
-                call.tries = None
+                call.retry_state = None
                 failure = refused(answer, output, before)
                 if not left or was_cut(answer):
                     return failure
@@ -274,7 +277,7 @@ class Dispatcher:
             outcome = self._fitted(call, answer)
             if not isinstance(outcome, OutputValidationError):
                 return outcome
-            call.tries = None
+            call.retry_state = None
             trail = call.context.attempts
             trail[-1] = msgspec.structs.replace(trail[-1], category=outcome.category, error=shown(outcome.message, 500))
             if not left or not is_correctable(answer):
@@ -307,16 +310,16 @@ class Dispatcher:
 
         async def settle(outcome: Outcome) -> Outcome:
             if isinstance(outcome, ChatResponse):
-                exchange = call.exchange
-                if exchange is None:
+                attempt = call.live_attempt
+                if attempt is None:
                     outcome = msgspec.structs.replace(outcome, request_id=request_id)
                 else:
                     outcome = msgspec.structs.replace(
                         outcome,
-                        request_id=exchange.request_id,
-                        rate_limit=rate_limit(exchange.headers, now=self._clock.wall()),
+                        request_id=attempt.request_id,
+                        rate_limit=rate_limit(attempt.headers, now=self._clock.wall()),
                     )
-            call.record(outcome if isinstance(outcome, BifrostError) else None, now=self._now())
+            call.end_attempt(call.attempt, outcome if isinstance(outcome, BifrostError) else None, now=self._now())
             return await self._ending.end(call, outcome)
 
         restarts = call.context.options.on_interrupt == "restart"
@@ -327,7 +330,7 @@ class Dispatcher:
             settle=settle,
             read=None if call.output is None else partial(self._fitted, call, lift=stream.lift),
             # What a plugin gave is not asked for again.
-            restart=partial(self._restart, call) if restarts and call.exchange is not None else None,
+            restart=partial(self._restart, call) if restarts and call.live_attempt is not None else None,
         )
         return stream
 
@@ -339,13 +342,13 @@ class Dispatcher:
         A new beginning is a retry or a fallback like any other: the same failures allow it, after the same waits, and
         it counts as an attempt. What it comes to is a `StreamReset` if the stream has begun, else the call's outcome.
         """
-        cause, tries = broken.__cause__, call.tries
-        call.record(broken, now=self._now())
-        if tries is None or not isinstance(cause, BifrostError):
+        cause, attempt = broken.__cause__, call.attempt
+        call.end_attempt(attempt, broken, now=self._now())
+        if attempt is None or not isinstance(cause, BifrostError):
             return None
         now = self._now()
         call.share = attempt_deadline(now, call.context.deadline, call.behind)
-        again = tries if self._attempts.again(call, tries, cause) else None
+        again = attempt.state if self._attempts.again(call, attempt, cause) else None
         if again is None and not self._goes_on(call, cause):
             for why in getattr(cause, "__notes__", ()):
                 broken.add_note(why)
@@ -353,7 +356,7 @@ class Dispatcher:
         return self._ending.in_time(call, self._go_on(call, stream, broken, again))
 
     async def _go_on(
-        self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, again: Tries | None
+        self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, again: RetryState | None
     ) -> Outcome:
         """Try further for a stream that broke: its candidate `again`, or those behind it."""
         call.stream, call.error = stream, None
@@ -381,7 +384,7 @@ class Dispatcher:
         if not isinstance(outcome, ChunkStream):
             call.stream = None
             return outcome
-        target = None if call.exchange is None else call.exchange.target
+        target = None if call.live_attempt is None else call.live_attempt.target
         return StreamReset(
             reason=broken.message,
             attempt=len(call.context.attempts) + 1,

@@ -102,14 +102,14 @@ class Ending:
 
     def _left(self, call: Call) -> BifrostError:
         error = CallCancelledError("the caller left", provider=call.context.provider or None, model=call.context.model)
-        call.record(error, now=self._now())
+        call.end_attempt(call.attempt, error, now=self._now())
         return error
 
     def out_of_time(self, call: Call, what: str | None = None) -> BifrostError:
         """Say where the time went."""
-        context, exchange = call.context, call.exchange
-        # What happens between the queue and the answer's end only the exchange knows.
-        phase = exchange.phase if exchange is not None and context.phase == "queue" else context.phase
+        context, attempt = call.context, call.live_attempt
+        # What happens between the queue and the answer's end only the attempt knows.
+        phase = attempt.phase if attempt is not None and context.phase == "queue" else context.phase
         time = what or f"the timeout of {context.options.timeout:g} s"
         error: BifrostError = CallTimeoutError(
             f"{time} ended while {_DOING[phase]}; {_REMEDIES.get(phase, _LONGER)}",
@@ -117,12 +117,12 @@ class Ending:
             provider=context.provider or None,
             model=context.model,
         )
-        if exchange is not None:
-            error = exchange.sign(error)
-            if exchange.admission is not None and (what is None or phase == "queue"):
+        if attempt is not None:
+            error = attempt.locate(error)
+            if attempt.admission is not None and (what is None or phase == "queue"):
                 # The call's time or our own queue was at fault: nothing is known of the provider.
-                exchange.admission.cancel(self._now())
-        call.record(error, now=self._now())
+                attempt.admission.cancel(self._now())
+        call.end_attempt(call.attempt, error, now=self._now())
         return error
 
     def _defect(self, call: Call, cause: Exception) -> BifrostError:
@@ -132,7 +132,7 @@ class Ending:
             model=call.context.model,
         )
         error.__cause__ = cause
-        call.record(error, now=self._now())
+        call.end_attempt(call.attempt, error, now=self._now())
         return error
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from bifrost.engine.exchange import target_of
+from bifrost.engine.attempt import target_of
 from bifrost.errors import BifrostError, UnsupportedError
 from bifrost.operations.chat.structured.lowering import choose_mode, lower, shortfalls
 from bifrost.providers.base import operations_of

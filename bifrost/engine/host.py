@@ -44,7 +44,7 @@ class Host:
         self._task: Any = None
         self._loop: Any = None
         self._pid = os.getpid()
-        self.signal: Callable[[], Signal] = anyio.Event
+        self.signal: Callable[[], Signal] = _not_started
         self.scope: Callable[..., anyio.CancelScope] = anyio.CancelScope
         """anyio's class for this loop: asked for by its common name, anyio looks for the loop each time."""
         self._current: Callable[[], Any] = running_loop
@@ -167,6 +167,10 @@ class Host:
             on_end = self._on_end()
             if on_end is not None:
                 on_end(self)
+
+
+def _not_started() -> Signal:
+    raise InternalError("a task was to wait on a host that is not running")
 
 
 def _single(error: Exception) -> Exception:

@@ -29,8 +29,8 @@ from bifrost.wire.body import Inflater
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bifrost.engine.attempt import Attempt
     from bifrost.engine.connections import Kept
-    from bifrost.engine.exchange import Exchange
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.transport import Reader
     from bifrost.wire.framing.sse import SseEvent
@@ -47,9 +47,9 @@ class Lease:
 
     __slots__ = (
         "_asked",
+        "_attempt",
         "_committed",
         "_decoder",
-        "_exchange",
         "_failure",
         "_framer",
         "_gone",
@@ -72,15 +72,15 @@ class Lease:
     )
 
     def __init__(
-        self, exchange: Exchange, kept: Kept, reader: Reader, *, on_release: Callable[[], None] | None = None
+        self, attempt: Attempt, kept: Kept, reader: Reader, *, on_release: Callable[[], None] | None = None
     ) -> None:
-        limits = exchange.upstream.config.size_limits
-        self._exchange = exchange
+        limits = attempt.upstream.config.size_limits
+        self._attempt = attempt
         self._kept = kept
         self._reader = reader
-        self._decoder = exchange.decoder()
-        self._framer = exchange.framer()
-        coding = exchange.content_encoding
+        self._decoder = attempt.decoder()
+        self._framer = attempt.framer()
+        coding = attempt.content_encoding
         self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
         self._pieces: Iterator[bytes] | None = None
         """What is left of the bytes that were read last: unpacked and decoded piece by piece, as they are asked for."""
@@ -98,7 +98,7 @@ class Lease:
         self._committed = False
         self._size = 0
         self.held = 0
-        self._now = exchange.upstream.now
+        self._now = attempt.upstream.now
         self._last_event = self._last_pull = self._last_seen = self._asked = self._now()
         # The worker watches over silence here: a timer for each read would cost more than the rest of it.
         kept.connection.limit_reads(None)
@@ -123,13 +123,13 @@ class Lease:
                     self._end(chunks)
             except BifrostError as error:
                 if isinstance(error, TransportError):
-                    longest = min(LONG_SILENCE, self._exchange.upstream.config.timeouts.idle_bytes / 3)
+                    longest = min(LONG_SILENCE, self._attempt.upstream.config.timeouts.idle_bytes / 3)
                     error.after_silence = self._last_pull - self._asked >= longest
-                self._failure = self._exchange.sign(error)
+                self._failure = self._attempt.locate(error)
             except BaseException as error:
                 if not isinstance(error, Exception) and not is_stray(error):
                     raise
-                self._failure = self._exchange.sign(self._exchange.defect(error))
+                self._failure = self._attempt.locate(self._attempt.defect(error))
             if chunks:
                 self._last_event = self._last_pull
                 return chunks
@@ -147,7 +147,7 @@ class Lease:
     def release(self) -> None:
         """Give the answer back to its worker, which closes it (or keeps the connection, if it was read to its end)."""
         self._released.set()
-        upstream = self._exchange.upstream
+        upstream = self._attempt.upstream
         if self in upstream.leases:
             upstream.leases.discard(self)
             upstream.ending.add(self)
@@ -210,7 +210,7 @@ class Lease:
 
     def _decode(self, piece: bytes, chunks: list[Chunk]) -> None:
         self._size += len(piece)
-        if self._size > self._exchange.upstream.config.size_limits.stream:
+        if self._size > self._attempt.upstream.config.size_limits.stream:
             raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than limits.stream allows")
         self._take(self._framer.feed(piece), chunks)
 
@@ -233,7 +233,7 @@ class Lease:
         except ReportedError as error:
             reported = error
         chunks += reported.chunks
-        raise self._exchange.reported(reported)
+        raise self._attempt.reported(reported)
 
     def _end(self, chunks: list[Chunk]) -> None:
         """Judge the end of the bytes: what the last line held, and whether the stream was complete."""
@@ -254,7 +254,7 @@ class Lease:
 
     async def watch(self) -> None:
         """Wait until the caller releases the answer, or a timer fires. Then close it, or keep its connection."""
-        leases = self._exchange.upstream.leases
+        leases = self._attempt.upstream.leases
         leases.add(self)
         try:
             try:
@@ -266,11 +266,11 @@ class Lease:
                 leases.discard(self)
             await self._let_go()
         finally:
-            self._exchange.upstream.ending.discard(self)
+            self._attempt.upstream.ending.discard(self)
             self._gone.set()
 
     async def _let_go(self) -> None:
-        connections = self._exchange.upstream.connections
+        connections = self._attempt.upstream.connections
         if await self._at_end():
             await connections.give_back(self._kept, self._now())
         else:
@@ -302,14 +302,14 @@ class Lease:
 
     def _overdue(self, now: float) -> BifrostError | None:
         """Give the reason to end the stream now, if there is one."""
-        timeouts = self._exchange.upstream.config.timeouts
-        if now >= self._exchange.deadline:
+        timeouts = self._attempt.upstream.config.timeouts
+        if now >= self._attempt.deadline:
             late = CallTimeoutError("the call's time ended while its stream was open", phase="stream")
             late.category = "limit"
             return late
         if self._committed and self._reading:
             if now >= self._asked + timeouts.idle_bytes:
-                return CallTimeoutError(f"{self._exchange.upstream.origin} sent nothing for too long", phase="body")
+                return CallTimeoutError(f"{self._attempt.upstream.origin} sent nothing for too long", phase="body")
             if now >= self._last_event + timeouts.idle_events:
                 return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
         if not self._reading and now >= self._last_seen + timeouts.consumer_idle:
@@ -322,12 +322,12 @@ class Lease:
 
     def _next_look(self, now: float) -> float:
         """Say when a timer can fire at the earliest, whether the reader stays where it is, leaves or comes back."""
-        timeouts = self._exchange.upstream.config.timeouts
+        timeouts = self._attempt.upstream.config.timeouts
         away, last_seen = (0.0, now) if self._reading else (now - self._last_pull, self._last_seen)
         last_event = self._last_event + away if self._committed else now
         asked = self._asked if self._committed and self._reading else now
         return min(
-            self._exchange.deadline,
+            self._attempt.deadline,
             last_event + timeouts.idle_events,
             asked + timeouts.idle_bytes,
             last_seen + timeouts.consumer_idle,

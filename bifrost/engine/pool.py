@@ -155,6 +155,8 @@ class Pool:
         self.workers = 0
         self.worker_restarts = 0
         self._host = host
+        self.started = False
+        """Workers can be started, or could: it may be closed again."""
         self._group: TaskGroup | None = None
         self._ready = anyio.Event()
         self._idle: deque[_Worker] = deque()
@@ -228,6 +230,7 @@ class Pool:
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
+                self.started = True
                 self._ready.set()
                 try:
                     await anyio.sleep_forever()
@@ -281,7 +284,7 @@ class Pool:
             await self._wait_for_place(self._system, job.order)
         self._enqueue(job)
         try:
-            await (job.done.wait() if watch is None else watch(job))
+            await (job.done if watch is None else watch(job))
         except BaseException:
             self.abandon(job)
             raise
@@ -529,7 +532,7 @@ class Pool:
             worker.wake = self._host.signal()
             self._idle.append(worker)
             try:
-                await worker.wake.wait()
+                await worker.wake
             except BaseException:
                 if worker in self._idle:
                     self._idle.remove(worker)

@@ -176,7 +176,8 @@ class Upstreams:
     async def get(self, name: str) -> Upstream:
         """Give a provider ready for use."""
         upstream = self._upstreams.get(name) or await self.prepare(name)
-        await upstream.pool.start()
+        if not upstream.pool.started:
+            await upstream.pool.start()
         return upstream
 
     async def prepare(self, name: str) -> Upstream:

@@ -76,13 +76,13 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
             "without `choice.health` in `choice.health and choice.health.state == 'parked'`",
         ): "a choice without a key is always ready; the type does not say so",
     },
-    "engine/exchange": {
+    "engine/attempt": {
         (
-            "Exchange.sign",
+            "Attempt.locate",
             "without `''` in `getattr(error, said) or ''`",
         ): "`redact` gives back whatever is empty, `None` too; the type does not say so",
         (
-            "Exchange.sign",
+            "Attempt.locate",
             "without `''` in `self.request_id or ''`",
         ): "`redact` gives back whatever is empty, `None` too; the type does not say so",
     },

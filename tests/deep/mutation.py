@@ -70,7 +70,7 @@ TARGETS = {
     "adaptive": Target("routing/adaptive", ("tests/routing/test_adaptive.py",)),
     "sse": Target("wire/framing/sse", ("tests/wire/framing/test_sse.py",)),
     "redaction": Target("wire/auth", ("tests/wire/test_auth.py",)),
-    "redaction_of_errors": Target("engine/exchange", ("tests/engine/test_exchange_values.py",)),
+    "redaction_of_errors": Target("engine/attempt", ("tests/engine/test_attempt.py",)),
     "redaction_of_logs": Target("transport/logs", ("tests/transport/test_logs.py",)),
 }
 

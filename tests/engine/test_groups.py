@@ -301,6 +301,18 @@ async def test_holders_of_a_bare_name_are_a_group_as_well(mock: MockTransport, k
 # --- what is told beforehand
 
 
+async def test_a_member_that_is_tried_again_waits_for_its_time_and_has_no_more_retries(mock: MockTransport) -> None:
+    mock.on(provider="openai").fail(503, retry_after=7).always()
+    mock.on(provider="groq").fail(503, retry_after=7).always()
+    async with client_of(mock) as client:
+        began = anyio.current_time()
+        with pytest.raises(ServerError) as caught:
+            await client.chat("fast", "hi", max_retries=1)
+        assert anyio.current_time() - began >= 7
+        assert client.stats().providers["openai"].retries == 1
+    assert sorted(trail(caught.value.attempts)) == sorted([A, A, B, B])
+
+
 @pytest.mark.parametrize("trouble", ["429", "401", "410", "no such model"])
 async def test_explain_shows_the_shares_that_a_call_would_meet(mock: MockTransport, trouble: str) -> None:
     mock.on(provider="openai").fail(**TROUBLES[trouble]).always()

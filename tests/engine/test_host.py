@@ -210,7 +210,7 @@ async def test_a_signal_wakes_the_task_that_waits() -> None:
     signal, woken = host.signal(), anyio.Event()
 
     async def wait() -> None:
-        await signal.wait()
+        await signal
         woken.set()
 
     async with anyio.create_task_group() as group:
@@ -229,7 +229,7 @@ async def test_a_signal_that_is_set_already_is_not_waited_for() -> None:
     signal = host.signal()
     signal.set()
     with anyio.fail_after(5):
-        await signal.wait()
+        await signal
     await host.stop()
 
 
@@ -240,7 +240,7 @@ async def test_a_signal_that_comes_after_its_task_was_cancelled_wakes_nobody() -
     async def wait() -> None:
         with anyio.CancelScope() as scope:
             scopes.append(scope)
-            await signal.wait()
+            await signal
         assert scope.cancelled_caught
         signal.set()
         await after.wait()

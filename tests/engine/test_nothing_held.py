@@ -10,8 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from bifrost import BifrostError, ChatResponse, HedgeConfig
+from bifrost.engine.attempt import Attempt
 from bifrost.engine.call import Call
-from bifrost.engine.exchange import Exchange
 from bifrost.engine.pool import Job
 from bifrost.operations.chat.request import ChatRequest
 from tests.engine.rig import is_quiet, until
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
-OF_A_CALL = (Call, Exchange, Job, ChatRequest, ChatResponse)
+OF_A_CALL = (Call, Attempt, Job, ChatRequest, ChatResponse)
 
 
 async def plain(client: Bifrost, mock: MockTransport) -> None:

@@ -19,8 +19,8 @@ from bifrost import (
 from bifrost.account import Key
 from bifrost.attempt_record import RateLimit, Window
 from bifrost.config import ProviderConfig, SizeLimits
+from bifrost.engine.attempt import Attempt
 from bifrost.engine.clock import Clock
-from bifrost.engine.exchange import Exchange
 from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
 from bifrost.routing.keys import Choice
 from bifrost.wire.http import Headers
@@ -47,100 +47,93 @@ class Stub:
         self.given, self.named = given, named
 
 
-def exchange_of(*, key: Key | None = None, codec: Any = None, place: Any = None) -> Exchange:
-    exchange = Exchange(
+def attempt_of(*, key: Key | None = None, codec: Any = None, place: Any = None) -> Attempt:
+    state: Any = SimpleNamespace(model="gpt-4o", wait=0.0)
+    attempt = Attempt(
+        state,
         upstream=place or cast("Any", Place("openai")),
         codec=codec,
         request=None,
-        model="gpt-4o",
         extra_headers={},
         deadline=10.0,
         clock=Clock(wall=lambda: 1_000_000_000.0),
-        let_in=never,
+        admit=never,
+        submitted=0.0,
     )
     admission: Any = None  # never asked here
-    exchange.take(Choice(key, "gpt-4o"), admission)
-    return exchange
+    attempt.admitted(Choice(key, "gpt-4o"), admission)
+    return attempt
 
 
-def never(_exchange: Exchange, _now: float) -> None:
+def never(_attempt: Attempt, _now: float) -> None:
     """No worker takes these attempts."""
 
 
-def keyed(**given: Any) -> Exchange:
-    return exchange_of(key=Key(name="main", value=CANARY), **given)
+def keyed(**given: Any) -> Attempt:
+    return attempt_of(key=Key(name="main", value=CANARY), **given)
 
 
 # --- what it waits for
 
 
 def test_what_an_attempt_waits_for_is_told_at_each_of_its_stations() -> None:
-    exchange = keyed()
-    assert exchange.phase == "queue"
+    attempt = keyed()
+    assert attempt.phase == "queue"
     connection: Any = SimpleNamespace(sent=False, reused=False)
-    exchange.connection = connection
-    assert exchange.phase == "connect"
+    attempt.connection = connection
+    assert attempt.phase == "connect"
     connection.sent = True
-    assert exchange.phase == "headers"
+    assert attempt.phase == "headers"
     connection.sent, connection.reused = False, True
-    assert exchange.phase == "headers"
-    exchange.status = 200
-    assert exchange.phase == "body"
+    assert attempt.phase == "headers"
+    attempt.status = 200
+    assert attempt.phase == "body"
 
 
 def test_of_an_attempt_that_has_not_begun_nothing_is_known() -> None:
-    exchange = keyed()
-    assert (exchange.status, exchange.request_id, exchange.connect, exchange.first_byte) == (None, None, None, None)
-    assert (list(exchange.headers), exchange.warnings, exchange.note) == ([], (), None)
+    attempt = keyed()
+    assert (attempt.status, attempt.request_id, attempt.connect, attempt.first_byte) == (None, None, None, None)
+    assert (list(attempt.headers), attempt.warnings, attempt.note) == ([], (), None)
 
 
 def test_an_attempt_goes_over_a_kept_connection_if_nothing_else_is_said() -> None:
-    assert not keyed().fresh
+    assert not keyed().new_connection
 
 
 def test_an_attempt_goes_on_with_the_key_that_its_worker_chooses() -> None:
-    exchange = exchange_of()
+    attempt = attempt_of()
     admission: Any = Stub()
     choice = Choice(Key(name="new", value="sk-new", settings="east"), "own-name")
-    exchange.take(choice, admission)
-    assert (exchange.choice, exchange.admission) == (choice, admission)
-    assert exchange.key == Key(name="new", value="sk-new", settings="east")
-    assert exchange.target == Target(
+    attempt.admitted(choice, admission)
+    assert (attempt.selection, attempt.admission) == (choice, admission)
+    assert attempt.key == Key(name="new", value="sk-new", settings="east")
+    assert attempt.target == Target(
         provider="openai",
         model="own-name",
         settings="east",
         issuer=Issuer(provider="openai", address="https://own.example", key="new", model="own-name"),
     )
-    exchange.take(Choice(None, "own-name"), admission)
-    assert exchange.key is None
-    assert exchange.target.settings is None
+    attempt.admitted(Choice(None, "own-name"), admission)
+    assert attempt.key is None
+    assert attempt.target.settings is None
 
 
 def test_an_attempt_that_moved_goes_to_the_new_place() -> None:
-    exchange = keyed()
+    attempt = keyed()
     place: Any = Place()
     codec: Any = Stub()
-    exchange.move(place, codec)
-    assert exchange.upstream is place
-    assert exchange.codec is codec
-
-
-def test_an_attempt_beside_another_asks_the_same_and_gets_a_key_of_its_own() -> None:
-    first = keyed(codec=Stub())
-    second = first.beside(model="other", extra_headers={"a": "b"}, let_in=never)
-    assert (second.upstream, second.codec, second.clock) == (first.upstream, first.codec, first.clock)
-    assert (second.request, second.deadline, second.fresh) == (first.request, first.deadline, False)
-    assert (second.target, second.key) == (Target(provider="openai", model="other"), None)
-    assert (second.extra_headers, second.let_in, second.admission) == ({"a": "b"}, never, None)
+    attempt.move(place, codec)
+    assert attempt.upstream is place
+    assert attempt.codec is codec
 
 
 def test_a_stream_is_cut_into_events_within_the_providers_own_limits() -> None:
     codec: Any = SimpleNamespace(framer=Stub, decoder=Stub)
-    exchange = keyed(codec=codec, place=Place(event=1000, stream=5000))
-    framer: Any = exchange.framer()
+    attempt = keyed(codec=codec, place=Place(event=1000, stream=5000))
+    framer: Any = attempt.framer()
     assert framer.named == {"event_limit": 1000, "stream_limit": 5000}
-    decoder: Any = exchange.decoder()
-    assert decoder.given == (exchange.target,)
+    decoder: Any = attempt.decoder()
+    assert decoder.given == (attempt.target,)
 
 
 def test_what_a_provider_does_not_stream_is_refused_with_its_name() -> None:
@@ -150,30 +143,30 @@ def test_what_a_provider_does_not_stream_is_refused_with_its_name() -> None:
 
 
 def test_several_codings_of_a_body_are_told_in_the_order_in_which_they_were_applied() -> None:
-    exchange = keyed()
-    assert exchange.content_encoding is None
-    exchange.headers = Headers.of(("content-encoding", "gzip"), ("content-encoding", "br"))
-    assert exchange.content_encoding == "gzip, br"
+    attempt = keyed()
+    assert attempt.content_encoding is None
+    attempt.headers = Headers.of(("content-encoding", "gzip"), ("content-encoding", "br"))
+    assert attempt.content_encoding == "gzip, br"
 
 
 # --- what its errors tell
 
 
 def test_a_refusal_tells_where_it_happened_and_what_the_provider_said() -> None:
-    exchange = keyed()
-    exchange.headers = Headers.of(("x-own-id", "req-1"))
-    error = exchange.failure(404, ErrorBody(message="no such model", code="gone"), raw=b"{}")
+    attempt = keyed()
+    attempt.headers = Headers.of(("x-own-id", "req-1"))
+    error = attempt.failure(404, ErrorBody(message="no such model", code="gone"), raw=b"{}")
     assert isinstance(error, NotFoundError)
     assert (error.provider, error.model, error.key, error.status) == ("openai", "gpt-4o", "main", 404)
     assert (error.code, error.request_id, error.body) == ("gone", "req-1", b"{}")
-    assert exchange_of().failure(404, ErrorBody(message="no such model")).key is None
-    assert exchange.failure(404, ErrorBody(message="no such model")).body is None
+    assert attempt_of().failure(404, ErrorBody(message="no such model")).key is None
+    assert attempt.failure(404, ErrorBody(message="no such model")).body is None
 
 
 def test_a_wait_until_a_date_is_told_in_seconds_of_the_wall_clock() -> None:
-    exchange = keyed()
-    exchange.headers = Headers.of(("retry-after", "Sun, 09 Sep 2001 01:46:50 GMT"))
-    error = exchange.failure(429, ErrorBody(message="slow down"))
+    attempt = keyed()
+    attempt.headers = Headers.of(("retry-after", "Sun, 09 Sep 2001 01:46:50 GMT"))
+    error = attempt.failure(429, ErrorBody(message="slow down"))
     assert isinstance(error, RateLimitError)
     assert error.retry_after == 10.0
 
@@ -184,7 +177,7 @@ def test_an_error_inside_a_200_is_judged_by_the_status_that_it_names() -> None:
     assert error.status == 401
     # Without one it is the answer's own, which says nothing.
     assert keyed().reported(ReportedError(ErrorBody(message="odd"))).status == 200
-    assert "bad key" in exchange_of().reported(ReportedError(ErrorBody(message="bad key"))).message
+    assert "bad key" in attempt_of().reported(ReportedError(ErrorBody(message="bad key"))).message
 
 
 def test_an_error_inside_a_200_does_not_repeat_the_key() -> None:
@@ -194,51 +187,51 @@ def test_an_error_inside_a_200_does_not_repeat_the_key() -> None:
 
 
 def test_an_error_says_what_it_knows_itself_and_the_attempt_adds_the_rest() -> None:
-    exchange = keyed()
-    exchange.status, exchange.request_id = 200, "req-1"
-    exchange.headers = Headers.of(("x-ratelimit-remaining-requests", "3"))
-    bare = exchange.sign(BifrostError("it broke"))
+    attempt = keyed()
+    attempt.status, attempt.request_id = 200, "req-1"
+    attempt.headers = Headers.of(("x-ratelimit-remaining-requests", "3"))
+    bare = attempt.locate(BifrostError("it broke"))
     assert (bare.provider, bare.model, bare.status) == ("openai", "gpt-4o", 200)
     assert (bare.request_id, bare.key, bare.message) == ("req-1", "main", "it broke")
     assert (bare.code, bare.type, bare.param) == (None, None, None)
     nameless = keyed()
-    assert nameless.sign(BifrostError("it broke")).request_id is None
+    assert nameless.locate(BifrostError("it broke")).request_id is None
     assert nameless.request_id is None
     assert bare.rate_limit == RateLimit(requests=Window(remaining=3))
 
     told = BifrostError("it broke", provider="own", model="m", key="k", status=0, request_id="r")
     told.rate_limit = RateLimit(tokens=Window(remaining=1))
-    exchange.sign(told)
+    attempt.locate(told)
     assert (told.provider, told.model, told.key, told.status, told.request_id) == ("own", "m", "k", 0, "r")
     assert told.rate_limit == RateLimit(tokens=Window(remaining=1))
 
 
 def test_an_attempt_without_a_key_has_nothing_to_take_out() -> None:
-    exchange = exchange_of()
+    attempt = attempt_of()
     error = BifrostError(ECHO, code="c")
     error.__cause__ = ValueError(ECHO)
-    exchange.sign(error)
+    attempt.locate(error)
     assert (error.key, error.message, error.code) == (None, ECHO, "c")
     assert error.__cause__.args == (ECHO,)
-    assert exchange.redact(ECHO.encode()) == ECHO.encode()
+    assert attempt.redact(ECHO.encode()) == ECHO.encode()
 
 
 @pytest.mark.parametrize("field", ["code", "type", "param", "request_id"])
 def test_a_key_that_a_provider_repeats_in_a_field_of_its_error_is_taken_out(field: str) -> None:
     error = BifrostError("it broke")
     setattr(error, field, ECHO)
-    keyed().sign(error)
+    keyed().locate(error)
     assert getattr(error, field) == SHOWN
     assert_unseen(*shown_by(error))
 
 
 def test_a_key_that_a_provider_repeats_in_its_sentence_or_its_request_id_is_taken_out() -> None:
-    exchange = keyed()
-    exchange.request_id = ECHO
-    error = exchange.sign(BifrostError(ECHO))
+    attempt = keyed()
+    attempt.request_id = ECHO
+    error = attempt.locate(BifrostError(ECHO))
     assert error.message == SHOWN
     # The trail takes it from here.
-    assert (exchange.request_id, error.request_id) == (SHOWN, SHOWN)
+    assert (attempt.request_id, error.request_id) == (SHOWN, SHOWN)
     assert_unseen(*shown_by(error))
 
 
@@ -261,7 +254,7 @@ def test_what_an_error_came_of_loses_the_key_and_the_frames_that_hold_the_provid
         parse(b64encode(CANARY.encode()))
     except KeyError as beside:
         error.__context__ = beside
-    keyed().sign(error)
+    keyed().locate(error)
 
     first, second = error.__cause__, error.__context__
     assert first is not None
@@ -281,12 +274,12 @@ def test_an_error_keeps_its_own_frames_and_a_ring_of_errors_is_no_end() -> None:
     try:
         raise first
     except BifrostError:
-        keyed().sign(first)
+        keyed().locate(first)
     assert first.__traceback__ is not None
     assert second.args == (SHOWN,)
     third = ValueError(ECHO)
     third.__cause__, second.__cause__ = second, third
-    assert keyed().sign(first) is first
+    assert keyed().locate(first) is first
     assert third.args == (SHOWN,)
 
 

@@ -1,0 +1,350 @@
+"""One attempt while it lives: where its request goes, what is learned on the way, and the record that it leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from bifrost.attempt_record import AttemptRecord, shown
+from bifrost.errors import BifrostError, InternalError, UnsupportedError
+from bifrost.operations.chat.content import Issuer
+from bifrost.providers.base import Target
+from bifrost.routing.classify import error_of
+from bifrost.wire.auth import redact, redact_bytes
+from bifrost.wire.http import Headers
+from bifrost.wire.waits import rate_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bifrost.account import Key
+    from bifrost.engine.clock import Clock
+    from bifrost.engine.pool import Job
+    from bifrost.engine.retry_state import RetryState
+    from bifrost.engine.upstream import Upstream
+    from bifrost.errors import Phase
+    from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder
+    from bifrost.routing.health import Admission
+    from bifrost.routing.keys import Choice
+    from bifrost.transport import Answer, Connection
+
+_NO_HEADERS = Headers()
+
+Admit: TypeAlias = "Callable[[Attempt, float], None]"
+"""Selects a key for an attempt and admits it, at a point in time. Raises `NotAdmitted`."""
+
+
+class NotAdmitted(Exception):  # noqa: N818 - it returns an attempt to its caller, and no user ever sees it
+    """A worker took an attempt that cannot be made now. It returns to its caller; nothing was sent."""
+
+    def __init__(self, error: BifrostError | None = None, *, resting: Choice | None = None) -> None:
+        super().__init__()
+        self.error = error
+        """Why it cannot be made at all."""
+        self.resting = resting
+        """The key that is ready first, when none is ready now."""
+
+
+class Attempt:
+    """A candidate tried once with one key. A hedge is an attempt of its own.
+
+    It has one writer at a time: its worker, from the moment that it takes the attempt until it hands the outcome over;
+    before and after that, the task of the caller.
+    """
+
+    __slots__ = (
+        "admission",
+        "admit",
+        "clock",
+        "codec",
+        "connect",
+        "connection",
+        "deadline",
+        "ended",
+        "extra_headers",
+        "first_byte",
+        "first_token",
+        "headers",
+        "job",
+        "key",
+        "new_connection",
+        "note",
+        "request",
+        "request_id",
+        "selection",
+        "state",
+        "status",
+        "submitted",
+        "taken_at",
+        "target",
+        "upstream",
+        "wait",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        state: RetryState,
+        *,
+        upstream: Upstream,
+        codec: Codec[Any, Any],
+        request: Any,
+        stream: bool = False,
+        extra_headers: Mapping[str, str],
+        deadline: float,
+        clock: Clock,
+        admit: Admit,
+        submitted: float,
+        note: str | None = None,
+        first_token: float | None = None,
+        new_connection: bool = False,
+    ) -> None:
+        self.state = state
+        """The attempts at its candidate."""
+        self.upstream = upstream
+        self.codec = codec
+        self.request = request
+        self.target = Target(provider=upstream.name, model=state.model, stream=stream, settings=None)
+        """The model is the provider's own name of it once a key is selected."""
+        self.extra_headers = extra_headers
+        self.deadline = deadline
+        """When the call must be done."""
+        self.clock = clock
+        self.admit = admit
+        """Selects a key and admits the attempt. Its worker calls it when it takes the attempt."""
+        self.submitted = submitted
+        """When it was first queued, or queued again after it had waited for a key."""
+        self.wait = state.wait
+        """How long the call waited before it, in seconds."""
+        self.note = note
+        """What its record says beside what follows from it."""
+        self.first_token = first_token
+        """The longest time to the first token of a stream, in seconds. `None`: as the provider's settings say."""
+        self.new_connection = new_connection
+        """No pooled connection may carry it."""
+        self.ended = False
+        self.job: Job | None = None
+        """Its job in the provider's pool, until the outcome is handed over."""
+        self.taken_at: float | None = None
+        """When a worker took it."""
+        self.selection: Choice | None = None
+        """The key that was selected when the attempt was admitted."""
+        self.key: Key | None = None
+        self.admission: Admission | None = None
+        """Reports to the provider's health. `None` until the attempt is admitted."""
+        self.connection: Connection | None = None
+        """What carries it, from the moment it is sent."""
+        self.warnings: Sequence[str] = ()
+        self.status: int | None = None
+        self.headers = _NO_HEADERS
+        self.request_id: str | None = None
+        self.connect: float | None = None
+        self.first_byte: float | None = None
+
+    # --- the caller's side
+
+    @property
+    def begun(self) -> float:
+        """When the exchange began. Time in the queue is ours and not the provider's."""
+        return self.submitted if self.taken_at is None else self.taken_at
+
+    def waited(self, seconds: float, *, now: float) -> None:
+        """Record that the call waited for a key after a worker had returned the attempt."""
+        self.wait += seconds
+        self.submitted = now
+
+    def move(self, upstream: Upstream, codec: Codec[Any, Any]) -> None:
+        """Go to what has replaced the provider; only before a worker took the attempt."""
+        self.upstream, self.codec = upstream, codec
+
+    def add_note(self, note: str) -> None:
+        """Add to what its record says of it."""
+        self.note = note if self.note is None else f"{self.note}; {note}"
+
+    def discard(self, error: BifrostError, *, now: float) -> None:
+        """End it without a record: nothing was sent, and nothing follows from it."""
+        if not self.ended and self.admission is not None:
+            self.admission.close(error, now=now)
+        self.ended, self.job = True, None
+
+    def end(self, error: BifrostError | None, *, now: float) -> AttemptRecord | None:
+        """End it and return its record. This is the only place that makes records.
+
+        Returns `None` if it ended before, or if its request could not be built: then it was no attempt.
+        """
+        if self.ended:
+            return None
+        self.ended, self.job = True, None
+        note = None if self.admission is None else self.admission.close(error, now=now)
+        if self.note is not None:
+            note = self.note if note is None else f"{self.note}; {note}"
+        counters = self.upstream.counters
+        if error is None:
+            counters.ok += 1
+        elif error.category == "local":
+            return None
+        else:
+            counters.fail(error.category)
+        target, key = self.target, self.key
+        return AttemptRecord(
+            provider=target.provider,
+            model=target.model,
+            key=None if key is None else key.name,
+            status=self.status,
+            category=None if error is None else error.category,
+            error=None if error is None else shown(error.message, 500),
+            request_id=self.request_id,
+            wait=self.wait,
+            queue=None if self.taken_at is None else self.taken_at - self.submitted,
+            connect=self.connect,
+            first_byte=self.first_byte,
+            total=now - self.submitted,
+            note=note,
+        )
+
+    # --- the worker's side
+
+    def admitted(self, selection: Choice, admission: Admission) -> None:
+        """Go on with a key, and as an attempt that was admitted."""
+        self.selection, self.admission = selection, admission
+        self.key = selection.key
+        self.target = target_of(self.upstream, selection, stream=self.target.stream)
+
+    def received(self, answer: Answer, *, connect: float | None, first_byte: float) -> None:
+        """Record the head of the answer and the durations until then, in seconds."""
+        self.status = answer.status
+        self.headers = answer.headers
+        self.connect = connect
+        self.first_byte = first_byte
+        for name in self.upstream.row.request_id_headers:
+            request_id = answer.headers.get(name)
+            if request_id is not None:
+                # A provider may write the key into any header, of a good answer too.
+                self.request_id = self.redacted(request_id)
+                break
+
+    @property
+    def phase(self) -> Phase:
+        """What the attempt waits for."""
+        if self.connection is None:
+            return "queue"
+        if self.status is not None:
+            return "body"
+        return "headers" if self.connection.sent or self.connection.reused else "connect"
+
+    def decoder(self) -> StreamDecoder:
+        """Return a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""
+        if self.codec.decoder is None:
+            raise UnsupportedError(f"{self.target.provider} does not stream this", provider=self.target.provider)
+        return self.codec.decoder(self.target)
+
+    def framer(self) -> Framer:
+        """Return what cuts this stream's bytes into events, within the provider's limits."""
+        limits = self.upstream.config.size_limits
+        return self.codec.framer(event_limit=limits.event, stream_limit=limits.stream)
+
+    @property
+    def content_encoding(self) -> str | None:
+        """The content codings of the answer's body, in the order in which they were applied."""
+        return ", ".join(self.headers.all("content-encoding")) or None
+
+    def failure(self, status: int, body: ErrorBody, *, raw: bytes = b"") -> BifrostError:
+        """Return the typed error of what the provider reports. `raw` is the answer's body, the key taken out."""
+        if self.key is not None:
+            body = msgspec.structs.replace(
+                body, message=self.redacted(body.message), generated=self.redacted(body.generated)
+            )
+        return error_of(
+            status,
+            body,
+            headers=self.headers,
+            provider=self.target.provider,
+            model=self.target.model,
+            key=None if self.key is None else self.key.name,
+            now_wall=self.clock.wall(),
+            raw=raw,
+            request_id_headers=self.upstream.row.request_id_headers,
+        )
+
+    def reported(self, reported: ReportedError) -> BifrostError:
+        """Return the typed error of what the provider reports inside an answer or a stream."""
+        return self.failure(reported.status or self.status or 200, reported.body)
+
+    def defect(self, error: BaseException) -> BifrostError:
+        """Return our error for one that nothing here may raise.
+
+        Its text and frames can hold the request. Only file and line are repeated.
+        """
+        return InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
+
+    def locate(self, error: BifrostError) -> BifrostError:
+        """Add to an error where it happened, as far as it does not say so itself, and remove the key from its text.
+
+        Its causes are treated alike. They lose their frames, which hold the provider's bytes and may repeat the key.
+        """
+        error.provider = error.provider or self.target.provider
+        error.model = error.model or self.target.model
+        error.status = error.status if error.status is not None else self.status
+        error.request_id = error.request_id or self.request_id
+        error.rate_limit = error.rate_limit or rate_limit(self.headers, now=self.clock.wall())
+        if self.key is not None:
+            error.key = error.key or self.key.name
+            error.message = self.redacted(error.message)
+            for said in ("code", "type", "param", "request_id"):
+                setattr(error, said, self.redacted(getattr(error, said) or "") or None)
+            self.request_id = self.redacted(self.request_id or "") or None
+        for behind in _behind(error):
+            behind.__traceback__ = None
+            behind.args = tuple(self.redacted(each) if isinstance(each, str) else each for each in behind.args)
+        return error
+
+    def redacted(self, text: str) -> str:
+        """Return a provider's text without the key. The names of provider, model and key may stay."""
+        key = self.key
+        if key is None:
+            return text
+        return redact(text, key.value, known=(self.target.provider, self.target.model, key.name))
+
+    def redact(self, body: bytes) -> bytes:
+        """Remove the key from a body that goes into an error: a provider may echo it."""
+        return redact_bytes(body, None if self.key is None else self.key.value)
+
+
+def target_of(upstream: Upstream, choice: Choice, *, stream: bool) -> Target:
+    """Return what a codec may know of where an attempt goes."""
+    key = choice.key
+    settings = None if key is None else key.settings
+    return Target(
+        provider=upstream.name,
+        model=choice.model,
+        stream=stream,
+        settings=settings,
+        issuer=Issuer(
+            provider=upstream.name,
+            address=upstream.base_url,
+            key=None if key is None else key.name,
+            region=getattr(settings, "region", None),
+            model=choice.model,
+        ),
+        issuer_members=upstream.row.issuer_members,
+    )
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """Yield the causes of an error, and theirs."""
+    seen = {id(error)}
+    waiting = [error.__cause__, error.__context__]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [each.__cause__, each.__context__]
+
+
+def _place_of(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "code without a trace" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -1,0 +1,94 @@
+"""The attempts of a call at one candidate: what has failed so far, and what the next attempt is to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bifrost.routing.retry import is_free, rule_of
+
+if TYPE_CHECKING:
+    from bifrost.config import RetryConfig
+    from bifrost.engine.attempt import Attempt
+    from bifrost.errors import BifrostError
+    from bifrost.routing.budget import Payment
+    from bifrost.routing.health import Health
+    from bifrost.routing.keys import Choice, KeyRing
+
+
+class RetryState:
+    """What one candidate's failures have left. A hedge at the same candidate shares it."""
+
+    __slots__ = (
+        "categories",
+        "due",
+        "failure",
+        "fallback_behind",
+        "health",
+        "hedged",
+        "keys",
+        "model",
+        "paid",
+        "parked",
+        "refused",
+        "retry",
+        "spent",
+        "wait",
+        "waited_for_keys",
+    )
+
+    def __init__(self, model: str, keys: KeyRing, retry: RetryConfig, health: Health, *, fallback_behind: bool) -> None:
+        self.model = model
+        self.keys = keys
+        self.retry = retry
+        self.health = health
+        self.fallback_behind = fallback_behind
+        self.categories: list[str] = []
+        """The category of each failure."""
+        self.spent: set[str] = set()
+        """The names of keys that were tried since the last wait."""
+        self.refused: set[str] = set()
+        """The names of keys that are of no more use to this call."""
+        self.wait = 0.0
+        """How long to wait before the next attempt, in seconds."""
+        self.due: float | None = None
+        """When the next attempt may be made, if other candidates are tried before it."""
+        self.failure: BifrostError | None = None
+        """The last failure."""
+        self.waited_for_keys = 0.0
+        """How long the call has waited here because no key was ready, in seconds."""
+        self.parked: tuple[Choice, float] | None = None
+        """A parked key that the call may use since it has waited for its turn, and until when the key was parked."""
+        self.paid: Payment | None = None
+        """What the next attempt has cost of the retry budget, until it is admitted."""
+        self.hedged = False
+        """There was a hedge. A candidate gets one at most."""
+
+    def parked_for_this(self) -> Choice | None:
+        """Return the parked key whose turn has come for this call, unless it was parked anew since."""
+        if self.parked is None:
+            return None
+        selection, until = self.parked
+        health = selection.health
+        is_same = health is not None and health.state == "parked" and health.until == until
+        return selection if is_same else None
+
+    def failed(self, attempt: Attempt, error: BifrostError) -> bool:
+        """Record that an attempt has failed. Returns whether it counts as no attempt."""
+        name = key_name(attempt)
+        self.failure = error
+        self.categories.append(error.category)
+        self.spent.add(name)
+        if rule_of(error).kills_key:
+            self.refused.add(name)
+        return is_free(self.categories)
+
+    def give_back(self, now: float) -> None:
+        """Give back what was paid for an attempt that is not made after all."""
+        paid, self.paid = self.paid, None
+        if paid is not None:
+            paid.give_back(now)
+
+
+def key_name(attempt: Attempt) -> str:
+    """Return the name of an attempt's key; empty without a key."""
+    return "" if attempt.selection is None else attempt.selection.name
