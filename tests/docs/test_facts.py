@@ -69,7 +69,7 @@ def test_the_table_of_concurrency_has_its_defaults() -> None:
 
 
 def test_the_limits_of_the_security_page_are_the_limits() -> None:
-    table = rows("security.md", "How much is taken in")
+    table = rows("security.md", "How much is accepted")
     told = {setting.strip("`"): int(re.findall(r"\d+", default)[0]) for _, default, setting in table if setting}
     assert told == {
         **{f"size_limits.{name}": value for name, value in attrs.asdict(ProviderConfig().size_limits).items()},
@@ -83,7 +83,7 @@ def test_the_limits_without_a_setting_are_those_of_the_code() -> None:
     from bifrost.wire import body
     from bifrost.wire.http.response import FIELDS_LIMIT, HEAD_LIMIT
 
-    told = {row[0]: re.findall(r"\d+", row[1]) for row in rows("security.md", "How much is taken in") if not row[2]}
+    told = {row[0]: re.findall(r"\d+", row[1]) for row in rows("security.md", "How much is accepted") if not row[2]}
     fixed = [
         [HEAD_LIMIT, FIELDS_LIMIT],
         [body._BOMB_SIZE, body._BOMB_RATIO],
@@ -100,7 +100,7 @@ def test_the_limits_without_a_setting_are_those_of_the_code() -> None:
 
 
 def test_the_headers_that_are_refused_stand_on_the_security_page() -> None:
-    section = TEXTS["security.md"].partition("### Headers of yours")[2].partition("```")[0]
+    section = TEXTS["security.md"].partition("### Your own headers")[2].partition("```")[0]
     assert set(re.findall(r"`([a-z-]+)`", section)) == _RESERVED_HEADERS
     for name in _RESERVED_HEADERS:
         with pytest.raises(bifrost.ConfigError):
@@ -298,5 +298,6 @@ async def test_a_provider_that_says_not_to_try_again_is_asked_again_only_with_an
 
 def test_the_loggers_are_those_of_the_security_page() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "bifrost").rglob("*.py"))
-    told = re.findall(r"`(bifrost\.[a-z]+)` (?:says once|that a hook|that the account)", TEXTS["security.md"])
+    page = " ".join(TEXTS["security.md"].split())
+    told = re.findall(r"`(bifrost\.[a-z]+)` (?:says once|that a hook|that the account)", page)
     assert set(re.findall(r'getLogger\("([\w.]+)"\)', code)) == set(told)
