@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from bifrost.account import Key
+    from bifrost.engine.address import Address
     from bifrost.engine.clock import Clock
     from bifrost.engine.pool import Job
     from bifrost.engine.retry_state import RetryState
@@ -54,6 +55,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "address",
         "admission",
         "admit",
         "clock",
@@ -131,6 +133,8 @@ class Attempt:
         self.selection: Choice | None = None
         """The key that was selected when the attempt was admitted."""
         self.key: Key | None = None
+        self.address: Address | None = None
+        """Where its request goes: the address of its key. `None` until one is selected."""
         self.admission: Admission | None = None
         """Reports to the provider's health. `None` until the attempt is admitted."""
         self.connection: Connection | None = None
@@ -209,7 +213,11 @@ class Attempt:
         """Go on with a key, and as an attempt that was admitted."""
         self.selection, self.admission = selection, admission
         self.key = selection.key
-        self.target = target_of(self.upstream, selection, stream=self.target.stream)
+        upstream = self.upstream
+        # Nearly every key is used at the provider's own address.
+        address = None if selection.address else upstream.address
+        self.address = address = address or upstream.address_of(selection.key)
+        self.target = target_of(upstream, selection, address, stream=self.target.stream)
 
     def received(self, answer: Answer, *, connect: float | None, first_byte: float) -> None:
         """Record the head of the answer and the durations until then, in seconds."""
@@ -311,7 +319,7 @@ class Attempt:
         return redact_bytes(body, None if self.key is None else self.key.value)
 
 
-def target_of(upstream: Upstream, choice: Choice, *, stream: bool) -> Target:
+def target_of(upstream: Upstream, choice: Choice, address: Address, *, stream: bool) -> Target:
     """Return what a codec may know of where an attempt goes."""
     key = choice.key
     settings = None if key is None else key.settings
@@ -322,7 +330,7 @@ def target_of(upstream: Upstream, choice: Choice, *, stream: bool) -> Target:
         settings=settings,
         issuer=Issuer(
             provider=upstream.name,
-            address=upstream.base_url,
+            address=address.url,
             key=None if key is None else key.name,
             region=getattr(settings, "region", None),
             model=choice.model,

@@ -118,7 +118,7 @@ class Attempts:
             call.context.phase = "backoff"
             await self._upstreams.pause(state.keys.provider.name, state.wait)
         now = self._now()
-        state.health.check(state.model, now, fallback=state.fallback_behind)
+        state.health.check(state.model, now, fallback=state.fallback_behind, addresses=state.keys.addresses)
         state.parked = None
         if (
             state.spent
@@ -188,7 +188,7 @@ class Attempts:
                 now=now,
                 pin=options.key,
                 session=options.session,
-                excluded=state.spent,
+                excluded=state.spent if state.failed_address is None else state.other_address(now),
             )
             if selection.ready_at is not None:
                 own = state.parked_for_this()
@@ -219,9 +219,10 @@ class Attempts:
         rule = rule_of(error)
         call.free += state.failed(attempt, error)
         pin = context.options.key
-        held_back = health.holds_back(error, state.model, now=now, fallback=state.fallback_behind)
-        if attempt.admission is not None and attempt.admission.is_probe:
-            # A probe is not tried again here.
+        addresses = state.keys.addresses
+        held_back = health.holds_back(error, state.model, now=now, fallback=state.fallback_behind, addresses=addresses)
+        if attempt.admission is not None and attempt.admission.is_probe and len(addresses) == 1:
+            # A probe is not tried again here, unless another address can serve.
             held_back = "breaker"
         decision = decide(
             error,
@@ -272,7 +273,10 @@ class Attempts:
         state.due = None
         state.wait = max(0.0, due - now)
         failure = cast("BifrostError", state.failure)
-        if state.health.holds_back(failure, state.model, now=now, fallback=state.fallback_behind) == "budget":
+        held_back = state.health.holds_back(
+            failure, state.model, now=now, fallback=state.fallback_behind, addresses=state.keys.addresses
+        )
+        if held_back == "budget":
             return False
         state.paid = state.health.pay(failure, now=now)
         return True

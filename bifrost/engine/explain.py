@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from bifrost.account import Key
     from bifrost.config import RetryConfig
     from bifrost.context import CallContext
+    from bifrost.engine.address import Address
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
     from bifrost.operations.chat.structured.output_type import OutputType
@@ -90,13 +90,14 @@ async def _candidate(
         if context.is_stream and codec.decoder is None:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         ring = await upstreams.keys(candidate.provider, context)
-        told = msgspec.structs.replace(told, left_out=ring.left_out(candidate.model))
+        state = upstream.health.state(told.model, upstream.now(), fallback=behind > 0, addresses=ring.addresses)
+        told = msgspec.structs.replace(told, breaker=state, left_out=ring.left_out(candidate.model))
         options = context.options
         choices = ring.outlook(candidate.model, pin=options.key, session=options.session, now=upstream.now())
         now = upstream.now()
         told = msgspec.structs.replace(told, keys=[_key(choice, share, now) for choice, share in choices])
         likeliest = max(choices, key=lambda pair: pair[1])[0]
-        upstream.health.check(candidate.model, now, fallback=behind > 0)
+        upstream.health.check(candidate.model, now, fallback=behind > 0, addresses=ring.addresses)
         resting = ring.resting(candidate.model, now=now, pin=options.key)
         if resting is not None:
             # Raises what a call gets that does not wait for the first key.
@@ -106,9 +107,10 @@ async def _candidate(
         told = msgspec.structs.replace(
             told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)
         )
-        built = codec.build(request, target_of(upstream, likeliest, stream=context.is_stream))
-        upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id))
-        return _with_request(upstream, built, told, warnings=[*built.warnings, *checked_here])
+        address = upstream.address_of(likeliest.key)
+        built = codec.build(request, target_of(upstream, likeliest, address, stream=context.is_stream))
+        upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id), address)
+        return _with_request(address, built, told, warnings=[*built.warnings, *checked_here])
     except BifrostError as error:
         goes_on = behind > 0 and may_fall_back(
             error,
@@ -169,13 +171,13 @@ def _hedge(
     return f"a second attempt after {delay:.3g} s, with {'another key' if has_other else 'the same key'}"
 
 
-def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate, *, warnings: list[str]) -> PlannedCandidate:
+def _with_request(address: Address, built: Built, told: PlannedCandidate, *, warnings: list[str]) -> PlannedCandidate:
     """Keep what may be shown of a request that is ready to send, and what its answer would be warned of."""
-    address, request = urlsplit(upstream.base_url), built.request
+    request = built.request
     return msgspec.structs.replace(
         told,
         method=request.method,
-        url=f"{address.scheme}://{address.netloc}{request.path}",
+        url=address.url.removesuffix(address.path) + request.path,
         headers=sorted(request.headers),
         body=request.body,
         warnings=warnings,
@@ -184,7 +186,8 @@ def _with_request(upstream: Upstream, built: Built, told: PlannedCandidate, *, w
 
 def _key(choice: Choice, share: float, now: float) -> PlannedKey:
     state = None if choice.health is None else choice.health.snapshot(now).state
-    return PlannedKey(name=choice.name, share=share, model=choice.model, state=state)
+    address = choice.address or None
+    return PlannedKey(name=choice.name, share=share, model=choice.model, state=state, address=address)
 
 
 async def describe(upstreams: Upstreams) -> ProviderTable:
@@ -200,13 +203,13 @@ async def _provider(upstreams: Upstreams, name: str) -> ProviderInfo:
         upstream = await upstreams.prepare(name)
         told = msgspec.structs.replace(
             told,
-            address=upstream.base_url,
+            address=None if upstream.address is None else upstream.address.url,
             address_from=upstreams.address_from(name),
             concurrency=upstream.config.concurrency,
             queue=upstream.config.queue,
         )
         ring = await upstreams.keys(name, None)
-        told = msgspec.structs.replace(told, keys=[_key_info(key) for key in ring.keys])
+        told = msgspec.structs.replace(told, keys=[_key_info(key, ring.address(key) or None) for key in ring.keys])
         if not ring.keys:
             ring.outlook("")
     except BifrostError as error:
@@ -214,8 +217,9 @@ async def _provider(upstreams: Upstreams, name: str) -> ProviderInfo:
     return told
 
 
-def _key_info(key: Key) -> KeyInfo:
+def _key_info(key: Key, address: str | None) -> KeyInfo:
     return KeyInfo(
+        address=address,
         name=key.name,
         weight=key.weight,
         enabled=key.enabled,

@@ -132,7 +132,9 @@ class Hedges:
         if not upstream.pool.has_room or not _leaves_room(call, state, now, fallback_behind=state.fallback_behind):
             return None
         selection = cast("Choice", first.selection)
-        if not _has_key(state, selection, options, now) or not upstream.health.affords_hedge(state.model, now=now):
+        if not _has_key(state, selection, options, now) or not upstream.health.affords_hedge(
+            state.model, now=now, addresses=state.keys.addresses
+        ):
             return None
         return self._put(
             call,
@@ -172,7 +174,7 @@ class Hedges:
         resting = keys.resting(candidate.model, now=now, pin=context.options.key)
         if resting is not None or not upstream.pool.has_room or _job(first).finished:
             return None
-        if not upstream.health.affords_hedge_from_elsewhere(candidate.model, now=now):
+        if not upstream.health.affords_hedge_from_elsewhere(candidate.model, now=now, addresses=keys.addresses):
             return None
         failover.take(candidate)
         retry = self._upstreams.retry_of(candidate.provider, context.options)

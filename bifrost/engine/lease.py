@@ -309,7 +309,8 @@ class Lease:
             return late
         if self._committed and self._reading:
             if now >= self._asked + timeouts.idle_bytes:
-                return CallTimeoutError(f"{self._attempt.upstream.origin} sent nothing for too long", phase="body")
+                origin = self._attempt.upstream.address_of(self._attempt.key).origin
+                return CallTimeoutError(f"{origin} sent nothing for too long", phase="body")
             if now >= self._last_event + timeouts.idle_events:
                 return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
         if not self._reading and now >= self._last_seen + timeouts.consumer_idle:

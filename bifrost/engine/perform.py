@@ -104,12 +104,13 @@ async def _perform(job: Job, attempt: Attempt) -> Any:
     request = built.request
     request.source = attempt.request
     request.provider = attempt.target.provider
-    upstream.complete(request, attempt.key, attempt.extra_headers)
+    address = attempt.address or upstream.address_of(attempt.key)
+    upstream.complete(request, attempt.key, attempt.extra_headers, address)
     now = job.taken_at or upstream.now()
     if upstream.adaptive is not None and attempt.admission is not None:
         attempt.admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
     connections = upstream.connections
-    kept = await connections.take(upstream.origin, now, fresh=attempt.new_connection)
+    kept = await connections.take(address.origin, now, fresh=attempt.new_connection)
     try:
         answer = await _send(attempt, kept, request, now)
         is_answer = answer.status in attempt.codec.statuses

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bifrost.routing.health import is_fault_of_address
 from bifrost.routing.retry import is_free, rule_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bifrost.config import RetryConfig
     from bifrost.engine.attempt import Attempt
     from bifrost.errors import BifrostError
@@ -21,6 +24,7 @@ class RetryState:
     __slots__ = (
         "categories",
         "due",
+        "failed_address",
         "failure",
         "fallback_behind",
         "health",
@@ -48,6 +52,8 @@ class RetryState:
         """The names of keys that were tried since the last wait."""
         self.refused: set[str] = set()
         """The names of keys that are of no more use to this call."""
+        self.failed_address: str | None = None
+        """The address whose fault the last failure was. The next attempt goes to another one, if it can."""
         self.wait = 0.0
         """How long to wait before the next attempt, in seconds."""
         self.due: float | None = None
@@ -80,7 +86,15 @@ class RetryState:
         self.spent.add(name)
         if rule_of(error).kills_key:
             self.refused.add(name)
+        self.failed_address = None
+        if len(self.keys.addresses) > 1 and attempt.selection is not None and is_fault_of_address(error):
+            self.failed_address = attempt.selection.address
         return is_free(self.categories)
+
+    def other_address(self, now: float) -> Collection[str]:
+        """Return the names of the keys to leave out, with those of the failed address if others are ready."""
+        failed = self.failed_address or ""
+        return self.keys.at_other_addresses(self.model, failed, excluded=self.spent, now=now)
 
     def give_back(self, now: float) -> None:
         """Give back what was paid for an attempt that is not made after all."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 
-from bifrost.config import check_base_url
+from bifrost.engine.address import Address
 from bifrost.engine.connections import Connections
 from bifrost.engine.pool import Pool
 from bifrost.errors import ConfigError, ShuttingDownError, UnsupportedError
 from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
 from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
-from bifrost.transport import Origin, PerProvider
+from bifrost.routing.keys import OWN_ADDRESS, KeyRing
+from bifrost.transport import PerProvider
 from bifrost.wire.auth import sign
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bifrost.routing.balance import Load
     from bifrost.routing.breaker import BreakerSnapshot
     from bifrost.routing.key_health import KeySnapshot
-    from bifrost.routing.keys import KeyRing
     from bifrost.transport import Transport
     from bifrost.wire.http import HttpRequest
 
@@ -56,6 +55,10 @@ _CHANGEABLE = (
     "worker_idle",
 )
 """The settings that are looked at anew for each attempt; any other goes with connections that are open."""
+
+
+_ADDRESSES_KEPT = 500
+"""An account may return other keys for every call, so the addresses that are known are bounded."""
 
 
 class OpenStream(Protocol):
@@ -88,20 +91,15 @@ class Upstream:
         self.config = config
         self.name = row.name
         self.now = host.now
-        given = config.base_url or row.base_url
-        if not given:
-            variable = f"set {row.base_url_variable}, or " if row.base_url_variable else ""
-            raise ConfigError(
-                f"{row.name} has no address of its own; {variable}give ProviderConfig(base_url=...)", provider=row.name
-            )
-        address = check_base_url(
-            given,
-            where=f"provider {row.name}",
-            allow_insecure_http=config.allow_insecure_http,
-        )
-        self.base_url = address
-        self.origin = Origin.of(address)
-        self._path = urlsplit(address).path
+        self.address: Address | None = None
+        """The provider's own address; `None`: each key's settings name one."""
+        self._addresses: dict[str, Address] = {}
+        """The addresses that keys name, by what their settings say."""
+        url = config.base_url or row.base_url
+        if url:
+            self.address = self._checked(url, where=f"provider {row.name}")
+        elif row.address_of is None:
+            raise self._no_address(f"{row.name} has no address of its own")
         self._headers: Mapping[str, str] = {
             "accept-encoding": "identity",
             "user-agent": " ".join(filter(None, (config.network.user_agent, user_agent))),
@@ -122,6 +120,11 @@ class Upstream:
         """What says how many exchanges there may be at once for now; `None`: `concurrency` does."""
         self._take_on(config)
 
+    @property
+    def needs_keys(self) -> bool:
+        """Whether it depends on the keys if a call can be served: some are in trouble, or have their own addresses."""
+        return bool(self.health.keys.troubled) or self.row.address_of is not None
+
     def load(self, context: CallContext, model: str, ring: KeyRing | None) -> Load:
         """Return what there is to do here, and whether a call for a model can be served at all.
 
@@ -130,7 +133,8 @@ class Upstream:
         load = self.pool.load(is_stream=context.is_stream)
         now, health = self.now(), self.health
         wait: float
-        wait, reason = health.left_alone_for(model, now, fallback=True), "it is left alone"
+        addresses = OWN_ADDRESS if ring is None else ring.addresses
+        wait, reason = health.left_alone_for(model, now, fallback=True, addresses=addresses), "it is left alone"
         if health.gone and not wait:
             wait, reason = health.gone_for(context.endpoint, model, context.tenant, now), "the model is gone"
         if ring is not None and not wait:
@@ -160,7 +164,7 @@ class Upstream:
 
     @property
     def _place(self) -> object:
-        return self.base_url, self._headers, self.row.auth, self.config.network
+        return self.address, self._headers, self.row.auth, self.config.network
 
     def _take_on(self, config: ProviderConfig) -> None:
         self.config = config
@@ -177,15 +181,75 @@ class Upstream:
         limit = self.config.concurrency if self.adaptive is None else self.adaptive.limit
         self.pool.resize(self.config, limit=limit)
 
-    async def warm_up(self, count: int) -> None:
-        """Have so many connections stand ready, or as many as there can be exchanges.
+    def named_address(self, key: Key) -> str:
+        """Return the address that a key's settings name; empty: it is used at the provider's own.
+
+        Raises `ConfigError` for one that cannot be used, and for none where the provider has none either.
+        """
+        named = self._named(key)
+        return "" if named is None else named.url
+
+    def address_of(self, key: Key | None) -> Address:
+        """Return where requests with a key go. Raises `ConfigError` as `named_address` does."""
+        named = None if key is None or self.row.address_of is None else self._named(key)
+        address = named or self.address
+        if address is None:
+            raise self._no_address(f"{self.name} has no address of its own")
+        return address
+
+    def _named(self, key: Key) -> Address | None:
+        if self.row.address_of is None:
+            return None
+        own = "" if self.address is None else self.address.url
+        url = self.row.address_of(key.settings, own)
+        if not url:
+            raise self._no_address(
+                f"{self.name} has no address of its own, and its key {key.name!r} names none", key=key.name
+            )
+        if url == own:
+            return None
+        address = self._addresses.get(url)
+        if address is None:
+            address = self._checked(url, where=f"the address of key {key.name!r} of {self.name}")
+            while len(self._addresses) >= _ADDRESSES_KEPT:
+                del self._addresses[next(iter(self._addresses))]
+            self._addresses[url] = address
+        return None if address.url == own else address
+
+    def ring(self, keys: Sequence[Key]) -> KeyRing:
+        """Return the provider's keys sorted for choosing. Raises `ConfigError` for a key without a usable address."""
+        health = self.health
+        return KeyRing(
+            self.row,
+            keys,
+            states=health.keys,
+            balance=health.balance,
+            address_of=None if self.row.address_of is None else self.named_address,
+            closed_off=health.closed_off,
+        )
+
+    def _checked(self, url: str, *, where: str) -> Address:
+        return Address.of(url, where=where, allow_insecure_http=self.config.allow_insecure_http)
+
+    def _no_address(self, problem: str, *, key: str | None = None) -> ConfigError:
+        row = self.row
+        variable = f"set {row.base_url_variable}, or " if row.base_url_variable else ""
+        settings = "" if row.key_settings is None else f", or give the key {row.key_settings.__name__}"
+        return ConfigError(
+            f"{problem}; {variable}give ProviderConfig(base_url=...){settings}", provider=row.name, key=key
+        )
+
+    async def warm_up(self, count: int, keys: Sequence[Key] = ()) -> None:
+        """Have so many connections stand ready at each address of the keys, or as many as there can be exchanges.
 
         Raises `ShuttingDownError` where nobody would close them again.
         """
         if not self.pool.is_open:
             raise ShuttingDownError("the client was closed, or the provider changed, while it was warmed up")
         count = min(count, self.config.concurrency)
-        await self.connections.warm_up(self.origin, count, seconds=self.config.timeouts.connect)
+        addresses = {self.address_of(key).origin for key in keys} or {self.address_of(None).origin}
+        for origin in addresses:
+            await self.connections.warm_up(origin, count, seconds=self.config.timeouts.connect)
 
     def codec(self, endpoint: OperationName) -> Codec[Any, Any]:
         """Give the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
@@ -201,13 +265,15 @@ class Upstream:
         name = self.config.idempotency_header or self.row.idempotency_header
         return options.extra_headers if name is None else {**options.extra_headers, name: call}
 
-    def complete(self, request: HttpRequest, key: Key | None, extra_headers: Mapping[str, str]) -> None:
+    def complete(
+        self, request: HttpRequest, key: Key | None, extra_headers: Mapping[str, str], address: Address
+    ) -> None:
         """Make a codec's request ready to send, in place: full path, our headers, the caller's, the credential."""
         if not request.path.startswith("/"):
             raise ConfigError(
                 f"{self.name}: a codec built the path {request.path[:100]!r}, which does not start with /"
             )
-        request.path = self._path + request.path
+        request.path = address.path + request.path
         headers = {**self._headers, **request.headers}
         for name, value in extra_headers.items():
             headers[name.lower()] = value
@@ -246,10 +312,15 @@ class Upstream:
             reasks=counters.reasks,
             fallbacks=counters.fallbacks,
             keys=None if keys is None else [_key_stats(key, self.now()) for key in keys.snapshot(self.now())],
-            breakers=_breaker_stats(self.health.breakers(self.now())) if self.config.breaker.enabled else None,
+            breakers=self._breaker_stats(keys) if self.config.breaker.enabled else None,
             budget=BudgetStats(left=self.health.budget.tokens(self.now()), capacity=self.config.retry_budget.capacity),
             gone=self.health.gone_models(self.now()),
         )
+
+    def _breaker_stats(self, keys: KeyRing | None) -> list[BreakerStats]:
+        addresses = OWN_ADDRESS if keys is None else keys.addresses
+        now, breakers = self.now(), self.health.breakers
+        return [stats for address in addresses for stats in _breaker_stats(breakers(now, address), address or None)]
 
     def leave_counts(self) -> None:
         """Hand what was counted of this pool and its connections to what has taken their place."""
@@ -268,9 +339,10 @@ def _key_stats(key: KeySnapshot, now: float) -> KeyStats:
     )
 
 
-def _breaker_stats(breakers: Mapping[str, BreakerSnapshot]) -> list[BreakerStats]:
+def _breaker_stats(breakers: Mapping[str, BreakerSnapshot], address: str | None) -> list[BreakerStats]:
     return [
         BreakerStats(
+            address=address,
             model=model,
             state=seen.state,
             wait=seen.retry_after or None,

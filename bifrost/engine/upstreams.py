@@ -155,7 +155,7 @@ class Upstreams:
         known, planner = dict(rings), self._planner
         for provider in dict.fromkeys(member.provider for place in places for member in place.members):
             upstream = self._upstreams.get(provider)
-            if upstream is not None and upstream.health.keys.troubled and len(places) + len(places[0].members) > 2:
+            if upstream is not None and upstream.needs_keys and len(places) + len(places[0].members) > 2:
                 with suppress(BifrostError):  # it is raised when the candidate's turn comes
                     known[provider] = await self.keys(provider, context)
 
@@ -163,7 +163,7 @@ class Upstreams:
             upstream = self._upstreams.get(candidate.provider)
             if upstream is None:
                 return IDLE if planner is None or candidate.provider in planner.providers else _NOT_CONFIGURED
-            ring = known.get(candidate.provider) if upstream.health.keys.troubled else None
+            ring = known.get(candidate.provider) if upstream.needs_keys else None
             return upstream.load(context, candidate.model, ring)
 
         return load_of
@@ -200,7 +200,9 @@ class Upstreams:
 
         async def warm(name: str) -> None:
             try:
-                await (await self.get(name)).warm_up(count)
+                upstream = await self.get(name)
+                named = upstream.row.address_of is not None
+                await upstream.warm_up(count, (await self.keys(name, None)).keys if named else ())
             except BifrostError as error:
                 error.provider = error.provider or name
                 failures.append(error)
@@ -221,9 +223,8 @@ class Upstreams:
         if known is not None and known[0] is answer and known[1] is health:
             return known[2]
         keys = check_keys(answer, provider=name, account=self._account.account)
-        row = await self._row(name)
         # Before a provider is in use its keys are looked at only for the models that they list.
-        ring = KeyRing(row, keys) if health is None else KeyRing(row, keys, states=health.keys, balance=health.balance)
+        ring = KeyRing(await self._row(name), keys) if upstream is None else upstream.ring(keys)
         self._rings[name] = (keys, health, ring)
         return ring
 
@@ -284,7 +285,8 @@ class Upstreams:
             for name, config in configs.items():
                 row, upstream = planner.providers[name], self._upstreams.get(name)
                 if upstream is None or not upstream.can_adopt(row, config):
-                    made[name] = self._make(row, config)
+                    made[name] = upstream = self._make(row, config)
+                await self._check_addresses(upstream)
             gone = self._change(planner, configs, made, drain)
         for upstream in gone:
             await upstream.pool.ended()
@@ -413,6 +415,13 @@ class Upstreams:
         if not planner.needs_keys((context.model, *context.fallbacks)):
             return {}
         return {name: await self.keys(name, context) for name in planner.providers}
+
+    async def _check_addresses(self, upstream: Upstream) -> None:
+        """Raise `ConfigError` if a key of a provider has no address that can be used."""
+        if upstream.row.address_of is not None:
+            answer = await self._ask("keys", upstream.name, None)
+            for key in check_keys(answer, provider=upstream.name, account=self._account.account):
+                upstream.address_of(key)
 
     async def _row(self, name: str) -> Provider:
         planner = self._planner or await self.planner()

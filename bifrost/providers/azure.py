@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import attrs
 
+from bifrost.config import check_base_url
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.frozen import Frozen
 from bifrost.operations.chat.structured.strict_schema import AZURE_RULES
@@ -37,12 +38,18 @@ class AzureSettings(Frozen):
     """What a key of Azure OpenAI needs beside its value.
 
     Args:
+        endpoint: The address of the key's resource, `https://<resource>.openai.azure.com`. `None`: the provider's
+            address (`ProviderConfig.base_url`, `AZURE_OPENAI_ENDPOINT`). The keys of one provider may belong to several
+            resources; each key is sent to its own resource only.
         api_version: A dated version (`2024-10-21`, `2025-04-01-preview`), for the paths that have the deployment in
             them. `None`: the v1 paths, which follow the newest version.
 
-    Raises `ConfigError` for what is no version.
+    What a model is called at the resource (its deployment) is said by the key's `aliases`.
+
+    Raises `ConfigError` for what is no version, or no address.
     """
 
+    endpoint: str | None = None
     api_version: str | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -50,6 +57,8 @@ class AzureSettings(Frozen):
             raise ConfigError(
                 f"AzureSettings.api_version: {self.api_version!r} is no version; write 2024-10-21, say, or leave it out"
             )
+        if self.endpoint is not None:
+            check_base_url(self.endpoint, where="AzureSettings.endpoint", allow_insecure_http=True)
 
 
 def _placed(codec: Codec[Any, Any]) -> Codec[Any, Any]:
@@ -62,13 +71,20 @@ def _build(build: Callable[[Any, Target], Built], request: Any, target: Target) 
     return built
 
 
+def _address(settings: Any, base_url: str) -> str:
+    """Return the address of a key's resource. Raises `ConfigError` for settings of another provider."""
+    known = _settings(settings)
+    return base_url if known is None or known.endpoint is None else known.endpoint
+
+
+def _settings(settings: Any) -> AzureSettings | None:
+    if settings is None or isinstance(settings, AzureSettings):
+        return settings
+    raise ConfigError(f"a key's settings are {type(settings).__name__}; give AzureSettings, or none", provider="azure")
+
+
 def _path(path: str, target: Target) -> str:
-    settings = target.settings
-    if settings is not None and not isinstance(settings, AzureSettings):
-        raise ConfigError(
-            f"{target.provider}: a key's settings are {type(settings).__name__}; give AzureSettings, or none",
-            provider=target.provider,
-        )
+    settings = _settings(target.settings)
     if settings is None or settings.api_version is None:
         return f"/openai/v1{path}"
     version = f"api-version={settings.api_version}"
@@ -96,8 +112,10 @@ AZURE = Provider(
     other_key_variables=("AZURE_API_KEY",),
     base_url_variable="AZURE_OPENAI_ENDPOINT",
     other_base_url_variables=("AZURE_API_BASE",),
+    key_settings=AzureSettings,
+    address_of=_address,
     request_id_headers=("apim-request-id", "x-request-id"),
     schema_rules=AZURE_RULES,
     docs="https://learn.microsoft.com/azure/foundry/openai/latest",
 )
-"""Without an address of its own: that of the resource is given, `https://<resource>.openai.azure.com`."""
+"""Without an address of its own: that of the resource is given, by the settings of the provider or of each key."""

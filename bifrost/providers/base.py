@@ -175,6 +175,13 @@ class Provider(Frozen):
     """Environment variable that may hold another address."""
     other_base_url_variables: tuple[str, ...] = ()
     """Further ones, by which other tools know it; read in order where that is not set."""
+    key_settings: type[Any] | None = None
+    """The class of `Key.settings`, for a provider whose keys need some."""
+    address_of: Callable[[Any, str], str] | None = None
+    """Return the address of a key, from its settings and the provider's address (empty if it has none).
+
+    `None`: all keys are used at the provider's address. An empty result: the key has no address. Raises `ConfigError`.
+    """
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Sent with every request (an API version, say)."""
     request_id_headers: tuple[str, ...] = ("x-request-id", "request-id")

@@ -30,10 +30,13 @@ class PlannedKey(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     """The provider's own name of the model with this key."""
     state: str | None = None
     """The state of the key (`ready`, `parked`, ...); `None` if the key was not used yet."""
+    address: str | None = None
+    """The address that its settings name; `None`: the provider's own."""
 
     def __str__(self) -> str:
         known = "" if self.state in (None, "ready") else f", {self.state}"
-        return f"{self.name or 'no key'} {percent(self.share)}{known}"
+        where = "" if self.address is None else f" at {self.address}"
+        return f"{self.name or 'no key'}{where} {percent(self.share)}{known}"
 
 
 class PlannedCandidate(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):

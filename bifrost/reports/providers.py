@@ -29,6 +29,9 @@ class KeyInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     aliases: dict[str, str] = {}
     """Names of models in calls, each with the provider's own name of the model."""
 
+    address: str | None = None
+    """The address that the key's settings name; `None`: the provider's own."""
+
     def __str__(self) -> str:
         facts = [
             None if self.enabled else "off",
@@ -36,6 +39,7 @@ class KeyInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
             None if self.models is None else f"for {listed(self.models) or 'nothing'}",
             f"not for {', '.join(self.deny)}" if self.deny else None,
             f"aliases {', '.join(self.aliases)}" if self.aliases else None,
+            None if self.address is None else f"at {self.address}",
         ]
         known = [fact for fact in facts if fact is not None]
         return f"{self.name} ({'; '.join(known)})" if known else self.name

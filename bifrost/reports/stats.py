@@ -55,6 +55,8 @@ class BreakerStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
     model: str = ""
     """The model. Empty for the address, `*` for all models together."""
+    address: str | None = None
+    """The address that keys name in their settings; `None`: the provider's own."""
     state: Literal["closed", "open", "half_open"] = "closed"
     """`closed` lets calls through, `open` refuses them, `half_open` lets one call through as a probe."""
 

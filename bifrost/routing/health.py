@@ -9,37 +9,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bifrost.errors import BifrostError, CallTimeoutError, CircuitOpenError
-from bifrost.routing.breaker import Breaker
+from bifrost.routing.address_health import MAX_MODELS, AddressHealth
 from bifrost.routing.budget import RetryBudget
 from bifrost.routing.hedge import Hedging
 from bifrost.routing.key_health import KeyStates, park_time
-from bifrost.routing.keys import balance_of
+from bifrost.routing.keys import OWN_ADDRESS, balance_of
 from bifrost.routing.retry import rule_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from bifrost.config import HedgeConfig, ProviderConfig
     from bifrost.routing.adaptive import Trip
     from bifrost.routing.balance import Random
-    from bifrost.routing.breaker import BreakerSnapshot, BreakerState, Ticket, Verdict
+    from bifrost.routing.breaker import Breaker, BreakerSnapshot, BreakerState, Ticket, Verdict
     from bifrost.routing.budget import Payment
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import Choice
 
-ALL_MODELS = "*"
-"""The name of the breaker for all models together, and of requests that do not concern a model."""
+_MAX_ADDRESSES = 500
+"""The most addresses that have breakers. An account may return other keys for every call, so this is bounded."""
 
 GONE = 600.0
 """How long model groups avoid a member whose provider does not have the model, in seconds."""
-
-_MAX_MODELS = 500
-"""The most models that have a breaker. Model names come from callers, so this is bounded."""
 
 HeldBack: TypeAlias = Literal["breaker", "budget"]
 """What prevents a retry."""
 
 
 class Health:
-    """The retry budget, breakers, hedges and key states of one provider at one address."""
+    """The retry budget, the breakers of each address, the hedges and the key states of one provider."""
 
     def __init__(self, provider: str, config: ProviderConfig, *, now: float, random: Random) -> None:
         self.provider = provider
@@ -52,14 +51,16 @@ class Health:
         self._config = config.breaker
         self.heeds_breaker = config.breaker.enabled
         """Whether open breakers refuse calls. Disabled breakers still count outcomes, because hedges depend on them."""
-        self.road = Breaker(config.breaker, in_a_row=config.breaker.unreachable)
-        """The breaker of the provider's address, which counts attempts that could not be sent."""
+        self.own = AddressHealth(config.breaker)
+        """The breakers of the provider's own address."""
+        self._others: dict[str, AddressHealth] = {}
+        """The breakers of the addresses that keys name."""
+        self._troubled: set[AddressHealth] = set()
+        """The addresses with a breaker that is not closed, or was not at the last check."""
         self.gone: dict[tuple[str, str, str | None], float] = {}
         """The models that the provider does not have, by operation, model and tenant, and until when this is
         assumed.
         """
-        self._by_model: dict[str, Breaker] = {}
-        """The breakers of the models, which count outcomes of requests that were sent."""
 
     def change(self, config: ProviderConfig, *, now: float) -> None:
         """Use other settings. The state is kept."""
@@ -68,24 +69,34 @@ class Health:
         self.keys.change(config.key_pool)
         if (before.choose, before.policy) != (config.key_pool.choose, config.key_pool.policy):
             self.balance = balance_of(config.key_pool)
-        self.road.change(config.breaker, in_a_row=config.breaker.unreachable)
-        for breaker in self._by_model.values():
-            breaker.change(config.breaker, in_a_row=config.breaker.in_a_row)
-        if self._config.per_model != config.breaker.per_model:
-            self._by_model.clear()
+        for place in (self.own, *self._others.values()):
+            place.change(config.breaker)
         self._config = config.breaker
         self.heeds_breaker = config.breaker.enabled
         self._change_hedges(config.hedge)
 
-    def breaker(self, model: str) -> Breaker:
-        """Return the breaker of a model: its own, or the common one if `per_model` is off."""
-        judged = (model if self._config.per_model else "") or ALL_MODELS
-        breaker = self._by_model.get(judged)
-        if breaker is None:
-            if len(self._by_model) >= _MAX_MODELS:
-                del self._by_model[next(iter(self._by_model))]
-            breaker = self._by_model[judged] = Breaker(self._config, in_a_row=self._config.in_a_row)
-        return breaker
+    def at(self, address: str) -> AddressHealth:
+        """Return the breakers of an address. The empty address is the provider's own."""
+        if not address:
+            return self.own
+        place = self._others.get(address)
+        if place is None:
+            while len(self._others) >= _MAX_ADDRESSES:
+                self._troubled.discard(self._others.pop(next(iter(self._others))))
+            place = self._others[address] = AddressHealth(self._config, address)
+        return place
+
+    def closed_off(self, model: str, now: float) -> set[str]:
+        """Return the addresses whose breakers refuse a call for a model now."""
+        if not self.heeds_breaker:
+            return set()
+        for place in [place for place in self._troubled if place.is_closed]:
+            self._troubled.discard(place)
+        return {place.address for place in self._troubled if place.left_alone_for(model, now) > 0}
+
+    def note_trouble(self, place: AddressHealth) -> None:
+        """Record that a breaker of an address has opened."""
+        self._troubled.add(place)
 
     def admit(
         self,
@@ -102,27 +113,29 @@ class Health:
         `fallback` says that the call has another candidate after this one. Raises `CircuitOpenError` while the breaker
         of the address or the model is open.
         """
-        road = self.road
-        breaker = self._by_model.get(model) or self.breaker(model)
-        if road.is_closed and breaker.is_closed:
-            road_ticket: Ticket | None = road.ticket
+        place = self.at(choice.address) if choice.address else self.own
+        route = place.route
+        breaker = place.by_model.get(model) or place.breaker(model)
+        if route.is_closed and breaker.is_closed:
+            route_ticket: Ticket | None = route.ticket
             ticket: Ticket | None = breaker.ticket
         else:
-            road_ticket, ticket = self._tickets(breaker, model, now, fallback=fallback)
+            route_ticket, ticket = self._tickets(place, breaker, model, now, fallback=fallback)
         key = choice.health
         use = 0 if key is None else key.begin()
         admission = Admission(
             self,
+            place=place,
             breaker=breaker,
             ticket=ticket,
-            road_ticket=road_ticket,
+            route_ticket=route_ticket,
             key=key,
             use=use,
             model=model,
             is_retry=is_retry,
             paid=paid,
         )
-        if ticket is not breaker.ticket or road_ticket is not road.ticket:
+        if ticket is not breaker.ticket or route_ticket is not route.ticket:
             admission.is_probe = self.heeds_breaker
             admission.is_trial = True
         elif key is not None and not key.is_steady:
@@ -135,55 +148,74 @@ class Health:
         A hedge is allowed while the breakers are closed, within the share of hedges and within the retry budget.
         """
         hedging = self.hedging
-        if hedging is None or not self.affords_hedge(model, now=now):
+        if hedging is None or not self.affords_hedge(model, now=now, addresses=(choice.address,)):
             return None
         self.budget.withdraw(self.budget.hedge, now=now)
         hedging.load.spend()
         return self.admit(choice, model, now=now, is_retry=True)
 
-    def affords_hedge(self, model: str, *, now: float) -> bool:
-        """Return whether a hedge would be admitted."""
+    def affords_hedge(self, model: str, *, now: float, addresses: Collection[str] = OWN_ADDRESS) -> bool:
+        """Return whether a hedge would be admitted at one of these addresses."""
         is_affordable = self.hedging is not None and self.hedging.load.affords
-        return is_affordable and self.affords_hedge_from_elsewhere(model, now=now)
+        return is_affordable and self.affords_hedge_from_elsewhere(model, now=now, addresses=addresses)
 
     def admit_hedge_from_elsewhere(self, choice: Choice, model: str, *, now: float) -> Admission | None:
         """Admit a hedge for an attempt at another candidate and pay for it; `None` if no hedge is allowed now.
 
         The share of hedges is bounded at the provider of the slow attempt.
         """
-        if not self.affords_hedge_from_elsewhere(model, now=now):
+        if not self.affords_hedge_from_elsewhere(model, now=now, addresses=(choice.address,)):
             return None
         self.budget.withdraw(self.budget.hedge, now=now)
         return self.admit(choice, model, now=now, is_retry=True)
 
-    def affords_hedge_from_elsewhere(self, model: str, *, now: float) -> bool:
-        """Return whether a hedge for an attempt at another candidate would be admitted."""
-        is_closed = self.road.is_closed and self.breaker(model).is_closed
+    def affords_hedge_from_elsewhere(self, model: str, *, now: float, addresses: Collection[str] = OWN_ADDRESS) -> bool:
+        """Return whether a hedge for an attempt at another candidate would be admitted at one of these addresses."""
+        places = map(self.at, addresses)
+        is_closed = any(place.route.is_closed and place.breaker(model).is_closed for place in places)
         return is_closed and self.budget.affords(self.budget.hedge, now=now)
 
-    def holds_back(self, error: BifrostError, model: str, *, now: float, fallback: bool = False) -> HeldBack | None:
-        """Return what prevents another attempt after a failure: a breaker, or the retry budget."""
-        if self.left_alone_for(model, now, fallback=fallback) > 0:
+    def holds_back(
+        self,
+        error: BifrostError,
+        model: str,
+        *,
+        now: float,
+        fallback: bool = False,
+        addresses: Collection[str] = OWN_ADDRESS,
+    ) -> HeldBack | None:
+        """Return what prevents another attempt after a failure: the breakers, or the retry budget."""
+        if self.left_alone_for(model, now, fallback=fallback, addresses=addresses) > 0:
             return "breaker"
         return None if self.budget.affords(self._cost(error), now=now) else "budget"
 
-    def left_alone_for(self, model: str, now: float, *, fallback: bool = False) -> float:
-        """Return for how long no call for a model is admitted, in seconds."""
+    def left_alone_for(
+        self, model: str, now: float, *, fallback: bool = False, addresses: Collection[str] = OWN_ADDRESS
+    ) -> float:
+        """Return for how long no call for a model is admitted at any of these addresses, in seconds."""
         if not self.heeds_breaker:
             return 0.0
-        breaker = self._by_model.get(model) or self.breaker(model)
-        if self.road.is_closed and breaker.is_closed:
-            return 0.0
-        return max(self.road.retry_after(now, fallback=fallback), breaker.retry_after(now, fallback=fallback))
+        if addresses is OWN_ADDRESS:
+            return self.own.left_alone_for(model, now, fallback=fallback)
+        return min(self.at(address).left_alone_for(model, now, fallback=fallback) for address in addresses)
 
-    def check(self, model: str, now: float, *, fallback: bool = False) -> None:
-        """Raise `CircuitOpenError` if no call for a model is admitted now. It admits none itself."""
+    def check(
+        self, model: str, now: float, *, fallback: bool = False, addresses: Collection[str] = OWN_ADDRESS
+    ) -> None:
+        """Raise `CircuitOpenError` if none of these addresses admits a call for a model now. It admits none itself."""
         if not self.heeds_breaker:
             return
-        breaker = self._by_model.get(model) or self.breaker(model)
-        for each in (self.road, breaker):
+        if addresses is OWN_ADDRESS:
+            place = self.own
+            breaker = place.by_model.get(model) or place.breaker(model)
+            if place.route.is_closed and breaker.is_closed:
+                return
+        else:
+            place = min(map(self.at, addresses), key=lambda each: each.left_alone_for(model, now, fallback=fallback))
+            breaker = place.breaker(model)
+        for each in (place.route, breaker):
             if not each.is_closed and (seconds := each.retry_after(now, fallback=fallback)) > 0:
-                raise self.left_alone(seconds, model, is_road=each is self.road)
+                raise self.left_alone(seconds, model, place=place, is_route=each is place.route)
 
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
         """Pay for the retry after a failure. The caller refunds the payment if no attempt is made."""
@@ -191,10 +223,10 @@ class Health:
 
     def lost(self, operation: str, model: str, tenant: str | None, *, now: float) -> None:
         """Record that the provider does not have a model, with any of the tenant's keys."""
-        if not model:
+        if not model or self._others:  # Another address may have the model.
             return
         self.gone.pop((operation, model, tenant), None)
-        while len(self.gone) >= _MAX_MODELS:
+        while len(self.gone) >= MAX_MODELS:
             del self.gone[next(iter(self.gone))]
         self.gone[operation, model, tenant] = now + GONE
 
@@ -214,32 +246,33 @@ class Health:
                 found[model] = max(found.get(model, 0.0), until - now)
         return found
 
-    def breakers(self, now: float) -> dict[str, BreakerSnapshot]:
-        """Return the state of the breakers by model. The breaker of the address has an empty name."""
-        return {"": self.road.snapshot(now), **{model: each.snapshot(now) for model, each in self._by_model.items()}}
+    def breakers(self, now: float, address: str = "") -> Mapping[str, BreakerSnapshot]:
+        """Return the state of an address's breakers by model. The breaker of the address itself has an empty name."""
+        return self.at(address).snapshots(now)
 
-    def state(self, model: str, now: float, *, fallback: bool = False) -> BreakerState | None:
-        """Return the less favourable state of both breakers for a model; `None` if breakers are disabled."""
+    def state(
+        self, model: str, now: float, *, fallback: bool = False, addresses: Collection[str] = OWN_ADDRESS
+    ) -> BreakerState | None:
+        """Return the breaker state of a model at the best of these addresses; `None` if breakers are disabled."""
         if not self.heeds_breaker:
             return None
-        states = (self.road.state(now, fallback=fallback), self.breaker(model).state(now, fallback=fallback))
-        if "open" in states:
-            return "open"
-        return "half_open" if "half_open" in states else "closed"
+        states = {self.at(address).state(model, now, fallback=fallback) for address in addresses}
+        return next(state for state in _BEST_FIRST if state in states)
 
     def _tickets(
-        self, breaker: Breaker, model: str, now: float, *, fallback: bool
+        self, place: AddressHealth, breaker: Breaker, model: str, now: float, *, fallback: bool
     ) -> tuple[Ticket | None, Ticket | None]:
         """Return the tickets of both breakers for an attempt. Raises `CircuitOpenError` if one of them refuses it."""
-        road = self.road.admit(now, fallback=fallback)
-        if road is None and self.heeds_breaker:
-            raise self.left_alone(self.road.retry_after(now, fallback=fallback), model, is_road=True)
+        route = place.route.admit(now, fallback=fallback)
+        if route is None and self.heeds_breaker:
+            seconds = place.route.retry_after(now, fallback=fallback)
+            raise self.left_alone(seconds, model, place=place, is_route=True)
         ticket = breaker.admit(now, fallback=fallback)
         if ticket is None and self.heeds_breaker:
-            if road is not None:
-                self.road.cancel(road)
-            raise self.left_alone(breaker.retry_after(now, fallback=fallback), model)
-        return road, ticket
+            if route is not None:
+                place.route.cancel(route)
+            raise self.left_alone(breaker.retry_after(now, fallback=fallback), model, place=place)
+        return route, ticket
 
     def _change_hedges(self, config: HedgeConfig | None) -> None:
         """Use other settings for hedges, or none. The known response times are kept."""
@@ -251,20 +284,26 @@ class Health:
     def _cost(self, error: BifrostError) -> float:
         return self.budget.cost(timed_out=isinstance(error, CallTimeoutError))
 
-    def left_alone(self, seconds: float, model: str, *, is_road: bool = False) -> CircuitOpenError:
+    def left_alone(
+        self, seconds: float, model: str, *, place: AddressHealth, is_route: bool = False
+    ) -> CircuitOpenError:
         """Return the error for a model, or an address, whose breaker is open."""
-        if is_road:
-            what = f"{self.provider} could not be reached repeatedly; its circuit breaker is open"
+        where = f" at {place.address}" if place.address else ""
+        if is_route:
+            what = f"{self.provider}{where} could not be reached repeatedly; its circuit breaker is open"
         elif self._config.per_model:
-            what = f"{self.provider}/{model} has failed repeatedly; its circuit breaker is open"
+            what = f"{self.provider}/{model}{where} has failed repeatedly; its circuit breaker is open"
         else:
-            what = f"{self.provider} has failed repeatedly; its circuit breaker is open"
+            what = f"{self.provider}{where} has failed repeatedly; its circuit breaker is open"
         return CircuitOpenError(
             f"{what} for {seconds:.1f} s more; set `fallbacks`, or try again after that",
             provider=self.provider,
             model=model,
             retry_after=seconds,
         )
+
+
+_BEST_FIRST: tuple[BreakerState, ...] = ("closed", "half_open", "open")
 
 
 class Admission:
@@ -278,14 +317,14 @@ class Admission:
         "_key",
         "_model",
         "_paid",
+        "_place",
         "_told",
         "_use",
         "breaker",
         "has_begun",
         "is_probe",
         "is_trial",
-        "road",
-        "road_ticket",
+        "route_ticket",
         "ticket",
         "trip",
     )
@@ -294,9 +333,10 @@ class Admission:
         self,
         health: Health,
         *,
+        place: AddressHealth,
         breaker: Breaker,
         ticket: Ticket | None,
-        road_ticket: Ticket | None,
+        route_ticket: Ticket | None,
         key: KeyHealth | None,
         use: int,
         model: str,
@@ -307,8 +347,8 @@ class Admission:
         self.breaker = breaker
         self.ticket = ticket
         """The ticket of the model's breaker."""
-        self.road = health.road
-        self.road_ticket = road_ticket
+        self._place = place
+        self.route_ticket = route_ticket
         """The ticket of the address's breaker."""
         self._key = key
         self._use = use
@@ -336,9 +376,9 @@ class Admission:
         """Report a complete response."""
         self._is_reported = True
         health = self._health
-        if self.road_ticket is not None and not self.road.is_steady:
+        if self.route_ticket is not None and not self._place.route.is_steady:
             # While every attempt reaches the address, nothing needs to be counted there.
-            self.road.succeeded(self.road_ticket, now=now, random=health.random)
+            self._place.route.succeeded(self.route_ticket, now=now, random=health.random)
         if self.ticket is not None:
             if self.has_begun:
                 self.breaker.began(self.ticket, now=now, random=health.random)
@@ -360,8 +400,8 @@ class Admission:
         self._is_reported = True
         if self.ticket is not None:
             self.breaker.cancel(self.ticket)
-        if self.road_ticket is not None:
-            self.road.cancel(self.road_ticket)
+        if self.route_ticket is not None:
+            self._place.route.cancel(self.route_ticket)
         if self._paid is not None:
             self._paid.give_back(now)
 
@@ -414,15 +454,15 @@ class Admission:
         return self._opened(self.breaker, generation, now)
 
     def _failed(self, error: BifrostError, now: float) -> str | None:
-        model, road = verdict_on_model(error), verdict_on_road(error)
-        if model == road == "neutral":
+        model, route = verdict_on_model(error), verdict_on_route(error)
+        if model == route == "neutral":
             # The provider received no request, or its response was not awaited.
             self.cancel(now)
             return None
         self._is_reported = True
         told = [
             self._tell_key(error, now),
-            self._tell_breaker(self.road, self.road_ticket, road, now),
+            self._tell_breaker(self._place.route, self.route_ticket, route, now),
             self._tell_breaker(self.breaker, self.ticket, model, now),
         ]
         if self.trip is not None:
@@ -440,6 +480,7 @@ class Admission:
         """Return a description if a breaker has opened since its generation `before`, else `None`."""
         if not self._health.heeds_breaker or breaker.generation == before or breaker.is_closed:
             return None
+        self._health.note_trouble(self._place)
         return f"breaker opened for {breaker.retry_after(now):.1f} s"
 
     def _tell_key(self, error: BifrostError, now: float) -> str | None:
@@ -456,6 +497,11 @@ class Admission:
         return None
 
 
+def is_fault_of_address(error: BifrostError) -> bool:
+    """Return whether a failure is a reason to try another address of the provider, if there is one."""
+    return "failure" in (verdict_on_model(error), verdict_on_route(error))
+
+
 def verdict_on_model(error: BifrostError) -> Verdict:
     """Return what a failure means for the model's breaker. A request that was never sent is neutral."""
     if error.category == "never_sent" or (error.category == "transient" and 400 <= (error.status or 0) < 500):
@@ -465,7 +511,7 @@ def verdict_on_model(error: BifrostError) -> Verdict:
     return rule_of(error).breaker
 
 
-def verdict_on_road(error: BifrostError) -> Verdict:
+def verdict_on_route(error: BifrostError) -> Verdict:
     """Return what a failure means for the address's breaker. A provider that refuses or times out was reached."""
     if error.category == "never_sent":
         return "failure"

@@ -232,15 +232,15 @@ class KeyHealth:
 class KeyStates:
     """The states of one provider's keys, in one client.
 
-    A key is identified by its name and its value. A key that returns with a new value is ready, whatever happened to
-    the old one, and keys of the same name from different callers do not share a state.
+    A key is identified by its name, its value and its address. A key that returns with a new value is ready, whatever
+    happened to the old one, and keys of the same name from different callers do not share a state.
     """
 
     def __init__(self, config: KeyPoolConfig) -> None:
         self.config = config
         self.troubled: set[KeyHealth] = set()
         """Keys that are not ready, or were not at the last check."""
-        self._states: dict[tuple[str, Secret, str | None], KeyHealth] = {}
+        self._states: dict[tuple[str, Secret, str | None, str], KeyHealth] = {}
 
     def change(self, config: KeyPoolConfig) -> None:
         """Use other settings. The states of the keys are kept."""
@@ -248,10 +248,10 @@ class KeyStates:
         for state in self._states.values():
             state.change(config)
 
-    def of(self, key: Key, model: str = "") -> KeyHealth:
+    def of(self, key: Key, model: str = "", *, address: str = "") -> KeyHealth:
         """Return the state of a key; with `per_model`, its state for a model."""
         judged = model if self.config.per_model else None
-        handle = (key.name, key.value, judged)
+        handle = (key.name, key.value, judged, address)
         known = self._states.pop(handle, None)
         if known is None:
             known = KeyHealth(key.name, self.config, self.troubled, model=judged)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Provider
     from bifrost.routing.balance import Random
 
+OWN_ADDRESS: tuple[str, ...] = ("",)
+"""The addresses of keys that name none: the provider's own."""
+
 _MAX_MODELS = 500
 """The most models for which results are cached. Model names come from callers, so this is bounded."""
 
@@ -49,6 +52,8 @@ class Choice(NamedTuple):
     """The state of the key."""
     ready_at: float | None = None
     """When this call may use the key, if every key is cooling down; this key is ready first."""
+    address: str = ""
+    """The address that the key's settings name; empty: the provider's own."""
 
     @property
     def name(self) -> str:
@@ -95,7 +100,7 @@ class _ForModel(Weighted[Choice]):
         return None if item is None else self._named(item)
 
     def _named(self, choice: Choice) -> Choice:
-        return Choice(choice.key, self._model, choice.health)
+        return Choice(choice.key, self._model, choice.health, address=choice.address)
 
 
 class KeyRing:
@@ -112,7 +117,13 @@ class KeyRing:
         *,
         states: KeyStates | None = None,
         balance: Balance | None = None,
+        address_of: Callable[[Key], str] | None = None,
+        closed_off: Callable[[str, float], Collection[str]] | None = None,
     ) -> None:
+        """`address_of` returns the address that a key's settings name, empty for none.
+
+        `closed_off` returns the addresses whose breakers refuse a call for a model at a time.
+        """
         self.provider = provider
         self.keys = keys
         self.states = states or KeyStates(KeyPoolConfig())
@@ -121,6 +132,15 @@ class KeyRing:
         self.by_model: dict[str, Weighted[Choice]] = {}
         self._weights: dict[str, float | None] = {}
         self._lists: _Lists | None = None
+        self._by_address: dict[str, list[str]] = {}
+        """The names of the keys of each address."""
+        if address_of is not None:
+            for key in keys:
+                self._by_address.setdefault(address_of(key), []).append(key.name)
+        self.addresses: Sequence[str] = tuple(self._by_address) or OWN_ADDRESS
+        """Where the keys are used; the provider's own address is the empty one."""
+        self._address_of = address_of
+        self._closed_off = closed_off if len(self._by_address) > 1 else None
         self._alike: dict[tuple[int, ...], Weighted[Choice]] = {}
         """The keys for a model, by the kinds of keys that serve it, for reuse by other models that the same kinds
         serve.
@@ -149,6 +169,8 @@ class KeyRing:
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
+        elif self._closed_off is not None:
+            excluded = self._excluded(choices, model, now, excluded)
         troubled = self.states.troubled
         if not troubled and not excluded and session is None and self._is_weighted:
             return choices.choose(random)
@@ -180,9 +202,10 @@ class KeyRing:
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             return [(self._pinned(choices, pin, model), 1.0)]
-        snapshot = Snapshot(_not_usable(choices, now), _loads(choices))
+        excluded = () if self._closed_off is None else self._excluded(choices, model, now, ())
+        snapshot = Snapshot(_not_usable(choices, now).union(excluded), _loads(choices))
         if session is not None:
-            own = choose_usable(choices, session, _ready(now, ()))
+            own = choose_usable(choices, session, _ready(now, excluded))
             shares = {} if own is None else {own.name: 1.0}
         elif isinstance(self._balance, Foreseeable):
             shares = self._balance.shares(choices, snapshot)
@@ -213,6 +236,8 @@ class KeyRing:
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
             choices = Weighted([(self._pinned(choices, pin, model), 1.0)])
+        elif self._closed_off is not None:
+            excluded = self._excluded(choices, model, now, excluded)
         if (not self.states.troubled and not excluded) or self._some_are_ready(choices, excluded):
             return None
         for choice, _ in choices.each:
@@ -247,6 +272,8 @@ class KeyRing:
         if pin is not None:
             return False
         choices = self.by_model.get(model) or self._sort(model)
+        if self._closed_off is not None:
+            excluded = self._excluded(choices, model, now, excluded, only_if_others=False)
         return self._some_are_ready(choices, excluded) or any(
             choice.health is not None and choice.name not in excluded and choice.health.usable(now)
             for choice, _ in choices.each
@@ -257,6 +284,8 @@ class KeyRing:
     ) -> float | None:
         """Return the seconds until the first key for a model is ready; `None` if all keys are dead or excluded."""
         choices = self.by_model.get(model) or self._sort(model)
+        if pin is None and self._closed_off is not None:
+            excluded = self._excluded(choices, model, now, excluded)
         if pin is None and self._some_are_ready(choices, excluded):
             return 0.0
         items = choices.items if pin is None else [self._pinned(choices, pin, model)]
@@ -277,15 +306,24 @@ class KeyRing:
             return math.inf
         return math.inf if wait is None else wait
 
+    def at_other_addresses(self, model: str, address: str, *, excluded: Collection[str], now: float) -> set[str]:
+        """Return `excluded` with the keys of an address, if that leaves a key that is ready; else `excluded` alone."""
+        beyond = {*excluded, *self._by_address.get(address, ())}
+        return beyond if self.has_other(model, excluded=beyond, now=now) else {*excluded}
+
     def snapshot(self, now: float) -> list[KeySnapshot]:
         """Return the states of the keys."""
         lists = [choices.derived(_healths) for choices in self.by_model.values()]
         used = [health for own in {id(own): own for own in lists}.values() for health in own]
         states = dict.fromkeys(health for health in used if health is not None)
         names = {health.name for health in states}
-        idle = [self.states.of(key) for key in self.keys if key.name not in names]
+        idle = [self.states.of(key, address=self.address(key)) for key in self.keys if key.name not in names]
         order = {key.name: place for place, key in enumerate(self.keys)}
         return [health.snapshot(now) for health in sorted((*states, *idle), key=lambda health: order[health.name])]
+
+    def address(self, key: Key) -> str:
+        """Return the address that a key's settings name, empty for none."""
+        return "" if self._address_of is None else self._address_of(key)
 
     def weight_of(self, model: str) -> float | None:
         """Return the total weight of the keys that name a model in their lists; `None` if none does."""
@@ -304,6 +342,28 @@ class KeyRing:
     def _select(self, choices: Weighted[Choice], out: Collection[str], random: Random) -> Choice | None:
         snapshot = NOTHING_KNOWN if not out and self._is_weighted else Snapshot(out, _loads(choices))
         return self._balance.choose(choices, snapshot, random)
+
+    def _excluded(
+        self,
+        choices: Weighted[Choice],
+        model: str,
+        now: float,
+        excluded: Collection[str],
+        *,
+        only_if_others: bool = True,
+    ) -> Collection[str]:
+        """Return the names of the keys to leave out: `excluded`, and those of addresses whose breaker is open.
+
+        If no other key can serve, now or after a wait, the keys of these addresses stay in: `Health.admit` then refuses
+        the attempt, or admits it as a probe.
+        """
+        closed = () if self._closed_off is None else self._closed_off(model, now)
+        if not closed:
+            return excluded
+        out = {*excluded, *(name for address in closed for name in self._by_address.get(address, ()))}
+        if only_if_others and not any(choice.name not in out and _is_alive(choice, now) for choice, _ in choices.each):
+            return excluded
+        return out
 
     def _some_are_ready(self, choices: Weighted[Choice], excluded: Collection[str]) -> bool:
         """Return whether there are more keys than troubled and excluded ones, so that no key needs to be checked."""
@@ -348,12 +408,17 @@ class KeyRing:
         return choices
 
     def _choices(self, keys: list[Key], model: str) -> Weighted[Choice]:
-        serving = [(Choice(key, _wire_model(key, model), self.states.of(key, model)), key.weight) for key in keys]
+        serving = [(self._choice(key, model), key.weight) for key in keys]
         if not self.keys and isinstance(self.provider.auth, NoAuth):
             serving = [(Choice(None, model), 1.0)]
         if not serving:
             raise self._missing(model)
         return Weighted(serving)
+
+    def _choice(self, key: Key, model: str) -> Choice:
+        address = self.address(key)
+        health = self.states.of(key, model, address=address)
+        return Choice(key, _wire_model(key, model), health, address=address)
 
     def _pinned(self, choices: Weighted[Choice], pin: str, model: str) -> Choice:
         for choice in choices.items:
@@ -459,6 +524,11 @@ def _ready(now: float, excluded: Collection[str]) -> Callable[[Choice], bool]:
 
 def _not_usable(choices: Weighted[Choice], now: float) -> set[str]:
     return {choice.name for choice in choices.items if choice.health is not None and not choice.health.usable(now)}
+
+
+def _is_alive(choice: Choice, now: float) -> bool:
+    """Return whether a key can serve, now or after a wait."""
+    return choice.health is None or choice.health.state == "parked" or choice.health.usable(now)
 
 
 def _loads(choices: Weighted[Choice]) -> dict[str, Load]:

@@ -16,6 +16,7 @@ from bifrost import (
     CircuitOpenError,
     ConfigError,
     HedgeConfig,
+    Key,
     KeyPoolConfig,
     ProviderConfig,
     RetryBudgetConfig,
@@ -23,7 +24,7 @@ from bifrost import (
     Timeouts,
 )
 from bifrost.config import ConnectionConfig, NetworkConfig, SizeLimits
-from bifrost.testing import MockTransport, leak_check
+from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.peers import running
 from tests.engine.troubled import MODEL, Calls, client_of, health_of, states_of
 
@@ -157,7 +158,7 @@ class Told:
         return list(self.configs)
 
     def keys(self, provider: str, call: Any) -> list[Any]:
-        return []
+        return [Key(name="own", value=fake_key("own"))] if provider == "azure" else []
 
     def config(self, provider: str) -> ProviderConfig:
         return self.configs[provider]

@@ -204,7 +204,7 @@ def test_a_model_that_is_left_alone_keeps_no_probe_of_the_address() -> None:
         rig.admit(model=model).close(error, now=rig.now)
     for _ in range(2):
         rig.admit(model="o1").close(never_sent(), now=rig.now - 5)
-    assert rig.health.road.state(rig.now) == "half_open"
+    assert rig.health.own.route.state(rig.now) == "half_open"
     with pytest.raises(CircuitOpenError, match="openai/gpt-4o has failed"):
         rig.admit()
     assert rig.admit(model="o1").is_probe
@@ -408,16 +408,16 @@ def test_hedges_add_no_more_than_their_share() -> None:
 def test_there_is_none_until_the_breaker_is_closed_again(enabled: bool) -> None:
     rig = hedging(breaker=BreakerConfig(calls=2, successes=1, enabled=enabled))
     rig.fail(failed(ServerError, 503), times=2)
-    assert rig.health.breaker(MODEL).state(rig.now) == "open"
+    assert rig.health.own.breaker(MODEL).state(rig.now) == "open"
     assert rig.hedge() is None
 
     rig.now += 10
-    assert rig.health.breaker(MODEL).state(rig.now) == "half_open"
+    assert rig.health.own.breaker(MODEL).state(rig.now) == "half_open"
     assert rig.hedge() is None
     probe = rig.admit()
     assert rig.hedge() is None
     probe.close(None, now=rig.now)
-    assert rig.health.breaker(MODEL).is_closed
+    assert rig.health.own.breaker(MODEL).is_closed
     assert rig.hedge() is not None
 
 

@@ -1,0 +1,26 @@
+"""Where a provider's requests go, made ready: the base address, its origin, and the path below which requests stand."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bifrost.config import check_base_url
+from bifrost.transport import Origin
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A checked base address."""
+
+    url: str
+    """Without a slash at its end."""
+    origin: Origin
+    path: str
+    """What stands before the path of each request."""
+
+    @classmethod
+    def of(cls, url: str, *, where: str, allow_insecure_http: bool) -> Address:
+        """Check a base address. Raises `ConfigError` for one that cannot be used; `where` says whose it is."""
+        checked = check_base_url(url, where=where, allow_insecure_http=allow_insecure_http)
+        return cls(checked, Origin.of(checked), urlsplit(checked).path)
