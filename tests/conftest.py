@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,15 +22,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine must not fail a test, and a failure must come again when it is looked for.
-settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=100)
+# `.ci/run` takes the second profile: `pytest -m "wide or hypothesis" --hypothesis-profile=wide`.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=25)
+settings.register_profile("wide", settings.get_profile("suite"), max_examples=150)
 settings.load_profile("suite")
 
 _FOREIGN = ("OPENAI_", "ANTHROPIC_", "AZURE_OPENAI_", "HF_TOKEN", "SSL_CERT_", "SSLKEYLOGFILE")
 _FOREIGN_ENDINGS = ("_API_KEY", "_BASE_URL", "_API_BASE", "_HOST", "_PROXY")
 
 
+_TESTS_PER_FREEZE = 50
+_finished = count(1)
+
+
 def pytest_collection_finish() -> None:
     """Keep what is loaded out of the collector's way: tests for leaks collect garbage thousands of times."""
+    _freeze()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Do the same with what pytest keeps of each test and with what tests load: it adds up to 200,000 objects."""
+    if next(_finished) % _TESTS_PER_FREEZE == 0:
+        _freeze()
+
+
+def _freeze() -> None:
     gc.collect()
     gc.freeze()
 
@@ -58,6 +75,8 @@ def mock() -> MockTransport:
 def _bare_environment() -> Iterator[None]:
     """Take out what the machine's owner has set: tests see the keys and proxies that they set themselves."""
     with pytest.MonkeyPatch.context() as patch:
+        # Dozens of tests start Python: each would compile the whole package.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         for name in list(os.environ):
             if name.upper().startswith(_FOREIGN) or name.upper().endswith(_FOREIGN_ENDINGS):
                 patch.delenv(name)

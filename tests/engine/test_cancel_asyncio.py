@@ -21,13 +21,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     ("style", "moment"),
     [
         ("task", "waiting"),
-        ("task", "woken"),
         ("task", "crossing"),
-        ("timeout", "waiting"),
-        ("timeout", "crossing"),
-        ("wait_for", "waiting"),
         ("wait_for", "crossing"),
-        ("scope", "crossing"),
+        pytest.param("task", "woken", marks=pytest.mark.wide),
+        pytest.param("timeout", "waiting", marks=pytest.mark.wide),
+        pytest.param("timeout", "crossing", marks=pytest.mark.wide),
+        pytest.param("wait_for", "waiting", marks=pytest.mark.wide),
+        pytest.param("scope", "crossing", marks=pytest.mark.wide),
     ],
 )
 @pytest.mark.parametrize("name", CALLS)

@@ -11,6 +11,7 @@ import pytest
 from bifrost.engine.pool import Job
 from bifrost.errors import QueueFullError, ServerError, ShuttingDownError
 from tests.engine.rig import Rig, gates_of, held, rig_of, until
+from tests.wide import few_of
 
 pytestmark = pytest.mark.anyio
 
@@ -225,7 +226,7 @@ async def test_idle_workers_above_the_limit_go_and_take_nothing_with_them() -> N
         assert sorted(rig.order[4:]) == [f"later {number}" for number in range(4)]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", few_of(range(20), 4))
 async def test_whatever_the_limit_does_jobs_are_done_in_order_once_and_no_more_at_once(seed: int) -> None:
     chance = Random(seed)
     async with rig_of(concurrency=6, stream_share=1.0) as rig, anyio.create_task_group() as group:

@@ -20,6 +20,7 @@ from tests.engine.peers import MODEL
 from tests.engine.rig import is_quiet, rig_of, until
 from tests.engine.seeded import missing_switches, run_seeded
 from tests.plugins.recorder import Recorder
+from tests.wide import few_of
 
 if TYPE_CHECKING:
     from bifrost.engine.pool import Job
@@ -98,7 +99,7 @@ async def _leave_a_pool(seed: int) -> tuple[int, int]:
     return len(answered), len(left)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", few_of(SEEDS, 10))
 def test_of_a_caller_that_leaves_and_its_worker_one_side_wins(seed: int) -> None:
     answered, left = run_seeded(seed, _leave_a_pool, seed)
     assert answered + left == 16
@@ -162,7 +163,7 @@ async def _leave_a_client(seed: int) -> None:
     assert mock.connections.open == 0
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", few_of(SEEDS, 10))
 def test_calls_that_are_left_at_any_moment_lose_nothing(seed: int) -> None:
     run_seeded(seed, _leave_a_client, seed)
 
@@ -231,7 +232,7 @@ def assert_unlost(log: list[str]) -> None:
 
 
 @pytest.mark.parametrize("in_a_hook", [False, True])
-@pytest.mark.parametrize("seed", SEEDS[:15])
+@pytest.mark.parametrize("seed", few_of(SEEDS[:15], 4))
 def test_closing_amid_everything_answers_everybody_in_time(seed: int, in_a_hook: bool) -> None:
     run_seeded(seed, _close_amid_everything, seed, in_a_hook)
 

@@ -20,6 +20,7 @@ def _counted(n: int) -> Callable[[], object]:
     return lambda: [names.count(name) for name in names]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("make", [_counted, lambda n: lambda: re.search("a+b", "a" * n)])
 def test_what_is_quadratic_is_seen(make: Callable[[int], Callable[[], object]]) -> None:
     assert growth_of(make) > SLACK

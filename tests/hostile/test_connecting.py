@@ -277,7 +277,7 @@ async def test_fault_21_connections_that_are_closed_just_as_they_are_used(stage:
         pauses = Random(22)
 
         async def caller() -> None:
-            for _ in range(100):
+            for _ in range(40):
                 reply = await scene.ask(max_retries=0)
                 assert reply.text == "hello"
                 await anyio.sleep(pauses.random() * 0.005)
@@ -285,7 +285,7 @@ async def test_fault_21_connections_that_are_closed_just_as_they_are_used(stage:
         async with anyio.create_task_group() as group:
             for _ in range(10):
                 group.start_soon(caller)
-        assert scene.calls == scene.server.requests == 1000, "none is lost, and none is answered twice"
+        assert scene.calls == scene.server.requests == 400, "none is lost, and none is answered twice"
         # Some were caught by the race: the attempts that found their connection closed are known to the client alone.
         scene.counts = False
 

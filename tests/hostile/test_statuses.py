@@ -115,22 +115,40 @@ async def check(scene: Any, status: int, form: str, kind: Kind) -> None:
     await scene.renew()
 
 
+def forms_of(status: int, forms: str) -> list[str]:
+    """Return the forms of a body that a status is tried with: all, or two of them, others for each status."""
+    names = list(FORMS)
+    return names if forms == "all" else [names[(status + step) % len(names)] for step in (0, 3)]
+
+
+IN_FORMS = pytest.mark.parametrize("forms", ["two forms", pytest.param("all", marks=pytest.mark.wide)])
+"""What follows a status does not depend on its body; `test_a_body_in_any_form` shows each form in the README's run."""
+
+
+@IN_FORMS
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 413, 425, 429])
-async def test_fault_29_to_38_a_refusal(stage: Any, provider: str, status: int) -> None:
+async def test_fault_29_to_38_a_refusal(stage: Any, provider: str, status: int, forms: str) -> None:
     async with stage(provider=provider, keys=[KEY, SECOND]) as scene:
-        for form in FORMS:
+        for form in forms_of(status, forms):
             for kind in KINDS:
                 await check(scene, status, form, kind)
 
 
+@IN_FORMS
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529, 999])
-async def test_fault_39_to_45_a_failure_of_the_provider(stage: Any, provider: str, status: int) -> None:
+async def test_fault_39_to_45_a_failure_of_the_provider(stage: Any, provider: str, status: int, forms: str) -> None:
     async with stage(provider=provider, keys=[KEY, SECOND]) as scene:
-        for form in FORMS:
+        for form in forms_of(status, forms):
             for kind in KINDS:
                 await check(scene, status, form, kind)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_body_in_any_form(stage: Any, form: str, kind: Kind) -> None:
+    async with stage(keys=[KEY, SECOND]) as scene:
+        await check(scene, 404, form, kind)
 
 
 async def test_fault_35_a_conflict_that_is_the_callers(stage: Any, kind: Kind) -> None:

@@ -313,5 +313,5 @@ class AgainstARecord(RuleBasedStateMachine):
         self.used = 0
 
 
-AgainstARecord.TestCase.settings = settings(max_examples=100, stateful_step_count=60)
+AgainstARecord.TestCase.settings = settings(stateful_step_count=60)
 TestAgainstARecord = AgainstARecord.TestCase

@@ -592,5 +592,5 @@ class AgainstAList(RuleBasedStateMachine):
             assert seen.retry_after == 0
 
 
-AgainstAList.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
+AgainstAList.TestCase.settings = settings(stateful_step_count=50)
 TestAgainstAList = AgainstAList.TestCase

@@ -151,7 +151,7 @@ class AgainstALedger(RuleBasedStateMachine):
         assert self.budget.tokens(self.now) == pytest.approx(self.expected())
 
 
-AgainstALedger.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+AgainstALedger.TestCase.settings = settings(stateful_step_count=40)
 TestAgainstALedger = AgainstALedger.TestCase
 
 

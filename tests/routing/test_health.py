@@ -572,5 +572,5 @@ class Together(RuleBasedStateMachine):
         assert self.rig.in_flight() == [0, 0]
 
 
-Together.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
+Together.TestCase.settings = settings(stateful_step_count=40)
 TestTogether = Together.TestCase

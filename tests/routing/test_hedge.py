@@ -79,7 +79,6 @@ def test_of_very_many_models_the_oldest_is_forgotten() -> None:
     assert known.known("chat", "model-499") == 1
 
 
-@settings(max_examples=200)
 @given(st.lists(st.floats(0, 1000), min_size=LEAST, max_size=3 * WINDOW), st.sampled_from((0.5, 0.9, 0.95, 0.99, 1.0)))
 def test_it_is_the_percentile_of_the_last_two_hundred(took: list[float], share: float) -> None:
     known = Latencies()
@@ -203,5 +202,5 @@ class AgainstACount(RuleBasedStateMachine):
             assert (self.hedges - hedges) * self.price <= self.attempts - attempts + BURST * self.price
 
 
-AgainstACount.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
+AgainstACount.TestCase.settings = settings(stateful_step_count=40)
 TestAgainstACount = AgainstACount.TestCase

@@ -551,7 +551,7 @@ class AgainstALog(RuleBasedStateMachine):
             assert self.health.rests_on_a_guess(self.now) == (max(self.proven, default=0.0) <= self.now)
 
 
-AgainstALog.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
+AgainstALog.TestCase.settings = settings(stateful_step_count=50)
 TestAgainstALog = AgainstALog.TestCase
 
 

@@ -10,6 +10,7 @@ from tests.simulation.ledger import Broken
 from tests.simulation.run import simulate
 from tests.simulation.seeds import keep, seeds
 from tests.simulation.world import slowed, world_of
+from tests.wide import few_of
 
 if TYPE_CHECKING:
     from bifrost.testing.virtual import Backend
@@ -20,7 +21,7 @@ _HEDGED = 10
 
 
 @BOTH
-@pytest.mark.parametrize("seed", seeds(_RUNS))
+@pytest.mark.parametrize("seed", few_of(seeds(_RUNS), 16))
 def test_a_run_keeps_the_invariants(seed: int, backend: Backend) -> None:
     try:
         simulate(world_of(seed), backend)
@@ -30,7 +31,7 @@ def test_a_run_keeps_the_invariants(seed: int, backend: Backend) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("seed", seeds(_HEDGED))
+@pytest.mark.parametrize("seed", few_of(seeds(_HEDGED), 4))
 def test_a_run_with_hedges_keeps_them_too(seed: int, backend: Backend) -> None:
     try:
         simulate(slowed(world_of(seed)), backend)

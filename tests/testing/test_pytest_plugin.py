@@ -43,6 +43,8 @@ async def greet(model="openai/gpt-4o-mini"):
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setenv("PYTHONPATH", str(Path(bifrost.__file__).parents[1]))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-never-to-be-used")
+    # Loading these takes longer than the runs.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:xdist -p no:xdist.looponfail")
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(app=APP)
     pytester.makeini("[pytest]\nfilterwarnings = error\n")

@@ -30,7 +30,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 json_values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
 )
-few = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=3 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
 
 
 def places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
