@@ -211,7 +211,7 @@ class Lease:
     def _decode(self, piece: bytes, chunks: list[Chunk]) -> None:
         self._size += len(piece)
         if self._size > self._attempt.upstream.config.size_limits.stream:
-            raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than limits.stream allows")
+            raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than size_limits.stream allows")
         self._take(self._framer.feed(piece), chunks)
 
     def _take(self, events: Sequence[SseEvent], chunks: list[Chunk]) -> None:

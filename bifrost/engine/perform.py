@@ -170,7 +170,7 @@ def _check_length(attempt: Attempt, answer: Answer, *, is_stream: bool) -> None:
     length = answer.headers.get("content-length") or ""
     # Digits beyond any length there is are not made a number: that takes long.
     if length.isdecimal() and (len(length) > 20 or int(length) > limit):
-        raise ResponseTooLargeError(f"the answer announces more than limits.{name}={limit:,} bytes")
+        raise ResponseTooLargeError(f"the answer announces more than size_limits.{name}={limit:,} bytes")
 
 
 async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
@@ -188,12 +188,12 @@ async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
                 whole = not data
         return errors.finish(), whole
     if coding is not None:
-        body = BodyReader(coding, limit=limits.body)
+        packed = BodyReader(coding, limit=limits.body)
         while data := await answer.reader.read():
             for start in range(0, len(data), _PACKED_SLICE):
-                body.feed(data[start : start + _PACKED_SLICE])
+                packed.feed(data[start : start + _PACKED_SLICE])
                 await anyio.lowlevel.checkpoint()
-        return body.finish(), True
+        return packed.finish(), True
     reader = answer.reader
     body = data = await reader.read()
     grown: BytesIO | None = None
@@ -201,7 +201,7 @@ async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
     while data:
         size += len(data)
         if size > limits.body:
-            raise ResponseTooLargeError(f"the answer is larger than limits.body={limits.body:,} bytes")
+            raise ResponseTooLargeError(f"the answer is larger than size_limits.body={limits.body:,} bytes")
         if grown is not None:
             # It grows in place, and gives its bytes without a copy of them.
             grown.write(data)
