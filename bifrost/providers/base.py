@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.content import OpaquePart, ReasoningPart, ToolCall
+    from bifrost.providers.fields import FieldTable
 
 IssuerMember: TypeAlias = Literal["provider", "address", "key", "region", "model"]
 """A member of an `Issuer`."""
@@ -136,6 +137,8 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     operation: Operation[RequestT, ResponseT, Any]
     build: Callable[[RequestT, Target], Built]
     parse: Callable[[HttpResponse, Target], ResponseT]
+    fields: FieldTable | None = None
+    """What `build` does with each field of a request. `None`: nobody has said it."""
     statuses: frozenset[int] = ANSWERS
     """The statuses whose body `parse` or `decoder` reads. Any other is an error, which `parse_error` reads."""
     check: Callable[[RequestT, ResponseT], None] | None = None

@@ -31,6 +31,7 @@ from bifrost.providers.openai import (
     parse_error,
     parse_models,
 )
+from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
 from bifrost.wire.auth import BEARER, Auth, NoAuth
 
 if TYPE_CHECKING:
@@ -109,14 +110,18 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
             parse=partial(parse_chat, quirks=quirks),
             decoder=partial(ChatDecoder, quirks=quirks),
             is_whole=is_whole,
+            fields=quirks.chat,
         ),
         "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](
             operation=EMBEDDINGS,
             build=partial(build_embeddings, quirks=quirks),
             parse=parse_embeddings,
             check=check_embeddings,
+            fields=quirks.embeddings,
         ),
-        "models": Codec[ModelsRequest, ModelsResponse](operation=MODELS, build=build_models, parse=parse_models),
+        "models": Codec[ModelsRequest, ModelsResponse](
+            operation=MODELS, build=build_models, parse=parse_models, fields=MODEL_FIELDS
+        ),
     }
 
 

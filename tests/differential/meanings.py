@@ -199,7 +199,7 @@ _ASKING: list[Meaning] = [
             ours={"stream_options": None},
             because="it is what OpenAI does unless it is asked",
         ),
-        {"stream": True},
+        Said({"stream": True}, noted=["stream_options.include_usage was left out"]),
         stream=True,
         stream_options=StreamOptions(include_usage=False),
     ),
@@ -359,7 +359,7 @@ _REASONING: list[Meaning] = [
     *(
         _chat(
             f"reasoning that is {display}",
-            Said(noted=["reasoning.display was left out"]),
+            Said(noted=["reasoning.display was left out", "reasoning.enabled was left out"]),
             {"thinking": {"type": "adaptive", "display": display}},
             reasoning=Reasoning(enabled=True, display=display),
         )
@@ -367,7 +367,7 @@ _REASONING: list[Meaning] = [
     ),
     _chat(
         "reasoning as the model likes",
-        Said(because="its models that can reason do"),
+        Said(noted=["reasoning.enabled was left out"], because="its models that can reason do"),
         {"thinking": {"type": "adaptive"}},
         reasoning=Reasoning(enabled=True),
     ),
@@ -950,7 +950,7 @@ _HISTORY: list[Meaning] = [
             ),
             Message(role="tool", tool_call_id="call_1", content="noon"),
         ],
-        [
+        _noted(
             {
                 "role": "assistant",
                 "tool_calls": [
@@ -958,7 +958,8 @@ _HISTORY: list[Meaning] = [
                 ],
             },
             {"role": "tool", "tool_call_id": "call_1", "content": "noon"},
-        ],
+            notes=["signature was left out", "cache was left out"],
+        ),
         [
             {
                 "role": "assistant",

@@ -29,7 +29,7 @@ from bifrost.operations.chat.content import (
     TextPart,
     ToolCall,
 )
-from bifrost.operations.chat.request import ChatRequest, ResponseFormat, StreamOptions
+from bifrost.operations.chat.request import ChatRequest, ResponseFormat
 from bifrost.operations.chat.tools import ProviderTool
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.models import ModelsRequest
@@ -366,8 +366,7 @@ _SILENT: list[tuple[str, type, str, str]] = [
     ("openai", AudioPart, "transcript expires_at", "its id stands for a spoken answer"),
     ("openai", OpaquePart, "issuer", "as above"),
     ("openai", Issuer, "address key region model", "as above"),
-    ("openai", ToolCall, "signature provider issuer", "another provider's state, which means nothing here"),
-    ("openai", ToolCall, "cache", "a call has no place for a mark"),
+    ("openai", ToolCall, "provider issuer", "say whose state it is, which means nothing here"),
     ("openai", CacheMark, "ttl", "what is not left out lives as long as prompt_cache_options says"),
     *(
         ("anthropic", cls, "issuer", "the provider's name tells the same")
@@ -376,7 +375,6 @@ _SILENT: list[tuple[str, type, str, str]] = [
     ("anthropic", ToolCall, "provider", "its issuer tells the same"),
     ("anthropic", Issuer, "address key region model", "a codec alone does not know where it is"),
     ("anthropic", ChatRequest, "n modalities", "what it does in any case is nothing to ask for"),
-    ("anthropic", StreamOptions, "include_usage", "its streams tell their usage in any case"),
     ("anthropic", ResponseFormat, "name strict", "its formats have no name and are strict"),
     ("anthropic", ProviderTool, "provider", "says whom the words are for"),
     ("anthropic", AudioPart, "data format id expires_at", "a warning tells that the sound is left out"),

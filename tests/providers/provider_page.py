@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from bifrost.operations.base import OperationName
 from bifrost.providers.catalog import CATALOG, OPERATIONS, STABLE
-from bifrost.providers.openai.quirks import KNOBS, LOWERED, NEEDS
+from bifrost.providers.fields import covering, paths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bifrost.operations.base import StructuredMode
     from bifrost.providers.base import Provider
+    from bifrost.providers.fields import FieldTable, Support
     from bifrost.providers.openai import Quirks
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
@@ -34,8 +35,23 @@ WAYS: Mapping[StructuredMode, str] = {
     "prompt": "the prompt",
 }
 
-ALWAYS = frozenset(["include_obfuscation", "refusals", "names", *LOWERED])
-"""What is lacking in a way that a user hardly meets: the page does not list it."""
+SENT, MAPPED, EMULATED, LEFT_OUT, REFUSED, LOCAL = STATES = (
+    "sent",
+    "mapped",
+    "emulated",
+    "left out with a warning",
+    "refused",
+    "never sent, nothing is lost",
+)
+
+SUPPORTS: Mapping[Support, str] = {
+    "required": SENT,
+    "optional": SENT,
+    "mapped": MAPPED,
+    "emulated": EMULATED,
+    "unsupported": LEFT_OUT,
+    "local": LOCAL,
+}
 
 
 def table() -> str:
@@ -50,15 +66,65 @@ def sections() -> str:
     return "\n\n".join(_section(row) for row in CATALOG.values())
 
 
+def fields() -> str:
+    """What each provider does with each field of each request."""
+    return "\n\n".join(f"### {endpoint}\n\n{_fields_of(endpoint)}" for endpoint in ENDPOINTS)
+
+
+def state_of(table: FieldTable, path: str) -> str:
+    """Return what a dialect does with a field, or with one value of it."""
+    field = covering(path, table.fields) or covering(path.partition("=")[0], table.fields)
+    if field is None:
+        return SENT  # a part of a message: its own fields say more
+    return REFUSED if field.is_refused else SUPPORTS[field.support]
+
+
 def filled(page: str) -> str:
     """Give the page with its generated parts made anew."""
-    for name, text in (("table", table()), ("providers", sections())):
+    for name, text in (("table", table()), ("fields", fields()), ("providers", sections())):
         begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
         page, found = re.subn(
             f"{begin}.*{end}", lambda _, t=text, b=begin, e=end: f"{b}\n\n{t}\n\n{e}", page, flags=re.S
         )
         assert found == 1, name
     return page
+
+
+def _fields_of(endpoint: OperationName) -> str:
+    tables = {row.name: row.codecs[endpoint].fields for row in CATALOG.values() if endpoint in row.codecs}
+    known = {name: table for name, table in tables.items() if table is not None}
+    assert known.keys() == tables.keys(), f"{endpoint}: no table says what becomes of its fields"
+    states = {path: {name: state_of(table, path) for name, table in known.items()} for path in _paths(known)}
+    rows = [["field", *STATES], ["---"] * (1 + len(STATES))]
+    for path, by_provider in states.items():
+        counted = Counter(by_provider.values())
+        if set(counted) != {LOCAL}:
+            rows.append([f"`{path}`", *(_providers(by_provider, state, counted) for state in STATES)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _paths(tables: Mapping[str, FieldTable]) -> list[str]:
+    """Every field that the tables name, in the order in which the request has them, and under it its values."""
+    named = {path for table in tables.values() for path in table.fields}
+    fields = list(paths_of(next(iter(tables.values())).request))
+    places = {path: place for place, path in enumerate(fields)}
+
+    def place_of(path: str) -> tuple[float, str]:
+        field, _, value = path.partition("=")
+        below = [place for known, place in places.items() if known.startswith(f"{field}.")]
+        return places.get(field, min(below, default=0) - 0.5), value
+
+    return sorted(named, key=place_of)
+
+
+def _providers(states: Mapping[str, str], state: str, counted: Counter[str]) -> str:
+    """Which providers are in a state; the commonest state has \"all others\"."""
+    names = [name for name, found in states.items() if found == state]
+    if len(names) == len(states):
+        return "all"
+    if names and state == counted.most_common(1)[0][0] and len(names) > 3:
+        return "all others"
+    return ", ".join(names)
 
 
 def _setting(row: Provider) -> tuple[str, str, str]:
@@ -78,11 +144,11 @@ def _section(row: Provider) -> str:
     lines = [f"### {row.name}", "", *_setup(row), ""]
     lines += [f"[The vendor's reference]({row.docs}). Address: {address}.", ""]
     quirks = _quirks_of(row)
-    if quirks is not None:
-        lacking = {*quirks.lacks, *(() if quirks.top_k else ("top_k",))} - ALWAYS
-        lines += _listed("Refused", lacking & NEEDS.keys())
-        lines += _listed("Left out with a warning", lacking & (KNOBS | {"top_k"}))
-        lines += _thinking(quirks)
+    chat = row.codecs["chat"].fields
+    assert chat is not None
+    lines += _listed("Refused", _options(chat, REFUSED))
+    lines += _listed("Left out with a warning", _options(chat, LEFT_OUT))
+    lines += _thinking(quirks) if quirks is not None else []
     ways = ", ".join(WAYS[mode] for mode in row.structured)
     return "\n".join([*lines, f"- Asked for an answer of a type by: {ways}."])
 
@@ -103,6 +169,15 @@ def _model(provider: str) -> str:
     requests = [json.loads(path.read_bytes()) for path in sorted(GOLDEN.glob(f"{provider}/chat/*/request.json"))]
     named = Counter(request["model"] for request in requests if request.get("model"))
     return named.most_common(1)[0][0] if named else "my-model"
+
+
+def _options(table: FieldTable, state: str) -> list[str]:
+    """Which options of a chat are in a state; of messages, those that are refused."""
+    return [
+        path
+        for path in table.fields
+        if state_of(table, path) == state and (state == REFUSED or not path.startswith("messages."))
+    ]
 
 
 def _listed(title: str, names: Iterable[str]) -> list[str]:

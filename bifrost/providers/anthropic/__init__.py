@@ -7,6 +7,7 @@ from bifrost.operations.chat.request import ChatRequest, ChatResponse
 from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES
 from bifrost.operations.models import MODELS as MODELS_OPERATION
 from bifrost.operations.models import ModelsRequest, ModelsResponse
+from bifrost.providers.anthropic import fields
 from bifrost.providers.anthropic.answer import is_whole, parse_message
 from bifrost.providers.anthropic.errors import parse_error
 from bifrost.providers.anthropic.messages import DEFAULT_MAX_TOKENS, build_messages
@@ -18,10 +19,17 @@ from bifrost.wire.auth import HeaderAuth
 __all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]
 
 CHAT = Codec[ChatRequest, ChatResponse](
-    operation=CHAT_OPERATION, build=build_messages, parse=parse_message, decoder=MessagesDecoder, is_whole=is_whole
+    operation=CHAT_OPERATION,
+    build=build_messages,
+    parse=parse_message,
+    decoder=MessagesDecoder,
+    is_whole=is_whole,
+    fields=fields.CHAT,
 )
 
-MODELS = Codec[ModelsRequest, ModelsResponse](operation=MODELS_OPERATION, build=build_models, parse=parse_models)
+MODELS = Codec[ModelsRequest, ModelsResponse](
+    operation=MODELS_OPERATION, build=build_models, parse=parse_models, fields=fields.MODELS
+)
 
 ANTHROPIC = Provider(
     name="anthropic",

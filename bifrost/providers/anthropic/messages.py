@@ -32,6 +32,7 @@ from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES, to
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice, check_tools
 from bifrost.providers.anthropic.answer import DIALECT
 from bifrost.providers.anthropic.families import ANY_FAMILY, Family, family_of
+from bifrost.providers.anthropic.fields import CHAT, SPEAKER, warning_of
 from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.base import Built
 from bifrost.providers.call_ids import CallIdRule, CallIds
@@ -49,20 +50,6 @@ DEFAULT_MAX_TOKENS = 4096
 
 A thinking budget comes on top. An answer that is cut by it has the finish reason `length`.
 """
-
-_NO_PLACE: Mapping[str, str] = {
-    "presence_penalty": "",
-    "frequency_penalty": "",
-    "seed": "",
-    "logit_bias": "",
-    "safety_identifier": "; `user` is sent as metadata.user_id",
-    "store": "",
-    "verbosity": "",
-    "prompt_cache_key": "; mark what to cache with `cache=CacheMark()`",
-    "prompt_cache_retention": "; mark what to cache with `cache=CacheMark(ttl=...)`",
-    "prediction": "",
-}
-"""Options that only tune, and what to do instead."""
 
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
 _MODES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
@@ -90,9 +77,8 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
     Raises `InvalidRequestError` for what is wrong in itself (a picture without a source), `UnsupportedError` for what
     Anthropic has no words for.
     """
-    _refuse_unsayable(request)
+    warnings = CHAT.check(request, target)
     _refuse_of_family(request, family_of(target.model), target)
-    warnings = _left_out(request)
     context = _Context(target=target, warnings=warnings, ids=CallIds(request.messages, target, CALL_IDS))
     system, messages = _conversation(request.messages, context)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request), "messages": messages}
@@ -100,6 +86,9 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
         body["system"] = system
     if target.stream:
         body["stream"] = True
+    for name, wire in CHAT.plain:
+        if getattr(request, name):
+            body[wire] = getattr(request, name)
     family = family_of(target.model)
     body |= _sampling(request, family, warnings)
     body |= _output(request, family, warnings)
@@ -122,17 +111,6 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
 
 
 # --- options
-
-
-def _refuse_unsayable(request: ChatRequest) -> None:
-    if request.n is not None and request.n != 1:
-        raise _unsupported("gives one answer per request, so n must be 1; send the request several times")
-    if request.logprobs or request.top_logprobs is not None:
-        raise _unsupported("gives no log probabilities; leave out logprobs and top_logprobs")
-    if request.audio is not None or (request.modalities is not None and set(request.modalities) != {"text"}):
-        raise _unsupported("answers in text only; leave out audio and modalities")
-    if request.response_format is not None and request.response_format.type == "json_object":
-        raise _unsupported('has no "any JSON object" mode; give a schema with response_format type "json_schema"')
 
 
 def _refuse_of_family(request: ChatRequest, family: Family, target: Target) -> None:
@@ -167,17 +145,6 @@ def _interleaves(extra: Mapping[str, Any]) -> bool:
     return "interleaved-thinking" in str(extra.get("betas"))
 
 
-def _left_out(request: ChatRequest) -> list[str]:
-    warnings = [
-        f"{name} was left out: Anthropic has no such option{hint}"
-        for name, hint in _NO_PLACE.items()
-        if getattr(request, name) is not None
-    ]
-    if request.stream_options is not None and request.stream_options.include_obfuscation is not None:
-        warnings.append("stream_options.include_obfuscation was left out: Anthropic has no such option")
-    return warnings
-
-
 def _max_tokens(request: ChatRequest) -> int:
     if request.max_tokens is not None:
         return request.max_tokens
@@ -195,10 +162,8 @@ def _sampling(request: ChatRequest, family: Family, warnings: list[str]) -> dict
         elif value is not None:
             body[name] = value
     if "temperature" in body and body["temperature"] > 1:
-        warnings.append(f"temperature {request.temperature:g} was sent as 1: Anthropic's range ends there")
+        warnings.append(warning_of("temperature", value=f"{request.temperature:g}"))
         body["temperature"] = 1.0
-    if request.stop:
-        body["stop_sequences"] = request.stop
     return body
 
 
@@ -224,23 +189,39 @@ def _output(request: ChatRequest, family: Family, warnings: list[str]) -> dict[s
     effort = request.reasoning.effort if request.reasoning is not None else None
     if effort == "minimal":
         config["effort"] = "low"
-        warnings.append("reasoning.effort 'minimal' was sent as 'low': Anthropic's scale begins there")
+        warnings.append(warning_of("reasoning.effort=minimal"))
     elif effort is not None and effort != "none":
         config["effort"] = effort
     wanted = request.response_format
+    if wanted is not None and wanted.description is not None:
+        warnings.append(warning_of("response_format.description"))
     if wanted is not None and wanted.type == "json_schema":
         if wanted.schema is None:
             raise InvalidRequestError("response_format is of type json_schema but has no schema")
-        if wanted.description is not None:
-            warnings.append("response_format.description was left out: write it into the schema")
         config["format"] = {"type": "json_schema", "schema": wanted.schema}
+    elif wanted is not None and wanted.schema is not None:
+        warnings.append(warning_of("response_format.schema"))
     body: dict[str, Any] = {"output_config": config} if config else {}
     thinking = _thinking(request.reasoning)
     if "budget_tokens" in thinking and not family.budgets:
         del thinking["budget_tokens"]
         thinking["type"] = "adaptive"
-        warnings.append("reasoning.max_tokens was left out: this model decides itself how much to think")
+        warnings.append(warning_of("reasoning.max_tokens", value="this model decides itself how much to think"))
+    if request.reasoning is not None and thinking.get("type") == "disabled":
+        warnings += _unthought(request.reasoning)
     return {**body, "thinking": thinking} if thinking else body
+
+
+def _unthought(reasoning: Reasoning) -> list[str]:
+    """Return warnings for what else is asked of thinking that is switched off."""
+    warnings: list[str] = []
+    if reasoning.enabled:
+        warnings.append(warning_of("reasoning.enabled"))
+    if reasoning.max_tokens is not None:
+        warnings.append(warning_of("reasoning.max_tokens", value="thinking is switched off"))
+    if reasoning.display is not None:
+        warnings.append(warning_of("reasoning.display"))
+    return warnings
 
 
 def _thinking(reasoning: Reasoning | None) -> dict[str, Any]:
@@ -264,11 +245,11 @@ def _account(request: ChatRequest, warnings: list[str]) -> dict[str, Any]:
     if user is not None:
         body["metadata"] = {"user_id": user}
     if metadata:
-        warnings.append(f"metadata {sorted(metadata)} was left out: Anthropic takes user_id only")
+        warnings.append(warning_of("metadata", value=sorted(metadata)))
     if request.service_tier is not None:
         tier = _SERVICE_TIERS.get(request.service_tier)
         if tier is None:
-            warnings.append(f"service_tier {request.service_tier!r} was left out: Anthropic knows auto, standard_only")
+            warnings.append(warning_of("service_tier", value=repr(request.service_tier)))
         else:
             body["service_tier"] = tier
     return body
@@ -296,7 +277,8 @@ def _tools(request: ChatRequest, target: Target, warnings: list[str]) -> dict[st
     if choice.allowed is not None:
         tools = _narrowed(tools, choice.allowed, warnings)
     if request.web_search is not None:
-        tools.append(_web_search(request.web_search, warnings))
+        tools.append(_web_search(request.web_search))
+    warnings += _spare_choices(choice, calls=bool(tools), parallel=request.parallel_tool_calls)
     if not tools:
         if choice.mode in {"required", "tool"}:
             raise InvalidRequestError(f"tool_choice is {choice.mode!r}, but the request has no tools")
@@ -312,14 +294,22 @@ def _tools(request: ChatRequest, target: Target, warnings: list[str]) -> dict[st
     return {"tools": tools, "tool_choice": wire} if given else {"tools": tools}
 
 
+def _spare_choices(choice: ToolChoice, *, calls: bool, parallel: bool | None) -> list[str]:
+    """Return warnings for what cannot be said of calls with this choice."""
+    warnings: list[str] = []
+    if choice.name is not None and choice.mode != "tool":
+        warnings.append(warning_of("tool_choice.name"))
+    if parallel is False and (choice.mode == "none" or not calls):
+        warnings.append(warning_of("parallel_tool_calls"))
+    return warnings
+
+
 def _tool(tool: Tool | ProviderTool, target: Target, warnings: list[str]) -> dict[str, Any]:
     match tool:
         case ProviderTool():
             if tool.provider not in {None, DIALECT, target.provider}:
                 raise _unsupported(f"cannot run {tool.provider}'s tool {tool.definition.get('type', '')!r}")
             return tool.definition
-        case Tool(kind="custom"):
-            raise _unsupported(f"has no tools that take free text, as {tool.name!r} does; give it JSON parameters")
         case Tool() if not _TOOL_NAME.fullmatch(tool.name):
             raise _unsupported(f"takes only a-z, A-Z, 0-9, '_' and '-' in a tool's name, not {tool.name!r}; rename it")
         case Tool():
@@ -341,11 +331,11 @@ def _narrowed(tools: list[dict[str, Any]], allowed: Sequence[str], warnings: lis
         raise InvalidRequestError(f"tool_choice allows {unknown}, which are not among the request's tools")
     kept = [tool for tool in tools if tool.get("name") in allowed]
     if len(kept) < len(tools):
-        warnings.append("tool_choice.allowed: the other tools were left out of the request, Anthropic cannot mask them")
+        warnings.append(warning_of("tool_choice.allowed"))
     return kept
 
 
-def _web_search(search: WebSearch, warnings: list[str]) -> dict[str, Any]:
+def _web_search(search: WebSearch) -> dict[str, Any]:
     wire: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
     for name in ("max_uses", "allowed_domains", "blocked_domains"):
         value = getattr(search, name)
@@ -353,8 +343,6 @@ def _web_search(search: WebSearch, warnings: list[str]) -> dict[str, Any]:
             wire[name] = value
     if search.user_location is not None:
         wire["user_location"] = {"type": "approximate", **msgspec.to_builtins(search.user_location)}
-    if search.context_size is not None:
-        warnings.append("web_search.context_size was left out: Anthropic has no such option")
     return wire
 
 
@@ -368,6 +356,10 @@ class _Context:
     target: Target
     warnings: list[str]
     ids: CallIds
+
+    def note(self, path: str, place: str) -> None:
+        """Note that a field is left out here, or sent in another way."""
+        self.warnings.append(warning_of(path, place=place))
 
 
 def _conversation(
@@ -383,13 +375,11 @@ def _conversation(
         role = _ROLES.get(message.role)
         if role is None:
             raise InvalidRequestError(f"{where}: role {message.role!r} is none of {', '.join(_ROLES)}")
-        if message.name is not None and message.role != "tool":
-            context.warnings.append(f"{where}: name was left out: Anthropic has no names of participants")
+        if message.role != "tool":
+            context.warnings.extend(_of_results(message, where))
         if role == "system" and not (turns and _speaks_natively(message, context.target)):
             if turns:
-                context.warnings.append(
-                    f"{where}: a system message amid the conversation was moved to the system prompt"
-                )
+                context.note("messages.role=system", where)
             system.append(message)
             continue
         content = _tool_result(message, where, context) if message.role == "tool" else _content(message, where, context)
@@ -404,6 +394,16 @@ def _conversation(
     if not turns:
         raise _unsupported("needs a user message beside the system prompt")
     return _system(system, context), turns
+
+
+def _of_results(message: Message, where: str) -> list[str]:
+    """Return warnings for what only the result of a tool has, on a message that is none."""
+    warnings: list[str] = []
+    if message.tool_call_id is not None:
+        warnings.append(warning_of("messages.tool_call_id", place=where))
+    if message.is_error:
+        warnings.append(warning_of("messages.is_error", place=where))
+    return warnings
 
 
 def _speaks_natively(message: Message, target: Target) -> bool:
@@ -473,7 +473,7 @@ def _mark_end(blocks: list[dict[str, Any]], mark: CacheMark, where: str, context
         if blocks[place].get("type") not in _UNMARKABLE:
             blocks[place] = _marked(blocks[place], mark)
             return
-    context.warnings.append(f"{where}: cache was left out: the message has nothing that can be marked")
+    context.note("messages.cache", where)
 
 
 def _marked(block: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
@@ -492,7 +492,7 @@ def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
         case TextPart():
             return _text(part, where, context)
         case ImagePart():
-            return _image(part, where, context)
+            return _image(part, where)
         case FilePart():
             return _document(part, where)
         case ToolCall():
@@ -508,9 +508,9 @@ def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
             return {"type": "text", "text": part.refusal} if part.refusal else None
         case AudioPart():
             if not part.transcript:
-                raise _unsupported(f"takes no sound ({where}); send its text")
-            context.warnings.append(f"{where}: sound was left out, its transcript sent")
-            return {"type": "text", "text": part.transcript}
+                raise CHAT.refusal("messages.content.audio.data", context.target, place=f"({where})")
+            context.note("messages.content.audio.transcript", where)
+            return _marked({"type": "text", "text": part.transcript}, part.cache)
 
 
 def _text(part: TextPart, where: str, context: _Context) -> dict[str, Any] | None:
@@ -524,15 +524,13 @@ def _text(part: TextPart, where: str, context: _Context) -> dict[str, Any] | Non
             if cited.provider == context.target.provider and cited.native is not None
         ]
         if len(native) < len(part.citations):
-            context.warnings.append(f"{where}: citations that are not Anthropic's were left out")
+            context.note("messages.content.text.citations", where)
         if native:
             block["citations"] = native
     return _marked(block, part.cache)
 
 
-def _image(part: ImagePart, where: str, context: _Context) -> dict[str, Any]:
-    if part.detail not in {None, "auto"}:
-        context.warnings.append(f"{where}: an image's detail was left out: Anthropic has no such option")
+def _image(part: ImagePart, where: str) -> dict[str, Any]:
     media_type, data = _inline(part)
     source: dict[str, Any]
     if part.file_id is not None:
@@ -594,20 +592,18 @@ def _data_source(data: str, media_type: str | None, where: str) -> dict[str, Any
 
 def _reasoning(part: ReasoningPart, where: str, context: _Context) -> dict[str, Any] | None:
     if not context.target.owns(part):
-        context.warnings.append(f"{where}: reasoning of another provider was left out")
+        context.note("messages.content.reasoning.text", where)
         return None
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
     if part.signature is None:
         # A thought without its signature (a stream that was cut) would be refused.
-        context.warnings.append(f"{where}: reasoning without a signature was left out")
+        context.note("messages.content.reasoning.signature", where)
         return None
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 
 
 def _tool_use(call: ToolCall, where: str, context: _Context) -> dict[str, Any]:
-    if call.kind == "custom":
-        raise _unsupported(f"has no tools that take free text, as {call.name!r} does ({where})")
     if not call.id:
         raise InvalidRequestError(f"{where}: the call of tool {call.name!r} has no id for its result to name")
     arguments = as_object(call.arguments)
@@ -623,7 +619,7 @@ def _state(call: ToolCall, where: str, context: _Context) -> dict[str, Any]:
     if call.signature is None:
         return {}
     if not context.target.owns(call):
-        context.warnings.append(f"{where}: the signature of another provider's tool call was left out")
+        context.note("messages.content.tool_call.signature", where)
         return {}
     try:
         return _STATE.decode(call.signature)
@@ -632,4 +628,4 @@ def _state(call: ToolCall, where: str, context: _Context) -> dict[str, Any]:
 
 
 def _unsupported(reason: str) -> UnsupportedError:
-    return UnsupportedError(f"Anthropic {reason}")
+    return UnsupportedError(f"{SPEAKER} {reason}")

@@ -11,6 +11,7 @@ import msgspec
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.anthropic.errors import reported_error
+from bifrost.providers.anthropic.fields import MODELS
 from bifrost.providers.base import Built
 from bifrost.providers.sizes import MODELS_LIMIT, check_count
 from bifrost.wire import json
@@ -39,12 +40,12 @@ class _Page(msgspec.Struct):
 _PAGE = msgspec.json.Decoder(_Page, strict=False)
 
 
-def build_models(request: ModelsRequest, _target: Target) -> Built:
+def build_models(request: ModelsRequest, target: Target) -> Built:
     """Ask for a page of models (20 unless `limit` says otherwise)."""
     asked = {"limit": request.limit, "after_id": request.after}
     query = urlencode({name: value for name, value in asked.items() if value is not None}, quote_via=quote)
     path = "/v1/models" + (f"?{query}" if query else "")
-    return Built(request=HttpRequest(method="GET", path=path, source=request))
+    return Built(request=HttpRequest(method="GET", path=path, source=request), warnings=MODELS.check(request, target))
 
 
 def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:

@@ -17,22 +17,19 @@ from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice, check_
 from bifrost.providers.base import Built
 from bifrost.providers.extra import merge_extra
 from bifrost.providers.openai.families import refused_options
+from bifrost.providers.openai.fields import LACKS
 from bifrost.providers.openai.messages import DIALECT, MessageWriter, unsupported
-from bifrost.providers.openai.quirks import NEEDS
 from bifrost.providers.openai.search import add_search
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from bifrost.providers.base import Target
     from bifrost.providers.openai.quirks import Quirks
 
 _TUNED = frozenset(["temperature", "top_p", "logprobs", "top_logprobs", "presence_penalty", "frequency_penalty"])
-
-_NOT_ASKED: Mapping[str, object] = {"n": 1, "logprobs": False, "modalities": ["text"], "top_logprobs": 0}
-"""Values by which an option asks for nothing that every server would not do anyway."""
 
 
 def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built:
@@ -43,9 +40,10 @@ def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built
     extra = (request.extra or {}).get(target.provider) or {}
     if "stream" in extra:
         raise InvalidRequestError('extra: "stream" is not set there; stream_chat() streams, chat() does not')
+    left_out = quirks.chat.check(request, target)
     writer = MessageWriter(target, quirks, breakpoints="prompt_cache_options" in extra)
     body: dict[str, Any] = {"model": target.model, "messages": writer.write(request.messages)}
-    for name, wire in quirks.sent:
+    for name, wire in quirks.chat.plain:
         value = getattr(request, name)
         if value is not None:
             body[wire] = value
@@ -58,7 +56,8 @@ def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built
     if target.stream:
         options.add_streaming(request.stream_options)
     options.add_rare()
-    merge_extra(body, request.extra, target)
+    if extra:
+        merge_extra(body, request.extra, target)
     return Built(
         request=HttpRequest(
             method="POST",
@@ -67,7 +66,7 @@ def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built
             body=json.encode(body),
             source=request,
         ),
-        warnings=list(dict.fromkeys([*writer.warnings, *options.warnings])),
+        warnings=list(dict.fromkeys([*left_out, *writer.warnings, *options.warnings])),
     )
 
 
@@ -76,9 +75,9 @@ def _without(
 ) -> ChatRequest:
     """Leave out options that the model never accepts. Raises `UnsupportedError` where that would change the meaning."""
     for name in refused:
-        if name in NEEDS:
-            what, _, hint = NEEDS[name].partition("; ")
-            raise unsupported(target, f"{what} with {target.model}", hint)
+        lacking = LACKS[name][name]
+        if lacking.is_refused:
+            raise lacking.refusal(name, target, place=f"with {target.model}")
         body.pop(name, None)
         writer.warnings.append(f"{name} was left out: {target.model} takes no such option while it reasons")
     return msgspec.structs.replace(request, **dict.fromkeys(refused))
@@ -97,15 +96,15 @@ class _Options:
         self._quirks = quirks
         self._writer = writer
 
+    def leave_out(self, path: str, *, place: str = "") -> None:
+        """Note that a field is left out here, though it may be sent elsewhere."""
+        self.warnings.append(self._quirks.chat.warning(path, self._target, place=place))
+
     def add_rare(self) -> None:
         """Add the options that few requests have."""
         body, request, quirks = self._body, self._request, self._quirks
-        for name in quirks.missing:
-            value = getattr(request, name)
-            if value is not None and value != _NOT_ASKED.get(name):
-                self._lack(name)
-        if quirks.logprobs_are_counted and request.logprobs:
-            body["logprobs"] = request.top_logprobs or 1
+        if quirks.logprobs_are_counted:
+            self._count_logprobs(request.logprobs, request.top_logprobs)
         if request.response_format is not None:
             body["response_format"] = self._response_format(request.response_format)
         if request.logit_bias is not None and self._has("logit_bias"):
@@ -114,10 +113,10 @@ class _Options:
             self._add_reasoning(request.reasoning)
         if request.prediction is not None and self._has("prediction"):
             body["prediction"] = _prediction(request.prediction, as_text=quirks.prediction_is_text)
-        if request.audio is not None and self._has("modalities"):
+        if request.audio is not None:
             body["audio"] = {"voice": request.audio.voice, "format": request.audio.format}
-        if request.web_search is not None and self._has("web_search"):
-            self.warnings += add_search(body, request.web_search, self._target, quirks.web_search)
+        if request.web_search is not None:
+            add_search(body, request.web_search, quirks.web_search)
 
     def add_streaming(self, options: StreamOptions | None) -> None:
         """Ask for a stream, and for its usage unless the caller does not want it."""
@@ -136,13 +135,10 @@ class _Options:
         """Add the tools and the choice among them."""
         request, lacks = self._request, self._quirks.lacks
         tools: Sequence[Tool | ProviderTool] = request.tools or ()
-        if tools:
-            self._has("tools")
-            check_tools(tools)
+        check_tools(tools)
         choice = request.tool_choice
         if choice is not None:
-            if choice.mode == "tool" and choice.name is None:
-                raise InvalidRequestError("tool_choice is 'tool' but names no tool; set its name")
+            self._check_choice(choice)
             if choice.allowed is not None and choice.mode != "none" and "allowed_tools" in lacks:
                 tools, choice = self._only(tools, choice.allowed), ToolChoice(mode=choice.mode, name=choice.name)
             if choice.mode == "tool" and "named_tool" in lacks:
@@ -150,32 +146,38 @@ class _Options:
             if "tool_choice" in lacks:
                 tools, choice = self._without_choice(tools, choice), None
         if tools:
-            self._body["tools"] = [self._tool(tool) for tool in tools]
+            self._body["tools"] = [self._tool(tool, f"tools[{place}]") for place, tool in enumerate(tools)]
         if choice is not None:
             self._body["tool_choice"] = _tool_choice(choice, tools)
+
+    def _check_choice(self, choice: ToolChoice) -> None:
+        if choice.mode == "tool" and choice.name is None:
+            raise InvalidRequestError("tool_choice is 'tool' but names no tool; set its name")
+        if choice.mode != "tool" and choice.name is not None:
+            self.leave_out("tool_choice.name")
+        if choice.mode == "none" and choice.allowed is not None:
+            self.leave_out("tool_choice.allowed")
+        if choice.mode == "tool" and choice.allowed is not None and "allowed_tools" not in self._quirks.lacks:
+            self.leave_out("tool_choice.allowed")
 
     def _only(self, tools: Sequence[Tool | ProviderTool], names: Sequence[str]) -> list[Tool | ProviderTool]:
         kept: list[Tool | ProviderTool] = [tool for tool in tools if isinstance(tool, Tool) and tool.name in names]
         if not kept:
             raise InvalidRequestError(f"tool_choice names {', '.join(names)}, which tools does not have")
         if len(kept) < len(tools):
-            self.warnings.append(
-                f"the tools that tool_choice rules out were left out of the request: {self._target.provider} cannot "
-                "choose among them by name"
-            )
+            path = "tool_choice.allowed" if "allowed_tools" in self._quirks.lacks else "tool_choice.name"
+            self.leave_out(path)
         return kept
 
     def _without_choice(
         self, tools: Sequence[Tool | ProviderTool], choice: ToolChoice
     ) -> Sequence[Tool | ProviderTool]:
-        if choice.mode not in {"auto", "none"}:
-            self._has("tool_choice")
         if choice.mode == "none" and tools:
-            self.warnings.append(f"the tools were left out: {self._target.provider} cannot be told to call none")
+            self.leave_out("tool_choice.mode=none")
             return ()
         return tools
 
-    def _tool(self, tool: Tool | ProviderTool) -> dict[str, Any]:
+    def _tool(self, tool: Tool | ProviderTool, where: str) -> dict[str, Any]:
         if isinstance(tool, ProviderTool):
             if tool.provider not in {None, DIALECT, self._target.provider}:
                 kind = tool.definition.get("type", "")
@@ -185,10 +187,14 @@ class _Options:
         if tool.description is not None:
             wire["description"] = tool.description
         if tool.kind == "custom":
-            self._has("custom_tools")
             if tool.format is not None:
                 wire["format"] = tool.format
-            return {"type": "custom", "custom": wire}
+            for name in ("parameters", "strict"):
+                if getattr(tool, name) is not None:
+                    self.leave_out(f"tools.tool.{name}", place=where)
+            return self._writer.mark({"type": "custom", "custom": wire}, tool.cache)
+        if tool.format is not None:
+            self.leave_out("tools.tool.format", place=where)
         strict = tool.strict
         if tool.parameters is not None or strict or self._quirks.parameters_are_needed:
             wire["parameters"], strict, changed = tool_parameters(
@@ -202,9 +208,10 @@ class _Options:
     # --- the others
 
     def _response_format(self, wanted: ResponseFormat) -> dict[str, Any]:
-        if wanted.type != "text":
-            self._has(wanted.type)
         if wanted.type != "json_schema":
+            for name in ("name", "schema", "description", "strict"):
+                if getattr(wanted, name) is not None:
+                    self.leave_out(f"response_format.{name}")
             return {"type": wanted.type}
         if wanted.schema is None:
             raise InvalidRequestError('response_format has type "json_schema" but no schema')
@@ -218,28 +225,32 @@ class _Options:
 
     def _add_reasoning(self, reasoning: Reasoning) -> None:
         style = self._quirks.reasoning
-        said = _reasoning_object(reasoning) if style == "object" else _effort(reasoning, style)
-        self._body.update(said)
-        provider = self._target.provider
-        if style != "object" and reasoning.max_tokens is not None:
-            self.warnings.append(f"reasoning.max_tokens was left out: {provider} takes an effort, not a budget")
-        if reasoning.display is not None and not (style == "object" and reasoning.display == "omitted"):
-            self.warnings.append(f"reasoning.display was left out: {provider} has no such option")
+        if style == "object":
+            self._body.update(_reasoning_object(reasoning))
+            return
+        self._body.update(_effort(reasoning, style))
+        overruled = _overruled(reasoning, style)
+        if overruled is not None:
+            self.leave_out(f"reasoning.{overruled}")
+
+    def _count_logprobs(self, wanted: bool | None, count: int | None) -> None:
+        if wanted or (wanted is None and count):
+            self._body["logprobs"] = count or 1
+        elif count:
+            self.leave_out("top_logprobs")
 
     def _has(self, name: str) -> bool:
-        """Say whether the server has something; note it or refuse the request if it does not."""
-        if name in self._quirks.lacks:
-            self._lack(name)
-            return False
-        return True
+        return name not in self._quirks.lacks
 
-    def _lack(self, name: str) -> None:
-        if name not in NEEDS:
-            shown = f"stream_options.{name}" if name == "include_obfuscation" else name
-            self.warnings.append(f"{shown} was left out: {self._target.provider} has no such option")
-            return
-        what, _, hint = NEEDS[name].partition("; ")
-        raise unsupported(self._target, what, hint)
+
+def _overruled(reasoning: Reasoning, style: str) -> str | None:
+    """Return which of the two switches of reasoning says what the server is not told."""
+    effort, enabled = reasoning.effort, reasoning.enabled
+    if effort is None:
+        return "enabled" if enabled and style == "effort" else None
+    if enabled is None or enabled == (effort != "none"):
+        return None
+    return "effort" if enabled is False and style != "effort" else "enabled"
 
 
 def _effort(reasoning: Reasoning, style: str) -> dict[str, Any]:

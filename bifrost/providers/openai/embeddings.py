@@ -51,17 +51,13 @@ def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirk
     if not request.input:
         raise InvalidRequestError("input: the list is empty; give at least one text")
     body: dict[str, Any] = {"model": target.model, "input": request.input}
-    warnings: list[str] = []
+    warnings = quirks.embeddings.check(request, target)
+    for name, wire in quirks.embeddings.plain:
+        value = getattr(request, name)
+        if value is not None:
+            body[wire] = value
     if not quirks.vectors_are_numbers:
         body["encoding_format"] = request.encoding_format or "base64"
-    elif request.encoding_format == "base64":
-        warnings.append(f"encoding_format was left out: {target.provider} gives vectors as numbers only")
-    if request.dimensions is not None:
-        body[quirks.renames.get("dimensions", "dimensions")] = request.dimensions
-    if request.user is not None and "user" in quirks.lacks:
-        warnings.append(f"user was left out: {target.provider} has no such option")
-    elif request.user is not None:
-        body["user"] = request.user
     merge_extra(body, request.extra, target)
     return Built(
         request=HttpRequest(

@@ -25,7 +25,6 @@ from bifrost.operations.chat.content import (
 from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.call_ids import CallIds
 from bifrost.providers.openai.details import read_details
-from bifrost.providers.openai.quirks import NEEDS
 from bifrost.wire import json
 
 if TYPE_CHECKING:
@@ -74,24 +73,27 @@ class MessageWriter:
             control = {"type": "ephemeral"} if mark.ttl is None else {"type": "ephemeral", "ttl": mark.ttl}
             return {**wire, "cache_control": control}
         if self._quirks.cache_marks == "breakpoint" and self._breakpoints:
+            if mark.ttl is not None:
+                self.leave_out("messages.cache.ttl")
             return {**wire, "prompt_cache_breakpoint": {"mode": "explicit"}}
         if self._quirks.cache_marks == "breakpoint":
-            self.warnings.append(
-                f"cache marks were left out: {self._target.provider} caches by itself; those of its models that take "
-                "marks get them if extra has prompt_cache_options"
-            )
-        else:
-            self.warnings.append(f"cache marks were left out: {self._target.provider} takes none")
+            self.leave_out("messages.content.text.cache")
         return wire
+
+    def leave_out(self, path: str, where: str = "") -> None:
+        """Note that a field is left out here, or sent in another way."""
+        self.warnings.append(self._quirks.chat.warning(path, self._target, place=where))
 
     def _message(self, message: Message, place: int) -> dict[str, Any]:
         role = message.role
         wire: dict[str, Any] = {"role": self._quirks.developer_role if role == "developer" else role}
-        if message.name is not None:
-            self._add_name(wire, message.name)
+        if message.name is not None and "names" not in self._quirks.lacks:
+            wire["name"] = message.name
         where = f"messages[{place}]"
         if role == "tool":
             self._add_result(wire, message, where)
+        elif message.tool_call_id is not None:
+            self.leave_out("messages.tool_call_id", where)
         if isinstance(message.content, str):
             wire["content"] = message.content
         elif role == "assistant":
@@ -99,14 +101,8 @@ class MessageWriter:
         else:
             wire["content"] = self._content(message, where)
         if message.cache is not None:
-            self._mark_end(wire, message.cache)
+            self._mark_end(wire, message.cache, where)
         return wire
-
-    def _add_name(self, wire: dict[str, Any], name: str) -> None:
-        if "names" in self._quirks.lacks:
-            self.warnings.append(f"a message's name was left out: {self._target.provider} has no names of participants")
-        else:
-            wire["name"] = name
 
     def _add_result(self, wire: dict[str, Any], message: Message, where: str) -> None:
         if not message.tool_call_id:
@@ -114,10 +110,6 @@ class MessageWriter:
                 f"{where}: the tool's result does not say which call it answers; set tool_call_id"
             )
         wire["tool_call_id"] = self._ids.of_result(message.tool_call_id)
-        if message.is_error:
-            self.warnings.append(
-                f"is_error was left out: {self._target.provider} learns of it by the result's text only"
-            )
 
     def _content(self, message: Message, where: str) -> str | list[dict[str, Any]]:
         allowed: tuple[type[Part], ...] = _USER_PARTS if message.role == "user" else _TEXT_PARTS
@@ -150,6 +142,7 @@ class MessageWriter:
             match part:
                 case TextPart():
                     texts.append(part.text)
+                    self._lose_mark(part, f"{where}.content[{place}]")
                 case RefusalPart():
                     (texts if self._says_refusals_as_text(where) else refusals).append(part.refusal)
                 case ToolCall():
@@ -158,6 +151,7 @@ class MessageWriter:
                     self._add_spoken(wire, texts, part, where)
                 case ReasoningPart() if self._is_ours(part):
                     thoughts.append(part)
+                    self._lose_state(part, where)
                 case ReasoningPart() | OpaquePart():
                     self._leave_out(part, where)
                 case ImagePart():
@@ -177,7 +171,7 @@ class MessageWriter:
     def _says_refusals_as_text(self, where: str) -> bool:
         lacking = "refusals" in self._quirks.lacks
         if lacking:
-            self.warnings.append(f"{where}: a refusal was sent as text")
+            self.leave_out("messages.content.refusal.refusal", where)
         return lacking
 
     def _add_spoken(self, wire: dict[str, Any], texts: list[str], part: AudioPart, where: str) -> None:
@@ -185,8 +179,7 @@ class MessageWriter:
             wire["audio"] = {"id": part.id}
         elif part.transcript:
             texts.append(part.transcript)
-            reason = "sound without an id" if part.id is None else "sound"
-            self.warnings.append(f"{where}: {reason} was left out, its transcript sent")
+            self.leave_out(f"messages.content.audio.{'data' if part.id is None else 'transcript'}", where)
         else:
             raise self._unsupported(f"takes no audio part in an assistant message ({where})", "take it out")
 
@@ -197,6 +190,17 @@ class MessageWriter:
             wire["images"] = [*wire.get("images", ()), image]
         else:
             self.warnings.append(f"{where}: a picture was left out: {self._target.provider} takes none from a model")
+
+    def _lose_mark(self, part: TextPart, where: str) -> None:
+        """Note a mark on a piece of an answer, whose text is sent in one piece."""
+        if part.cache is not None and self._quirks.cache_marks is not None:
+            self.leave_out("messages.content.text.cache", where)
+
+    def _lose_state(self, part: ReasoningPart, where: str) -> None:
+        if part.signature is not None and self._quirks.reasoning_field != "reasoning_details":
+            self.leave_out("messages.content.reasoning.signature", where)
+        if part.redacted is not None:
+            self.leave_out("messages.content.reasoning.redacted", where)
 
     def _is_ours(self, part: ReasoningPart) -> bool:
         if self._quirks.reasoning_field is None:
@@ -231,7 +235,7 @@ class MessageWriter:
         if call.kind == "function":
             arguments = call.arguments if self._quirks.raw_arguments else self._arguments(call, where)
             return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-        self._need("custom_tools", where)
+        self._need("tool_call.kind=custom", where)
         return {"id": call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
 
     def _arguments(self, call: ToolCall, where: str) -> str:
@@ -247,10 +251,10 @@ class MessageWriter:
             case TextPart():
                 return [self.mark({"type": "text", "text": part.text}, part.cache)]
             case ImagePart():
-                self._need("images", where)
+                self._need("image", where)
                 return [self.mark({"type": "image_url", "image_url": self._image(part, where)}, part.cache)]
             case AudioPart():
-                self._need("sounds", where)
+                self._need("audio", where)
                 return [self.mark({"type": "input_audio", "input_audio": self._sound(part, where)}, part.cache)]
             case FilePart():
                 return self._file(part, where)
@@ -269,7 +273,7 @@ class MessageWriter:
                 raise InvalidRequestError(f"{where}: the image has data but no media_type (image/png, say)")
             url = _data_url(part.data, part.media_type)
         elif part.file_id is not None:
-            raise self._unsupported(f"takes no image by file_id in a chat ({where})", "give its url or data")
+            raise self._refusal("image.file_id", where)
         else:
             raise InvalidRequestError(f"{where}: the image has no source; give url, or data with media_type")
         return {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
@@ -281,18 +285,15 @@ class MessageWriter:
         return data if self._quirks.sound_is_bare else {"data": data, "format": part.format}
 
     def _file(self, part: FilePart, where: str) -> list[dict[str, Any]]:
-        provider = self._target.provider
-        if part.citations:
-            self.warnings.append(f"{where}: citations of a file were not asked for: {provider} has none")
         content: list[dict[str, Any]] = []
         if part.context is not None:
             content.append({"type": "text", "text": part.context})
-            self.warnings.append(f"{where}: a file's context was sent as a text before it")
+            self.leave_out("messages.content.file.context", where)
         if part.text is not None and part.data is None and part.file_id is None:
-            self.warnings.append(f"{where}: a document given as text was sent as a text part")
+            self.leave_out("messages.content.file.text", where)
             content.append(self.mark({"type": "text", "text": part.text}, part.cache))
             return content
-        self._need("files", where)
+        self._need("file", where)
         match self._quirks.files:
             case "file":
                 wire: dict[str, Any] = {"type": "file", "file": self._plain_file(part, where)}
@@ -316,9 +317,7 @@ class MessageWriter:
         if part.url is not None and self._quirks.files_by_url:
             return {"filename": _default_name(part.media_type), **file, "file_data": part.url}
         if part.url is not None:
-            raise self._unsupported(
-                f"takes no file by url in a chat ({where})", "give its data, or upload it and give file_id"
-            )
+            raise self._refusal("file.url", where)
         raise InvalidRequestError(f"{where}: the file has no source; give data with media_type, text, or file_id")
 
     def _document(self, part: FilePart, where: str) -> dict[str, Any]:
@@ -342,7 +341,7 @@ class MessageWriter:
         if part.data is not None:
             return _data_url(part.data, part.media_type)
         if part.file_id is not None:
-            raise self._unsupported(f"takes no file by file_id in a chat ({where})", "give its url or data")
+            raise self._refusal("file.file_id", where)
         raise InvalidRequestError(f"{where}: the file has no source; give url, text, or data with media_type")
 
     # --- what cannot be said
@@ -356,19 +355,27 @@ class MessageWriter:
             case _:
                 pass
 
-    def _mark_end(self, wire: dict[str, Any], mark: CacheMark) -> None:
+    def _mark_end(self, wire: dict[str, Any], mark: CacheMark, where: str) -> None:
+        if self._quirks.cache_marks is None:
+            return
         content = wire.get("content")
         parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if not parts and (self._breakpoints or self._quirks.cache_marks == "cache_control"):
+            self.leave_out("messages.cache", where)
+            return
         if not parts:
+            self.mark({}, mark)
             return
         marked = self.mark(parts[-1], mark)
         if marked is not parts[-1]:
             wire["content"] = [*parts[:-1], marked]
 
-    def _need(self, feature: str, where: str) -> None:
-        if feature in self._quirks.lacks:
-            what, _, hint = NEEDS[feature].partition("; ")
-            raise self._unsupported(f"{what} ({where})", hint)
+    def _need(self, kind: str, where: str) -> None:
+        if f"messages.content.{kind}" in self._quirks.chat.lacking:
+            raise self._refusal(kind, where)
+
+    def _refusal(self, path: str, where: str) -> UnsupportedError:
+        return self._quirks.chat.refusal(f"messages.content.{path}", self._target, place=f"({where})")
 
     def _unsupported(self, what: str, hint: str) -> UnsupportedError:
         return unsupported(self._target, what, hint)

@@ -11,6 +11,7 @@ from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.base import Built
 from bifrost.providers.openai.answer import decode_answer, seconds_of, text_of, whole_of
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.openai.fields import MODELS
 from bifrost.providers.sizes import MODELS_LIMIT, SPARSE, check_count
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
@@ -46,11 +47,7 @@ _LIST: msgspec.json.Decoder[_List | list[_Model]] = msgspec.json.Decoder(_List |
 
 def build_models(request: ModelsRequest, target: Target) -> Built:
     """Make the HTTP request of a model list. OpenAI gives all models at once, so there is no page to ask for."""
-    warnings = [
-        f"{name} was left out: {target.provider} gives all its models at once"
-        for name in ("limit", "after")
-        if getattr(request, name) is not None
-    ]
+    warnings = MODELS.check(request, target)
     return Built(request=HttpRequest(method="GET", path="/models", source=request), warnings=warnings)
 
 

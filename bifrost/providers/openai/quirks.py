@@ -15,81 +15,13 @@ from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
 from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.providers.call_ids import CallIdRule
+from bifrost.providers.openai.fields import LACKS, chat_fields, embeddings_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bifrost.providers.fields import FieldTable
     from bifrost.providers.openai.families import ModelFamily
-
-PLAIN = (
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "stop",
-    "seed",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "user",
-    "safety_identifier",
-    "metadata",
-    "store",
-    "service_tier",
-    "verbosity",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "modalities",
-)
-"""Options with the same name and shape in both languages."""
-
-KNOBS = frozenset(
-    [
-        "temperature",
-        "top_p",
-        "presence_penalty",
-        "frequency_penalty",
-        "seed",
-        "logit_bias",
-        "user",
-        "safety_identifier",
-        "metadata",
-        "store",
-        "service_tier",
-        "verbosity",
-        "parallel_tool_calls",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "prediction",
-        "reasoning",
-        "include_obfuscation",
-        "names",
-        "refusals",
-    ]
-)
-"""What only tunes: where it is lacking it is left out, or said in another way, with a warning."""
-
-NEEDS: Mapping[str, str] = {
-    "tools": "has no tools; leave out tools",
-    "custom_tools": "has no tools that take free text; give them JSON parameters",
-    "tool_choice": "cannot be made to call a tool; leave out tool_choice, or set it to auto",
-    "json_object": 'has no "any JSON object" mode; give a schema with response_format type "json_schema"',
-    "json_schema": 'takes no JSON schema; use response_format type "json_object" and describe the form in a message',
-    "stop": "has no stop sequences; leave out stop, and cut the answer",
-    "n": "gives one answer per request, so n must be 1; send the request several times",
-    "logprobs": "gives no log probabilities; leave out logprobs and top_logprobs",
-    "top_logprobs": "gives no log probabilities; leave out logprobs and top_logprobs",
-    "modalities": "answers in text only; leave out audio and modalities",
-    "web_search": "cannot search the web in a chat; leave out web_search",
-    "images": "takes no images; choose another provider, or describe the picture",
-    "sounds": "takes no sound; send its text",
-    "files": "takes no files; send their text",
-}
-"""What changes the meaning: where it is lacking, a request that needs it is refused with these words."""
-
-LOWERED = frozenset(["named_tool", "allowed_tools"])
-"""What can be said in another way: the tools that must not be called are left out of the request."""
 
 OPENAI_ALONE = frozenset(
     [
@@ -128,18 +60,6 @@ FileStyle = Literal["file", "document_url", "file_url"]
 """OpenAI's `file` part, Mistral's `document_url`, or Perplexity's `file_url`."""
 
 
-def _sent(quirks: Quirks) -> tuple[tuple[str, str], ...]:
-    counted = ("logprobs", "top_logprobs") if quirks.logprobs_are_counted else ()
-    names = [name for name in PLAIN if name not in quirks.lacks and name not in counted]
-    if quirks.top_k:
-        names.append("top_k")
-    return (("max_tokens", quirks.max_tokens_field), *((name, quirks.renames.get(name, name)) for name in names))
-
-
-def _missing(quirks: Quirks) -> tuple[str, ...]:
-    return (*(name for name in PLAIN if name in quirks.lacks), *(() if quirks.top_k else ("top_k",)))
-
-
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Quirks(Frozen):
     """Departures from OpenAI's dialect. Each is named for the departure and defaults to what OpenAI does."""
@@ -147,7 +67,7 @@ class Quirks(Frozen):
     # --- options
 
     lacks: frozenset[str] = frozenset()
-    """What the server does not have: names in `KNOBS`, `NEEDS` and `LOWERED`."""
+    """What the server does not have: names in `bifrost.providers.openai.fields.LACKS`."""
     max_tokens_field: str = "max_completion_tokens"
     """What the limit of output tokens is called; many servers know the older `max_tokens` only."""
     renames: Mapping[str, str] = attrs.field(factory=dict[str, str])
@@ -208,16 +128,16 @@ class Quirks(Frozen):
 
     # --- worked out once
 
-    sent: tuple[tuple[str, str], ...] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_sent, takes_self=True)
+    chat: FieldTable = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(chat_fields, takes_self=True)
     )
-    """Plain options by our name and the server's."""
-    missing: tuple[str, ...] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_missing, takes_self=True)
+    """What the server says of the fields of a chat."""
+    embeddings: FieldTable = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(embeddings_fields, takes_self=True)
     )
-    """Plain options that the server does not have."""
+    """What it says of those of embeddings."""
 
     def __attrs_post_init__(self) -> None:
-        unknown = self.lacks - KNOBS - NEEDS.keys() - LOWERED
+        unknown = self.lacks - LACKS.keys()
         if unknown:
             raise ConfigError(f"Quirks.lacks: nothing is called {', '.join(sorted(unknown))}")

@@ -12,31 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bifrost.providers.openai.messages import unsupported
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bifrost.operations.chat.request import WebSearch
-    from bifrost.providers.base import Target
     from bifrost.providers.openai.quirks import SearchStyle
 
 
-def add_search(body: dict[str, Any], search: WebSearch, target: Target, style: SearchStyle) -> list[str]:
-    """Add a web search to a body, and tell which of its options were left out.
-
-    Raises `UnsupportedError` if the server cannot keep the search to the domains.
-    """
-    add, known = _STYLES[style]
-    for field in ("allowed_domains", "blocked_domains"):
-        if getattr(search, field) is not None and field not in known:
-            raise unsupported(target, "cannot keep a web search to some domains", "leave out web_search's domains")
-    add(body, search)
-    return [
-        f"web_search.{field} was left out: {target.provider} has no such option"
-        for field in ("context_size", "user_location", "max_uses")
-        if getattr(search, field) is not None and field not in known
-    ]
+def add_search(body: dict[str, Any], search: WebSearch, style: SearchStyle) -> None:
+    """Add a web search to a body. Which fields of it a style has is in `bifrost.providers.openai.fields`."""
+    _STYLES[style](body, search)
 
 
 def _add_options(body: dict[str, Any], search: WebSearch) -> None:
@@ -85,13 +70,9 @@ def _add_tool(body: dict[str, Any], search: WebSearch) -> None:
     body["tools"] = [*body.get("tools", ()), tool]
 
 
-_STYLES: Mapping[SearchStyle, tuple[Callable[[dict[str, Any], WebSearch], None], frozenset[str]]] = {
-    "options": (_add_options, frozenset(["context_size", "user_location"])),
-    "settings": (_add_settings, frozenset(["allowed_domains", "blocked_domains"])),
-    "filters": (_add_filters, frozenset(["context_size", "user_location", "allowed_domains", "blocked_domains"])),
-    "tool": (
-        _add_tool,
-        frozenset(["context_size", "user_location", "max_uses", "allowed_domains", "blocked_domains"]),
-    ),
+_STYLES: Mapping[SearchStyle, Callable[[dict[str, Any], WebSearch], None]] = {
+    "options": _add_options,
+    "settings": _add_settings,
+    "filters": _add_filters,
+    "tool": _add_tool,
 }
-"""How each style is said, and which fields of `WebSearch` it knows."""

@@ -290,7 +290,7 @@ def test_a_pictures_detail_is_left_out_with_a_warning() -> None:
     part = ImagePart(url="https://a.example/b.png", detail="high", cache=CacheMark())
     made = built([Message(role="user", content=[part])])
     assert json.loads(made.request.body)["messages"][0]["content"][0]["cache_control"] == {"type": "ephemeral"}
-    assert made.warnings == ["messages[0]: an image's detail was left out: Anthropic has no such option"]
+    assert made.warnings == ["messages[0].content[0]: an image's detail was left out: Anthropic has no such option"]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,10 @@ def test_parts_that_are_wrong_in_themselves(part: Part, problem: str) -> None:
     [
         (AudioPart(data="aGk=", format="wav"), "takes no sound"),
         (FilePart(data="aGk=", media_type="application/zip"), "not as application/zip"),
-        (ToolCall(id="a", name="shell", arguments="ls", kind="custom"), "no tools that take free text, as 'shell'"),
+        (
+            ToolCall(id="a", name="shell", arguments="ls", kind="custom"),
+            r"no tools that take free text \(messages\[0\].content\[0\]\)",
+        ),
     ],
 )
 def test_parts_that_anthropic_has_no_words_for(part: Part, problem: str) -> None:
@@ -710,7 +713,7 @@ def test_text_is_the_format_anyway() -> None:
         ({"modalities": ["text", "audio"]}, "answers in text only"),
         ({"audio": AudioOutput(voice="a", format="wav")}, "answers in text only"),
         ({"response_format": ResponseFormat(type="json_object")}, "give a schema"),
-        ({"tools": [Tool(name="shell", kind="custom")]}, "free text, as 'shell' does"),
+        ({"tools": [Tool(name="shell", kind="custom")]}, r"free text \(tools\[0\]\); give them JSON parameters"),
         (
             {"tools": [ProviderTool(provider="openai", definition={"type": "file_search"})]},
             "openai's tool 'file_search'",

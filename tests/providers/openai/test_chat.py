@@ -98,7 +98,6 @@ def test_request_goes_to_the_endpoint_with_the_targets_model() -> None:
         ({"audio": AudioOutput(voice="v", format="wav")}, {"audio": {"voice": "v", "format": "wav"}}),
         ({"reasoning": Reasoning(effort="low")}, {"reasoning_effort": "low"}),
         ({"reasoning": Reasoning(enabled=False)}, {"reasoning_effort": "none"}),
-        ({"reasoning": Reasoning(enabled=True)}, {}),
         ({"prediction": Prediction(content="x")}, {"prediction": {"type": "content", "content": "x"}}),
         (
             {"prediction": Prediction(content=[TextPart(text="x")])},
@@ -139,6 +138,10 @@ def test_options_are_said_in_openais_words(options: dict[str, Any], wire: dict[s
         (
             {"reasoning": Reasoning(max_tokens=100)},
             "reasoning.max_tokens was left out: openai takes an effort, not a budget",
+        ),
+        (
+            {"reasoning": Reasoning(enabled=True)},
+            "reasoning.enabled was left out: openai takes an effort (reasoning.effort) in its place",
         ),
         ({"reasoning": Reasoning(display="summarized")}, "reasoning.display was left out: openai has no such option"),
         ({"web_search": WebSearch(max_uses=3)}, "web_search.max_uses was left out: openai has no such option"),
@@ -560,7 +563,10 @@ def test_cache_marks_are_left_out_with_one_warning() -> None:
 def test_cache_marks_are_sent_to_a_model_that_takes_them() -> None:
     extra = {"openai": {"prompt_cache_options": {"mode": "explicit"}}}
     mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
-    assert warnings(*MARKED, extra=extra) == []
+    assert warnings(*MARKED, extra=extra) == [
+        "the ttl of cache marks was left out: openai has no lifetimes of them",
+        f"messages[{len(MARKED) - 1}]: cache was left out: the message has nothing that can be marked",
+    ]
     assert body(*MARKED, extra=extra)["messages"][:2] == [
         {"role": "system", "content": [{"type": "text", "text": "s", **mark}]},
         {"role": "user", "content": [{"type": "text", "text": "a", **mark}, {"type": "text", "text": "b"}]},

@@ -32,7 +32,7 @@ from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.providers.base import Built, Target
 from bifrost.providers.openai import OPENAI_ALONE, Quirks, build_chat, build_embeddings
-from bifrost.providers.openai.quirks import KNOBS, LOWERED, NEEDS
+from bifrost.providers.openai.fields import LACKS
 
 HELLO = Message(role="user", content="hello")
 F, G = Tool(name="f", parameters={"type": "object"}), Tool(name="g", parameters={"type": "object"})
@@ -62,10 +62,14 @@ def lacking(*names: str) -> Quirks:
     return Quirks(lacks=frozenset(names))
 
 
+KNOBS = {name for name, fields in LACKS.items() if all("was left out" in field.words for field in fields.values())}
+NEEDS = {name: field.words for name, fields in LACKS.items() for field in list(fields.values())[:1] if field.is_refused}
+
+
 def test_nothing_is_both_a_knob_and_a_need() -> None:
     assert not KNOBS & NEEDS.keys()
-    assert not LOWERED & (KNOBS | NEEDS.keys())
-    assert KNOBS | NEEDS.keys() | LOWERED >= OPENAI_ALONE
+    assert LACKS.keys() - KNOBS - NEEDS.keys() == {"refusals", "named_tool", "allowed_tools"}
+    assert LACKS.keys() >= OPENAI_ALONE
 
 
 def test_a_lack_that_has_no_such_name_is_refused() -> None:
@@ -75,7 +79,9 @@ def test_a_lack_that_has_no_such_name_is_refused() -> None:
 
 def test_quirks_are_equal_by_what_they_say() -> None:
     assert Quirks(lacks=frozenset(["n"])) == attrs.evolve(Quirks(), lacks=frozenset(["n"]))
-    assert attrs.evolve(Quirks(), lacks=frozenset(["n"])).missing == ("n", "top_k")
+    changed = attrs.evolve(Quirks(), lacks=frozenset(["n"])).chat
+    assert (changed["n"].support, changed["top_k"].support) == ("unsupported", "unsupported")
+    assert "n" not in dict(changed.plain)
 
 
 # --- options
@@ -128,7 +134,9 @@ NEEDED: dict[str, dict[str, Any]] = {
 def test_a_need_that_is_lacking_is_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         build(lacking(name), **NEEDED[name])
-    assert caught.value.message == f"somehost {NEEDS[name]}"
+    place = " (tools[0])" if name == "custom_tools" else ""
+    assert caught.value.message == f"somehost {NEEDS[name].replace('; ', f'{place}; ')}"
+    assert caught.value.param in {path.partition("=")[0] for path in LACKS[name]}
     assert (caught.value.provider, caught.value.model) == ("somehost", "m")
     build(Quirks(), **NEEDED[name])
     build(lacking(name))
@@ -179,6 +187,8 @@ def test_options_have_the_servers_names() -> None:
         ({"logprobs": True}, {"logprobs": 1}),
         ({"logprobs": True, "top_logprobs": 5}, {"logprobs": 5}),
         ({"logprobs": False, "top_logprobs": 5}, {}),
+        ({"top_logprobs": 5}, {"logprobs": 5}),
+        ({"top_logprobs": 0}, {}),
         ({}, {}),
     ],
 )
@@ -317,7 +327,7 @@ def test_a_developer_is_called_what_the_server_knows() -> None:
 def test_names_that_are_not_known_are_left_out_with_a_warning() -> None:
     built = build(lacking("names"), Message(role="user", content="u", name="Ann"))
     assert json.loads(built.request.body)["messages"] == [{"role": "user", "content": "u"}]
-    assert built.warnings == ["a message's name was left out: somehost has no names of participants"]
+    assert built.warnings == ["messages[0]: name was left out: somehost has no names of participants"]
 
 
 def test_refusals_that_have_no_field_are_sent_as_text() -> None:

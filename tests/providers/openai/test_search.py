@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from bifrost.errors import UnsupportedError
-from bifrost.operations.chat.request import UserLocation, WebSearch
-from bifrost.providers.base import Target
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest, UserLocation, WebSearch
+from bifrost.providers.base import Built, Target
+from bifrost.providers.openai import Quirks, build_chat
 from bifrost.providers.openai.search import add_search
 
 TARGET = Target(provider="somehost", model="m")
@@ -21,8 +23,13 @@ PLACE = {"city": "Bonn", "country": "DE"}
 
 
 def added(style: Any, search: WebSearch, **body: Any) -> dict[str, Any]:
-    add_search(body, search, TARGET, style)
+    add_search(body, search, style)
     return body
+
+
+def asked(search: WebSearch, style: Any) -> Built:
+    request = ChatRequest(model="m", messages=[Message(role="user", content="hi")], web_search=search)
+    return build_chat(request, TARGET, quirks=Quirks(web_search=style))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +91,11 @@ def test_a_search_stands_behind_the_callers_tools() -> None:
     [("settings", ["context_size", "user_location", "max_uses"]), ("filters", ["max_uses"]), ("tool", [])],
 )
 def test_wishes_that_are_not_known_are_left_out_with_a_warning(style: Any, left_out: list[str]) -> None:
-    warnings = add_search({}, EVERYTHING, TARGET, style)
-    assert warnings == [f"web_search.{field} was left out: somehost has no such option" for field in left_out]
+    built = asked(EVERYTHING, style)
+    assert built.warnings == [f"web_search.{field} was left out: somehost has no such option" for field in left_out]
 
 
 @pytest.mark.parametrize("domains", [{"allowed_domains": ["a"]}, {"blocked_domains": ["a"]}])
 def test_domains_that_cannot_be_kept_to_are_refused(domains: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError, match="cannot keep a web search to some domains"):
-        add_search({}, WebSearch(**domains), TARGET, "options")
+        asked(WebSearch(**domains), "options")

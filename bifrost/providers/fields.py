@@ -1,0 +1,285 @@
+"""What a dialect says of each field of a request: a table of data, and one check of a request against it.
+
+A table has an entry for every field of the request's type, nested ones too. A path names the fields from the request
+down (`reasoning.effort`); a part of a union is named by its tag (`messages.content.image.detail`), and one value of a
+field by the value (`response_format.type=json_object`). Whatever is said of a path holds for all that is below it,
+unless it is sent. A field that no entry covers is reported as one that is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, get_args
+
+import msgspec
+
+from bifrost.errors import UnsupportedError
+from bifrost.frozen import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bifrost.providers.base import Target
+
+Support: TypeAlias = Literal["required", "optional", "mapped", "emulated", "unsupported", "local"]
+"""How a dialect says a field.
+
+`required`: always sent. `optional`: sent if the caller sets it. `mapped`: sent in another form, or with another value.
+`emulated`: its effect is reached in another way. `unsupported`: left out with a warning, or refused. `local`: it tells
+bifrost something, or repeats what another field says; it is never sent, and nothing is lost.
+"""
+
+
+class Field(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a dialect says one field."""
+
+    support: Support
+    name: str | None = None
+    """Its name on the wire, where it is sent as it is at the top of the body."""
+    words: str = ""
+    """What a user is told of a field that is left out or refused. `{field}`, `{provider}`, `{place}` and `{value}`
+    are filled in."""
+    is_refused: bool = False
+    """A request that sets it is refused: without it the answer would be another."""
+    neutral: tuple[Any, ...] = ()
+    """Values that ask for nothing, so that nobody needs to hear of them."""
+    is_conditional: bool = False
+    """Whether it can be said depends on more than the field: the code that builds the request decides."""
+
+    def warning(self, field: str, provider: str, *, place: str = "", value: object = "") -> str:
+        """Return the warning that it was left out, or sent in another way."""
+        return self.words.format(field=field, provider=provider, place=place, value=value)
+
+    def refusal(self, path: str, target: Target, *, provider: str | None = None, place: str = "") -> UnsupportedError:
+        """Return the error for a request that sets it. `place` says where, or with what."""
+        what, _, hint = self.words.partition("; ")
+        where = f" {place}" if place else ""
+        return UnsupportedError(
+            f"{provider or target.provider} {what}{where}" + (f"; {hint}" if hint else ""),
+            provider=target.provider,
+            model=target.model,
+            param=path,
+        )
+
+
+def sent(name: str | None = None) -> Field:
+    """Return the entry of a field that is sent if it is set; with `name`, as it is and under this name."""
+    return Field(support="optional", name=name)
+
+
+def mapped(words: str = "", *, name: str | None = None, neutral: tuple[Any, ...] = ()) -> Field:
+    """Return the entry of a field that is sent in another form or value. `words`: the warning where it cannot be."""
+    return Field(support="mapped", name=name, words=words, neutral=neutral, is_conditional=True)
+
+
+def emulated(words: str) -> Field:
+    """Return the entry of a field whose effect is reached in another way."""
+    return Field(support="emulated", words=words, is_conditional=True)
+
+
+def left_out(reason: str = "has no such option", *, neutral: tuple[Any, ...] = ()) -> Field:
+    """Return the entry of a field that is left out with a warning. `reason` says what the provider does not do."""
+    return Field(support="unsupported", words=f"{{field}} was left out: {{provider}} {reason}", neutral=neutral)
+
+
+def left_out_saying(words: str, *, neutral: tuple[Any, ...] = ()) -> Field:
+    """Return the entry of a field that is left out with a warning in words of its own."""
+    return Field(support="unsupported", words=words, neutral=neutral)
+
+
+def refused(words: str, *, neutral: tuple[Any, ...] = ()) -> Field:
+    """Return the entry of a field that is refused. `words`: what the provider does not do; what to do instead."""
+    return Field(support="unsupported", words=words, is_refused=True, neutral=neutral)
+
+
+def local(reason: str) -> Field:
+    """Return the entry of a field that is never sent, and why nothing is lost by that."""
+    return Field(support="local", words=reason)
+
+
+def in_some_places(field: Field) -> Field:
+    """Return the entry of a field that is left out or refused in some places only."""
+    return field.replace(is_conditional=True)
+
+
+REQUIRED: Final = Field(support="required")
+OF_STREAMS: Final = mapped("{field} was left out: only a stream has it")
+"""The entry of what is sent with a stream and with nothing else."""
+
+_UNKNOWN: Final = left_out_saying("{field} was left out: bifrost does not know how to say it to {provider}")
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """What is looked at in one field of a request."""
+
+    name: str
+    path: str
+    default: Any
+    field: Field | None
+    """What it is reported with; `None`: it is said."""
+    values: Mapping[Any, Field | None] | None
+    """The same by single values."""
+    inner: Mapping[type, tuple[_Entry, ...]]
+    is_of_streams: bool
+
+
+class FieldTable:
+    """What one dialect says of each field of one type of request.
+
+    Args:
+        request: The type of the request.
+        fields: The entries, by their paths.
+        speaker: How warnings and errors call the provider; `None`: by the name that calls write.
+    """
+
+    def __init__(
+        self, request: type[msgspec.Struct], fields: Mapping[str, Field], *, speaker: str | None = None
+    ) -> None:
+        self.request = request
+        self.fields = fields
+        self.plain: tuple[tuple[str, str], ...] = tuple(
+            (path, field.name) for path, field in fields.items() if field.name is not None
+        )
+        """Fields that are sent as they are, by our name and the wire's."""
+        self.lacking = frozenset(path for path, field in fields.items() if field.is_refused)
+        """What is refused, always or in some places."""
+        self._speaker = speaker
+
+    def __getitem__(self, path: str) -> Field:
+        return self.fields[path]
+
+    def check(self, request: msgspec.Struct, target: Target) -> list[str]:
+        """Return a warning for each field that is set and left out.
+
+        Raises `UnsupportedError` for one that is refused.
+        """
+        warnings: list[str] = []
+        seen: set[str] = set()
+        found: list[tuple[Any, str, tuple[_Entry, ...]]] = [(request, "", self._entries)]
+        for value, place, entries in found:
+            for entry in entries:
+                item: Any = getattr(value, entry.name)
+                if item is None or item == entry.default:
+                    continue
+                field = entry.field if entry.values is None else entry.values.get(item, entry.field)
+                if entry.is_of_streams and not target.stream:
+                    field = OF_STREAMS
+                if field is None:
+                    inner = entry.inner
+                    if not inner:
+                        continue
+                    below: tuple[_Entry, ...] | None
+                    if item.__class__ is not list:
+                        if (below := inner.get(item.__class__)) is not None:
+                            found.append((item, f"{place}{entry.name}.", below))
+                        continue
+                    each: Any
+                    for number, each in enumerate(item):
+                        if (below := inner.get(each.__class__)) is not None:
+                            found.append((each, f"{place}{entry.name}[{number}].", below))
+                elif item not in field.neutral and entry.path not in seen:
+                    seen.add(entry.path)
+                    warnings.append(self._lacking(field, entry, place, target))
+        return warnings
+
+    def warning(self, path: str, target: Target, *, place: str = "") -> str:
+        """Return the warning for a field that is left out here, or sent in another way.
+
+        `place` is that of the message, part or tool.
+        """
+        return self.fields[path].warning(label_of(path, place), self._speaker or target.provider, place=place)
+
+    def refusal(self, path: str, target: Target, *, place: str = "") -> UnsupportedError:
+        """Return the error for a field that is refused here. `place` says where, or with what."""
+        return self.fields[path].refusal(path, target, provider=self._speaker, place=place)
+
+    def _lacking(self, field: Field, entry: _Entry, place: str, target: Target) -> str:
+        if field.is_refused:
+            where = f"({place[:-1]})" if "[" in place else ""
+            raise field.refusal(entry.path, target, provider=self._speaker, place=where)
+        label = f"{place[:-1]}: {entry.name}" if place.endswith("].") else f"{place}{entry.name}"
+        return field.warning(label, self._speaker or target.provider, place=place[:-1])
+
+    @cached_property
+    def _entries(self) -> tuple[_Entry, ...]:
+        return tuple(_compiled(self.request, "", self.fields))
+
+
+def label_of(path: str, place: str = "") -> str:
+    """Return how a warning calls a field: by its path, or within a message, part or tool by its place and name."""
+    field = path.partition("=")[0]
+    return f"{place}: {field.rpartition('.')[2]}" if place else field
+
+
+def covering(path: str, fields: Mapping[str, Field]) -> Field | None:
+    """Return the entry that holds for a path: that of what it is a part of, if this is never sent, or else its own."""
+    steps = path.split(".")
+    for place in range(1, len(steps)):
+        above = fields.get(".".join(steps[:place]))
+        if above is not None and (above.support == "local" or _reported(above) is not None):
+            return above
+    return fields.get(path)
+
+
+def paths_of(request: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield the path of every field of a type of request, what is above before what is below it."""
+    for name, below in _fields_of(request):
+        yield name
+        for step, kind in below:
+            for path in paths_of(kind):
+                yield f"{name}{step}.{path}"
+
+
+def _compiled(kind: type[msgspec.Struct], above: str, fields: Mapping[str, Field]) -> Iterator[_Entry]:
+    """Yield what is to be looked at; fields of which nothing can be said are left out."""
+    defaults = {each.name: each for each in msgspec.structs.fields(kind)}
+    for name, below in _fields_of(kind):
+        path = above + name
+        field = fields.get(path)
+        if field is None and not any(True for other in fields if other.startswith(f"{path}.")):
+            field = _UNKNOWN
+        reported = _reported(field)
+        ends = reported is not None or (field is not None and field.support == "local")
+        values = {
+            other.rpartition("=")[2]: _reported(each) for other, each in fields.items() if other.startswith(f"{path}=")
+        }
+        inner: dict[type, tuple[_Entry, ...]] = {}
+        if not ends:
+            for step, part in below:
+                entries = tuple(_compiled(part, f"{path}{step}.", fields))
+                if entries:
+                    inner[part] = entries
+        is_of_streams = field is OF_STREAMS
+        if reported is not None or any(values.values()) or inner or is_of_streams:
+            yield _Entry(name, path, _default_of(defaults[name]), reported, values or None, inner, is_of_streams)
+
+
+def _reported(field: Field | None) -> Field | None:
+    """Return an entry if a request that sets the field is to be reported, whatever else it sets."""
+    return field if field is not None and field.support == "unsupported" and not field.is_conditional else None
+
+
+def _default_of(field: Any) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
+
+
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> list[tuple[str, list[tuple[str, type[msgspec.Struct]]]]]:
+    """Return the fields of a Struct, and for each the Structs that it may hold, with their step in a path."""
+    return [(field.name, list(_structs_in(field.type))) for field in msgspec.structs.fields(kind)]
+
+
+def _is_struct(kind: Any) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _structs_in(kind: Any) -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    if _is_struct(kind):
+        tag = kind.__struct_config__.tag
+        yield (f".{tag}" if tag is not None else ""), kind
+        return
+    for part in get_args(kind):
+        yield from _structs_in(part)

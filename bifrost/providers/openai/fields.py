@@ -1,0 +1,372 @@
+"""What OpenAI's dialect says of each field of a request, and how the quirks of a server change that.
+
+Chat: https://platform.openai.com/docs/api-reference/chat/create.
+Embeddings: https://platform.openai.com/docs/api-reference/embeddings/create.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.models import ModelsRequest
+from bifrost.providers.fields import (
+    OF_STREAMS,
+    REQUIRED,
+    Field,
+    FieldTable,
+    emulated,
+    in_some_places,
+    left_out,
+    left_out_saying,
+    local,
+    mapped,
+    refused,
+    sent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bifrost.providers.openai.quirks import Quirks
+
+_PLAIN = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "user",
+    "safety_identifier",
+    "metadata",
+    "store",
+    "service_tier",
+    "verbosity",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "modalities",
+)
+"""Options with the same name and shape in both languages."""
+
+_ORIGIN = "says who made a part of an answer, and so where it may go"
+
+_CHAT: Mapping[str, Field] = {
+    "model": REQUIRED,
+    "extra": sent(),
+    # --- messages
+    "messages": REQUIRED,
+    "messages.role": REQUIRED,
+    "messages.content": sent(),
+    "messages.name": sent(),
+    "messages.tool_call_id": mapped("{field} was left out: only the result of a tool has one"),
+    "messages.is_error": left_out("learns of it by the result's text only"),
+    "messages.content.text.text": sent(),
+    "messages.content.text.citations": local("the sources of an answer; nothing is asked by them"),
+    "messages.content.image.url": sent(),
+    "messages.content.image.data": mapped(),
+    "messages.content.image.media_type": mapped(),
+    "messages.content.image.file_id": in_some_places(
+        refused("takes no image by file_id in a chat; give its url or data")
+    ),
+    "messages.content.image.detail": sent(),
+    "messages.content.audio.data": mapped("{place}: sound without an id was left out, its transcript sent"),
+    "messages.content.audio.format": sent(),
+    "messages.content.audio.id": sent(),
+    "messages.content.audio.transcript": emulated("{place}: sound was left out, its transcript sent"),
+    "messages.content.audio.expires_at": local("an answer tells until when its id is known"),
+    "messages.content.file.url": in_some_places(
+        refused("takes no file by url in a chat; give its data, or upload it and give file_id")
+    ),
+    "messages.content.file.data": mapped(),
+    "messages.content.file.text": emulated("{place}: a document given as text was sent as a text part"),
+    "messages.content.file.file_id": sent(),
+    "messages.content.file.media_type": mapped(),
+    "messages.content.file.filename": sent(),
+    "messages.content.file.context": emulated("{place}: a file's context was sent as a text before it"),
+    "messages.content.file.citations": left_out_saying(
+        "{place}: citations of a file were not asked for: {provider} has none", neutral=(False,)
+    ),
+    "messages.content.reasoning.text": local(
+        "of the provider's own there is no need, and another's is left out with a warning"
+    ),
+    "messages.content.reasoning.signature": in_some_places(left_out("takes no signature of reasoning back")),
+    "messages.content.reasoning.redacted": in_some_places(left_out("takes no redacted reasoning back")),
+    "messages.content.reasoning.provider": local(_ORIGIN),
+    "messages.content.reasoning.issuer": local(_ORIGIN),
+    "messages.content.refusal.refusal": sent(),
+    "messages.content.tool_call.id": mapped(),
+    "messages.content.tool_call.name": sent(),
+    "messages.content.tool_call.arguments": sent(),
+    "messages.content.tool_call.kind": sent(),
+    "messages.content.tool_call.signature": left_out("takes no signature of a tool call back"),
+    "messages.content.tool_call.provider": local(_ORIGIN),
+    "messages.content.tool_call.issuer": local(_ORIGIN),
+    "messages.content.opaque.provider": local(_ORIGIN),
+    "messages.content.opaque.kind": local("the block itself says its kind"),
+    "messages.content.opaque.data": in_some_places(left_out_saying("{field} was left out")),
+    "messages.content.opaque.issuer": local(_ORIGIN),
+    # --- tools
+    "tools": sent(),
+    "tools.tool.name": sent(),
+    "tools.tool.description": sent(),
+    "tools.tool.parameters": mapped("{field} was left out: a tool that takes free text has none"),
+    "tools.tool.strict": mapped("{field} was left out: a tool that takes free text has none"),
+    "tools.tool.kind": sent(),
+    "tools.tool.format": mapped("{field} was left out: only a tool that takes free text has one"),
+    "tools.provider.definition": sent(),
+    "tools.provider.provider": local("says whose words the definition is in"),
+    "tool_choice": sent(),
+    "tool_choice.mode": sent(),
+    "tool_choice.name": mapped("{field} was left out: only the mode tool has one"),
+    "tool_choice.allowed": mapped("{field} was left out: the modes none and tool have none"),
+    # --- the answer
+    "response_format": sent(),
+    "response_format.type": sent(),
+    **{
+        f"response_format.{name}": mapped("{field} was left out: only the type json_schema has it")
+        for name in ("name", "schema", "description", "strict")
+    },
+    "reasoning": sent(),
+    "stream_options": OF_STREAMS,
+    "stream_options.include_usage": sent(),
+    "stream_options.include_obfuscation": sent(),
+    "prediction": sent(),
+    "prediction.content": sent(),
+    "prediction.content.text.text": sent(),
+    "prediction.content.text.citations": left_out("takes none in a prediction"),
+    "prediction.content.text.cache": left_out("takes no cache mark in a prediction"),
+    "audio": sent(),
+    "audio.voice": sent(),
+    "audio.format": sent(),
+    "logit_bias": sent(),
+    **{name: sent(name) for name in _PLAIN},
+}
+"""What OpenAI itself takes, without what depends on `Quirks`."""
+
+_NO_AUDIO = refused("answers in text only; leave out audio and modalities", neutral=(["text"],))
+_NO_LOGPROBS = refused("gives no log probabilities; leave out logprobs and top_logprobs", neutral=(False, 0))
+_RULED_OUT = emulated(
+    "the tools that tool_choice rules out were left out of the request: {provider} cannot choose among them by name"
+)
+
+LACKS: Mapping[str, Mapping[str, Field]] = {
+    # --- what only tunes: it is left out, or said in another way
+    **{
+        name: {name: left_out()}
+        for name in (
+            "temperature",
+            "top_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "seed",
+            "logit_bias",
+            "user",
+            "safety_identifier",
+            "metadata",
+            "store",
+            "service_tier",
+            "verbosity",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "prediction",
+            "reasoning",
+        )
+    },
+    "include_obfuscation": {"stream_options.include_obfuscation": left_out()},
+    "names": {"messages.name": left_out("has no names of participants")},
+    "refusals": {"messages.content.refusal.refusal": emulated("{place}: a refusal was sent as text")},
+    # --- what changes the meaning: it is refused
+    "tools": {"tools": refused("has no tools; leave out tools", neutral=([],))},
+    "custom_tools": {
+        "tools.tool.kind=custom": refused("has no tools that take free text; give them JSON parameters"),
+        "messages.content.tool_call.kind=custom": in_some_places(
+            refused("has no tools that take free text; give them JSON parameters")
+        ),
+    },
+    "tool_choice": {
+        f"tool_choice.mode={mode}": refused("cannot be made to call a tool; leave out tool_choice, or set it to auto")
+        for mode in ("required", "tool")
+    }
+    | {"tool_choice.mode=none": emulated("the tools were left out: {provider} cannot be told to call none")},
+    "json_object": {
+        "response_format.type=json_object": refused(
+            'has no "any JSON object" mode; give a schema with response_format type "json_schema"'
+        )
+    },
+    "json_schema": {
+        "response_format.type=json_schema": refused(
+            'takes no JSON schema; use response_format type "json_object" and describe the form in a message'
+        )
+    },
+    "stop": {"stop": refused("has no stop sequences; leave out stop, and cut the answer", neutral=([],))},
+    "n": {"n": refused("gives one answer per request, so n must be 1; send the request several times", neutral=(1,))},
+    "logprobs": {"logprobs": _NO_LOGPROBS},
+    "top_logprobs": {"top_logprobs": _NO_LOGPROBS},
+    "modalities": {"modalities": _NO_AUDIO, "audio": _NO_AUDIO},
+    "web_search": {"web_search": refused("cannot search the web in a chat; leave out web_search")},
+    "images": {
+        "messages.content.image": in_some_places(
+            refused("takes no images; choose another provider, or describe the picture")
+        )
+    },
+    "sounds": {"messages.content.audio": in_some_places(refused("takes no sound; send its text"))},
+    "files": {"messages.content.file": in_some_places(refused("takes no files; send their text"))},
+    # --- what is said in another way: the tools that must not be called are left out of the request
+    "named_tool": {"tool_choice.name": _RULED_OUT},
+    "allowed_tools": {"tool_choice.allowed": _RULED_OUT},
+}
+"""What a server may lack (`Quirks.lacks`), and what then holds for the fields that need it."""
+
+_MARKED = ("messages.cache", *(f"messages.content.{part}.cache" for part in ("text", "image", "audio", "file")))
+"""What can have a cache mark, beside tools."""
+
+_SELF_CACHING = mapped(
+    "cache marks were left out: {provider} caches by itself; those of its models that take marks get them if extra has "
+    "prompt_cache_options"
+)
+_NO_MARKS = left_out_saying("cache marks were left out: {provider} takes none")
+
+_SEARCHES: Mapping[str, frozenset[str]] = {
+    "options": frozenset(["context_size", "user_location"]),
+    "settings": frozenset(["allowed_domains", "blocked_domains"]),
+    "filters": frozenset(["context_size", "user_location", "allowed_domains", "blocked_domains"]),
+    "tool": frozenset(["context_size", "user_location", "max_uses", "allowed_domains", "blocked_domains"]),
+}
+"""Which fields of a web search each style has."""
+
+
+def chat_fields(quirks: Quirks) -> FieldTable:
+    """Return what a server says of the fields of a chat."""
+    fields = {
+        **_CHAT,
+        "max_tokens": mapped(name=quirks.max_tokens_field),
+        "top_k": sent("top_k") if quirks.top_k else left_out(),
+        **_renamed(quirks, _PLAIN),
+        **_parts(quirks),
+        **_marks(quirks),
+        **_thinking(quirks),
+        **_search(quirks),
+    }
+    if quirks.logprobs_are_counted:
+        fields["logprobs"] = mapped()
+        fields["top_logprobs"] = mapped("{field} was left out: logprobs is false")
+    if quirks.usage_comes_unasked:
+        fields["stream_options.include_usage"] = left_out("tells the usage of every stream")
+    for name in quirks.lacks:
+        fields |= LACKS.get(name, {})
+    return FieldTable(ChatRequest, fields)
+
+
+def embeddings_fields(quirks: Quirks) -> FieldTable:
+    """Return what a server says of the fields of embeddings."""
+    fields: dict[str, Field] = {
+        "model": REQUIRED,
+        "input": REQUIRED,
+        "dimensions": sent("dimensions"),
+        "encoding_format": mapped(),
+        "user": sent("user"),
+        "extra": sent(),
+        **_renamed(quirks, ("dimensions",)),
+    }
+    if quirks.vectors_are_numbers:
+        fields["encoding_format"] = left_out("gives vectors as numbers only", neutral=("float",))
+    if "user" in quirks.lacks:
+        fields |= LACKS["user"]
+    return FieldTable(EmbeddingRequest, fields)
+
+
+_ALL_AT_ONCE = left_out("gives all its models at once")
+
+MODELS = FieldTable(
+    ModelsRequest, {"model": local("the question is put to the provider"), "limit": _ALL_AT_ONCE, "after": _ALL_AT_ONCE}
+)
+"""What OpenAI says of the fields of a request for its models."""
+
+
+def _renamed(quirks: Quirks, names: Iterable[str]) -> dict[str, Field]:
+    return {name: mapped(name=quirks.renames[name]) for name in names if name in quirks.renames}
+
+
+def _parts(quirks: Quirks) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    if quirks.developer_role != "developer":
+        fields["messages.role=developer"] = mapped()
+    if quirks.sound_is_bare:
+        fields["messages.content.audio.format"] = local("the server reads it off the sound")
+    if quirks.files != "file" or quirks.files_by_url:
+        fields["messages.content.file.url"] = sent()
+    if quirks.files == "file_url":
+        fields["messages.content.file.media_type"] = local("the server reads it off the document")
+        fields["messages.content.file.file_id"] = in_some_places(
+            refused("takes no file by file_id in a chat; give its url or data")
+        )
+    if quirks.reasoning_field is not None:
+        fields["messages.content.reasoning.text"] = mapped("{field} was left out: reasoning of another provider")
+    if quirks.reasoning_field == "reasoning_details":
+        fields["messages.content.reasoning.signature"] = mapped()
+    return fields
+
+
+def _marks(quirks: Quirks) -> dict[str, Field]:
+    places = (*_MARKED, "tools.tool.cache")
+    match quirks.cache_marks:
+        case None:
+            return dict.fromkeys((*places, "messages.content.tool_call.cache"), _NO_MARKS)
+        case "breakpoint":
+            marks, ttl = (
+                _SELF_CACHING,
+                in_some_places(
+                    left_out_saying("the ttl of cache marks was left out: {provider} has no lifetimes of them")
+                ),
+            )
+        case "cache_control":
+            marks, ttl = (
+                mapped("{field} was left out: {provider} takes a mark on a whole answer, not on a part of it"),
+                sent(),
+            )
+    return {
+        **dict.fromkeys(places, marks),
+        **dict.fromkeys((f"{place}.ttl" for place in places), ttl),
+        "messages.cache": mapped("{field} was left out: the message has nothing that can be marked"),
+        "messages.content.tool_call.cache": left_out("takes no cache mark on a tool call"),
+    }
+
+
+def _thinking(quirks: Quirks) -> dict[str, Field]:
+    if quirks.reasoning == "object":
+        return {
+            "reasoning.effort": sent(),
+            "reasoning.max_tokens": sent(),
+            "reasoning.enabled": sent(),
+            "reasoning.display": left_out(),
+            "reasoning.display=omitted": mapped(),
+        }
+    return {
+        "reasoning.effort": mapped("{field} was left out: reasoning.enabled is false"),
+        "reasoning.max_tokens": left_out("takes an effort, not a budget"),
+        "reasoning.enabled": mapped("{field} was left out: {provider} takes an effort (reasoning.effort) in its place"),
+        "reasoning.display": left_out(),
+    }
+
+
+def _search(quirks: Quirks) -> dict[str, Field]:
+    known = _SEARCHES[quirks.web_search]
+    lacking = {
+        **dict.fromkeys(("context_size", "user_location", "max_uses"), left_out()),
+        **dict.fromkeys(
+            ("allowed_domains", "blocked_domains"),
+            refused("cannot keep a web search to some domains; leave out web_search's domains"),
+        ),
+    }
+    return {
+        "web_search": sent(),
+        **{f"web_search.{name}": sent() if name in known else field for name, field in lacking.items()},
+        **{f"web_search.user_location.{name}": sent() for name in ("city", "region", "country", "timezone")},
+    }
