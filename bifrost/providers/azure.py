@@ -35,22 +35,18 @@ _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class AzureSettings(Frozen):
-    """What a key of Azure OpenAI needs beside its value.
+    """The settings of a key of Azure OpenAI. The key's `aliases` name the deployments of its resource.
 
-    Args:
-        endpoint: The address of the key's resource, `https://<resource>.openai.azure.com`. `None`: the provider's
-            address (`ProviderConfig.base_url`, `AZURE_OPENAI_ENDPOINT`). The keys of one provider may belong to several
-            resources; each key is sent to its own resource only.
-        api_version: A dated version (`2024-10-21`, `2025-04-01-preview`), for the paths that have the deployment in
-            them. `None`: the v1 paths, which follow the newest version.
-
-    What a model is called at the resource (its deployment) is said by the key's `aliases`.
-
-    Raises `ConfigError` for what is no version, or no address.
+    Raises `ConfigError` for a value that is no version, or no address.
     """
 
     endpoint: str | None = None
+    """The address of the key's resource, `https://<resource>.openai.azure.com`. Default: the provider's address
+    (`base_url`, `AZURE_OPENAI_ENDPOINT`). The keys of one provider may belong to several resources; each key is sent to
+    its own resource only."""
     api_version: str | None = None
+    """A dated version (`2024-10-21`, `2025-04-01-preview`), for the paths that contain the deployment. Default: the v1
+    paths, which follow the newest version."""
 
     def __attrs_post_init__(self) -> None:
         if self.api_version is not None and not _VERSION.fullmatch(self.api_version):

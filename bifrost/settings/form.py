@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,6 +27,8 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Models it must not be used for, even if `models` has them."""
     aliases: dict[str, str] | None = None
     """The provider's own name (or deployment) of a model, by the name that calls use."""
+    settings: dict[str, Any] | None = None
+    """What only this provider needs of a key, azure's `endpoint` and `api_version` for example."""
     enabled: bool | None = None
     """Whether it is used at all."""
 

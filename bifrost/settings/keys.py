@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bifrost.account import Key
+from bifrost.config import check_base_url
 from bifrost.errors import ConfigError
 from bifrost.settings.problems import below
 from bifrost.wire.auth import Secret
@@ -12,6 +13,8 @@ from bifrost.wire.auth import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bifrost.config import ProviderConfig
+    from bifrost.providers.base import Provider
     from bifrost.settings.problems import Problems
 
 UNSENT = Secret("unsent")
@@ -50,6 +53,22 @@ def make_key(
     except ConfigError as error:
         problems.add(at, error.message)
         return None
+
+
+def check_addresses(
+    keys: Sequence[Key], row: Provider, config: ProviderConfig, *, at: str, hint: str, problems: Problems
+) -> None:
+    """Add a problem for a key that has no address, or one that cannot be used. `hint` says where to write one."""
+    own = config.base_url or row.base_url
+    urls = {key.name: row.address_of(key.settings, own) for key in keys} if row.address_of else {}
+    if not own and not (urls and all(urls.values())):
+        each = ", or an address in the settings of each key" if row.address_of else ""
+        problems.add(at, f"{row.name} has no address of its own; {hint}{each}")
+    for name in [name for name, url in urls.items() if url]:
+        try:
+            check_base_url(urls[name], where=f"key {name!r}", allow_insecure_http=config.allow_insecure_http)
+        except ConfigError as error:
+            problems.add(at, error.message)
 
 
 def check_names_differ(keys: Sequence[tuple[str, Key]], *, problems: Problems) -> None:

@@ -17,7 +17,7 @@ from bifrost.routing.plan import ModelGroup
 from bifrost.settings.custom import derive, endpoint_of, is_path
 from bifrost.settings.environment import variable_of
 from bifrost.settings.form import NOT_THE_CLIENTS, File, GroupTable, HeaderEntry, KeyEntry, ProviderEntry
-from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make_key
+from bifrost.settings.keys import UNSENT, check_addresses, check_names_differ, default_name, make_key
 from bifrost.settings.problems import below, element, listed
 from bifrost.settings.result import Entry, Settings, account_of, check_groups, check_names, check_provider_name
 from bifrost.settings.shape import Reader
@@ -99,6 +99,9 @@ class _OurForm:
             keys = self._keys(entry.keys or [], row=row, at=below(at, "keys"))
         if config.base_url is None and (entry.keys is None or not row.base_url):
             config = attrs.evolve(config, base_url=self._vendors_address(row, at))
+        if len(self._problems) == before:
+            variable = f", or set {row.base_url_variable}" if row.base_url_variable else ""
+            check_addresses(keys, row, config, at=at, hint=f"add base_url{variable}", problems=self._problems)
         if len(self._problems) > before:
             return None
         return Entry(at=at, row=row, keys=keys, config=config)
@@ -143,16 +146,12 @@ class _OurForm:
             return []
 
     def _vendors_address(self, row: Provider, at: str) -> str | None:
-        """Give the address in the vendor's variable; one that has none of its own must have one somewhere."""
+        """Return the address in the vendor's variable, if there is one."""
         try:
-            address = self._environment.account().config(row.name).base_url
+            return self._environment.account().config(row.name).base_url
         except ConfigError as error:
             self._problems.add(at, error.message, kind=type(error), provider=row.name)
             return None
-        if address is None and not row.base_url:
-            variable = f", or set {row.base_url_variable}" if row.base_url_variable else ""
-            self._problems.add(at, f"{row.name} has no address of its own; add base_url{variable}")
-        return address
 
     # --- a provider of the file's own
 
@@ -258,7 +257,22 @@ class _OurForm:
             return None
         value = self._value(entry.value, row=row, name=name, at=value_at)
         fields = {field: each for field in _GIVEN_ON if (each := getattr(entry, field)) is not None}
+        if entry.settings is not None:
+            fields["settings"] = self._settings(entry.settings, row, below(at, "settings"))
         return make_key(value, name=name, fields=fields, at=at, problems=self._problems)
+
+    def _settings(self, table: dict[str, Any], row: Provider, at: str) -> Any:
+        """Return what only this provider needs of a key, as its dialect's class; `None`, with a problem, if wrong."""
+        if row.key_settings is None:
+            self._problems.add(at, f"a key of {row.name} has no settings; take them out")
+            return None
+        read = {
+            name: self._environment.text(value, at=below(at, name), problems=self._problems)
+            if isinstance(value, str)
+            else value
+            for name, value in table.items()
+        }
+        return self._reader.table(read, row.key_settings, at)
 
     def _value(self, value: str | EnvName | None, *, row: Provider, name: str, at: str) -> Secret | None:
         if not isinstance(row.auth, NoAuth):

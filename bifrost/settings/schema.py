@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
 from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError
-from bifrost.settings.form import NOT_THE_CLIENTS, File, ProviderEntry
+from bifrost.providers.catalog import CATALOG
+from bifrost.settings.form import NOT_THE_CLIENTS, File, KeyEntry, ProviderEntry
 from bifrost.settings.shape import Field, fields_of, is_shape, members_of
 from bifrost.wire.auth import Secret
 
@@ -46,11 +47,19 @@ def _object(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
         for name, field in fields_of(each).items()
         if not (each is CallOptions and name in NOT_THE_CLIENTS)
     }
+    if shape is KeyEntry:
+        fields["settings"] = {"description": fields["settings"]["description"], **_key_settings(definitions)}
     required = [name for each in shapes for name, field in fields_of(each).items() if field.required]
     made: dict[str, Any] = {"type": "object", "description": _first_paragraph(shape)}
     if required:
         made["required"] = required
     return {**made, "properties": fields, "additionalProperties": False}
+
+
+def _key_settings(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a key's settings: a table for each provider that has some."""
+    shapes = dict.fromkeys(row.key_settings for row in CATALOG.values() if row.key_settings is not None)
+    return {"anyOf": [_schema_of_one(shape, definitions) for shape in shapes]}
 
 
 def _property(field: Field, description: str | None, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def _schema_of_one(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _schema_of(arguments[0], definitions)}
     if arguments:
         return {"type": "object", "additionalProperties": _schema_of(arguments[1], definitions)}
-    return {"type": _TYPES[hint]}
+    return {"type": _TYPES[hint]} if hint is not Any else {}
 
 
 def _bound(field: Field) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp
     shutil.copy(DOCS.parent / "examples" / "bifrost.toml", tmp_path)
     shown = re.findall(r"^```json\n(.*?)^```$", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.M | re.S)
     (tmp_path / "config.json").write_text(shown[-1], encoding="utf-8")
+    (azure,) = re.findall(r"^```toml\n(.*?)^```$", (DOCS / "providers.md").read_text(encoding="utf-8"), re.M | re.S)
+    (tmp_path / "azure.toml").write_text(azure, encoding="utf-8")
 
 
 def _exported(page: Path) -> list[tuple[str, str]]:

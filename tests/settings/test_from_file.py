@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from bifrost import Bifrost, ConfigError
-from bifrost.testing import MockTransport
+from bifrost.testing import LoopbackProvider, MockTransport, fake_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,36 @@ async def test_a_client_made_of_a_file_calls_as_the_file_says(tmp_path: Path) ->
         ("openai", "team"),
         ("anthropic", "spare"),
     ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("form", ["ours", "the gateway's"])
+async def test_two_resources_of_a_file_get_their_own_keys(tmp_path: Path, form: str) -> None:
+    async with LoopbackProvider() as west, LoopbackProvider() as east:
+        keys = [
+            {"name": "west", "value": fake_key("west"), "aliases": {"gpt": "west-deployment"}},
+            {"name": "east", "value": fake_key("east"), "aliases": {"gpt": "east-deployment"}},
+        ]
+        settings = [{"endpoint": west.base_url}, {"endpoint": east.base_url, "api_version": "2024-10-21"}]
+        field = "settings" if form == "ours" else "azure_key_config"
+        entries = [{**key, field: each} for key, each in zip(keys, settings, strict=True)]
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"providers": {"azure": {"keys": entries}}}))
+        async with Bifrost.from_file(path) as client:
+            with anyio.fail_after(20):
+                await client.chat("azure/gpt", "hi", key="west")
+                await client.chat("azure/gpt", "hi", key="east")
+        seen = [[(call.key, call.http.path, call.model) for call in server.calls] for server in (west, east)]
+        assert seen == [
+            [("west", "/openai/v1/chat/completions", "west-deployment")],
+            [
+                (
+                    "east",
+                    "/openai/deployments/east-deployment/chat/completions?api-version=2024-10-21",
+                    "east-deployment",
+                )
+            ],
+        ]
 
 
 @pytest.mark.anyio

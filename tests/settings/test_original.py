@@ -7,6 +7,7 @@ import pytest
 from bifrost import Bifrost, Key, ProviderConfig, Secret
 from bifrost.config import CallOptions, ConnectionConfig, NetworkConfig, RetryConfig, Timeouts
 from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
+from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.settings import Settings
@@ -822,23 +823,63 @@ def test_a_name_that_is_written_twice_is_told() -> None:
 # --- providers that have words of their own
 
 
-def test_azure_has_its_address_and_deployments_in_its_keys() -> None:
-    block = {"endpoint": "https://mine.openai.azure.com", "api_version": "2024-10-21", "deployments": {"gpt-4o": "d1"}}
-    document = {"providers": {"azure": {"keys": [{**KEY, "azure_key_config": block}]}}}
-    settings = read_json(document)
+def azure(*blocks: Any, **table: Any) -> Any:
+    keys = [{**KEY, "name": f"key-{place}", "azure_key_config": block} for place, block in enumerate(blocks)]
+    return {"client": {}, "providers": {"azure": {"keys": keys, **table}}}
+
+
+def test_azure_has_address_version_and_deployments_in_each_key() -> None:
+    document = azure(
+        {"endpoint": "https://mine.openai.azure.com", "api_version": "2024-10-21", "deployments": {"gpt-4o": "d1"}},
+        {"endpoint": {"ref": "ADDRESS", "type": "env"}, "api_version": {"env_var": "VERSION", "from_env": True}},
+    )
+    environ = {**ENVIRON, "ADDRESS": "https://other.openai.azure.com", "VERSION": "2025-04-01-preview"}
+    settings = read_json(document, environ=environ)
     assert settings.account.providers() == ["azure"]
-    assert config_of(document, "azure").base_url == "https://mine.openai.azure.com"
-    (key,) = keys_of(document, "azure")
-    assert key.aliases == {"gpt-4o": "d1"}
+    assert settings.account.config("azure").base_url is None
+    first, second = settings.account.keys("azure", None)
+    assert first.settings == AzureSettings(endpoint="https://mine.openai.azure.com", api_version="2024-10-21")
+    assert first.aliases == {"gpt-4o": "d1"}
+    assert second.settings == AzureSettings(endpoint="https://other.openai.azure.com", api_version="2025-04-01-preview")
+    assert settings.notes == ()
+
+
+def test_a_key_of_azure_without_an_address_goes_to_that_of_the_network() -> None:
+    document = azure(
+        {"endpoint": "https://mine.openai.azure.com"}, {}, network_config={"base_url": "https://net.openai.azure.com"}
+    )
+    assert config_of(document, "azure").base_url == "https://net.openai.azure.com"
+    first, second = keys_of(document, "azure")
+    assert (first.settings, second.settings) == (AzureSettings(endpoint="https://mine.openai.azure.com"), None)
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"endpoint": "mine"}, "providers.azure.keys[0].azure_key_config.endpoint: the base URL must be"),
+        ({"endpoint": "http://mine.example"}, "providers.azure: key 'key-0': plain http to mine.example"),
+        (
+            {"endpoint": "https://a.example", "api_version": "latest"},
+            "providers.azure.keys[0].azure_key_config.api_version: 'latest' is no version",
+        ),
+    ],
+)
+def test_a_wrong_address_or_version_of_azure_is_told_at_its_place(block: Any, told: str) -> None:
+    (found,) = problems_json(azure(block))
+    assert found.startswith(told)
+
+
+def test_a_version_of_a_provider_that_has_none_in_its_paths_is_noted() -> None:
+    settings = read_json(openai(keys=[{**KEY, "azure_key_config": {"api_version": "2024-10-21"}}]))
     assert settings.notes == (
-        "providers.azure.keys[0].azure_key_config.api_version: left out, the paths of version 1 need none",
+        "providers.openai.keys[0].azure_key_config.api_version: left out, this provider's paths have no version",
     )
 
 
 def test_azure_without_an_address_is_told() -> None:
-    assert problems_json({"client": {}, "providers": {"azure": {"keys": [KEY]}}}) == [
-        "providers.azure: azure has no address of its own; add base_url to its network_config"
-    ]
+    (told,) = problems_json({"client": {}, "providers": {"azure": {"keys": [KEY]}}})
+    hint = "add base_url to its network_config, or an address in the settings of each key"
+    assert told == f"providers.azure: azure has no address of its own; {hint}"
 
 
 def test_a_local_server_needs_no_key_and_gets_one_that_is_given() -> None:

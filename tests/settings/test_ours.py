@@ -19,6 +19,7 @@ from bifrost.config import (
     Timeouts,
 )
 from bifrost.errors import ConfigError, InvalidKeyError, MissingKeyError, UnknownProviderError
+from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.plan import ModelGroup
@@ -44,7 +45,7 @@ def row_of(settings: Settings, name: str) -> Provider:
 
 
 def test_a_key_has_the_fields_of_the_class() -> None:
-    parameters = set(inspect.signature(Key).parameters) - {"settings"}
+    parameters = set(inspect.signature(Key).parameters)
     assert set(fields_of(KeyEntry)) == parameters
 
 
@@ -240,11 +241,68 @@ def test_a_local_server_is_where_its_variable_says() -> None:
 
 def test_a_provider_without_an_address_of_its_own_must_have_one() -> None:
     text = '[providers.azure]\nkeys = "env.K1"'
-    assert problems(text) == [
-        "providers.azure: azure has no address of its own; add base_url, or set AZURE_OPENAI_ENDPOINT"
-    ]
+    hint = "add base_url, or set AZURE_OPENAI_ENDPOINT, or an address in the settings of each key"
+    assert problems(text) == [f"providers.azure: azure has no address of its own; {hint}"]
     settings = read(text, environ={**ENVIRON, "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"})
     assert settings.account.config("azure").base_url == "https://mine.openai.azure.com"
+
+
+def two_resources(second: str) -> str:
+    return f"""
+        [[providers.azure.keys]]
+        name = "west"
+        value = "env.K1"
+        aliases = {{ gpt-4o = "my-deployment" }}
+        settings = {{ endpoint = "env.WEST" }}
+        [[providers.azure.keys]]
+        name = "east"
+        value = "env.K2"
+        settings = {second}
+    """.replace("        ", "")
+
+
+def test_each_key_of_azure_may_have_its_own_resource_and_version() -> None:
+    text = two_resources('{ endpoint = "https://east.openai.azure.com", api_version = "2024-10-21" }')
+    settings = read(text, environ={**ENVIRON, "WEST": "https://west.openai.azure.com"})
+    west, east = keys_of(settings, "azure")
+    assert west.settings == AzureSettings(endpoint="https://west.openai.azure.com")
+    assert west.aliases == {"gpt-4o": "my-deployment"}
+    assert east.settings == AzureSettings(endpoint="https://east.openai.azure.com", api_version="2024-10-21")
+    assert settings.account.config("azure").base_url is None
+
+
+def test_a_key_without_a_resource_goes_to_the_providers_address() -> None:
+    text = two_resources('{ api_version = "2024-10-21" }')
+    environ = {**ENVIRON, "WEST": "https://west.openai.azure.com"}
+    (told,) = problems(text, environ=environ)
+    assert told.startswith("providers.azure: azure has no address of its own; add base_url")
+    settings = read(text, environ={**environ, "AZURE_OPENAI_ENDPOINT": "https://mine.openai.azure.com"})
+    assert settings.account.config("azure").base_url == "https://mine.openai.azure.com"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ('{ endpoint = "http://east.example" }', "providers.azure: key 'east': plain http to east.example"),
+        (
+            '{ endpoint = "east" }',
+            "providers.azure.keys[1].settings.endpoint: the base URL must be http(s)://host/path",
+        ),
+        ('{ api_version = "v1" }', "providers.azure.keys[1].settings.api_version: 'v1' is no version"),
+        ('{ version = "2024-10-21" }', "providers.azure.keys[1].settings.version: there is no such setting"),
+        ('{ endpoint = "env.NONE" }', "providers.azure.keys[1].settings.endpoint: the environment variable NONE"),
+        ('"text"', "providers.azure.keys[1].settings: expected a table, found text"),
+    ],
+)
+def test_wrong_settings_of_a_key_are_told_at_their_place(written: str, told: str) -> None:
+    text = two_resources(written)
+    (found,) = problems(text, environ={**ENVIRON, "WEST": "https://west.openai.azure.com"})
+    assert found.startswith(told)
+
+
+def test_a_provider_whose_keys_have_no_settings_refuses_them() -> None:
+    (told,) = problems('[[providers.openai.keys]]\nvalue = "env.K1"\nsettings = { endpoint = "https://a.example" }')
+    assert told == "providers.openai.keys[0].settings: a key of openai has no settings; take them out"
 
 
 @pytest.mark.parametrize("own", ["", 'keys = "env.K1"'])

@@ -23,7 +23,7 @@ _ENVIRON: defaultdict[str, str] = defaultdict(
         name: fake_key(name)
         for name in (
             *("OPENAI_API_KEY", "OPENAI_MINI_KEY", "ANTHROPIC_API_KEY", "CORP_KEY"),
-            *("GROQ_TEAM_KEY", "GROQ_SPARE_KEY"),
+            *("GROQ_TEAM_KEY", "GROQ_SPARE_KEY", "AZURE_WEST_KEY"),
         )
     },
 )

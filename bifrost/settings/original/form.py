@@ -39,7 +39,7 @@ class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
     url: str | Reference | None = None
     endpoint: str | Reference | None = None
     deployments: dict[str, str] | None = None
-    api_version: str | None = None
+    api_version: str | Reference | None = None
 
 
 class KeyTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from bifrost.settings.environment import variable_of
 from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make_key
 from bifrost.settings.original.form import Alias, KeyBlock, KeyTable, Reference, is_block
 from bifrost.settings.problems import below, element
+from bifrost.settings.shape import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,13 +25,17 @@ def read_keys(
     given: list[Any],
     *,
     provider: str,
+    settings: type[Any] | None,
     keyless: bool,
     empty_means_all: bool,
     at: str,
     reader: Reader,
     reading: Reading,
 ) -> tuple[list[Key], list[tuple[str, str]]]:
-    """Give a provider's keys, and the addresses that stand in them, with their paths."""
+    """Return a provider's keys, and the addresses in them that are the provider's, with their paths.
+
+    `settings` is the class of the settings of a key, for a provider whose keys have some: each may name its address.
+    """
     keys: list[tuple[str, Key]] = []
     addresses: list[tuple[str, str]] = []
     for index, each in enumerate(given):
@@ -40,11 +45,15 @@ def read_keys(
         if len(reading.problems) > before:
             continue
         blocks = {name: value for name, value in table.items() if is_block(name)}
-        deployments = _read_blocks(blocks, addresses, at=here, reader=reader, reading=reading)
+        found = _Blocks(addresses=addresses, settings=settings)
+        for block, value in blocks.items():
+            found.read(value, at=below(here, block), reader=reader, reading=reading)
         read = reader.table({name: value for name, value in table.items() if name not in blocks}, KeyTable, here)
         if read is None:
             continue
-        fields = _fields(read, deployments, empty_means_all=empty_means_all, at=here, reading=reading)
+        fields = _fields(read, found.deployments, empty_means_all=empty_means_all, at=here, reading=reading)
+        if found.made is not None:
+            fields["settings"] = found.made
         name = read.name or default_name(provider, index)
         value = plain(read.value, at=below(here, "value"), reading=reading)
         if read.enabled is False and _is_unset(value, reading):
@@ -119,21 +128,43 @@ def _aliases(
     return names
 
 
-def _read_blocks(
-    blocks: dict[str, Any], addresses: list[tuple[str, str]], *, at: str, reader: Reader, reading: Reading
-) -> dict[str, str]:
-    """Read what a key needs at one kind of provider; give the deployments, and add the addresses to `addresses`."""
-    deployments: dict[str, str] = {}
-    for name, value in blocks.items():
-        here = below(at, name)
-        block = None if value is None else reader.table(value, KeyBlock, here)
+class _Blocks:
+    """What the blocks of one key say: deployments, the provider's address, or settings of the key."""
+
+    def __init__(self, *, addresses: list[tuple[str, str]], settings: type[Any] | None) -> None:
+        self.deployments: dict[str, str] = {}
+        self.made: Any = None
+        """The settings of the key."""
+        self._addresses = addresses
+        self._settings = settings
+
+    def read(self, value: object, *, at: str, reader: Reader, reading: Reading) -> None:
+        """Read what a key needs at one kind of provider."""
+        block = None if value is None else reader.table(value, KeyBlock, at)
         if block is None:
-            continue
+            return
+        address = ""
         for field, each in (("url", block.url), ("endpoint", block.endpoint)):
-            text = plain(each, at=below(here, field), reading=reading)
-            if text and (address := reading.environment.text(text, at=below(here, field), problems=reading.problems)):
-                addresses.append((below(here, field), address))
-        if block.api_version:
-            reading.note(below(here, "api_version"), "left out, the paths of version 1 need none")
-        deployments.update(block.deployments or {})
-    return deployments
+            found = _setting(each, below(at, field), reading)
+            if found and self._settings is None:
+                self._addresses.append((below(at, field), found))
+            address = found or address
+        version_at = below(at, "api_version")
+        version = _setting(block.api_version, version_at, reading)
+        if self._settings is not None:
+            self._make({"endpoint": address, "api_version": version}, at, reader)
+        elif version:
+            reading.note(version_at, "left out, this provider's paths have no version")
+        self.deployments.update(block.deployments or {})
+
+    def _make(self, fields: dict[str, str | None], at: str, reader: Reader) -> None:
+        known = fields_of(self._settings) if self._settings is not None else {}
+        said = {name: each for name, each in fields.items() if each and name in known}
+        if said and self._settings is not None:
+            self.made = reader.table(said, self._settings, at)
+
+
+def _setting(value: str | Reference | None, at: str, reading: Reading) -> str | None:
+    """Return a setting's text, from the variable if it names one."""
+    text = plain(value, at=at, reading=reading)
+    return reading.environment.text(text, at=at, problems=reading.problems) if text else None

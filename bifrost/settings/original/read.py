@@ -9,6 +9,7 @@ from bifrost.config import CallOptions
 from bifrost.errors import UnknownProviderError
 from bifrost.providers.catalog import CATALOG
 from bifrost.settings.custom import derive
+from bifrost.settings.keys import check_addresses
 from bifrost.settings.original.form import OURS, PROVIDERS, SECTIONS, Client, Custom, Network, ProviderTable
 from bifrost.settings.original.keys import has_value, read_keys
 from bifrost.settings.original.place import address_of, row_of
@@ -121,6 +122,7 @@ class _Providers:
         keys, addresses = read_keys(
             table.keys or [],
             provider=name,
+            settings=base.key_settings,
             keyless=keyless or isinstance(base.auth, NoAuth),
             empty_means_all=self._empty_means_all,
             at=below(at, "keys"),
@@ -129,9 +131,10 @@ class _Providers:
         )
         address = address_of(network, addresses, at, self._reading)
         row, address = row_of(name, base, custom, address=address, at=at, reading=self._reading)
-        if address is None and not row.base_url:
-            self._problems.add(at, f"{name} has no address of its own; add base_url to its network_config")
         config = config_of(table, address, drop=self._drop, at=at, reading=self._reading)
+        if config is not None and len(self._problems) == before:
+            hint = "add base_url to its network_config"
+            check_addresses(keys, row, config, at=at, hint=hint, problems=self._problems)
         if config is None or len(self._problems) > before:
             return None
         return Entry(at=at, row=row, keys=keys, config=config)
