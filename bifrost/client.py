@@ -31,6 +31,7 @@ from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
+from bifrost.telemetry.subscribers import Subscribers
 from bifrost.transport import Transport, as_transport
 from bifrost.uncopyable import Uncopyable
 
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
+    from bifrost.telemetry.records import Record
+    from bifrost.telemetry.subscribers import Subscription
 
     BeginMap: TypeAlias = Callable[[MapCalls, Inputs | None], Awaitable[Host]]
 
@@ -116,7 +119,7 @@ class Bifrost(Uncopyable):
             extra_headers=extra_headers or {},
             on_interrupt=on_interrupt,
         )
-        groups, clock = _groups(models), clock or Clock()
+        groups, clock, telemetry = _groups(models), clock or Clock(), Subscribers()
 
         def make(account: Account | None, transport: Transport | None, plugins: Sequence[Plugin]) -> Engine:
             return Engine(
@@ -126,6 +129,7 @@ class Bifrost(Uncopyable):
                 transport=as_transport(None) if transport is None else transport,
                 clock=clock,
                 user_agent=f"bifrost-llm/{__version__}",
+                telemetry=telemetry,
             )
 
         self._engines = Engines(
@@ -134,6 +138,7 @@ class Bifrost(Uncopyable):
             transport=None if transport is None else as_transport(transport),
             plugins=plugins,
         )
+        self._telemetry = telemetry
         self._outputs = OutputTypes()
 
     @classmethod
@@ -515,12 +520,27 @@ class Bifrost(Uncopyable):
         )
         copy._engines = self._engines
         copy._outputs = self._outputs
+        copy._telemetry = self._telemetry
         return copy
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
         """The plugins in order."""
         return self._engine.chain.plugins
+
+    def subscribe(self, function: Callable[[Record], object]) -> Subscription:
+        """Pass a record of each event to a function: calls, attempts, committed streams, keys, breakers, full queues.
+
+            with client.subscribe(print):
+                await client.chat("openai/gpt-4o-mini", "Say hello")
+
+        The function is called at once, on the event loop, so it must be quick, and it cannot be `async`. If it raises,
+        the first failure is logged and no call is harmed. The subscription ends with the block, or with its `cancel()`.
+        `bifrost.telemetry` has the records. Copies of the client (`with_options`) report to the same subscribers.
+
+        Raises `ConfigError` if it is no plain function.
+        """
+        return self._telemetry.add(function)
 
     @hides_keys
     async def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
     from bifrost.routing.plan import GroupForm
+    from bifrost.telemetry.records import Record
+    from bifrost.telemetry.subscribers import Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -469,6 +471,10 @@ class SyncBifrost(Uncopyable):
     def plugins(self) -> tuple[Plugin, ...]:
         """The plugins in order."""
         return self._client.plugins
+
+    def subscribe(self, function: Callable[[Record], object]) -> Subscription:
+        """Pass a record of each event to a function, on the thread of the event loop. As `Bifrost.subscribe`."""
+        return self._client.subscribe(function)
 
     @hides_keys
     def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:

@@ -51,6 +51,7 @@ SIGNATURES = {
     "add_plugin": "plugin, *, before",
     "remove_plugin": "name",
     "reorder_plugins": "names",
+    "subscribe": "function",
     "add_provider": "provider, *, keys, config",
     "update_provider": "provider, *, keys, config",
     "remove_provider": "name, *, drain",
@@ -69,7 +70,7 @@ STREAM = {"close", "display", "final", "partial", "text_stream"}
 ENGINES = {"attach", "begin", "check_text", "check_unread", "commit", "drop_source", "source_gone"}
 """What the engine and `sync` use of a stream."""
 
-HOOKS = {"before_call", "after_call", "before", "after", "on_chunk", "open", "close"}
+HOOKS = {"before_call", "after_call", "before", "after", "on_chunk", "on_attempt", "open", "close"}
 
 
 def own(kind: type) -> set[str]:

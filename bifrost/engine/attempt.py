@@ -153,6 +153,11 @@ class Attempt:
         """When the exchange began. Time in the queue is ours and not the provider's."""
         return self.submitted if self.taken_at is None else self.taken_at
 
+    @property
+    def key_name(self) -> str:
+        """The name of its key; empty without one."""
+        return "" if self.selection is None else self.selection.name
+
     def waited(self, seconds: float, *, now: float) -> None:
         """Record that the call waited for a key after a worker had returned the attempt."""
         self.wait += seconds

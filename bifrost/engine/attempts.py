@@ -14,7 +14,7 @@ from bifrost.engine.attempt import Attempt, NotAdmitted
 from bifrost.engine.hedged import Hedges
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
-from bifrost.engine.retry_state import RetryState, key_name
+from bifrost.engine.retry_state import RetryState
 from bifrost.errors import BifrostError, NotFoundError, UnsupportedError
 from bifrost.operations.chat.structured.lowering import ChunkLift, tool_names
 from bifrost.routing.retry import GiveUp, Retry, allows_fallback, decide, rule_of
@@ -217,7 +217,7 @@ class Attempts:
         context, state, now = call.context, attempt.state, self._now()
         health = state.health
         rule = rule_of(error)
-        call.free += state.failed(attempt, error)
+        call.free += state.failed(attempt.selection, error)
         pin = context.options.key
         addresses = state.keys.addresses
         held_back = health.holds_back(error, state.model, now=now, fallback=state.fallback_behind, addresses=addresses)
@@ -251,7 +251,7 @@ class Attempts:
             # Every key has been tried: after the wait each may be the one that is ready.
             state.spent = set(state.refused)
         elif not decision.other_key:
-            state.spent.discard(key_name(attempt))
+            state.spent.discard(attempt.key_name)
         state.wait = decision.delay
         failover, chosen = call.failover, call.chosen
         if failover is None or chosen is None or decision.is_free:

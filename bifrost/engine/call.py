@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bifrost.engine.call_records import attempt_ended
 from bifrost.operations.chat.structured.strict_schema import COMMON_RULES
 from bifrost.plugins.base import Progress
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bifrost.plugins.base import Chain
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
+    from bifrost.telemetry.subscribers import Subscribers
 
 
 class Call:
@@ -47,6 +49,7 @@ class Call:
         "rules",
         "share",
         "stream",
+        "telemetry",
         "tried",
     )
 
@@ -69,6 +72,8 @@ class Call:
         """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
         self.rules: SchemaRules = COMMON_RULES
         """What the candidate's strict mode takes of JSON schema."""
+        self.telemetry: Subscribers | None = None
+        """Who receives the call's records. `None` before the call begins, and after its end."""
         self.chain = chain
         """The plugins as they were when the call began."""
         self.stream = stream
@@ -130,3 +135,7 @@ class Call:
         record = None if attempt is None else attempt.end(error, now=now)
         if record is not None:
             self.context.attempts.append(record)
+            if self.chain.attempt_hooks:
+                self.chain.on_attempt(self.context, record)
+            if self.telemetry is not None and self.telemetry.subscriptions:
+                self.telemetry.emit(attempt_ended(self.context, record))

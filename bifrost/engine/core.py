@@ -25,6 +25,7 @@ from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
 from bifrost.plugins.base import LATE_ALL, Chain
 from bifrost.reports.stats import Stats
+from bifrost.telemetry.subscribers import Subscribers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -127,6 +128,7 @@ class Engine:
         transport: Transport,
         clock: Clock,
         user_agent: str,
+        telemetry: Subscribers | None = None,
     ) -> None:
         self.state: State = "new"
         # First of all: an engine whose making fails is finalised too.
@@ -136,6 +138,7 @@ class Engine:
         self._groups = groups
         self._transport = transport
         self.clock = clock
+        self._telemetry = telemetry or Subscribers()
         self._user_agent = user_agent
 
     # --- calls
@@ -351,7 +354,7 @@ class Engine:
 
     def new_host(self) -> Host:
         """Make a host for the running loop."""
-        return Host(setup=self._open_plugins, on_end=self._ended)
+        return Host(setup=self._open_plugins, on_end=self._ended, telemetry=self._telemetry)
 
     def new_upstreams(self, host: Host) -> Upstreams:
         """Make the providers' place on a host."""

@@ -16,6 +16,7 @@ import msgspec
 
 from bifrost.attempt_record import shown
 from bifrost.engine.attempts import Attempts, lift_of
+from bifrost.engine.call_records import call_started, stream_committed
 from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
@@ -68,6 +69,7 @@ class Dispatcher:
         self._clock = clock
         self._now = host.now
         self._scope = host.scope
+        self._telemetry = host.telemetry
         self._attempts = Attempts(upstreams, clock, host, begin=self._begin)
         self._ending = Ending(host, active)
 
@@ -75,6 +77,9 @@ class Dispatcher:
 
     async def run(self, call: Call) -> Any:
         """Take a call to its answer, or for a stream to its first content. Raises the call's `BifrostError`."""
+        call.telemetry = self._telemetry
+        if self._telemetry.subscriptions:
+            self._telemetry.emit(call_started(call.context))
         outcome = await self._ending.in_time(call, self._serve(call))
         if call.output is not None and call.stream is None and isinstance(outcome, ChatResponse):
             # One that a hook has put in an error's place was not read yet.
@@ -322,6 +327,10 @@ class Dispatcher:
             call.end_attempt(call.attempt, outcome if isinstance(outcome, BifrostError) else None, now=self._now())
             return await self._ending.end(call, outcome)
 
+        if call.telemetry is not None and self._telemetry.subscriptions:
+            self._telemetry.emit(
+                stream_committed(call.context, provider=stream.provider, model=stream.model, now=self._now())
+            )
         restarts = call.context.options.on_interrupt == "restart"
         # The stream must not be held by its own call: it ends when its user drops it.
         call.stream = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bifrost.attempt_record import AttemptRecords
+from bifrost.engine.call_records import call_ended
 from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError
 from bifrost.plugins.base import TimeLeft
 
@@ -44,11 +45,15 @@ class Ending:
         if call.failures and isinstance(outcome, BifrostError):
             outcome = _primary(call.failures, outcome)
         outcome = complete(call, outcome)
-        if not call.call_hooks.entered:
-            return outcome
-        call.context.phase = "hook"
-        call.error = outcome if isinstance(outcome, BifrostError) else None
-        return complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
+        if call.call_hooks.entered:
+            call.context.phase = "hook"
+            call.error = outcome if isinstance(outcome, BifrostError) else None
+            outcome = complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
+        # Once, however often a call that is cut off is settled.
+        telemetry, call.telemetry = call.telemetry, None
+        if telemetry is not None and telemetry.subscriptions:
+            telemetry.emit(call_ended(call.context, outcome, model=call.request.model, now=self._now()))
+        return outcome
 
     async def end(self, call: Call, outcome: Outcome) -> Outcome:
         """Settle a call whose stream has come to its end."""

@@ -364,7 +364,7 @@ class Race:
             self._end(last, error)
             call.attempt = self._first
         elif isinstance(failure, BifrostError):
-            call.free += last.state.failed(earlier, failure)
+            call.free += last.state.failed(earlier.selection, failure)
 
     def _abandon(self, attempt: Attempt) -> None:
         """Break one of the two off, unless it is finished."""

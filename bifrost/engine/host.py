@@ -16,6 +16,7 @@ import anyio
 
 from bifrost.errors import ForkedClientError, InternalError, WrongLoopError
 from bifrost.event_loop import guarded, is_closed, is_trio, native, running_loop, spawn_in, tell_sniffio
+from bifrost.telemetry.subscribers import Subscribers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -34,7 +35,13 @@ class Host:
     copies of an empty context: the variables of whoever opened the client, its spans and tenants, are not theirs.
     """
 
-    def __init__(self, *, setup: Callable[[], Awaitable[None]], on_end: Callable[[Host], None]) -> None:
+    def __init__(
+        self,
+        *,
+        setup: Callable[[], Awaitable[None]],
+        on_end: Callable[[Host], None],
+        telemetry: Subscribers | None = None,
+    ) -> None:
         self._setup = WeakMethod(setup)
         self._on_end = WeakMethod(on_end)
         self._ready = anyio.Event()
@@ -48,6 +55,8 @@ class Host:
         self.scope: Callable[..., anyio.CancelScope] = anyio.CancelScope
         """anyio's class for this loop: asked for by its common name, anyio looks for the loop each time."""
         self._current: Callable[[], Any] = running_loop
+        self.telemetry = telemetry or Subscribers()
+        """Who receives the records of what runs here."""
         self.orders = count()
         """Numbers for the jobs of all queues, in the order in which they came."""
         self._over = False

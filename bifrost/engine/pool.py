@@ -20,6 +20,7 @@ from bifrost.engine.gate import Gate
 from bifrost.errors import BifrostError, InternalError, QueueFullError, ShuttingDownError
 from bifrost.event_loop import guarded
 from bifrost.routing.balance import Load
+from bifrost.telemetry.records import QueueFull
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -279,9 +280,9 @@ class Pool:
         if job.admitted:
             self._return(job)
         elif job.is_stream:
-            await self._enter_as_stream(job.order)
+            await self._enter_as_stream(job)
         elif not self._system.try_enter():
-            await self._wait_for_place(self._system, job.order)
+            await self._wait_for_place(self._system, job)
         self._enqueue(job)
         try:
             await (job.done if watch is None else watch(job))
@@ -374,6 +375,7 @@ class Pool:
     async def _submit_in_time(self, job: Job, seconds: float, watch: Callable[[Job], Awaitable[None]] | None) -> Any:
         with anyio.move_on_after(seconds) as job.patience:
             return await self.submit(job, watch)
+        self._report_full(job)
         raise QueueFullError(
             f"{self.provider}: no exchange was free within queue_timeout={seconds:g} s", provider=self.provider
         )
@@ -384,19 +386,20 @@ class Pool:
             self._stream_system.enter_again()
         self._system.enter_again()
 
-    async def _enter_as_stream(self, order: int) -> None:
+    async def _enter_as_stream(self, job: Job) -> None:
         if not self._stream_system.try_enter():
-            await self._wait_for_place(self._stream_system, order)
+            await self._wait_for_place(self._stream_system, job)
         try:
             if not self._system.try_enter():
-                await self._wait_for_place(self._system, order)
+                await self._wait_for_place(self._system, job)
         except BaseException:
             self._stream_system.leave()
             raise
 
-    async def _wait_for_place(self, gate: Gate, order: int) -> None:
+    async def _wait_for_place(self, gate: Gate, job: Job) -> None:
         config = self.config
         if config.on_full == "drop":
+            self._report_full(job)
             whose = "" if gate is self._system else f" for streams (stream_share={config.stream_share:g})"
             # A caller that tries again at once must not keep the workers from ever getting on.
             await anyio.lowlevel.checkpoint()
@@ -405,11 +408,18 @@ class Pool:
                 f'{whose}; send less at once, raise `queue`, or set on_full="wait"',
                 provider=self.provider,
             )
-        if not await gate.enter(order):
+        if not await gate.enter(job.order or 0):
             raise self._refusal()
         if self._closing is not None:
             gate.leave()
             raise self._refusal()
+
+    def _report_full(self, job: Job) -> None:
+        telemetry, config = self._host.telemetry, self.config
+        if telemetry.subscriptions:
+            telemetry.emit(
+                QueueFull(provider=self.provider, concurrency=self.limit, queue=config.queue, is_stream=job.is_stream)
+            )
 
     def _enqueue(self, job: Job) -> None:
         self._queued += 1

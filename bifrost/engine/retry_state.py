@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bifrost.config import RetryConfig
-    from bifrost.engine.attempt import Attempt
     from bifrost.errors import BifrostError
     from bifrost.routing.budget import Payment
     from bifrost.routing.health import Health
@@ -78,17 +77,17 @@ class RetryState:
         is_same = health is not None and health.state == "parked" and health.until == until
         return selection if is_same else None
 
-    def failed(self, attempt: Attempt, error: BifrostError) -> bool:
-        """Record that an attempt has failed. Returns whether it counts as no attempt."""
-        name = key_name(attempt)
+    def failed(self, selection: Choice | None, error: BifrostError) -> bool:
+        """Record that an attempt with this key has failed. Returns whether it counts as no attempt."""
+        name = "" if selection is None else selection.name
         self.failure = error
         self.categories.append(error.category)
         self.spent.add(name)
         if rule_of(error).kills_key:
             self.refused.add(name)
         self.failed_address = None
-        if len(self.keys.addresses) > 1 and attempt.selection is not None and is_fault_of_address(error):
-            self.failed_address = attempt.selection.address
+        if len(self.keys.addresses) > 1 and selection is not None and is_fault_of_address(error):
+            self.failed_address = selection.address
         return is_free(self.categories)
 
     def other_address(self, now: float) -> Collection[str]:
@@ -101,8 +100,3 @@ class RetryState:
         paid, self.paid = self.paid, None
         if paid is not None:
             paid.give_back(now)
-
-
-def key_name(attempt: Attempt) -> str:
-    """Return the name of an attempt's key; empty without a key."""
-    return "" if attempt.selection is None else attempt.selection.name

@@ -60,6 +60,8 @@ class ChunkStream(Uncopyable):
         self._restarts = restarts
         self._source: Source | None = None
         self._dropped: Source | None = None
+        self.provider = self.model = ""
+        """Where its chunks come from; empty until it is opened."""
         self._buffer: deque[Chunk] = deque()
         self.lift: ChunkLift | None = None
         """What makes the text of its chunks plain, if the answer is wanted as a type."""
@@ -87,6 +89,7 @@ class ChunkStream(Uncopyable):
         `lift` makes its chunks plain (`schema.structured.ChunkLift`).
         """
         self._source = source
+        self.provider, self.model = provider, model
         self.lift = lift
         self._buffer.clear()
         self._accumulator = ChatAccumulator(provider=provider, model=model)

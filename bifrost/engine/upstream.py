@@ -15,6 +15,7 @@ from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, Ke
 from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
 from bifrost.routing.keys import OWN_ADDRESS, KeyRing
+from bifrost.telemetry.provider import ProviderObserver
 from bifrost.transport import PerProvider
 from bifrost.wire.auth import sign
 
@@ -114,7 +115,13 @@ class Upstream:
         self.ending: set[OpenStream] = set()
         """Streams that were given back, and whose connections are being kept or closed."""
         self.counters = counters
-        self.health = Health(row.name, config, now=host.now(), random=clock.random)
+        self.health = Health(
+            row.name,
+            config,
+            now=host.now(),
+            random=clock.random,
+            observer=ProviderObserver(row.name, host.telemetry),
+        )
         self.pool = Pool(row.name, config, host, self.connections)
         self.adaptive: AdaptiveLimit | None = None
         """What says how many exchanges there may be at once for now; `None`: `concurrency` does."""

@@ -20,6 +20,7 @@ from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, PluginEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bifrost.attempt_record import AttemptRecord
     from bifrost.context import CallContext
     from bifrost.operations.base import Operation
 
@@ -99,6 +100,12 @@ class Plugin:
         `StreamReset` takes back the chunks before it; it passes whatever is returned.
         """
 
+    def on_attempt(self, call: CallContext, record: AttemptRecord) -> Any:
+        """See the record of each attempt that has ended, of all plugins in order. Never `async`.
+
+        The attempt of a stream ends with the stream. A failure of this hook never fails the call.
+        """
+
     def open(self) -> Any:
         """Run when the client opens."""
 
@@ -170,6 +177,7 @@ class Chain:
         "before",
         "after",
         "on_chunk",
+        "on_attempt",
         "open",
         "close",
     )
@@ -187,6 +195,7 @@ class Chain:
         self._before = self._hooks["before"]
         self._after = self._hooks["after"][::-1]
         self._on_chunk = self._hooks["on_chunk"][::-1]
+        self.attempt_hooks = self._hooks["on_attempt"]
 
     def _overridden(self, name: str) -> list[_Hook]:
         return [_Hook(index, plugin, name) for index, plugin in enumerate(self.plugins) if _overrides(plugin, name)]
@@ -322,6 +331,20 @@ class Chain:
             return chunk
 
         return passed
+
+    def on_attempt(self, call: CallContext, record: AttemptRecord) -> None:
+        """Run the `on_attempt` hooks. None of them fails the call."""
+        for hook in self.attempt_hooks:
+            began = perf_counter()
+            try:
+                result = hook.function(call, record)
+            except Exception as error:  # noqa: BLE001 - foreign code
+                self._failed(hook, call, error, keep=True)
+                continue
+            if (took := perf_counter() - began) > BLOCKING:
+                hook.warn(took)
+            if result is not None:
+                self._failed(hook, call, _wrong(hook, result, "None"), keep=True)
 
     async def open(self, plugins: Sequence[Plugin] | None = None) -> None:
         """Run the `open` hooks, of all plugins or of these.
@@ -517,6 +540,8 @@ def _check_settings(plugin: Plugin) -> None:
         raise ConfigError(
             f"plugin {name!r}: on_chunk runs for every chunk and is never async; make it a plain function"
         )
+    if iscoroutinefunction(plugin.on_attempt):
+        raise ConfigError(f"plugin {name!r}: on_attempt is never async; make it a plain function")
 
 
 def _check_hooks(plugin: Plugin) -> None:

@@ -6,7 +6,7 @@ breakers, the key and the retry budget.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from bifrost.errors import BifrostError, CallTimeoutError, CircuitOpenError
 from bifrost.routing.address_health import MAX_MODELS, AddressHealth
@@ -37,11 +37,33 @@ HeldBack: TypeAlias = Literal["breaker", "budget"]
 """What prevents a retry."""
 
 
+class HealthObserver(Protocol):
+    """Receives what happens to the keys and breakers of a provider."""
+
+    def key_cooling_down(self, key: str, seconds: float, category: str) -> None:
+        """Report that a key is not used for so many seconds, after a failure of this category."""
+        ...
+
+    def breaker_opened(self, model: str | None, seconds: float) -> None:
+        """Report that no call is sent for so many seconds. `model` is `None` for the address or all models."""
+        ...
+
+
 class Health:
     """The retry budget, the breakers of each address, the hedges and the key states of one provider."""
 
-    def __init__(self, provider: str, config: ProviderConfig, *, now: float, random: Random) -> None:
+    def __init__(
+        self,
+        provider: str,
+        config: ProviderConfig,
+        *,
+        now: float,
+        random: Random,
+        observer: HealthObserver | None = None,
+    ) -> None:
         self.provider = provider
+        self.observer = observer
+        """Receives what happens to keys and breakers."""
         self.budget = RetryBudget(config.retry_budget, now=now)
         self.keys = KeyStates(config.key_pool)
         self.balance = balance_of(config.key_pool)
@@ -61,6 +83,11 @@ class Health:
         """The models that the provider does not have, by operation, model and tenant, and until when this is
         assumed.
         """
+
+    @property
+    def per_model(self) -> bool:
+        """Whether each model has a breaker of its own."""
+        return self._config.per_model
 
     def change(self, config: ProviderConfig, *, now: float) -> None:
         """Use other settings. The state is kept."""
@@ -481,12 +508,26 @@ class Admission:
         if not self._health.heeds_breaker or breaker.generation == before or breaker.is_closed:
             return None
         self._health.note_trouble(self._place)
-        return f"breaker opened for {breaker.retry_after(now):.1f} s"
+        seconds, health = breaker.retry_after(now), self._health
+        if health.observer is not None:
+            is_of_model = breaker is self.breaker and health.per_model and self._model
+            health.observer.breaker_opened(self._model if is_of_model else None, seconds)
+        return f"breaker opened for {seconds:.1f} s"
 
     def _tell_key(self, error: BifrostError, now: float) -> str | None:
         key = self._key
         if key is None:
             return None
+        observer = self._health.observer
+        before = 0.0 if key.state == "ready" else key.until
+        words = self._change_key(key, error, now)
+        after = 0.0 if key.state == "ready" else key.until
+        if observer is not None and after != before and after > now:
+            observer.key_cooling_down(key.name, after - now, error.category)
+        return words
+
+    def _change_key(self, key: KeyHealth, error: BifrostError, now: float) -> str | None:
+        """Stop using a key for a while if the failure says so. Returns that in words."""
         if error.category == "throttled":
             wait = park_time(error.retry_after, error.rate_limit)
             until = key.throttled(self._use, wait=wait, now=now, random=self._health.random)

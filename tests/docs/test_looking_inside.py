@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from bifrost import DefaultOptions, Key, ModelGroup, ProviderConfig, StaticAccount
 from bifrost.reports.stats import ConnectionStats, ProviderStats
+from bifrost.telemetry import Record
 from bifrost.testing import MockTransport, fake_key
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "looking-inside.md").read_text(encoding="utf-8")
@@ -53,6 +55,25 @@ async def test_the_stats_print_with_the_columns_shown() -> None:
     assert shown[-1].startswith("openai failed: 18 throttled")
 
 
+def test_every_record_is_explained() -> None:
+    section = _PAGE.partition("| record | when |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [each.__name__ for each in get_args(Record)]
+
+
+@pytest.mark.anyio
+async def test_a_subscriber_prints_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    mock = MockTransport()
+    mock.reply("hello")
+    section = _PAGE.partition("## Events")[2]
+    code = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[0]
+    watch: dict[str, Any] = {}
+    exec(code.partition("with client")[0], watch)  # noqa: S102 - the page's own example
+    async with mock.client(_ACCOUNT) as client:
+        client.subscribe(watch["watch"])
+        await client.chat("openai/gpt-4o-mini", "Say hello")
+    assert capsys.readouterr().out == _SHOWN[2]
+
+
 @pytest.mark.anyio
 async def test_the_dry_run_prints_as_shown() -> None:
     account = StaticAccount(
@@ -72,7 +93,7 @@ async def test_the_dry_run_prints_as_shown() -> None:
     async with MockTransport().client(account, models=groups, plugins=plugins) as client:
         told = await client.explain("fast", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"], top_k=3)
     whole, *_ = told.candidates
-    shown = [line for line in _SHOWN[2].splitlines() if line != "   ..."]
+    shown = [line for line in _SHOWN[3].splitlines() if line != "   ..."]
     heads = [line for line in str(told).splitlines() if not line.startswith("   ")]
     assert heads == [line for line in shown if not line.startswith("   ")]
-    assert str(whole) in _SHOWN[2]
+    assert str(whole) in _SHOWN[3]
