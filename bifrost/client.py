@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bifrost.engine.host import Host
     from bifrost.engine.parsed_stream import ParsedStream
     from bifrost.engine.stream import ChunkStream
+    from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.openai_form import AnyPrompt
     from bifrost.operations.chat.request import ChatRequest, ChatResponse
     from bifrost.operations.chat.structured.lowering import ParsedResponse
@@ -236,7 +237,7 @@ class Bifrost(Uncopyable):
     @overload
     def stream_chat(
         self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[StreamArguments]
-    ) -> ChunkStream: ...
+    ) -> ChunkStream[Chunk, ChatResponse]: ...
     @overload
     def stream_chat(
         self,
@@ -271,7 +272,7 @@ class Bifrost(Uncopyable):
         session: str | None = None,
         on_interrupt: OnInterrupt | None = None,
         **options: Unpack[ChatOptions],
-    ) -> ChunkStream:
+    ) -> ChunkStream[Chunk, ChatResponse]:
         """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_output_retries`.
 
             async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, unwrap
 from itertools import pairwise
 from typing import Any, Final, TypeVar, cast
 
@@ -64,7 +64,8 @@ def hides_keys(function: F) -> F:
     arguments.
     """
     inner: Any = function
-    names = inner.__code__.co_varnames[: inner.__code__.co_argcount] if hasattr(inner, "__code__") else ()
+    code = getattr(unwrap(inner), "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code is not None else ()
     prompts = [place for place, name in enumerate(names) if name in _PROMPTS]
 
     @wraps(inner)

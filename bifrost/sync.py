@@ -7,7 +7,9 @@ an event loop itself. A call costs one hop there and one back.
 from __future__ import annotations
 
 import _thread
+import inspect
 import os
+import re
 import sys
 import threading
 import time
@@ -15,14 +17,15 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, cast, overload
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 from bifrost.client import Bifrost
 from bifrost.engine import stand_in
 from bifrost.engine.core import DRAIN
 from bifrost.engine.map import Ended, Wanted
-from bifrost.engine.parsed_stream import ParsedStream, PartialOutput
+from bifrost.engine.parsed_stream import PartialOutput
+from bifrost.engine.stream import ChunkT_co, ResponseT_co
 from bifrost.errors import (
     BifrostError,
     ClientClosedError,
@@ -33,44 +36,37 @@ from bifrost.errors import (
 )
 from bifrost.misplaced_keys import hides_keys
 from bifrost.notebook import Display
-from bifrost.operations.chat.chunks import StreamReset
-from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
+from bifrost.operations.other_libraries import OF_A_CLIENT, no_attribute, told_of_arguments
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
-    from typing import Unpack
 
-    from bifrost.account import Account, ConfigEntry, KeyEntries
-    from bifrost.config import OnInterrupt, ProviderConfig
-    from bifrost.engine.clock import Clock
     from bifrost.engine.map import MapIterator, MapResult
     from bifrost.engine.stream import ChunkStream
     from bifrost.operations.chat.chunks import Chunk
-    from bifrost.operations.chat.openai_form import AnyPrompt
-    from bifrost.operations.chat.options import ChatArguments, ChatOptions, StreamArguments
-    from bifrost.operations.chat.request import ChatRequest, ChatResponse
     from bifrost.operations.chat.structured.lowering import ParsedResponse
     from bifrost.operations.chat.structured.output_type import OutputType
-    from bifrost.operations.embeddings import EmbeddingResponse
-    from bifrost.operations.models import ModelsResponse
     from bifrost.plugins.base import Plugin
-    from bifrost.providers.base import Provider
-    from bifrost.reports.explanation import Explanation
-    from bifrost.reports.providers import ProviderTable
     from bifrost.reports.stats import Stats
-    from bifrost.routing.plan import GroupForm
     from bifrost.telemetry.records import Record
     from bifrost.telemetry.subscribers import Subscription
 
 P = ParamSpec("P")
 T = TypeVar("T")
-InputT = TypeVar("InputT", bound="AnyPrompt | ChatRequest | Mapping[str, Any]")
+F = TypeVar("F", bound="Callable[..., Any]")
+TwinT = TypeVar("TwinT", bound="_Twin")
+InputT = TypeVar("InputT")
+ChunkT = TypeVar("ChunkT")
+ResponseT = TypeVar("ResponseT")
 Input_co = TypeVar("Input_co", covariant=True)
 Response_co = TypeVar("Response_co", covariant=True)
 
 _OPEN = object()
+
+_WAITS = re.compile(r"\basync (?=with |for )|\bawait ")
+"""The words in a docstring's examples that this client does without."""
 
 _CUT_SHORT = "the client was closed, or its event loop ended, while this call was running"
 
@@ -78,7 +74,85 @@ _END_LIMIT = 5.0
 """How long the end of a cancelled call, and of the thread, is waited for, in seconds; at exit all of closing."""
 
 
-class SyncBifrost(Uncopyable):
+def _signature_of(
+    method: Callable[Concatenate[Bifrost, P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[SyncBifrost, P], None]]:
+    """Decorate a method that has the parameters of one of the async client."""
+    return partial(_named_as, method)
+
+
+def _named_as(method: Callable[..., Any], call: F) -> F:
+    """Give a function the name, signature and docstring that a method of the async client has here."""
+    written: Any = wraps(method)(call)
+    signature = inspect.signature(method)
+    returns = signature.return_annotation
+    if isinstance(returns, str) and returns.startswith(("ChunkStream", "MapIterator")):
+        signature = signature.replace(return_annotation=f"Sync{returns}")
+    written.__signature__ = signature
+    written.__module__, written.__qualname__ = __name__, f"Sync{method.__qualname__}"
+    written.__doc__ = method.__doc__ and _WAITS.sub("", method.__doc__)
+    return cast("F", written)
+
+
+class _Twin(Uncopyable):
+    """An async client and the way into its event loop. Makes methods of it methods that need no `await`.
+
+    Their signatures, overloads and docstrings are written at the async client alone.
+    """
+
+    _client: Bifrost
+    _portal: _Portal
+
+    @staticmethod
+    def plain(
+        method: Callable[Concatenate[Bifrost, P], Coroutine[Any, Any, T]],
+    ) -> Callable[Concatenate[_Twin, P], T]:
+        """Return the method that waits for the result."""
+
+        def call(self: _Twin, /, *args: P.args, **options: P.kwargs) -> T:
+            return self._portal.run(method, self._client, *args, **options)
+
+        return hides_keys(_named_as(method, call))
+
+    @staticmethod
+    def stream(
+        method: Callable[Concatenate[Bifrost, P], ChunkStream[ChunkT, ResponseT]],
+    ) -> Callable[Concatenate[_Twin, P], SyncChunkStream[ChunkT, ResponseT]]:
+        """Return the method whose stream is read without `await`."""
+
+        def call(self: _Twin, /, *args: P.args, **options: P.kwargs) -> SyncChunkStream[ChunkT, ResponseT]:
+            return SyncChunkStream(method(self._client, *args, **options), self._portal)
+
+        return hides_keys(_named_as(method, call))
+
+    @staticmethod
+    def results(
+        method: Callable[Concatenate[Bifrost, P], MapIterator[InputT, T]],
+    ) -> Callable[Concatenate[_Twin, P], SyncMapIterator[InputT, T]]:
+        """Return the method whose results are read without `await`."""
+
+        def call(self: _Twin, /, *args: P.args, **options: P.kwargs) -> SyncMapIterator[InputT, T]:
+            return SyncMapIterator(method(self._client, *args, **options), self._portal)
+
+        return hides_keys(_named_as(method, call))
+
+    @staticmethod
+    def copy(method: Callable[Concatenate[Bifrost, P], Bifrost]) -> Callable[Concatenate[TwinT, P], TwinT]:
+        """Return the method that makes another client with the same event loop."""
+
+        def call(self: TwinT, /, *args: P.args, **options: P.kwargs) -> TwinT:
+            return self._around(method(self._client, *args, **options), self._portal)
+
+        return hides_keys(_named_as(method, call))
+
+    @classmethod
+    def _around(cls, client: Bifrost, portal: _Portal) -> Self:
+        made = object.__new__(cls)
+        made._client, made._portal = client, portal
+        return made
+
+
+class SyncBifrost(_Twin):
     """A `Bifrost` for scripts, threads and notebooks: the same methods, without `await`.
 
         with SyncBifrost() as client:  # keys come from the environment
@@ -97,32 +171,9 @@ class SyncBifrost(Uncopyable):
 
     @hides_keys
     @told_of_arguments
-    def __init__(
-        self,
-        account: Account | None = None,
-        *,
-        models: Mapping[str, GroupForm] | None = None,
-        plugins: Sequence[Plugin] = (),
-        transport: Any = None,
-        timeout: float = 600.0,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] = (),
-        extra_headers: Mapping[str, str] | None = None,
-        on_interrupt: OnInterrupt = "raise",
-        clock: Clock | None = None,
-    ) -> None:
-        self._client = Bifrost(
-            account,
-            models=models,
-            plugins=plugins,
-            transport=transport,
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            on_interrupt=on_interrupt,
-            clock=clock,
-        )
+    @_signature_of(Bifrost.__init__)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._client = Bifrost(*args, **options)
         self._portal = _Portal(self._client)
 
     @classmethod
@@ -134,268 +185,11 @@ class SyncBifrost(Uncopyable):
 
     # --- operations
 
-    @overload
-    def chat(
-        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[ChatArguments]
-    ) -> ChatResponse: ...
-    @overload
-    def chat(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: type[T] | OutputType[T],
-        max_output_retries: int = 0,
-        **options: Unpack[ChatArguments],
-    ) -> ParsedResponse[T]: ...
-    @overload
-    def chat(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: Any,
-        max_output_retries: int = 0,
-        **options: Unpack[ChatArguments],
-    ) -> ParsedResponse[Any]: ...
-    @hides_keys
-    def chat(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: Any = None,
-        max_output_retries: int = 0,
-        system: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        session: str | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> ChatResponse:
-        """Ask a model and wait for its whole answer. As `Bifrost.chat`."""
-        chat: Callable[..., Coroutine[Any, Any, ChatResponse]] = self._client.chat
-        return self._portal.run(
-            chat,
-            model,
-            messages,
-            output=output,
-            max_output_retries=max_output_retries,
-            system=system,
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            key=key,
-            session=session,
-            **options,
-        )
-
-    @overload
-    def stream_chat(
-        self, model: str, messages: AnyPrompt, *, output: None = None, **options: Unpack[StreamArguments]
-    ) -> SyncChunkStream: ...
-    @overload
-    def stream_chat(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: type[T] | OutputType[T],
-        **options: Unpack[StreamArguments],
-    ) -> SyncParsedStream[T]: ...
-    @overload
-    def stream_chat(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: Any,
-        **options: Unpack[StreamArguments],
-    ) -> SyncParsedStream[Any]: ...
-    @hides_keys
-    def stream_chat(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: Any = None,
-        system: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        session: str | None = None,
-        on_interrupt: OnInterrupt | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> SyncChunkStream:
-        """Ask a model and take its answer as it comes.
-
-            with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
-                for text in stream.text_stream:
-                    print(text, end="")
-                reply = stream.final()
-
-        As `Bifrost.stream_chat`.
-        """
-        stream: ChunkStream = self._client.stream_chat(
-            model,
-            messages,
-            output=output,
-            system=system,
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            key=key,
-            session=session,
-            on_interrupt=on_interrupt,
-            **options,
-        )
-        if isinstance(stream, ParsedStream):
-            return SyncParsedStream(cast("Any", stream), self._portal)
-        return SyncChunkStream(stream, self._portal)
-
-    @overload
-    def map(
-        self,
-        inputs: Iterable[InputT] | AsyncIterable[InputT],
-        *,
-        model: str | None = None,
-        concurrency: int | None = None,
-        ordered: bool = False,
-        output: None = None,
-        **options: Unpack[ChatArguments],
-    ) -> SyncMapIterator[InputT, ChatResponse]: ...
-    @overload
-    def map(
-        self,
-        inputs: Iterable[InputT] | AsyncIterable[InputT],
-        *,
-        model: str | None = None,
-        concurrency: int | None = None,
-        ordered: bool = False,
-        output: type[T] | OutputType[T],
-        max_output_retries: int = 0,
-        **options: Unpack[ChatArguments],
-    ) -> SyncMapIterator[InputT, ParsedResponse[T]]: ...
-    @overload
-    def map(
-        self,
-        inputs: Iterable[InputT] | AsyncIterable[InputT],
-        *,
-        model: str | None = None,
-        concurrency: int | None = None,
-        ordered: bool = False,
-        output: Any,
-        max_output_retries: int = 0,
-        **options: Unpack[ChatArguments],
-    ) -> SyncMapIterator[InputT, ParsedResponse[Any]]: ...
-    @hides_keys
-    def map(
-        self,
-        inputs: Iterable[InputT] | AsyncIterable[InputT],
-        *,
-        model: str | None = None,
-        concurrency: int | None = None,
-        ordered: bool = False,
-        output: Any = None,
-        max_output_retries: int = 0,
-        system: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        session: str | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> SyncMapIterator[InputT, ChatResponse]:
-        """Ask once for each of many inputs, and return the results as they come. For bulk work of any size.
-
-            for result in client.map(prompts, model="openai/gpt-4o-mini"):
-                print(result.index, result.response.text if result.ok else result.error)
-
-        As `Bifrost.map`. Inputs are read in the thread that reads the results, when it asks for the next one; those of
-        an async iterable in the client's own thread.
-        """
-        mapped: MapIterator[InputT, ChatResponse] = self._client.map(
-            inputs,
-            model=model,
-            concurrency=concurrency,
-            ordered=ordered,
-            output=output,
-            max_output_retries=max_output_retries,
-            system=system,
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            key=key,
-            session=session,
-            **options,
-        )
-        return SyncMapIterator(mapped, self._portal)
-
-    @hides_keys
-    def embed(
-        self,
-        model: str,
-        input: str | Sequence[str] | Sequence[Sequence[int]],  # noqa: A002 - OpenAI's name
-        *,
-        dimensions: int | None = None,
-        encoding_format: str | None = None,
-        user: str | None = None,
-        extra: Mapping[str, Mapping[str, Any]] | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        session: str | None = None,
-    ) -> EmbeddingResponse:
-        """Turn texts into vectors, in the order of the texts. As `Bifrost.embed`."""
-        return self._portal.run(
-            self._client.embed,
-            model,
-            input,
-            dimensions=dimensions,
-            encoding_format=encoding_format,
-            user=user,
-            extra=extra,
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            key=key,
-            session=session,
-        )
-
-    @hides_keys
-    def list_models(
-        self,
-        provider: str,
-        *,
-        limit: int | None = None,
-        after: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-    ) -> ModelsResponse:
-        """Ask a provider which models it has, a page at a time. As `Bifrost.list_models`."""
-        return self._portal.run(
-            self._client.list_models,
-            provider,
-            limit=limit,
-            after=after,
-            timeout=timeout,
-            max_retries=max_retries,
-            extra_headers=extra_headers,
-            key=key,
-        )
+    chat = _Twin.plain(Bifrost.chat)
+    stream_chat = _Twin.stream(Bifrost.stream_chat)
+    map = _Twin.results(Bifrost.map)
+    embed = _Twin.plain(Bifrost.embed)
+    list_models = _Twin.plain(Bifrost.list_models)
 
     # --- what it tells
 
@@ -403,69 +197,12 @@ class SyncBifrost(Uncopyable):
         """Tell what the client is doing and has done since it opened. As `Bifrost.stats`."""
         return self._client.stats()
 
-    def providers(self) -> ProviderTable:
-        """Tell how the client's providers are set up. As `Bifrost.providers`."""
-        return self._portal.run(self._client.providers)
-
-    @hides_keys
-    def explain(
-        self,
-        model: str,
-        messages: AnyPrompt,
-        *,
-        output: Any = None,
-        stream: bool = False,
-        system: str | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        session: str | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> Explanation:
-        """Tell what `chat` (with `stream`: `stream_chat`) would do, and send nothing. As `Bifrost.explain`."""
-        return self._portal.run(
-            self._client.explain,
-            model,
-            messages,
-            output=output,
-            stream=stream,
-            system=system,
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            key=key,
-            session=session,
-            **options,
-        )
+    providers = _Twin.plain(Bifrost.providers)
+    explain = _Twin.plain(Bifrost.explain)
 
     # --- options and plugins
 
-    @hides_keys
-    def with_options(
-        self,
-        *,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        fallbacks: Sequence[str] | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        key: str | None = None,
-        session: str | None = None,
-        on_interrupt: OnInterrupt | None = None,
-    ) -> Self:
-        """Give a client with other defaults that shares everything else: thread, pools, plugins, life."""
-        client = self._client.with_options(
-            timeout=timeout,
-            max_retries=max_retries,
-            fallbacks=fallbacks,
-            extra_headers=extra_headers,
-            key=key,
-            session=session,
-            on_interrupt=on_interrupt,
-        )
-        return self._around(client, self._portal)
+    with_options = _Twin.copy(Bifrost.with_options)
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -476,57 +213,21 @@ class SyncBifrost(Uncopyable):
         """Pass a record of each event to a function, on the thread of the event loop. As `Bifrost.subscribe`."""
         return self._client.subscribe(function)
 
-    @hides_keys
-    def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:
-        """Add a plugin at the end, or before the one named. As `Bifrost.add_plugin`."""
-        self._portal.run(self._client.add_plugin, plugin, before=before)
-
-    @hides_keys
-    def remove_plugin(self, name: str) -> None:
-        """Take a plugin out and close it. Raises `ConfigError` if there is none of this name."""
-        self._portal.run(self._client.remove_plugin, name)
-
-    @hides_keys
-    def reorder_plugins(self, names: Sequence[str]) -> None:
-        """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
-        self._portal.run(self._client.reorder_plugins, names)
+    add_plugin = _Twin.plain(Bifrost.add_plugin)
+    remove_plugin = _Twin.plain(Bifrost.remove_plugin)
+    reorder_plugins = _Twin.plain(Bifrost.reorder_plugins)
 
     # --- providers
 
-    @hides_keys
-    def add_provider(
-        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
-    ) -> None:
-        """Add a provider beside those of the account. As `Bifrost.add_provider`."""
-        self._portal.run(self._client.add_provider, provider, keys=keys, config=config)
-
-    @hides_keys
-    def update_provider(
-        self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ConfigEntry | None = None
-    ) -> None:
-        """Change what is given of a provider while calls run. As `Bifrost.update_provider`."""
-        self._portal.run(self._client.update_provider, provider, keys=keys, config=config)
-
-    @hides_keys
-    def remove_provider(self, name: str, *, drain: float = DRAIN) -> None:
-        """Take a provider out and wait for the calls that it serves. As `Bifrost.remove_provider`."""
-        self._portal.run(self._client.remove_provider, name, drain=drain)
-
-    @hides_keys
-    def refresh(self, *providers: str) -> None:
-        """Ask the account again for its providers and their settings. As `Bifrost.refresh`."""
-        self._portal.run(self._client.refresh, *providers)
+    add_provider = _Twin.plain(Bifrost.add_provider)
+    update_provider = _Twin.plain(Bifrost.update_provider)
+    remove_provider = _Twin.plain(Bifrost.remove_provider)
+    refresh = _Twin.plain(Bifrost.refresh)
 
     # --- life
 
-    def open(self) -> None:
-        """Start the client now rather than with its first call. Any number of times."""
-        self._portal.run(self._client.open)
-
-    @hides_keys
-    def warm_up(self, *providers: str, connections: int = 1) -> None:
-        """Connect ahead of the first calls. As `Bifrost.warm_up`."""
-        self._portal.run(self._client.warm_up, *providers, connections=connections)
+    open = _Twin.plain(Bifrost.open)
+    warm_up = _Twin.plain(Bifrost.warm_up)
 
     def close(self, *, drain: float = DRAIN) -> None:
         """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
@@ -558,31 +259,19 @@ class SyncBifrost(Uncopyable):
         def __getattr__(self, name: str) -> Any:
             raise no_attribute(self, name, OF_A_CLIENT)
 
-    @classmethod
-    def _around(cls, client: Bifrost, portal: _Portal) -> Self:
-        made = object.__new__(cls)
-        made._client, made._portal = client, portal
-        return made
 
-
-# What OpenAI's client has at this place: a method's attributes are its function's.
-SyncBifrost.chat.completions = Elsewhere(  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
-    "client.chat.completions", "write client.chat(model, messages), or client.stream_chat(...) for a stream"
-)
-
-
-class SyncChunkStream(Uncopyable):
+class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
     """A streamed answer, used with `with`. Iterate it for chunks, or `text_stream` for text.
 
-    As `ChunkStream`, without `await`. It is read by one thread at a time.
+    As `ChunkStream` and `ParsedStream`, without `await`. It is read by one thread at a time.
     """
 
-    def __init__(self, stream: ChunkStream, portal: _Portal) -> None:
+    def __init__(self, stream: ChunkStream[ChunkT_co, ResponseT_co], portal: _Portal) -> None:
         self._stream = stream
         self._portal = portal
         self._entered = False
         self._interrupted = False
-        self._final: ChatResponse | None = None
+        self._final: ResponseT_co | None = None
 
     def __enter__(self) -> Self:
         self._entered = True
@@ -605,7 +294,7 @@ class SyncChunkStream(Uncopyable):
         self.check_unread()
         return self
 
-    def __next__(self) -> Chunk:
+    def __next__(self) -> ChunkT_co:
         """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
         if self._interrupted:
             raise UsageError("reading this stream was interrupted, which ended it")
@@ -626,33 +315,46 @@ class SyncChunkStream(Uncopyable):
     def text_stream(self) -> SyncTextStream:
         """The stream's text alone, as it comes. Raises `UsageError` for a stream that may restart."""
         self._stream.check_text()
-        return SyncTextStream(self)
+        return SyncTextStream(self, self._stream.text_of)
 
-    def final(self) -> ChatResponse:
+    @property
+    def partial_stream(self: SyncChunkStream[Chunk, ParsedResponse[Any]]) -> SyncPartialStream:
+        """The answer's JSON as far as it has come, each time that there is more. As `ParsedStream.partial_stream`.
+
+        Raises `UsageError` for a stream that was not asked for with `output=`.
+        """
+        output = getattr(self._stream, "output", None)
+        if output is None:
+            raise UsageError("a stream has a partial_stream if it was asked for with output=")
+        return SyncPartialStream(self, output)
+
+    def final(self) -> ResponseT_co:
         """Read what is left and give the whole answer, the same that a plain call gives."""
-        if self._final is None:
-            self._final = self._portal.run(self._stream.final)
-        return self._final
+        final = self._final
+        if final is None:
+            final = self._final = self._portal.run(self._stream.final)
+        return final
 
-    def display(self) -> ChatResponse:
+    def display(self) -> ResponseT_co:
         """Show the answer as it comes and give it whole: in a notebook in the cell's output, elsewhere on stdout.
 
         A stream that is not open is opened for it and closed: `reply = client.stream_chat(model, prompt).display()`.
         """
+        text, reset = self._stream.text_of, self._stream.reset
         if not self._entered:
             with self:
                 return self.display()
         with Display() as display:
             for chunk in self:
-                if isinstance(chunk, StreamReset):
+                if isinstance(chunk, reset):
                     display.begin_again()
-                display.add(chunk.text)
+                display.add(text(chunk))
             reply = self.final()
             display.replace(reply)
         return reply
 
     @property
-    def partial(self) -> ChatResponse:
+    def partial(self) -> ResponseT_co:
         """The answer as far as it was read."""
         return self._stream.partial
 
@@ -667,7 +369,7 @@ class SyncChunkStream(Uncopyable):
     def __repr__(self) -> str:
         return f"Sync{self._stream!r}"
 
-    async def _next(self) -> Chunk | None:
+    async def _next(self) -> ChunkT_co | None:
         try:
             return await self._stream.__anext__()
         except StopAsyncIteration:
@@ -683,7 +385,8 @@ class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
             print(result.index, result.response.text if result.ok else result.error)
 
     One who may break out of the loop writes `with client.map(...) as results:`, or calls `close()`: that cancels what
-    is under way at once, and not only when the iterator is collected. It is read by one thread at a time.
+    is under way at once, and not only when the iterator is collected. It is read by one thread at a time. The inputs
+    are read in that thread, when it asks for the next result; those of an async iterable in the client's own thread.
     """
 
     def __init__(self, mapped: MapIterator[Input_co, Response_co], portal: _Portal) -> None:
@@ -740,29 +443,12 @@ class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
         return f"Sync{self._map!r}"
 
 
-class SyncParsedStream(SyncChunkStream, Generic[T]):
-    """A streamed answer that was asked for with `output=Type`. As `ParsedStream`, without `await`."""
-
-    def __init__(self, stream: ParsedStream[T], portal: _Portal) -> None:
-        super().__init__(stream, portal)
-        self._output = stream.output
-
-    @property
-    def partial_stream(self) -> SyncPartialStream:
-        """The answer's JSON as far as it has come, each time that there is more. As `ParsedStream.partial_stream`."""
-        return SyncPartialStream(self, self._output)
-
-    def final(self) -> ParsedResponse[T]:
-        """Read what is left and give the whole answer, with `parsed`. Raises `OutputValidationError`."""
-        return cast("ParsedResponse[T]", super().final())
-
-
 class SyncPartialStream:
     """The JSON of a stream's answer, as far as it has come."""
 
     __slots__ = ("_partial", "_stream")
 
-    def __init__(self, stream: SyncChunkStream, output: OutputType[Any]) -> None:
+    def __init__(self, stream: SyncChunkStream[Any, Any], output: OutputType[Any]) -> None:
         self._stream = stream
         self._partial = PartialOutput(output)
 
@@ -787,10 +473,11 @@ class SyncPartialStream:
 class SyncTextStream:
     """The text of a stream."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_stream", "_text_of")
 
-    def __init__(self, stream: SyncChunkStream) -> None:
+    def __init__(self, stream: SyncChunkStream[Any, Any], text_of: Callable[[Any], str]) -> None:
         self._stream = stream
+        self._text_of = text_of
 
     def __iter__(self) -> Self:
         self._stream.check_unread()
@@ -798,7 +485,7 @@ class SyncTextStream:
 
     def __next__(self) -> str:
         while True:
-            text = next(self._stream).text
+            text = self._text_of(next(self._stream))
             if text:
                 return text
 

@@ -67,7 +67,7 @@ SIGNATURES = {
 }
 
 STREAM = {"close", "display", "final", "partial", "text_stream"}
-ENGINES = {"attach", "begin", "check_text", "check_unread", "commit", "drop_source", "source_gone"}
+ENGINES = {"attach", "begin", "check_text", "check_unread", "commit", "drop_source", "source_gone", "text_of"}
 """What the engine and `sync` use of a stream."""
 
 HOOKS = {"before_call", "after_call", "before", "after", "on_chunk", "on_attempt", "open", "close"}

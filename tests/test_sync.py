@@ -148,6 +148,31 @@ def test_a_method_has_the_same_signature(name: str) -> None:
     assert not inspect.iscoroutinefunction(getattr(SyncBifrost, name))
 
 
+@pytest.mark.parametrize("name", sorted(name for name, member in _public(Bifrost).items() if callable(member)))
+def test_a_method_is_known_by_its_own_name_and_explained_without_await(name: str) -> None:
+    method = getattr(SyncBifrost, name)
+    assert (method.__qualname__, method.__module__) == (f"SyncBifrost.{name}", "bifrost.sync")
+    if name != "__init__":
+        told = inspect.getdoc(method) or ""
+        assert told
+        assert not [words for words in ("await ", "async with", "async for") if words in told]
+
+
+def test_a_method_has_the_docstring_of_the_async_one() -> None:
+    assert SyncBifrost.embed.__doc__ == Bifrost.embed.__doc__
+    assert "    with client.stream_chat(" in (inspect.getdoc(SyncBifrost.stream_chat) or "")
+    assert "        for text in stream.text_stream:" in (inspect.getdoc(SyncBifrost.stream_chat) or "")
+
+
+def test_a_stream_of_text_has_no_partial_values(mock: MockTransport) -> None:
+    mock.stream(["a"])
+    with client_of(mock) as client, client.stream_chat(GPT, "hi") as stream:
+        untyped: Any = stream
+        with pytest.raises(UsageError, match="if it was asked for with output="):
+            _ = untyped.partial_stream
+        assert stream.final().text == "a"
+
+
 @pytest.mark.parametrize("name", ["text_stream", "final", "partial", "close"])
 def test_a_stream_has_what_the_async_one_has(name: str) -> None:
     ours: Any = getattr(SyncChunkStream, name)
@@ -513,7 +538,7 @@ def test_closing_lets_a_running_call_finish(mock: MockTransport) -> None:
     mock.function(answer).delay(0.2)
     client = client_of(mock)
     with ThreadPoolExecutor(1) as pool:
-        reply = pool.submit(client.chat, GPT, "hi")
+        reply = pool.submit(lambda: client.chat(GPT, "hi"))
         assert arrived.wait(LIMIT)
         client.close()
         assert reply.result(LIMIT).text == "finished"
@@ -524,7 +549,7 @@ def test_closing_without_patience_answers_every_waiting_thread(mock: MockTranspo
     held(mock, arrived)
     client = client_of(mock)
     with ThreadPoolExecutor(8) as pool:
-        replies = [pool.submit(client.chat, GPT, "hi") for _ in range(8)]
+        replies = [pool.submit(lambda: client.chat(GPT, "hi")) for _ in range(8)]
         assert arrived.wait(LIMIT)
         closings = [threading.Thread(target=client.close, kwargs={"drain": 0.0}) for _ in range(3)]
         for closing in closings:
@@ -745,7 +770,7 @@ def test_ctrl_c_ends_a_drain(mock: MockTransport) -> None:
     held(mock, arrived)
     client = client_of(mock)
     with ThreadPoolExecutor(1) as pool:
-        reply = pool.submit(client.chat, GPT, "hi")
+        reply = pool.submit(lambda: client.chat(GPT, "hi"))
         assert arrived.wait(LIMIT)
         thread = interrupt_when(arrived, client)
         with pytest.raises(KeyboardInterrupt):

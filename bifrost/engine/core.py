@@ -22,7 +22,14 @@ from bifrost.engine.host import Host
 from bifrost.engine.parsed_stream import ParsedStream
 from bifrost.engine.stream import ChunkStream, whole_of
 from bifrost.engine.upstreams import Upstreams
-from bifrost.errors import BifrostError, CallTimeoutError, ClientClosedError, InternalError, ShuttingDownError
+from bifrost.errors import (
+    BifrostError,
+    CallTimeoutError,
+    ClientClosedError,
+    InternalError,
+    ShuttingDownError,
+    UsageError,
+)
 from bifrost.plugins.base import LATE_ALL, Chain
 from bifrost.reports.stats import Stats
 from bifrost.telemetry.subscribers import Subscribers
@@ -182,10 +189,13 @@ class Engine:
             running.calls += 1
             await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
 
-        restarts = options.on_interrupt == "restart"
+        streaming = operation.streaming
+        if streaming is None:
+            raise UsageError(f"{operation.name} is never streamed")
+        restarts = options.on_interrupt == "restart" and streaming.reset is not None
         if output is not None:
-            return ParsedStream(opening, on_lost=self._lost, restarts=restarts, output=output)
-        return ChunkStream(opening, on_lost=self._lost, restarts=restarts)
+            return ParsedStream(opening, streaming=streaming, on_lost=self._lost, restarts=restarts, output=output)
+        return ChunkStream(opening, streaming=streaming, on_lost=self._lost, restarts=restarts)
 
     async def begin_map(
         self,

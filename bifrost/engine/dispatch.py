@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from bifrost.engine.sources import Source
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import StreamInterruptedError
+    from bifrost.operations.base import ChunkLift
     from bifrost.operations.chat.chunks import Chunk
-    from bifrost.operations.chat.structured.lowering import ChunkLift
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Outcome
     from bifrost.routing.failover import Failover
@@ -115,7 +115,7 @@ class Dispatcher:
             outcome = error
         if isinstance(outcome, ChunkStream):
             # The hooks that are due wait for its end.
-            return outcome
+            return cast("Outcome", outcome)
         return await self._ending.settle(call, outcome)
 
     async def _try_in_turn(self, call: Call, failover: Failover, outcome: Outcome) -> Outcome:
@@ -208,7 +208,7 @@ class Dispatcher:
     async def _judged(self, call: Call, outcome: Outcome) -> Outcome:
         """Leave a candidate with what it gave, unless that is a stream that has begun."""
         if isinstance(outcome, ChunkStream):
-            return outcome
+            return cast("Outcome", outcome)
         outcome = await self._ending.leave(call, outcome)
         if call.stream is not None and not isinstance(outcome, BifrostError):
             # An `after` hook has put a response in an error's place.

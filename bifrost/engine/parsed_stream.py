@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bifrost.engine.stream import ChunkStream
 from bifrost.operations.chat.chunks import StreamReset
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from bifrost.engine.sources import Source
+    from bifrost.operations.base import Streaming
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.structured.lowering import ParsedResponse
     from bifrost.operations.chat.structured.output_type import OutputType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ParsedStream(ChunkStream, Generic[T]):
+class ParsedStream(ChunkStream["Chunk", "ParsedResponse[T]"], Generic[T]):
     """A streamed answer that was asked for with `output=Type`: a `ChunkStream` that knows what is coming.
 
         async with client.stream_chat("openai/gpt-4o-mini", "Plan my week", output=Plan) as stream:
@@ -35,11 +36,12 @@ class ParsedStream(ChunkStream, Generic[T]):
         self,
         opening: Callable[[ChunkStream], Awaitable[None]],
         *,
+        streaming: Streaming[Any, Any],
         on_lost: Callable[[Source, Any, Any, Context | None], None],
         restarts: bool = False,
         output: OutputType[T],
     ) -> None:
-        super().__init__(opening, on_lost=on_lost, restarts=restarts)
+        super().__init__(opening, streaming=streaming, on_lost=on_lost, restarts=restarts)
         self._output = output
 
     @property
@@ -60,7 +62,7 @@ class ParsedStream(ChunkStream, Generic[T]):
 
     async def final(self) -> ParsedResponse[T]:
         """Read what is left and give the whole answer, with `parsed`. Raises `OutputValidationError`."""
-        return cast("ParsedResponse[T]", await super().final())
+        return await super().final()
 
 
 class PartialStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, cast
 
 import anyio
 
@@ -18,7 +18,6 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.notebook import Display
-from bifrost.operations.chat.chunks import ChatAccumulator, StreamReset
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -26,16 +25,25 @@ if TYPE_CHECKING:
     from contextvars import Context
     from types import TracebackType
 
+    from typing_extensions import TypeVar
+
     from bifrost.engine.sources import Source
-    from bifrost.operations.chat.chunks import Chunk
-    from bifrost.operations.chat.request import ChatResponse
-    from bifrost.operations.chat.structured.lowering import ChunkLift
+    from bifrost.operations.base import Accumulator, ChunkLift, Streaming
+
+    ChunkT_co = TypeVar("ChunkT_co", covariant=True, default=Any)
+    ResponseT_co = TypeVar("ResponseT_co", covariant=True, default=Any)
+else:
+    # Python has their defaults from 3.13 on.
+    from typing import TypeVar
+
+    ChunkT_co = TypeVar("ChunkT_co", covariant=True)
+    ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 Restart: TypeAlias = "Callable[[ChunkStream, StreamInterruptedError], Awaitable[Any] | None]"
 """Says what follows when a stream breaks: `None` if nothing does, or what gives a `StreamReset` or the outcome."""
 
 
-class ChunkStream(Uncopyable):
+class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
     """A streamed answer, used with `async with`. Iterate it for chunks, or `text_stream` for text.
 
         async with client.stream_chat("openai/gpt-4o-mini", "Tell me a story") as stream:
@@ -52,30 +60,34 @@ class ChunkStream(Uncopyable):
         self,
         opening: Callable[[ChunkStream], Awaitable[None]],
         *,
+        streaming: Streaming[Any, Any],
         on_lost: Callable[[Source, Any, Any, Context | None], None],
         restarts: bool = False,
     ) -> None:
         self._opening: Callable[[ChunkStream], Awaitable[None]] | None = opening
+        self._streaming = streaming
+        self.reset: Any = () if streaming.reset is None else streaming.reset
+        """The class of the chunks that take back those before them, `()` if there is none."""
         self._on_lost = on_lost
         self._restarts = restarts
         self._source: Source | None = None
         self._dropped: Source | None = None
         self.provider = self.model = ""
         """Where its chunks come from; empty until it is opened."""
-        self._buffer: deque[Chunk] = deque()
+        self._buffer: deque[Any] = deque()
         self.lift: ChunkLift | None = None
         """What makes the text of its chunks plain, if the answer is wanted as a type."""
-        self._pass: Callable[[Chunk], Chunk | None] | None = None
-        self._read: Callable[[ChatResponse], Any] | None = None
+        self._pass: Callable[[Any], Any] | None = None
+        self._read: Callable[[Any], Any] | None = None
         self._settle: Callable[[Any], Awaitable[Any]] | None = None
         self._restart: Restart | None = None
         self._restarting: anyio.CancelScope | None = None
         """Where the reader waits for a new beginning."""
         self._context: Context | None = None
         """That of whoever opened it, for the hooks at its end."""
-        self._accumulator = ChatAccumulator()
+        self._accumulator: Accumulator[Any, Any] = streaming.accumulator(provider="", model="")
         self._received = 0
-        self._final: ChatResponse | None = None
+        self._final: Any = None
         self._failure: BifrostError | None = None
         self._ended = False
         self._busy = False
@@ -92,7 +104,7 @@ class ChunkStream(Uncopyable):
         self.provider, self.model = provider, model
         self.lift = lift
         self._buffer.clear()
-        self._accumulator = ChatAccumulator(provider=provider, model=model)
+        self._accumulator = self._streaming.accumulator(provider=provider, model=model)
         self._received = 0
 
     async def commit(self, *, first_token: float, held: int) -> None:
@@ -101,6 +113,7 @@ class ChunkStream(Uncopyable):
         `first_token` is the point in time by which it must have come; `held` how many bytes of events may be kept
         before it. Comments and events without chunks are signs of life and are not counted.
         """
+        has_content = self._streaming.has_content
         with anyio.CancelScope(deadline=first_token) as scope:
             while True:
                 source = self._source
@@ -109,7 +122,7 @@ class ChunkStream(Uncopyable):
                     return
                 self._buffer += self._lifted(chunks)
                 # What the model writes around its JSON counts: the answer has begun.
-                if any(chunk.has_content for chunk in chunks):
+                if any(map(has_content, chunks)):
                     source.committed()
                     return
                 if source.held > held:
@@ -120,9 +133,9 @@ class ChunkStream(Uncopyable):
     def begin(
         self,
         *,
-        on_chunk: Callable[[Chunk], Chunk | None] | None,
+        on_chunk: Callable[[Any], Any] | None,
         settle: Callable[[Any], Awaitable[Any]],
-        read: Callable[[ChatResponse], Any] | None = None,
+        read: Callable[[Any], Any] | None = None,
         restart: Restart | None = None,
     ) -> None:
         """Make the stream ready for its caller. `settle` gets its outcome once: the response, or the error.
@@ -163,11 +176,11 @@ class ChunkStream(Uncopyable):
     ) -> None:
         await self.close()
 
-    def __aiter__(self) -> ChunkStream:
+    def __aiter__(self) -> Self:
         self.check_unread()
         return self
 
-    async def __anext__(self) -> Chunk:
+    async def __anext__(self) -> ChunkT_co:
         """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
         pulled = False
         while True:
@@ -185,7 +198,7 @@ class ChunkStream(Uncopyable):
                     self._accumulator.add(chunk)
                 except Exception as error:  # noqa: BLE001 - a plugin's chunk whose fields hold what they may not
                     await self._spoil(error)
-                return chunk
+                return cast("ChunkT_co", chunk)
             if self._ended:
                 self._raise_again()
                 raise StopAsyncIteration
@@ -193,7 +206,7 @@ class ChunkStream(Uncopyable):
             if reset is not None:
                 await self._hooked(reset)
                 self._raise_again()
-                return reset
+                return cast("ChunkT_co", reset)
 
     @property
     def text_stream(self) -> TextStream:
@@ -204,7 +217,7 @@ class ChunkStream(Uncopyable):
         self.check_text()
         return TextStream(self)
 
-    async def final(self) -> ChatResponse:
+    async def final(self) -> ResponseT_co:
         """Read what is left and give the whole answer, the same that a plain call gives."""
         while self._final is None:
             try:
@@ -213,29 +226,30 @@ class ChunkStream(Uncopyable):
                 break
         if self._final is None:
             raise UsageError("the stream ended without an answer")
-        return self._final
+        return cast("ResponseT_co", self._final)
 
-    async def display(self) -> ChatResponse:
+    async def display(self) -> ResponseT_co:
         """Show the answer as it comes and give it whole: in a notebook in the cell's output, elsewhere on stdout.
 
         A stream that is not open is opened for it and closed: `await client.stream_chat(model, prompt).display()`.
         """
+        text = self.text_of
         if self._opening is not None:
             async with self:
                 return await self.display()
         with Display() as display:
             async for chunk in self:
-                if isinstance(chunk, StreamReset):
+                if isinstance(chunk, self.reset):
                     display.begin_again()
-                display.add(chunk.text)
+                display.add(text(chunk))
             reply = await self.final()
             display.replace(reply)
         return reply
 
     @property
-    def partial(self) -> ChatResponse:
+    def partial(self) -> ResponseT_co:
         """The answer as far as it was read."""
-        return self._accumulator.response()
+        return cast("ResponseT_co", self._accumulator.response())
 
     async def close(self) -> None:
         """Stop reading and let the connection go. Any number of times; a no-op after the end."""
@@ -251,10 +265,10 @@ class ChunkStream(Uncopyable):
 
     # --- inside
 
-    def _lifted(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    def _lifted(self, chunks: Sequence[Any]) -> Sequence[Any]:
         return chunks if self.lift is None else [self.lift(chunk) for chunk in chunks]
 
-    async def _advance(self) -> StreamReset | None:
+    async def _advance(self) -> Any:
         """Read on: into the buffer, to the end, or over a break to a new beginning, whose reset is given."""
         if self._busy:
             raise UsageError("another task is reading this stream; give each task a stream of its own")
@@ -286,7 +300,7 @@ class ChunkStream(Uncopyable):
             self._buffer += self._lifted(chunks)
         return None
 
-    async def _break(self, failure: BifrostError) -> StreamReset | None:
+    async def _break(self, failure: BifrostError) -> Any:
         """Begin anew after a break, if that is wanted and possible; otherwise end."""
         broken = self._interruption(failure)
         again = None if self._restart is None else self._restart(self, broken)
@@ -304,7 +318,7 @@ class ChunkStream(Uncopyable):
             closed = self._restarting.cancel_called
         finally:
             self._restarting = None
-        if isinstance(outcome, StreamReset):
+        if isinstance(outcome, self.reset):
             if not closed:
                 return outcome
             outcome = whole_of(self._accumulator, ["closed_early"])
@@ -312,7 +326,7 @@ class ChunkStream(Uncopyable):
         await self._finish(outcome or CallCancelledError("the stream was closed"))
         return None
 
-    async def _hooked(self, chunk: Chunk) -> Chunk | None:
+    async def _hooked(self, chunk: Any) -> Any:
         try:
             return chunk if self._pass is None else self._pass(chunk)
         except BifrostError as error:
@@ -380,6 +394,14 @@ class ChunkStream(Uncopyable):
                 'and heed StreamReset, or ask for it with on_interrupt="raise"'
             )
 
+    @property
+    def text_of(self) -> Callable[[Any], str]:
+        """What returns the text that a chunk adds. Raises `UsageError` for a stream whose chunks are no text."""
+        text = self._streaming.text
+        if text is None:
+            raise UsageError(f"this stream has no text: its chunks are {self._streaming.chunk.__name__}; iterate it")
+        return text
+
     def check_unread(self) -> None:
         """Refuse to be read once more. Raises `UsageError`."""
         if self._ended and self._failure is None:
@@ -399,7 +421,7 @@ class ChunkStream(Uncopyable):
         return f"ChunkStream({state}, {self._received} chunks read)"
 
 
-def whole_of(accumulator: ChatAccumulator, warnings: list[str] | None = None) -> ChatResponse | BifrostError:
+def whole_of(accumulator: Accumulator[Any, Any], warnings: list[str] | None = None) -> Any:
     """Give what was read of a stream as an answer, or the error that it makes none."""
     try:
         return accumulator.response(warnings=warnings)
@@ -419,10 +441,11 @@ def _unfit(error: Exception) -> BifrostError:
 class TextStream:
     """The text of a stream. A class and no generator, so that breaking off leaves nothing half-read."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_stream", "_text_of")
 
     def __init__(self, stream: ChunkStream) -> None:
         self._stream = stream
+        self._text_of = stream.text_of
 
     def __aiter__(self) -> TextStream:
         self._stream.check_unread()
@@ -430,6 +453,6 @@ class TextStream:
 
     async def __anext__(self) -> str:
         while True:
-            text = (await self._stream.__anext__()).text
+            text = self._text_of(await self._stream.__anext__())
             if text:
                 return text

@@ -91,7 +91,7 @@ class Plugin:
         Return a response in an error's place (recovery), an error in a response's place (invalidation), or `None`.
         """
 
-    def on_chunk(self, call: CallContext, chunk: Any) -> Any:
+    def on_chunk(self, call: CallContext, chunk: Any) -> msgspec.Struct | bytes | Drop | None:
         """See each chunk of a stream pass. Return another one, `DROP`, or `None` to leave it. Never `async`.
 
         The chunks of a chat are `Chunk` objects; those of a stream of bytes are `bytes`.

@@ -5,6 +5,7 @@ A line with two ignores is wrong on purpose: both checkers have to find its erro
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypedDict, assert_type
 
@@ -61,6 +62,7 @@ from bifrost import (
 from bifrost.providers.base import Provider
 from bifrost.providers.compatible import speaks_openai
 from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
+from bifrost.sync import SyncChunkStream, SyncMapIterator
 from bifrost.testing import (
     Cassette,
     Fault,
@@ -129,7 +131,7 @@ async def in_our_words(client: Bifrost) -> None:
 
 async def a_stream(client: Bifrost) -> None:
     async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story", temperature=1.0) as stream:
-        assert_type(stream, ChunkStream)
+        assert_type(stream, ChunkStream[Chunk, ChatResponse])
         async for text in stream.text_stream:
             assert_type(text, str)
         async for chunk in stream:
@@ -308,7 +310,7 @@ async def streams_of_a_type(client: Bifrost) -> None:
     stream = client.stream_chat("openai/gpt-4o-mini", "hi", output=Point)
     assert_type(stream, ParsedStream[Point])
     assert_type((await stream.final()).parsed, Point)
-    assert_type(client.stream_chat("openai/gpt-4o-mini", "hi"), ChunkStream)
+    assert_type(client.stream_chat("openai/gpt-4o-mini", "hi"), ChunkStream[Chunk, ChatResponse])
 
 
 def answers_of_a_type_without_await(client: SyncBifrost) -> None:
@@ -316,6 +318,39 @@ def answers_of_a_type_without_await(client: SyncBifrost) -> None:
     assert_type(client.chat("openai/gpt-4o-mini", "hi", output=Pair, max_output_retries=2).parsed, Pair)
     assert_type(client.chat("openai/gpt-4o-mini", "hi"), ChatResponse)
     assert_type(client.stream_chat("openai/gpt-4o-mini", "hi", output=Page).final().parsed, Page)
+
+
+def everything_without_await(client: SyncBifrost, requests: list[ChatRequest]) -> None:
+    SyncBifrost(EnvAccount(), models={"fast": ["openai/gpt-4o-mini"]}, timeout=60, on_interrupt="restart")
+    SyncBifrost(tiemout=60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(client.chat("openai/gpt-4o-mini", "hi", temperature=0.5, system="Be kind.", timeout=5), ChatResponse)
+    client.chat("openai/gpt-4o-mini")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.chat("openai/gpt-4o-mini", "hi", temprature=0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.chat("openai/gpt-4o-mini", "hi", temperature="hot")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    with client.stream_chat("openai/gpt-4o-mini", "hi", on_interrupt="restart") as stream:
+        assert_type(stream, SyncChunkStream[Chunk, ChatResponse])
+        assert_type([chunk.text for chunk in stream], list[str])
+        assert_type(list(stream.text_stream), list[str])
+        assert_type(stream.final(), ChatResponse)
+        assert_type(stream.partial, ChatResponse)
+        list(stream.partial_stream)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+    with client.stream_chat("openai/gpt-4o-mini", "hi", output=Point) as points:
+        assert_type(points, SyncChunkStream[Chunk, ParsedResponse[Point]])
+        assert_type(list(points.partial_stream), list[Any])
+        assert_type(points.final().parsed, Point)
+    assert_type(client.map(["a"], model="openai/gpt-4o-mini"), SyncMapIterator[str, ChatResponse])
+    assert_type(client.map(requests, output=Place), SyncMapIterator[ChatRequest, ParsedResponse[Place]])
+    assert_type(client.embed("openai/text-embedding-3-small", ["a"], dimensions=8), EmbeddingResponse)
+    client.embed("openai/text-embedding-3-small")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(client.list_models("openai", limit=10), ModelsResponse)
+    assert_type(client.explain("openai/gpt-4o-mini", "hi", stream=True), Explanation)
+    assert_type(client.with_options(timeout=5), SyncBifrost)
+    assert_type(client.refresh("openai"), None)
+    client.add_plugin(Rules(), before="default_options")
+    client.update_provider("groq", config=lambda config: config.replace(concurrency=8))
+    with ThreadPoolExecutor() as pool:
+        assert_type(pool.submit(client.embed, "openai/text-embedding-3-small", "a").result(), EmbeddingResponse)
+        assert_type(pool.submit(lambda: client.chat("openai/gpt-4o-mini", "hi")).result(), ChatResponse)
 
 
 # --- groups, and what a client tells
