@@ -58,7 +58,7 @@ def failing(row: list[str], server: LoopbackProvider, *, times: int) -> tuple[st
         case ["no", "connection"]:
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 return f"http://127.0.0.1:{listener.getsockname()[1]}/v1", 5.0
-        case ["no", "answer", *_]:
+        case ["no", "response", *_]:
             server.hang().times(times)
             return f"{server.base_url}/v1", 0.2
         case [status, *code]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = "from-litellm.md"
 PAIRS = pairs(PAGE)
 NAMES = rows(PAGE, "Names of models")
-PATHS = rows(PAGE, "What an answer holds")
+PATHS = rows(PAGE, "What a response holds")
 ERRORS = rows(PAGE, "Errors")
 
 SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
@@ -55,6 +55,7 @@ SAID = {
     "Several keys, names of your own 1": ANTHROPIC_HELLO,
     "Several keys, names of your own 2": "assistant\n",
     "Several keys, names of your own 3": OPENAI_HELLO,
+    "A whole Router 1": OPENAI_HELLO,
     "Options that a model does not have 1": ANTHROPIC_HELLO,
     "Options that a model does not have 2": ANTHROPIC_HELLO,
     "Callbacks 1": "15\n",

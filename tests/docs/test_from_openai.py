@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = "from-openai.md"
 PAIRS = pairs(PAGE)
-PATHS = rows(PAGE, "What an answer holds")
+PATHS = rows(PAGE, "What a response holds")
 ERRORS = rows(PAGE, "Errors")
 
 SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {

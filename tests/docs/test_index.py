@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs import api_names
 from tests.docs.tables import DOCS
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def test_the_reference_has_no_name_twice_and_none_that_is_not_there() -> None:
     for entry in ENTRIES:
         module, _, name = entry.rpartition(".")
         assert hasattr(importlib.import_module(module), name), entry
+
+
+def test_the_page_of_all_names_is_what_the_code_says() -> None:
+    assert api_names.PAGE.read_text(encoding="utf-8") == api_names.page(), f"run {api_names.COMMAND}"
 
 
 def test_a_docstring_is_read_as_it_is_written() -> None:

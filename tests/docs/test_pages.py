@@ -9,14 +9,17 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
 
 from bifrost import Bifrost
 from bifrost.engine.stand_in import StandIn
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth
+from tests.docs.fastapi import FastAPI
 from tests.docs.pages import Player, blocks, pages_with_code
 from tests.docs.served import Detour
 from tests.docs.tables import DOCS, compiled
@@ -110,6 +113,22 @@ def _others_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         def task(self, function: object) -> object:
             return function
 
+    class Bar:
+        def __init__(self, total: int) -> None:
+            self.left = total
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            assert self.left == 0
+
+        def set_postfix(self, **counts: int) -> None:
+            assert counts == {"failed": 0}
+
+        def update(self) -> None:
+            self.left -= 1
+
     class Signal:
         def connect(self, function: object) -> object:
             return function
@@ -121,6 +140,10 @@ def _others_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         "django.http": {"JsonResponse": dict, "StreamingHttpResponse": list},
         "yourapp": {},
         "yourapp.ai": {"client": None},
+        "fastapi": {"FastAPI": FastAPI, "Request": Request},
+        "fastapi.responses": {"JSONResponse": JSONResponse, "StreamingResponse": StreamingResponse},
+        "pandas": {"DataFrame": dict},
+        "tqdm": {"tqdm": Bar},
         "uvloop": {"run": asyncio.run},
     }.items():
         module = ModuleType(name)
