@@ -38,6 +38,8 @@ html_theme = "furo"
 html_title = f"bifrost {release}"
 html_show_sourcelink = False
 html_extra_path = ["llms.txt"]
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")

@@ -1,4 +1,4 @@
-"""Many prompts, a few at a time, written to a file as they are answered. `--live provider/model` asks a real one."""
+"""Many prompts, a few at a time, written to a file as they are completed. `--live provider/model` calls a real one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def prompts() -> Iterator[str]:
-    """Yield the inputs one by one: from a file, a database, anything. Only what is under way is in memory."""
+    """Yield the inputs one by one: from a file, a database, anything. Only running calls are in memory."""
     for number in range(100):
         yield f"What is {number} + 1?"
 
 
 def main(client: SyncBifrost, model: str, path: Path) -> None:
-    """Ask for all of them, eight at once. Each has its minute from the moment in which it begins."""
+    """Run all of them, eight at once. Each has one minute from the moment when it starts."""
     failed = 0
     with path.open("w", encoding="utf-8") as answers:
         for result in client.map(prompts(), model=model, concurrency=8, timeout=60, max_tokens=20):
@@ -36,7 +36,7 @@ def main(client: SyncBifrost, model: str, path: Path) -> None:
 
 
 def offline() -> SyncBifrost:
-    """Make a client of a scripted provider. In a program of yours: `with SyncBifrost() as client:`."""
+    """Make a client of a scripted provider. In your own program: `with SyncBifrost() as client:`."""
 
     def answer(request: ChatRequest) -> str:
         return str(int(request.messages[-1].text.split()[2]) + 1)

@@ -1,4 +1,4 @@
-"""A provider that is down, and another that serves in its place. `--live provider/model` asks real providers."""
+"""A provider that is down, and a fallback that serves instead. `--live provider/model` calls real providers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def main(client: Bifrost, model: str) -> None:
     print(f"{reply.provider} answered: {reply.text}")
     print(attempts_table(reply.attempts))
 
-    # Without a fallback the provider's own error is raised. It says what was tried, and so does its trail.
+    # Without a fallback the provider's own error is raised. Its `attempts` has what was tried.
     try:
         await client.chat(model, "hello", max_retries=0)
     except BifrostError as error:

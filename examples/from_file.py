@@ -1,4 +1,4 @@
-"""A client that a file sets up: `bifrost.toml` beside this program. A script answers in place of the providers."""
+"""A client that is configured by a file, `bifrost.toml` beside this program. A script replaces the providers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def main() -> None:
 
 
 def make_mistakes() -> None:
-    """Show what a file with mistakes is answered with: all of them at once, each with its place."""
+    """Show the error for a file with mistakes: it lists all of them, each with its place."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "bifrost.toml"
         file.write_text(MISTAKEN, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A plain call: one question, one answer, and what it cost in tokens. `--live provider/model` asks a real provider."""
+"""A plain call: one question, one response, and its tokens. `--live provider/model` calls a real provider."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bifrost.testing.demo import run_example
 
 
 async def main(client: Bifrost, model: str) -> None:
-    # In a program of yours: `async with Bifrost() as client:`, with keys from the environment.
+    # In your own program: `async with Bifrost() as client:`, with keys from the environment.
     reply = await client.chat(model, "hello", system="You are brief.", temperature=0.2)
 
     print(reply.text)

@@ -1,4 +1,4 @@
-"""A plugin of your own: it puts a rule before every chat and counts words. `--live provider/model` asks a real one."""
+"""Your own plugin: it adds a rule to every chat and counts words. `--live provider/model` calls a real one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class HouseRules(Plugin):
         self.words = 0
 
     def before(self, call: CallContext, request: Any) -> Any:
-        """Requests are frozen: a hook that changes one returns another."""
+        """Requests are frozen: a hook that changes one returns a copy."""
         if not isinstance(request, ChatRequest):
             return None
         return request.replace(messages=[self.rules, *request.messages])
 
     def after_call(self, call: CallContext, outcome: Any) -> None:
-        """Runs once for every call, whatever came of it: `outcome` is a response or an error."""
+        """Run once for every call: `outcome` is a response or an error."""
         if isinstance(outcome, ChatResponse):
             self.words += len(outcome.text.split())
 

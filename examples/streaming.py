@@ -1,4 +1,4 @@
-"""A streamed answer, printed as it comes. `--live provider/model` asks a real provider."""
+"""A stream, printed as it arrives. `--live provider/model` calls a real provider."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ async def main(client: Bifrost, model: str) -> None:
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
             print()
-            reply = await stream.final()  # the same ChatResponse that a plain call gives
+            reply = await stream.final()  # the same ChatResponse that a plain call returns
     except StreamInterruptedError as error:
-        # Before the first word a failure is retried and falls back unseen; after it the part is yours to judge.
-        print("\nbroken off after:", error.partial.text)
+        # Before the first word a failure is retried silently. After it, you decide what to do with the part.
+        print("\ninterrupted after:", error.partial.text)
         raise
 
     print("finished because:", reply.finish_reason)

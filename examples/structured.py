@@ -1,4 +1,4 @@
-"""Structured output: answers as types of your own, also while they come. `--live provider/model` asks a real model."""
+"""Structured output: responses of your own types, also in streams. `--live provider/model` calls a real model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Order(msgspec.Struct):
 
 
 async def main(client: Bifrost, model: str) -> None:
-    # A dataclass, an attrs class, a TypedDict or a pydantic model would do as well.
+    # A dataclass, an attrs class, a TypedDict or a pydantic model works as well.
     reply = await client.chat(model, MAIL, output=Order, max_output_retries=1)
     order = reply.parsed
     print(f"to {order.city}, urgency {order.urgency}: {sum(each.count * each.price for each in order.items):.2f} euros")
@@ -42,7 +42,7 @@ async def main(client: Bifrost, model: str) -> None:
 
 
 def script(server: LoopbackProvider) -> None:
-    """What the embedded provider says. Its first answer does not fit: the client says so and asks again."""
+    """Script the embedded provider. Its first response does not fit, so the client asks again."""
     items = '[{"name": "lamp", "count": 3, "price": 19.9}, {"name": "chair", "count": 1, "price": 89}]'
     server.reply(f'{{"city": "Oslo", "urgency": "urgent", "items": {items}}}')
     server.reply(f'{{"city": "Oslo", "urgency": "high", "items": {items}}}')

@@ -1,4 +1,4 @@
-"""A script without `async`: a call, several at once from threads, a stream. `--live provider/model` asks a real one."""
+"""A script without `async`: a call, several calls from threads, a stream. `--live provider/model` calls a real one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RIVERS = ["Glomma", "Vistula", "Ebro"]
 
 
 def main(client: SyncBifrost, model: str) -> None:
-    """Use a client in the ways that a script does."""
+    """Use a client as a script does."""
     reply = client.chat(model, "Say hello", system="You are brief.", timeout=30)
     print(reply.text)
     print("tokens:", reply.usage)
@@ -33,7 +33,7 @@ def main(client: SyncBifrost, model: str) -> None:
 
 
 def offline() -> SyncBifrost:
-    """Make a client of a scripted provider. In a program of yours: `with SyncBifrost() as client:`."""
+    """Make a client of a scripted provider. In your own program: `with SyncBifrost() as client:`."""
     mock = MockTransport()
     mock.function(lambda request: f"You said: {request.messages[-1].text}").always()
     return SyncBifrost(mock.account, transport=mock)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def summarise(text: str) -> str:
-    """The program under test. It makes its own client and knows nothing of tests."""
+    """The program under test. It creates its own client and knows nothing of tests."""
     async with Bifrost() as client:
         reply = await client.chat("openai/gpt-4o-mini", text, system="Summarise in one sentence.")
     return reply.text

@@ -1,4 +1,4 @@
-"""A tool: the model asks for it, the program runs it, the model answers. `--live provider/model` asks a real one."""
+"""A tool: the model requests it, and the program runs it. `--live provider/model` calls a real one."""
 
 from __future__ import annotations
 

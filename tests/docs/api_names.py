@@ -34,11 +34,19 @@ _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 def page() -> str:
     """Return the whole page."""
     parts = [_HEAD]
-    for name in _PAGES:
-        text = (DOCS / "api" / f"{name}.md").read_text(encoding="utf-8")
+    for text in _texts():
         parts.append(f"## {_TITLE.findall(text)[0]}\n")
         parts += [_entry(entry) for entry in _ENTRY.findall(text)]
     return "\n".join(parts)
+
+
+def entries() -> list[str]:
+    """Return the public names in the order of the page, each with its module."""
+    return [entry for text in _texts() for entry in _ENTRY.findall(text)]
+
+
+def _texts() -> Iterator[str]:
+    return ((DOCS / "api" / f"{name}.md").read_text(encoding="utf-8") for name in _PAGES)
 
 
 def _entry(path: str) -> str:

@@ -22,7 +22,7 @@ def running_server() -> Iterator[LoopbackProvider]:
 
 @pytest.fixture
 def server(running_server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackProvider]:
-    """Give it with nothing scripted, and keys and addresses in the environment."""
+    """Return it with nothing scripted; the environment has keys, and its address."""
     monkeypatch.setenv("OPENAI_API_KEY", fake_key("openai-key"))
     monkeypatch.setenv("OPENAI_BASE_URL", f"{running_server.base_url}/v1")
     monkeypatch.setenv("ANTHROPIC_API_KEY", fake_key("anthropic-key"))

@@ -38,7 +38,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """Give the code of a page in order."""
+    """Return the code of a page in order."""
     text = page.read_text(encoding="utf-8")
     return [
         Block(f"{page.name}:{text.count(chr(10), 0, match.start()) + 2}", match["code"], match["printed"])
@@ -47,7 +47,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def pages_with_code() -> list[Path]:
-    """Give the pages that have code of their own; code in the cells of tables has tests of its own."""
+    """Return the pages that have code of their own; code in the cells of tables has its own tests."""
     everything = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
     return [page for page in everything if blocks(page) and not _INDENTED.search(page.read_text(encoding="utf-8"))]
 

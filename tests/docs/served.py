@@ -32,7 +32,7 @@ class Detour:
 
 
 def asked(call: MockCall) -> dict[str, Any]:
-    """Give what a request asks, without the fields that SDKs write and leave empty."""
+    """Return the content of a request, without the fields that SDKs write and leave empty."""
     body = {name: value for name, value in (call.json or {}).items() if name != "stream_options"}
     return {
         "path": call.http.path,
@@ -53,7 +53,7 @@ def without_empty(value: Any) -> Any:
 
 
 def failing(row: list[str], server: LoopbackProvider, *, times: int) -> tuple[str, float]:
-    """Script the failure that a row of an error table is about; give the address to ask, and for how long."""
+    """Script the failure of a row of an error table. Return the address to call, and the timeout."""
     match row[0].split():
         case ["no", "connection"]:
             with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -67,7 +67,7 @@ def failing(row: list[str], server: LoopbackProvider, *, times: int) -> tuple[st
 
 
 def our_failure(address: str, timeout: float) -> BifrostError:
-    """Ask an address and give the error."""
+    """Call an address and return the error."""
     account = StaticAccount(keys={"openai": fake_key("openai")}, configs={"openai": ProviderConfig(base_url=address)})
     with SyncBifrost(account, timeout=timeout, max_retries=0) as client, pytest.raises(BifrostError) as caught:
         client.chat("openai/gpt-4o-mini", "Hello")

@@ -38,7 +38,7 @@ class Pair:
 
 
 def pairs(page: str) -> list[Pair]:
-    """Give the rows of a page's list tables that hold code."""
+    """Return the rows of a page's list tables that hold code."""
     found: list[Pair] = []
     section = ""
     for match in _LIST_TABLE.finditer((DOCS / page).read_text(encoding="utf-8")):
@@ -58,7 +58,7 @@ def _code(cell: str) -> str:
 
 
 def rows(page: str, section: str) -> list[list[str]]:
-    """Give the cells of the plain table in a section, its head left out."""
+    """Return the cells of the plain table in a section, without its head."""
     text = (DOCS / page).read_text(encoding="utf-8")
     body = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     lines = [line for line in body.splitlines() if line.startswith("| ")][2:]
@@ -71,12 +71,12 @@ def compiled(code: str, place: str) -> CodeType:
 
 
 def is_async(code: str) -> bool:
-    """Say whether it awaits something."""
+    """Return whether the code awaits something."""
     return bool(compiled(code, "").co_flags & inspect.CO_COROUTINE)
 
 
 def said(code: str, namespace: dict[str, Any], *, backend: str = "asyncio") -> str:
-    """Run code of a page and give what it prints."""
+    """Run code of a page and return what it prints."""
     compiled_code = compiled(code, "page")
     printed = io.StringIO()
     with redirect_stdout(printed):

@@ -46,7 +46,7 @@ def page(bifrost_mock: MockTransport, monkeypatch: pytest.MonkeyPatch) -> dict[s
 
 @pytest.fixture
 async def visitor(page: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a visitor of the running application."""
+    """Yield a visitor of the running application."""
     app = page["app"]
     async with (
         page["lifespan"](app),

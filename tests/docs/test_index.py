@@ -83,6 +83,20 @@ def test_the_reference_has_no_name_twice_and_none_that_is_not_there() -> None:
         assert hasattr(importlib.import_module(module), name), entry
 
 
+def test_tables_have_a_style_that_lets_them_wrap_and_scroll() -> None:
+    conf = runpy.run_path(str(DOCS / "conf.py"))
+    [style] = [DOCS / folder / name for folder in conf["html_static_path"] for name in conf["html_css_files"]]
+    rules = style.read_text(encoding="utf-8")
+    assert re.search(r"td code\.literal[^}]*overflow-wrap: anywhere[^}]*white-space: normal", rules)
+    assert re.search(r"\.content \{[^}]*min-width: 0", rules)
+
+
+def test_the_page_of_all_names_has_every_name() -> None:
+    titles = re.findall(r"^### `(\w+)", api_names.PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert titles == [entry.rpartition(".")[2] for entry in api_names.entries()], f"run {api_names.COMMAND}"
+
+
+@pytest.mark.wide  # Each changed docstring changes the page: it is made anew before a change lands.
 def test_the_page_of_all_names_is_what_the_code_says() -> None:
     assert api_names.PAGE.read_text(encoding="utf-8") == api_names.page(), f"run {api_names.COMMAND}"
 

@@ -98,7 +98,7 @@ def _surroundings(server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def _exported(page: Path) -> list[tuple[str, str]]:
-    """Give what the shell commands of a page set."""
+    """Return the variables that the shell commands of a page set."""
     return re.findall(r"^export (\w+)=(\S+)$", page.read_text(encoding="utf-8"), re.M)
 
 

@@ -1,4 +1,4 @@
-"""The knobs on the page about reliability are those of the code, with the code's defaults."""
+"""The settings on the page about reliability are those of the code, with its defaults."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _ELSEWHERE = {
     "fallback_on_context_length",
     "retry_sent",
 }
-"""Settings that are no numbers to turn, told in words where they belong."""
+"""Settings that are not in a table but described in the text."""
 
 
 def table(name: str, page: str = _PAGE) -> dict[str, Any]:
-    """Give the rows of the table of a class: each field with its default."""
+    """Return the rows of the table of a class: each field with its default."""
     rows = page.partition(f"| `{name}` | default | |\n")[2].partition("\n\n")[0].splitlines()[1:]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     return {field.strip("`"): ast.literal_eval(default) for field, default, _ in cells}
@@ -70,19 +70,19 @@ def test_the_code_for_a_hedge_prints_what_the_page_says(backend: Backend, capsys
 @pytest.mark.parametrize(
     "config", [Timeouts, RetryConfig, RetryBudgetConfig, HedgeConfig, BreakerConfig, KeyPoolConfig]
 )
-def test_every_knob_is_told_with_its_default(config: Any) -> None:
+def test_every_setting_is_listed_with_its_default(config: Any) -> None:
     told = table(config.__name__)
 
     made = {field.name: getattr(config(), field.name) for field in attrs.fields(config)}
     assert told == {name: default for name, default in made.items() if name not in _ELSEWHERE}
 
 
-def test_the_knobs_of_a_limit_that_adapts_are_told_where_that_is() -> None:
+def test_the_settings_of_an_adaptive_limit_are_listed_on_their_page() -> None:
     told = table("AdaptiveConfig", (_DOCS / "scaling.md").read_text(encoding="utf-8"))
     assert told == attrs.asdict(AdaptiveConfig())
 
 
-def test_what_is_told_elsewhere_is_told_somewhere() -> None:
+def test_settings_that_are_listed_elsewhere_are_listed_somewhere() -> None:
     page = _PAGE + (_DOCS / "errors.md").read_text(encoding="utf-8")
     assert all(name in page for name in _ELSEWHERE)
 
