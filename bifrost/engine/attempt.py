@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import anyio.lowlevel
 import msgspec
 
 from bifrost.attempt_record import AttemptRecord, shown
@@ -13,6 +14,7 @@ from bifrost.providers.base import Target
 from bifrost.routing.classify import error_of
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
+from bifrost.wire.redaction import SLICE, merged, without
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
@@ -29,11 +31,15 @@ if TYPE_CHECKING:
     from bifrost.routing.health import Admission
     from bifrost.routing.keys import Choice
     from bifrost.transport import Answer, Connection
+    from bifrost.wire.redaction import Span
 
 _NO_HEADERS = Headers()
 
 Admit: TypeAlias = "Callable[[Attempt, float], None]"
 """Selects a key for an attempt and admits it, at a point in time. Raises `NotAdmitted`."""
+
+_MESSAGE_LIMIT = 64 * 1024
+"""The most characters of a provider's message that are kept. `body` has more where the settings allow it."""
 
 
 class NotAdmitted(Exception):  # noqa: N818 - it returns an attempt to its caller, and no user ever sees it
@@ -266,7 +272,7 @@ class Attempt:
         """Return the typed error of what the provider reports. `raw` is the answer's body, the key taken out."""
         if self.key is not None:
             body = msgspec.structs.replace(
-                body, message=self.redacted(body.message), generated=self.redacted(body.generated)
+                body, message=self.redacted(body.message[:_MESSAGE_LIMIT]), generated=self.redacted(body.generated)
             )
         return error_of(
             status,
@@ -319,9 +325,16 @@ class Attempt:
             return text
         return redact(text, key.value, known=(self.target.provider, self.target.model, key.name))
 
-    def redact(self, body: bytes) -> bytes:
-        """Remove the key from a body that goes into an error: a provider may echo it."""
-        return redact_bytes(body, None if self.key is None else self.key.value)
+    async def redact(self, body: bytes) -> bytes:
+        """Remove the key from a body that goes into an error: a provider may echo it. Others run in between."""
+        secret = None if self.key is None else self.key.value
+        if secret is None or len(body) <= SLICE:
+            return redact_bytes(body, secret)
+        spans: list[Span] = []
+        for found in secret.pieces().slices(body):
+            spans += found
+            await anyio.lowlevel.checkpoint()
+        return without(body, merged(spans)) if spans else body
 
 
 def target_of(upstream: Upstream, choice: Choice, address: Address, *, stream: bool) -> Target:

@@ -131,7 +131,7 @@ async def _perform(job: Job, attempt: Attempt) -> Any:
         await connections.give_back(kept, now + (attempt.first_byte or 0.0))
     else:
         await connections.drop(kept)
-    return _judge(attempt, body)
+    return await _judge(attempt, body)
 
 
 async def _send(attempt: Attempt, kept: Kept, request: HttpRequest, now: float) -> Answer:
@@ -213,14 +213,14 @@ async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
     return (body if grown is None else grown.getvalue()), True
 
 
-def _judge(attempt: Attempt, body: bytes) -> Any:
+async def _judge(attempt: Attempt, body: bytes) -> Any:
     """Make the answer of a complete body, or raise what the provider reports in it."""
     status, headers = attempt.status or 0, attempt.headers
     if status not in attempt.codec.statuses:
-        response = HttpResponse(status=status, headers=headers, body=attempt.redact(body))
+        response = HttpResponse(status=status, headers=headers, body=await attempt.redact(body))
         raise attempt.failure(status, attempt.upstream.row.parse_error(response), raw=response.body)
     response = HttpResponse(status=status, headers=headers, body=body)
-    reported: ReportedError
+    problem: ReportedError | ProviderError
     try:
         if not body.startswith(b"{") and attempt.codec.decoder is not None and is_event_stream(body):
             answer = parse_events(response, attempt.target, codec=attempt.codec)
@@ -228,13 +228,8 @@ def _judge(attempt: Attempt, body: bytes) -> Any:
             answer = attempt.codec.parse(response, attempt.target)
         if attempt.codec.check is not None:
             attempt.codec.check(attempt.request, answer)
-    except ReportedError as error:
-        reported = error
-    except ProviderError as error:
-        error.body = attempt.redact(body[: attempt.upstream.config.size_limits.error_body])
-        if status == ACCEPTED:
-            mark_accepted(error)
-        raise
+    except (ReportedError, ProviderError) as error:
+        problem = error
     else:
         if not attempt.target.stream:
             return answer
@@ -242,4 +237,9 @@ def _judge(attempt: Attempt, body: bytes) -> Any:
         if streaming is None:
             raise MalformedResponseError("a stream was asked for, and a single document came")
         return ReadyChunks(streaming.chunks_of(answer))
-    raise attempt.reported(reported)
+    if isinstance(problem, ReportedError):
+        raise attempt.reported(problem)
+    problem.body = await attempt.redact(body[: attempt.upstream.config.size_limits.error_body])
+    if status == ACCEPTED:
+        mark_accepted(problem)
+    raise problem

@@ -44,6 +44,7 @@ _ORDER = (
     "soak",
     "threads",
     "holds",
+    "readers",
     "fuzz",
     "mutation",
 )

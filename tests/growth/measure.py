@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SMALL = 4 * 1024
-"""The size of the smaller input, in bytes. The larger is eight times as large."""
+"""The size of the smallest input, in bytes. The others are twice, four times and eight times as large."""
 ENOUGH = 0.002
-"""What takes no more than this for the larger one, in seconds, is not measured further."""
+"""What takes no more than this for the largest one, in seconds, is not measured further."""
 SLACK = 2.5
-"""Eight times the input may take 8 * SLACK times the time. What is quadratic takes 64 times."""
+"""Eight times the input may take 8 * SLACK times the time, and so on. What is quadratic takes 64 times."""
+_STEPS = (2, 4, 8)
+"""How many times the smallest input the others are."""
 _TRIES = 4
 
 
@@ -28,16 +30,18 @@ def spent(run: Callable[[], object], *, times: int = 3) -> float:
 
 
 def growth_of(make: Callable[[int], Callable[[], object]]) -> float:
-    """Return by how much the time grows from n to 8 n, divided by 8: about 1 if it is linear, 8 if it is quadratic.
+    """Return by how much the time grows from n to 2 n, 4 n and 8 n, divided by 2, 4 and 8: the worst of the three.
 
-    `make(n)` prepares an input of some n bytes and returns what is to be measured. 0 for what is too quick to measure.
+    About 1 if it is linear, 8 if it is quadratic. `make(n)` prepares an input of some n bytes and returns what is to be
+    measured. 0 for what is too quick to measure.
     """
     found = float("inf")
     for _ in range(_TRIES):
-        larger = spent(make(8 * SMALL), times=1)
-        if larger < ENOUGH:
+        times = {step: spent(make(step * SMALL), times=1) for step in _STEPS[::-1]}
+        if times[_STEPS[-1]] < ENOUGH:
             return 0.0
-        found = min(found, larger / 8 / max(spent(make(SMALL)), 1e-6))
+        smallest = max(spent(make(SMALL)), 1e-6)
+        found = min(found, max(took / step / smallest for step, took in times.items()))
         if found <= SLACK:
             break
     return found

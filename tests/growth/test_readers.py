@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +19,15 @@ import pytest
 
 from bifrost import BifrostError
 from bifrost.attempt_record import shown
+from bifrost.config import NetworkConfig
 from bifrost.misplaced_keys import looks_like_key, without_keys
-from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta
+from bifrost.operations.chat.openai_form import to_messages, to_tools
+from bifrost.operations.chat.request import ChatResponse
 from bifrost.operations.chat.structured.json_text import JsonFinder, json_in
+from bifrost.operations.chat.structured.lowering import ChunkLift, fitted
 from bifrost.operations.chat.structured.output_type import OutputType
+from bifrost.operations.document import without_texts
 from bifrost.providers.anthropic import errors as anthropic_errors
 from bifrost.providers.anthropic import models as anthropic_models
 from bifrost.providers.anthropic.answer import parse_message
@@ -32,11 +38,14 @@ from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
 from bifrost.providers.openai.embeddings import parse_embeddings
+from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.models import parse_models
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.routing.classify import error_of
 from bifrost.settings.document import parse
 from bifrost.testing.tape import Cleaner, piece_of, read_file
+from bifrost.transport.api import Origin
+from bifrost.transport.proxies import proxy_of
 from bifrost.wire import json
 from bifrost.wire.auth import Secret, redact_bytes
 from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
@@ -152,6 +161,25 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "partial json string": lambda text: _partial(f'"{text}', 4),
     "partial json list": lambda text: _partial("[" + '"a", ' * (len(text) // 5), 4),
     "partial json digits": lambda text: _partial("[" + "1" * len(text), 1),
+    "lifted answer": lambda text: fitted(_answered(text), OUTPUT, "prompt"),
+    "lifted answer: JSON": lambda text: fitted(_answered(f"[{text}"), OUTPUT, "prompt"),
+    "lifted stream": lambda text: _lifted(text, 16),
+    "prompt in OpenAI's form": lambda text: to_messages(_prompt(text)),
+    "prompt of many parts": lambda text: to_messages([{"role": "user", "content": _text_parts(text)}]),
+    "prompt of many messages": lambda text: to_messages([{"role": "user", "content": text[:64]}] * (len(text) // 64)),
+    "tools in OpenAI's form": lambda text: to_tools([_tool(text)] * (len(text) // 256)),
+    "proxy of the environment": lambda text: _proxied(https_proxy=text.replace("\x00", "")),
+    "proxy with a password": lambda text: _proxied(https_proxy=f"http://{text}:{text}@proxy.example:8080"),
+    "places without a proxy": lambda text: _proxied(https_proxy="http://a.example:1", no_proxy=text),
+    "list of places without a proxy": lambda text: _proxied(
+        https_proxy="http://a.example:1", no_proxy=",".join(text[at : at + 16] for at in range(0, len(text), 16))
+    ),
+    "logprobs": lambda text: logprobs_of(_logprobs(text, -0.5)),
+    "logprobs without numbers": lambda text: logprobs_of(_logprobs(text, None)),
+    "logprobs of another kind": lambda text: logprobs_of(_logprobs(text, {})),
+    "document without its text": lambda text: without_texts(_chat(text * 16), [text * 16]),
+    "document of other texts": lambda text: without_texts(_chat(text * 16), [text[at:] * 16 for at in range(8)]),
+    "redact in slices": lambda text: list(SECRET.pieces().slices(text.encode())),
     "json finder": lambda text: _fed(JsonFinder(words=True, lists=True).feed, text, 4),
     "models": lambda text: parse_models(_response(_many("data", {"id": "a"}, text)), TARGET),
     "models of Anthropic": lambda text: anthropic_models.parse_models(
@@ -220,7 +248,7 @@ COVERED: dict[str, str] = {
             "providers.openai.answer fitted_of",
             "providers.openai.answer usage_of",
             "providers.openai.answer inner_usage_of",
-            "providers.openai.answer logprobs_of",
+            "providers.openai.logprobs logprobs_of",
             "providers.openai.answer citations_of",
             "providers.openai.answer sources_of",
             "providers.openai.details Details.add",
@@ -248,7 +276,10 @@ COVERED: dict[str, str] = {
             "wire.json check_density",
             "wire.json excerpt",
             "wire.json mended",
+            "operations.chat.request raw_of",
+            "operations.document without_texts",
             "wire.redaction Pieces.redact",
+            "wire.redaction Pieces.slices",
             "wire.redaction Pieces.spans",
             "wire.redaction Pieces.shows_piece",
             "wire.redaction without",
@@ -313,6 +344,52 @@ def test_a_reader_takes_time_in_proportion_to_its_text(reader: str) -> None:
 
 
 OUTPUT = OutputType(Order)
+PLACE = Origin(scheme="https", host="api.example", port=443)
+
+
+def _answered(text: str) -> ChatResponse:
+    return ChatResponse.of(text)
+
+
+def _lifted(text: str, size: int) -> None:
+    lift = ChunkLift(OUTPUT, "prompt")
+    for at in range(0, len(text), size):
+        lift(Chunk(choices=[ChunkChoice(delta=Delta(content=text[at : at + size]))]))
+
+
+def _prompt(text: str) -> list[Any]:
+    return [
+        {"role": "system", "content": text},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:{text};base64,{text}"}}]},
+        {"role": "assistant", "tool_calls": [_call(0, text)], "content": text},
+        {"role": "tool", "tool_call_id": "call_0", "content": text},
+    ]
+
+
+def _text_parts(text: str) -> list[Any]:
+    return [{"type": "text", "text": text[at : at + 16]} for at in range(0, len(text), 16)]
+
+
+def _tool(text: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "description": text[:256], "parameters": {"type": "object"}}}
+
+
+def _proxied(**variables: str) -> object:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        return proxy_of(NetworkConfig(), PLACE)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _logprobs(text: str, number: object) -> msgspec.Raw:
+    tokens = [{"token": text[at : at + 16], "logprob": number} for at in range(0, len(text), 16)]
+    return msgspec.Raw(msgspec.json.encode({"content": tokens}))
 
 
 def _cleaner() -> Cleaner:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.wire.auth import Secret, pieces_of, redact, redact_bytes
+from bifrost.wire.redaction import SLICE, merged, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,3 +180,14 @@ def test_tables_show_nothing() -> None:
     seen = " ".join(repr(getattr(search, name)) for name in type(search).__slots__)
     assert not pieces_left(seen)
     assert not re.search("wx4z", seen, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("writing", WRITINGS)
+def test_a_text_searched_in_slices_loses_the_same(writing: str) -> None:
+    written = f" {WRITINGS[writing](KEY)} {KEY[:7]}...{KEY[-4:]} "
+    pieces = Secret(KEY).pieces()
+    for offset in range(0, len(written) + 1, 3):
+        data = ("a " * (SLICE // 2) + "b " * (SLICE // 2))[: SLICE - offset] + written
+        body = (data + " and so on" * 1_000 + written).encode()
+        spans = merged(span for found in pieces.slices(body) for span in found)
+        assert without(body, spans) == pieces.redact(body)

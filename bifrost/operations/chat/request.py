@@ -125,7 +125,7 @@ class ChatRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_default
 _Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 
 
-class TopLogprob(Value, msgspec.Struct, frozen=True, kw_only=True):
+class TopLogprob(Value, msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One of the likeliest tokens at a place."""
 
     token: str
@@ -133,7 +133,7 @@ class TopLogprob(Value, msgspec.Struct, frozen=True, kw_only=True):
     bytes: list[int] | None = None
 
 
-class TokenLogprob(Value, msgspec.Struct, frozen=True, kw_only=True):
+class TokenLogprob(Value, msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A token of the answer and how likely it was (natural logarithm)."""
 
     token: str

@@ -27,12 +27,13 @@ from bifrost.operations.chat.content import (
     new_call_id,
 )
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, Logprobs, raw_of
+from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage, balanced
 from bifrost.providers.events import lone_event
 from bifrost.providers.openai.details import details_text, kept_details
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.openai.fit import NEEDED, UnfitError, fit
+from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.quirks import Quirks
 from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
 from bifrost.wire import json
@@ -268,7 +269,6 @@ _ANSWER = msgspec.json.Decoder(_Answer, strict=False)
 _USAGE = msgspec.json.Decoder(_Usage | None, strict=False)
 _OUTLINES = msgspec.json.Decoder(_Outlines)
 _INSIDE = msgspec.json.Decoder(_Inside | None)
-_LOGPROBS = msgspec.json.Decoder(Logprobs | None, strict=False)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation] | None, strict=False)
 _THINKING = msgspec.json.Decoder(list[_Thought] | str | None)
 _IMAGES = msgspec.json.Decoder(list[_Image] | None)
@@ -645,14 +645,6 @@ def inner_usage_of(raw: msgspec.Raw) -> Usage | None:
     """Read the count that Groq puts into its `x_groq`, in a stream that was not asked for usage."""
     inside = _patiently(raw, _INSIDE)
     return None if inside is None else usage_of(inside.usage)
-
-
-def logprobs_of(raw: msgspec.Raw) -> Logprobs | None:
-    """Read log probabilities, `None` if there are none. Tokens without a number (NaN, minus infinity) are left out."""
-    found = _patiently(raw, _LOGPROBS)
-    if found is None and len(raw) > _NULL:
-        found = fitted_of(raw, Logprobs, needed=frozenset())
-    return found if found is not None and (found.content or found.refusal) else None
 
 
 def citations_of(raw: msgspec.Raw) -> list[Citation] | None:

@@ -25,7 +25,6 @@ from bifrost.providers.openai.answer import (
     images_of,
     inner_usage_of,
     is_custom,
-    logprobs_of,
     native_reason_of,
     plain_text_of,
     says_something,
@@ -41,6 +40,7 @@ from bifrost.providers.openai.answer import (
 from bifrost.providers.openai.calls import StreamedCalls
 from bifrost.providers.openai.details import Details
 from bifrost.providers.openai.errors import reported_error
+from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
 from bifrost.wire import json
 

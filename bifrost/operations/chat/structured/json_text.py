@@ -7,6 +7,7 @@ gives it, and says of each piece what it is. Marks inside of the JSON's own stri
 from __future__ import annotations
 
 import re
+from json import JSONDecoder
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -37,9 +38,18 @@ _PER_VALUE = 400
 _PER_SIGN = 5
 """The effort for a sign among words that begins no value."""
 
+_PER_SIGN_OF_NONE = 3
+"""The effort for a sign of a value, once a long value was none: a text this long is then given up soon."""
+
+_LARGE = 16 * 1024
+"""What is left of a longer text is tried as one JSON value, by a parser in C, before it is read sign by sign."""
+_PARSED_LIMIT = 8 * 1024 * 1024
+"""The most characters of it: the parser makes objects of them, which take memory."""
+
 _LONGEST_WAIT = 256
 """So many characters of white space behind a bracket are waited for to see whether it begins a value."""
 
+_PARSER = JSONDecoder(strict=False)
 _SIGN_IN_WORDS = re.compile(r"[{\[`<]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING_RUN = re.compile(r'[^"\\]*')
@@ -53,7 +63,8 @@ class JsonFinder:
     """Tells the JSON of a text from what stands around it. Text that begins with JSON is taken as JSON to its end.
 
     `words` lets JSON stand anywhere among words; without it, JSON stands at the beginning or inside a code fence.
-    `lists` lets it be a list; without it, only an object counts.
+    `lists` lets it be a list; without it, only an object counts. `whole`: what is fed is the whole text at once; then
+    what it takes is bounded for JSON at its beginning, too.
     """
 
     __slots__ = (
@@ -64,13 +75,20 @@ class JsonFinder:
         "_fenced",
         "_open",
         "_opening",
+        "_per_sign",
         "_rest",
         "_state",
+        "_tries",
+        "_whole",
         "_words",
     )
 
-    def __init__(self, *, words: bool, lists: bool) -> None:
+    def __init__(self, *, words: bool, lists: bool, whole: bool = False) -> None:
         self._words = words
+        self._whole = whole
+        self._tries = int(whole)
+        """How often a long value may still be tried by the parser in C and turn out to be none."""
+        self._per_sign = 1
         self._opening = "{[" if lists else "{"
         self._state: Literal["start", "thought", "words", "value", "string"] = "start"
         self._close = ""
@@ -199,6 +217,15 @@ class JsonFinder:
             return begin + 1
         if not self._direct:
             self._effort -= _PER_VALUE
+        if self._tries and len(text) - begin > _LARGE:
+            end = _end_of_value(text, begin)
+            if end is not None:
+                self._state, self._direct = "words", False
+                pieces.append(("json", text[begin:end]))
+                pieces.append(("end", ""))
+                return end
+            self._tries -= 1
+            self._per_sign = _PER_SIGN_OF_NONE
         self._open, self._expects = ["}" if is_object else "]"], is_object
         self._state = "value"
         pieces.append(("json", text[begin]))
@@ -219,8 +246,8 @@ class JsonFinder:
         if self._expects and sign not in '"}':
             return self._break(end, text, end, pieces)
         pieces.append(("json", sign))
-        if not self._direct:
-            self._effort -= 1
+        if self._whole or not self._direct:
+            self._effort -= self._per_sign
         self._expects = sign == "{"
         if sign == '"':
             self._state = "string"
@@ -255,9 +282,19 @@ class JsonFinder:
         return wrong
 
 
+def _end_of_value(text: str, begin: int) -> int | None:
+    """Return where the JSON value ends that begins here, `None` if it is none, or too large or too deep to say."""
+    if len(text) - begin > _PARSED_LIMIT:
+        return None
+    try:
+        return _PARSER.raw_decode(text, begin)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
 def json_in(text: str, *, words: bool, lists: bool) -> tuple[list[str], str]:
     """Return what may be the JSON of a whole text, the likeliest first, and what of the text is marked as thinking."""
-    finder = JsonFinder(words=words, lists=lists)
+    finder = JsonFinder(words=words, lists=lists, whole=True)
     found: list[str] = []
     before: list[str] = []
     thoughts: list[str] = []
