@@ -9,8 +9,7 @@ import msgspec
 
 from bifrost.attempt_record import AttemptRecord, shown
 from bifrost.errors import BifrostError, InternalError, UnsupportedError
-from bifrost.operations.chat.content import Issuer
-from bifrost.providers.base import Target
+from bifrost.providers.base import Issuer, Target
 from bifrost.routing.classify import error_of
 from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers

@@ -16,7 +16,6 @@ from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
 from bifrost.engine.retry_state import RetryState
 from bifrost.errors import BifrostError, NotFoundError, UnsupportedError
-from bifrost.operations.chat.structured.lowering import ChunkLift, tool_names
 from bifrost.routing.retry import GiveUp, Retry, allows_fallback, decide, rule_of
 from bifrost.wire.waits import rate_limit
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
+    from bifrost.operations.base import ChunkLift
     from bifrost.plugins.base import Outcome
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
@@ -397,9 +397,12 @@ def _is_asked_again(call: Call, error: BifrostError) -> bool:
 
 def lift_of(call: Call, request: Any = None) -> ChunkLift | None:
     """Return what makes the text of a stream's chunks plain, for a call that wants a type."""
-    if call.output is None:
+    structured = call.context.operation.structured
+    if call.output is None or structured is None:
         return None
-    return ChunkLift(call.output, call.mode, others=() if request is None else tool_names(request))
+    return structured.chunk_lift(
+        call.output, call.mode, others=() if request is None else structured.tool_names(request)
+    )
 
 
 _HELD_BACK: Mapping[HeldBack, str] = {

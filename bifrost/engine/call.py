@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bifrost.engine.call_records import attempt_ended
-from bifrost.operations.chat.structured.strict_schema import COMMON_RULES
 from bifrost.plugins.base import Progress
 
 if TYPE_CHECKING:
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.errors import BifrostError
     from bifrost.operations.base import StructuredMode
-    from bifrost.operations.chat.structured.output_type import OutputType
-    from bifrost.operations.chat.structured.strict_schema import SchemaRules
     from bifrost.plugins.base import Chain
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
@@ -60,7 +57,7 @@ class Call:
         chain: Chain,
         stream: ChunkStream | None = None,
         *,
-        output: OutputType[Any] | None = None,
+        output: Any = None,
         max_output_retries: int = 0,
     ) -> None:
         self.context = context
@@ -70,7 +67,7 @@ class Call:
         self.max_output_retries = max_output_retries
         self.mode: StructuredMode = "prompt"
         """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
-        self.rules: SchemaRules = COMMON_RULES
+        self.rules: Any = None
         """What the candidate's strict mode takes of JSON schema."""
         self.telemetry: Subscribers | None = None
         """Who receives the call's records. `None` before the call begins, and after its end."""

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from bifrost.config import CallOptions
     from bifrost.engine.map import Inputs, MapCalls
     from bifrost.operations.base import Operation
-    from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Plugin
     from bifrost.reports.explanation import Explanation
     from bifrost.reports.providers import ProviderTable
@@ -156,7 +155,7 @@ class Engine:
         request: Any,
         options: CallOptions,
         *,
-        output: OutputType[Any] | None = None,
+        output: Any = None,
         max_output_retries: int = 0,
     ) -> Any:
         """Take a plain call to its answer."""
@@ -173,7 +172,7 @@ class Engine:
         request: Any,
         options: CallOptions,
         *,
-        output: OutputType[Any] | None = None,
+        output: Any = None,
     ) -> ChunkStream:
         """Give a stream that begins its call when it is entered."""
 
@@ -257,7 +256,7 @@ class Engine:
         options: CallOptions,
         *,
         is_stream: bool,
-        output: OutputType[Any] | None,
+        output: Any,
     ) -> Explanation:
         """Tell what a call would do, without its being made."""
         running = await self._ready(options.timeout)

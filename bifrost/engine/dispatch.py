@@ -21,22 +21,6 @@ from bifrost.engine.ending import Ending, complete
 from bifrost.engine.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.stream import ChunkStream
 from bifrost.errors import BifrostError, MalformedResponseError, OutputValidationError
-from bifrost.operations.chat.chunks import ChatAccumulator, StreamReset, chunks_of
-from bifrost.operations.chat.request import ChatResponse
-from bifrost.operations.chat.structured.lowering import (
-    choose_mode,
-    fitted,
-    is_correctable,
-    lift,
-    lower,
-    merged,
-    reask,
-    reask_refused,
-    refused,
-    tool_names,
-    was_cut,
-)
-from bifrost.operations.chat.structured.strict_schema import COMMON_RULES
 from bifrost.routing.candidates import Candidate
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 from bifrost.wire.waits import rate_limit
@@ -54,9 +38,7 @@ if TYPE_CHECKING:
     from bifrost.engine.sources import Source
     from bifrost.engine.upstreams import Upstreams
     from bifrost.errors import StreamInterruptedError
-    from bifrost.operations.base import ChunkLift
-    from bifrost.operations.chat.chunks import Chunk
-    from bifrost.operations.chat.structured.output_type import OutputType
+    from bifrost.operations.base import ChunkLift, Streaming, StructuredOutput
     from bifrost.plugins.base import Outcome
     from bifrost.routing.failover import Failover
 
@@ -81,7 +63,7 @@ class Dispatcher:
         if self._telemetry.subscriptions:
             self._telemetry.emit(call_started(call.context))
         outcome = await self._ending.in_time(call, self._serve(call))
-        if call.output is not None and call.stream is None and isinstance(outcome, ChatResponse):
+        if call.output is not None and call.stream is None and isinstance(outcome, call.context.operation.response):
             # One that a hook has put in an error's place was not read yet.
             outcome = complete(call, self._fitted(call, outcome))
         if isinstance(outcome, BifrostError):
@@ -179,7 +161,9 @@ class Dispatcher:
         context.phase = "hook"
         call.error = None
         call.retry_state = call.postponed.pop(call.chosen, None) if call.chosen is not None else None
-        call.mode, call.rules = "prompt", COMMON_RULES
+        structured = context.operation.structured
+        if call.output is not None and structured is not None:
+            call.mode, call.rules = structured.default_mode, structured.default_rules
         request = msgspec.structs.replace(call.request, model=candidate.model)
         try:
             request, outcome = await call.chain.before(context, request, call.hooks)
@@ -229,18 +213,18 @@ class Dispatcher:
     async def _answered_by_plugin(self, call: Call, answer: Any) -> Outcome:
         """Take what a `before` hook gave in place of the provider's answer, in the form that the caller wants."""
         context, stream = call.context, call.stream
-        source: Source
-        match answer:
-            case ChatResponse() if stream is not None:
+        if isinstance(answer, BifrostError):
+            return answer
+        if isinstance(answer, context.operation.response):
+            if stream is not None:
                 return self._stream_of(call, answer)
-            case ChatResponse() if not answer.provider:
-                return msgspec.structs.replace(answer, provider=context.provider, model=answer.model or context.model)
-            case BifrostError() | msgspec.Struct():
-                return answer
-            case list():
-                source = ReadyChunks(cast("list[Chunk]", answer))
-            case _:
-                source = ForeignChunks(answer, context.deadline)
+            return _with_origin(answer, context)
+        kind = cast("type[Any]", context.operation.chunk)
+        source: Source = (
+            ReadyChunks(cast("list[Any]", answer))
+            if isinstance(answer, list)
+            else ForeignChunks(answer, context.deadline, kind=kind)
+        )
         if stream is None:
             return await _collect(source, context)
         stream.attach(source, provider=context.provider, model=context.model, lift=lift_of(call))
@@ -256,50 +240,55 @@ class Dispatcher:
 
         A stream is read at its end, and not asked for again: its caller has seen it.
         """
-        output = cast("OutputType[Any]", call.output)
+        output = call.output
+        structured = cast("StructuredOutput", call.context.operation.structured)
         upstream = await self._upstreams.get(candidate.provider)
         call.rules = rules = upstream.row.schema_rules
-        call.mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
+        call.mode = structured.choose_mode(
+            output, request, upstream.row.structured, provider=upstream.name, rules=rules
+        )
         left, before = call.max_output_retries, None
         while True:
-            answer = await self._attempts.run(call, candidate, lower(request, output, call.mode, rules), behind)
+            answer = await self._attempts.run(
+                call, candidate, structured.lower(request, output, call.mode, rules), behind
+            )
             if (
                 isinstance(answer, MalformedResponseError)
                 and answer.category == "failed_generation"
                 and call.stream is None
             ):
                 call.retry_state = None
-                failure = refused(answer, output, before)
-                if not left or was_cut(answer):
+                failure = structured.refused(answer, output, before)
+                if not left or structured.was_cut(answer):
                     return failure
                 upstream.counters.reasks += 1
-                left, request = left - 1, reask_refused(request, failure)
+                left, request = left - 1, structured.reask_refused(request, failure)
                 continue
-            if not isinstance(answer, ChatResponse):
+            if not isinstance(answer, call.context.operation.response):
                 return answer
-            answer = lift(answer, call.mode, others=tool_names(request))
-            answer = answer if before is None else merged(before, answer)
+            answer = structured.lift(answer, call.mode, others=structured.tool_names(request))
+            answer = answer if before is None else structured.merged(before, answer)
             outcome = self._fitted(call, answer)
             if not isinstance(outcome, OutputValidationError):
                 return outcome
             call.retry_state = None
             trail = call.context.attempts
             trail[-1] = msgspec.structs.replace(trail[-1], category=outcome.category, error=shown(outcome.message, 500))
-            if not left or not is_correctable(answer):
+            if not left or not structured.is_correctable(answer):
                 return outcome
             upstream.counters.reasks += 1
-            left, before, request = left - 1, answer, reask(request, answer, outcome)
+            left, before, request = left - 1, answer, structured.reask(request, answer, outcome)
 
     def _fitted(self, call: Call, outcome: Outcome, lift: ChunkLift | None = None) -> Outcome:
         """Read a whole answer as the type that is wanted, if one is: give it so, or the error that kept it from that.
 
         It does not fit, or the type's own code failed. `lift` is what made the answer's text, if it was streamed.
         """
-        output = call.output
-        if output is None or type(outcome) is not ChatResponse:
+        output, operation = call.output, call.context.operation
+        if output is None or operation.structured is None or type(outcome) is not operation.response:
             return outcome  # an error, a stream, or read already
         try:
-            return fitted(outcome, output, call.mode, call.rules)
+            return operation.structured.fitted(outcome, output, call.mode, call.rules)
         except BifrostError as error:
             whole = None if lift is None else lift.restored(outcome)
             if whole is not None:
@@ -314,7 +303,7 @@ class Dispatcher:
         """Commit a stream: from here on its caller pulls it, and its end settles the call."""
 
         async def settle(outcome: Outcome) -> Outcome:
-            if isinstance(outcome, ChatResponse):
+            if isinstance(outcome, call.context.operation.response):
                 attempt = call.live_attempt
                 if attempt is None:
                     outcome = msgspec.structs.replace(outcome, request_id=request_id)
@@ -394,7 +383,7 @@ class Dispatcher:
             call.stream = None
             return outcome
         target = None if call.live_attempt is None else call.live_attempt.target
-        return StreamReset(
+        return cast("Any", _streaming(call.context).reset)(
             reason=broken.message,
             attempt=len(call.context.attempts) + 1,
             provider=call.context.provider if target is None else target.provider,
@@ -402,12 +391,12 @@ class Dispatcher:
             partial=broken.partial,
         )
 
-    def _stream_of(self, call: Call, response: ChatResponse) -> Outcome:
+    def _stream_of(self, call: Call, response: Any) -> Outcome:
         """Begin the caller's stream with an answer that a plugin gave whole."""
         stream = call.stream
         if stream is None:
             return response
-        source = ReadyChunks(chunks_of(response))
+        source = ReadyChunks(_streaming(call.context).chunks_of(response))
         source.warnings = response.warnings
         stream.attach(
             source,
@@ -424,9 +413,20 @@ def _placed(error: BifrostError, candidate: Candidate) -> BifrostError:
     return error
 
 
+def _with_origin(answer: Any, context: CallContext) -> Any:
+    """Return a plugin's response with the candidate that it stands for, if it does not say so itself."""
+    if not hasattr(answer, "provider") or answer.provider:
+        return answer
+    return msgspec.structs.replace(answer, provider=context.provider, model=answer.model or context.model)
+
+
+def _streaming(context: CallContext) -> Streaming[Any, Any]:
+    return cast("Streaming[Any, Any]", context.operation.streaming)
+
+
 async def _collect(source: Source, context: CallContext) -> Outcome:
     """Make a plain answer of a plugin's stream."""
-    accumulator = ChatAccumulator(provider=context.provider, model=context.model)
+    accumulator = _streaming(context).accumulator(provider=context.provider, model=context.model)
     try:
         while (chunks := await source.next()) is not None:
             for chunk in chunks:

@@ -9,7 +9,6 @@ import msgspec
 
 from bifrost.engine.attempt import target_of
 from bifrost.errors import BifrostError, UnsupportedError
-from bifrost.operations.chat.structured.lowering import choose_mode, lower, shortfalls
 from bifrost.providers.base import operations_of
 from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKey, PlannedPlugin
 from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from bifrost.engine.address import Address
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
-    from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.plugins.base import Chain
     from bifrost.providers.base import Built
     from bifrost.routing.candidates import Candidate
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def explain(
-    upstreams: Upstreams, context: CallContext, request: Any, chain: Chain, *, output: OutputType[Any] | None
+    upstreams: Upstreams, context: CallContext, request: Any, chain: Chain, *, output: Any
 ) -> Explanation:
     """Tell what a call would do. Raises what a call would raise that comes to no candidate."""
     places = await upstreams.outlook(context, extra=request.extra)
@@ -70,7 +68,7 @@ async def _candidate(
     request: Any,
     candidate: Candidate,
     *,
-    output: OutputType[Any] | None,
+    output: Any,
     told: PlannedCandidate,
     behind: int,
 ) -> PlannedCandidate:
@@ -80,12 +78,13 @@ async def _candidate(
         upstream = await upstreams.prepare(candidate.provider)
         told = _with_state(upstreams, upstream, context, told, behind=behind)
         told = msgspec.structs.replace(told, address_from=upstreams.address_from(upstream.name))
-        if output is not None:
+        structured = context.operation.structured
+        if output is not None and structured is not None:
             rules = upstream.row.schema_rules
-            mode = choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
+            mode = structured.choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
             told = msgspec.structs.replace(told, structured=mode)
-            request = lower(request, output, mode, rules)
-            checked_here = shortfalls(output, mode, rules)
+            request = structured.lower(request, output, mode, rules)
+            checked_here = structured.shortfalls(output, mode, rules)
         codec = upstream.codec(context.endpoint)
         if context.is_stream and codec.decoder is None:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)

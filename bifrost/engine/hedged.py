@@ -18,7 +18,6 @@ from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job
 from bifrost.engine.retry_state import RetryState
 from bifrost.errors import BifrostError, CallCancelledError
-from bifrost.operations.chat.structured.lowering import choose_mode
 from bifrost.routing.hedge import leaves_room
 from bifrost.routing.retry import allows_fallback, rule_of
 
@@ -165,8 +164,9 @@ class Hedges:
         upstream = await self._upstreams.get(candidate.provider)
         codec = upstream.codec(context.endpoint)
         request = msgspec.structs.replace(first.request, model=candidate.model)
-        if call.output is not None:
-            mode = choose_mode(call.output, request, upstream.row.structured, provider=upstream.name)
+        structured = context.operation.structured
+        if call.output is not None and structured is not None:
+            mode = structured.choose_mode(call.output, request, upstream.row.structured, provider=upstream.name)
             if mode != call.mode:
                 return None
         keys = await self._upstreams.keys(candidate.provider, context)

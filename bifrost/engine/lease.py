@@ -7,7 +7,7 @@ the socket's own. The worker that opened the answer waits beside it, ends it whe
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.connections import Kept
-    from bifrost.operations.chat.chunks import Chunk
     from bifrost.transport import Reader
     from bifrost.wire.framing.sse import SseEvent
 
@@ -106,7 +105,7 @@ class Lease:
 
     # --- the caller's side
 
-    async def next(self) -> Sequence[Chunk] | None:
+    async def next(self) -> Sequence[Any] | None:
         """Read on until there are chunks. `None` after the final marker, or at a clean end that gave a finish reason.
 
         Raises what ended the stream otherwise: the provider's error event, a cut, a timer, a limit.
@@ -114,7 +113,7 @@ class Lease:
         while self._failure is None:
             if self._decoder.done:
                 return None
-            chunks: list[Chunk] = []
+            chunks: list[Any] = []
             try:
                 piece = await self._next_piece()
                 if piece:
@@ -208,13 +207,13 @@ class Lease:
             raise failure
         return data
 
-    def _decode(self, piece: bytes, chunks: list[Chunk]) -> None:
+    def _decode(self, piece: bytes, chunks: list[Any]) -> None:
         self._size += len(piece)
         if self._size > self._attempt.upstream.config.size_limits.stream:
             raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than size_limits.stream allows")
         self._take(self._framer.feed(piece), chunks)
 
-    def _take(self, events: Sequence[SseEvent], chunks: list[Chunk]) -> None:
+    def _take(self, events: Sequence[SseEvent], chunks: list[Any]) -> None:
         """Decode events, up to the final marker. Raises what the provider reports in one."""
         decoder = self._decoder
         reported: ReportedError
@@ -235,7 +234,7 @@ class Lease:
         chunks += reported.chunks
         raise self._attempt.reported(reported)
 
-    def _end(self, chunks: list[Chunk]) -> None:
+    def _end(self, chunks: list[Any]) -> None:
         """Judge the end of the bytes: what the last line held, and whether the stream was complete."""
         for event in self._framer.finish():
             # The last event has no end: it may be whole or cut, and what is missing is judged by the decoder.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 import anyio
 
 from bifrost.errors import BifrostError, CallTimeoutError, PluginError
-from bifrost.operations.chat.chunks import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
+    from typing import Any
 
 
 class Source(Protocol):
@@ -22,7 +22,7 @@ class Source(Protocol):
     held: int
     """The bytes of the events whose chunks came before the first content."""
 
-    async def next(self) -> Sequence[Chunk] | None:
+    async def next(self) -> Sequence[Any] | None:
         """Give the next chunks, `None` at the end. Raises `BifrostError`."""
         ...
 
@@ -50,12 +50,12 @@ class Source(Protocol):
 class ReadyChunks:
     """Chunks that are there already: an answer given whole, or by a plugin."""
 
-    def __init__(self, chunks: Iterable[Chunk]) -> None:
-        self._chunks: Sequence[Chunk] | None = list(chunks)
+    def __init__(self, chunks: Iterable[Any]) -> None:
+        self._chunks: Sequence[Any] | None = list(chunks)
         self.warnings: Sequence[str] = ()
         self.held = 0
 
-    async def next(self) -> Sequence[Chunk] | None:
+    async def next(self) -> Sequence[Any] | None:
         """Give all chunks at once."""
         chunks, self._chunks = self._chunks, None
         return chunks
@@ -79,19 +79,22 @@ class ReadyChunks:
 class ForeignChunks:
     """Chunks from a plugin's asynchronous iterator, bounded by the call's deadline."""
 
-    def __init__(self, iterator: AsyncIterator[Chunk], deadline: float) -> None:
+    def __init__(self, iterator: AsyncIterator[Any], deadline: float, *, kind: type[Any]) -> None:
         self._iterator = iterator
+        self._kind = kind
         self._deadline = deadline
         self.warnings: Sequence[str] = ()
         self.held = 0
 
-    async def next(self) -> Sequence[Chunk] | None:
+    async def next(self) -> Sequence[Any] | None:
         """Give the plugin's next chunk."""
         with anyio.CancelScope(deadline=self._deadline):
             try:
                 chunk = cast("object", await self._iterator.__anext__())
-                if not isinstance(chunk, Chunk):
-                    raise PluginError(f"a plugin's stream gave {type(chunk).__name__}, where it may give Chunk values")
+                if not isinstance(chunk, self._kind):
+                    raise PluginError(
+                        f"a plugin's stream gave {type(chunk).__name__}, where it may give {self._kind.__name__} values"
+                    )
                 return (chunk,)
             except StopAsyncIteration:
                 return None

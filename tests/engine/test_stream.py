@@ -759,7 +759,7 @@ async def test_a_plugins_stream_that_fails_is_its_plugins_error() -> None:
     async def fail() -> None:
         raise LookupError("no such thing")
 
-    chunks = ForeignChunks(_chunks_then(fail), anyio.current_time() + 10)
+    chunks = ForeignChunks(_chunks_then(fail), anyio.current_time() + 10, kind=Chunk)
     assert [await chunks.next(), await chunks.next()]
     with pytest.raises(PluginError, match="LookupError"):
         await chunks.next()
