@@ -28,7 +28,7 @@ from bifrost.operations.chat.structured.lowering import lower
 from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
 from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
 from bifrost.operations.models import MODELS, models_request
-from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, no_attribute, told_of_arguments
+from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_arguments, no_attribute
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
 from bifrost.telemetry.subscribers import Subscribers
@@ -98,7 +98,7 @@ class Bifrost(Uncopyable):
     """
 
     @hides_keys
-    @told_of_arguments
+    @explains_arguments
     def __init__(
         self,
         account: Account | None = None,

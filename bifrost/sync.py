@@ -36,7 +36,7 @@ from bifrost.errors import (
 )
 from bifrost.misplaced_keys import hides_keys
 from bifrost.notebook import Display
-from bifrost.operations.other_libraries import OF_A_CLIENT, no_attribute, told_of_arguments
+from bifrost.operations.other_libraries import OF_A_CLIENT, explains_arguments, no_attribute
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class SyncBifrost(_Twin):
     """
 
     @hides_keys
-    @told_of_arguments
+    @explains_arguments
     @_signature_of(Bifrost.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
         self._client = Bifrost(*args, **options)

@@ -1,1 +1,1 @@
-"""The unified language: requests, answers, chunks. Values only, no I/O."""
+"""The operations: requests, responses and chunks, the same for all providers. Values only, without I/O."""

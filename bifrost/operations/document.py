@@ -1,8 +1,8 @@
-"""A large answer's document, stored without the texts that the answer holds anyway.
+"""Stores the document of a large response without the texts that the response contains anyway.
 
-`response.raw` is the provider's document, `response.text` the text in it. Of a large answer both are nearly the same
-bytes. So the document is stored as the pieces between its long texts, with references to those texts, and put together
-again when somebody reads `raw`. This is done only where it gives back the very same bytes.
+`response.raw` is the provider's document, and `response.text` is the text in it. In a large response both are nearly
+the same bytes. The document is therefore stored as the pieces between its long texts, with references to these texts,
+and joined when `raw` is read. This is done only if it reproduces exactly the same bytes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SMALL = 64 * 1024
-"""A document of fewer bytes is stored as it is."""
+"""A smaller document, in bytes, is stored unchanged."""
 
 _LONG = 4 * 1024
-"""The shortest text that is left out of a document."""
+"""The length of the shortest text that is omitted from a document."""
 _SLICE = 64 * 1024
 """How many characters are compared at once."""
 _BEGINNING = 128
-"""How many characters of a text are looked for."""
+"""How many characters of a text are searched for."""
 _PLACES = 3
-"""How many places that begin like a text are compared with it."""
+"""How many positions that begin like a text are compared with it."""
 _MISSES = 4
-"""After so many texts that are not in the document, in their order, the others are not looked for."""
+"""After this many texts that do not occur in the document in order, the others are not searched for."""
 
 _T = TypeVar("_T")
 
@@ -45,7 +45,7 @@ class Document(Value, msgspec.Struct, frozen=True, kw_only=True):
     """How each text is written in the document, by the names of `_FORMS`."""
 
     def to_bytes(self) -> bytes:
-        """Return the whole document."""
+        """Return the complete document."""
         pieces = [self.between[0]]
         for text, form, after in zip(self.texts, self.forms, self.between[1:], strict=True):
             pieces += (_FORMS[form](text), after)
@@ -53,9 +53,9 @@ class Document(Value, msgspec.Struct, frozen=True, kw_only=True):
 
 
 def without_texts(body: bytes, texts: Iterable[str]) -> bytes:
-    """Return what to store as `raw` in an answer that holds these texts: the body, or a `Document` for a large one.
+    """Return the value of `raw` for a response with these texts: the body, or a `Document` for a large one.
 
-    The type is that of the field as `has_document` reads it.
+    The return type is that of the field after `has_document`.
     """
     if len(body) < SMALL:
         return body
@@ -72,7 +72,7 @@ def without_texts(body: bytes, texts: Iterable[str]) -> bytes:
 
 
 def has_document(cls: type[_T]) -> type[_T]:
-    """Let `raw` of an answer give whole bytes, whether the body is stored in it or a `Document`."""
+    """Make `raw` of a response return bytes, whether it stores the body or a `Document`."""
     stored = cast("Any", cls).raw.__get__
 
     def raw(self: Any) -> bytes:
@@ -84,7 +84,7 @@ def has_document(cls: type[_T]) -> type[_T]:
 
 
 def _found(body: bytes, texts: Iterable[str]) -> list[tuple[int, int, str, str]]:
-    """Return the texts that are in the body: from where, to where, the text, and its form. None overlaps another."""
+    """Return the texts that occur in the body: start, end, text and form. They do not overlap."""
     found: list[tuple[int, int, str, str]] = []
     position = misses = 0
     for text in texts:
@@ -108,7 +108,7 @@ def _found(body: bytes, texts: Iterable[str]) -> list[tuple[int, int, str, str]]
 def _place(body: bytes, text: str, position: int) -> tuple[int, int, str] | None:
     absent: set[bytes] = set()
     for name, write in _FORMS.items():
-        # Half a character cannot be written in every form.
+        # Half of a surrogate pair cannot be written in every form.
         with suppress(UnicodeEncodeError):
             beginning = write(text[:_BEGINNING])
             if beginning in absent:
@@ -125,7 +125,7 @@ def _place(body: bytes, text: str, position: int) -> tuple[int, int, str] | None
 
 
 def _end(body: bytes, start: int, text: str, write: Callable[[str], bytes]) -> int | None:
-    """Return where the text ends that begins here, `None` if another stands here."""
+    """Return the end of the text that begins here; `None` if it is another text."""
     for at in range(0, len(text), _SLICE):
         piece = write(text[at : at + _SLICE])
         if not body.startswith(piece, start):
@@ -153,5 +153,6 @@ _FORMS: Mapping[str, Callable[[str], bytes]] = {
     "ascii, slashes": lambda text: _ascii(text).replace(b"/", b"\\/"),
     "plain": str.encode,
 }
-"""How servers write a text into JSON: as UTF-8, in ASCII (Python), safe within HTML (Go), with `\\/` (PHP), or as JSON
-that is no string: a tool's arguments at Anthropic."""
+r"""How servers write a text in JSON: as UTF-8, in ASCII (Python), safe within HTML (Go), with `\/` (PHP), or as JSON
+outside of a string (the arguments of a tool at Anthropic).
+"""

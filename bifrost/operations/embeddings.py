@@ -17,61 +17,89 @@ from bifrost.operations.typed import read_as
 from bifrost.operations.usage import NO_USAGE, Usage
 
 Encoding: TypeAlias = Literal["float", "base64"]
+"""How the provider sends the numbers."""
 ENCODINGS: Final[tuple[Encoding, ...]] = get_args(Encoding)
 
 
 class EmbeddingRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Texts (or lists of token numbers) to turn into vectors."""
+    """A request to convert texts (or lists of token numbers) to vectors. `None` means the provider's default."""
 
     model: str
+    """`provider/model`, or the name of a model group."""
+
     input: list[str | list[int]]
+    """The inputs."""
+
     dimensions: int | None = None
+    """The number of dimensions of the vectors."""
+
     encoding_format: Encoding | None = None
-    """How numbers travel; the answer holds floats either way. Base64 is exact and a third of the size."""
+    """How the numbers are sent; the response has floats in either case. Base64 is exact and a third of the size."""
     user: str | None = None
+    """An identifier of the end user, for the provider's abuse detection."""
+
     extra: dict[str, dict[str, Any]] | None = None
+    """Options of a single provider, by the provider's name."""
 
 
 class Embedding(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """The vector of one input, by its place in the request."""
+    """The vector of one input."""
 
     embedding: list[float]
+    """The vector."""
+
     index: int = 0
+    """The position of the input in the request, from 0."""
 
     @property
     def object(self) -> str:
-        """OpenAI's name of the kind of object."""
+        """OpenAI's name of this type of object."""
         return "embedding"
 
 
 class EmbeddingResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Vectors in the order of the inputs."""
+    """The vectors, in the order of the inputs."""
 
     data: list[Embedding]
+    """The vectors with their positions."""
+
     model: str = ""
+    """The model that the provider reports."""
+
     usage: Usage = NO_USAGE
-    """The tokens. Where the provider tells nothing it is false, and 0 everywhere; it is never `None`."""
+    """The tokens. It is never `None`: if the provider reports nothing, it is falsy and all counts are 0."""
     provider: str = ""
+    """The provider that responded."""
+
     request_id: str | None = None
+    """The provider's identifier of the request, or `None`."""
+
     attempts: list[AttemptRecord] = []
+    """All attempts of the call, in order."""
+
     warnings: list[str] = []
+    """What was converted, omitted or noticed in the call."""
+
     cost: Decimal | None = None
+    """The cost of the call, in US dollars; `None` if it is unknown."""
+
     rate_limit: RateLimit | None = None
-    """What the provider told of its allowances with this answer."""
+    """The rate limits that the provider reported with the response; `None` if it reported none."""
     raw: bytes = b""
+    """The provider's response as bytes."""
 
     @property
     def object(self) -> str:
-        """OpenAI's name of the kind of object."""
+        """OpenAI's name of this type of object."""
         return "list"
 
     @property
     def vectors(self) -> list[list[float]]:
-        """The vectors alone."""
+        """The vectors without their positions."""
         return [item.embedding for item in self.data]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the answer in OpenAI's form."""
+        """Return the response in OpenAI's form."""
         form: dict[str, Any] = {
             "object": "list",
             "model": self.model,
@@ -103,9 +131,9 @@ EMBEDDINGS: Final = Operation[EmbeddingRequest, EmbeddingResponse, Never](
 
 
 def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingRequest:
-    """Make a request of a text, of texts, or of lists of token numbers.
+    """Return a request for a text, several texts, or lists of token numbers.
 
-    Raises `InvalidRequestError` if there is nothing to embed, or something else than text.
+    Raises `InvalidRequestError` if there is nothing to embed, or an input is not text.
     """
     if not isinstance(texts, Sequence) or isinstance(texts, bytes | bytearray):
         raise InvalidRequestError(f"input: expected a text or a list of texts, got {type(texts).__name__}")
@@ -114,7 +142,7 @@ def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingReq
         inputs = [inputs]  # one text, as token numbers
     if not inputs or any(text in ("", []) for text in inputs):
         raise InvalidRequestError(
-            "input: there is nothing to embed; give a text, or a list of texts that are not empty"
+            "input: there is nothing to embed; pass a text, or a list of texts that are not empty"
         )
     form = options.get("encoding_format")
     if form not in (None, *ENCODINGS):

@@ -1,4 +1,4 @@
-"""The model list operation."""
+"""The operation that lists a provider's models."""
 
 from __future__ import annotations
 
@@ -15,39 +15,71 @@ from bifrost.operations.typed import read_as
 
 
 class ModelsRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Ask a provider what models it has. `model` stays empty: the question is put to the provider."""
+    """A request for a provider's models."""
 
     model: str = ""
+    """The provider, followed by a slash."""
+
     limit: int | None = None
+    """The most models of a page. `None`: the provider's default."""
+
     after: str | None = None
-    """Start after this model, where the provider gives its list in pages."""
+    """The last model of the previous page, for providers with pages. `None`: the first page."""
 
 
 class ModelInfo(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A model as its provider describes it."""
+    """A model as its provider describes it. `None` means that the provider does not report it."""
 
     id: str
+    """The name of the model at the provider."""
+
     provider: str = ""
+    """The name of the provider."""
+
     name: str | None = None
+    """A name for display."""
+
     created: int | None = None
+    """When the model was published, in seconds since 1970."""
+
     owned_by: str | None = None
+    """The owner of the model."""
+
     context_window: int | None = None
+    """The most tokens of input and output together."""
+
     max_output_tokens: int | None = None
+    """The most tokens of output."""
 
 
 class ModelsResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One page of a provider's models; `next` is what to give as `after` for the page behind it."""
+    """One page of a provider's models."""
 
     data: list[ModelInfo]
+    """The models."""
+
     next: str | None = None
+    """The value of `after` for the next page; `None` on the last page."""
+
     model: str = ""
+    """Always empty."""
+
     provider: str = ""
+    """The provider that responded."""
+
     request_id: str | None = None
+    """The provider's identifier of the request, or `None`."""
+
     attempts: list[AttemptRecord] = []
+    """All attempts of the call, in order."""
+
     warnings: list[str] = []
+    """What was converted, omitted or noticed in the call."""
+
     rate_limit: RateLimit | None = None
-    """What the provider told of its allowances with this answer."""
+    """The rate limits that the provider reported with the response; `None` if it reported none."""
     raw: bytes = b""
+    """The provider's response as bytes."""
 
     def __repr__(self) -> str:
         more = f", next={self.next!r}" if self.next else ""
@@ -56,9 +88,9 @@ class ModelsResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defa
     def _repr_html_(self) -> str:
         columns = ("id", "name", "context_window", "max_output_tokens", "owned_by")
         rows = [[getattr(model, column) for column in columns] for model in self.data]
-        told = [column.replace("_", " ") for column in columns]
+        titles = [column.replace("_", " ") for column in columns]
         return block(
-            table(told, rows), note(self.provider, f"{len(self.data)} models", self.next and f"next: {self.next}")
+            table(titles, rows), note(self.provider, f"{len(self.data)} models", self.next and f"next: {self.next}")
         )
 
 
@@ -68,7 +100,7 @@ MODELS: Final = Operation[ModelsRequest, ModelsResponse, Never](
 
 
 def models_request(provider: object, *, limit: object, after: object) -> ModelsRequest:
-    """Make a request of the name of a provider. Raises `InvalidRequestError` for an argument of the wrong type."""
+    """Return a request for the models of a provider. Raises `InvalidRequestError` for an argument of the wrong type."""
     name = read_as(provider, str, "provider")
     if isinstance(limit, int) and limit < 1:
         raise InvalidRequestError(f"limit: a page has at least one model, not {limit}")

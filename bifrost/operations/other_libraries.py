@@ -1,4 +1,4 @@
-"""Names that other libraries have: whoever writes one is told what it is called here."""
+"""Names of other libraries, with bifrost's equivalents, for error messages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ P = ParamSpec("P")
 
 
 class UnknownNameError(UsageError, AttributeError):
-    """An object has no attribute of this name; the message says what to write."""
+    """An object has no attribute of this name. The message says what to write."""
 
 
 class UnknownArgumentError(ConfigError, TypeError):
-    """A client takes no argument of this name; the message says what to write."""
+    """A client takes no argument of this name. The message says what to write."""
 
 
 _CHAT = "client.chat(model, messages)"
@@ -47,7 +47,7 @@ OF_A_CLIENT: Mapping[str, str] = {
     ),
     **dict.fromkeys(("images", "audio", "files", "moderations", "moderation", "fine_tuning", "rerank"), _NOT_YET),
 }  # fmt: skip
-"""What a client lacks, by name."""
+"""Attributes that a client lacks, each with a hint."""
 
 OF_AN_ANSWER: Mapping[str, str] = {
     **dict.fromkeys(("model_dump", "dict", "to_json_dict"), "write .to_dict()"),
@@ -60,7 +60,7 @@ OF_AN_ANSWER: Mapping[str, str] = {
     "error": "a call that fails raises; catch BifrostError",
     "_hidden_params": "write .provider, .attempts or .cost",
 }
-"""What an answer lacks, by name."""
+"""Attributes that a response lacks, each with a hint."""
 
 _OF_THE_CLASS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -87,34 +87,34 @@ _OF_THE_CLASS: Mapping[str, str] = {
 
 
 class Elsewhere:
-    """Stands at a name that OpenAI's client has, and says at its first use what to write."""
+    """An attribute of OpenAI's client. Its first use raises an error that says what to write."""
 
     def __init__(self, name: str, hint: str) -> None:
-        self._told = f"there is no {name} here: {hint}"
+        self._message = f"there is no {name} here: {hint}"
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise UnknownNameError(self._told)
+        raise UnknownNameError(self._message)
 
     def __call__(self, *args: object, **options: object) -> NoReturn:
-        """Say what to write."""
-        raise UnknownNameError(self._told)
+        """Raise the error."""
+        raise UnknownNameError(self._message)
 
     def __repr__(self) -> str:
-        return f"<{self._told}>"
+        return f"<{self._message}>"
 
 
 def no_attribute(thing: object, name: str, hints: Mapping[str, str]) -> AttributeError:
-    """Return the error for an attribute that is not there."""
+    """Return the error for an attribute that does not exist."""
     kind = type(thing).__name__
     if name in hints:
         return UnknownNameError(f"{kind} has no {name!r}: {hints[name]}")
     return AttributeError(f"{kind!r} object has no attribute {name!r}", name=name, obj=thing)
 
 
-def told_of_arguments(init: Callable[P, None]) -> Callable[P, None]:
-    """Make the `__init__` of a client say of an argument that it does not have what to write. No value is shown."""
+def explains_arguments(init: Callable[P, None]) -> Callable[P, None]:
+    """Make the `__init__` of a client explain unknown arguments. No value is shown."""
     known = frozenset(inspect.signature(init).parameters)
 
     @functools.wraps(init)
@@ -122,15 +122,15 @@ def told_of_arguments(init: Callable[P, None]) -> Callable[P, None]:
         unknown = next((name for name in options if name not in known), None)
         if unknown is not None:
             kind = type(args[0]).__name__
-            # They may hold a key, and a traceback may print the locals of this frame.
+            # They may contain a key, and a traceback may print the local variables of this frame.
             options.clear()
-            raise UnknownArgumentError(_told(unknown, kind, known - {"self"}))
+            raise UnknownArgumentError(_message(unknown, kind, known - {"self"}))
         init(*args, **options)
 
     return checked
 
 
-def _told(unknown: str, kind: str, known: frozenset[str]) -> str:
+def _message(unknown: str, kind: str, known: frozenset[str]) -> str:
     hint = _OF_THE_CLASS.get(unknown)
     if hint is not None:
         return f"{kind} takes no {unknown}=: {hint.format(name=kind)}"

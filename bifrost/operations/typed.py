@@ -1,4 +1,4 @@
-"""Values that callers give, read as the type that is wanted; what does not fit is told by its place."""
+"""Converts callers' values to the expected type, and describes where a value does not match."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _JSON_NAMES: Final[Mapping[str, str]] = {"array": "list", "object": "dict", "null": "None"}
-"""What msgspec calls in JSON's words, and a caller in Python's."""
+"""msgspec's names of types in JSON, with Python's names."""
 
 
 def read_as(value: object, kind: type[_T], where: str) -> _T:
-    """Read a value as a type. `where` is how the caller knows it; empty for what has only its fields' names.
+    """Convert a value to a type. `where` is the caller's name for it; empty if only its fields have names.
 
-    Raises `InvalidRequestError` that names the place and what was expected there.
+    Raises `InvalidRequestError`, which names the place and the expected type.
     """
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         reason = str(error)
-    raise InvalidRequestError(told(reason, where))
+    raise InvalidRequestError(describe(reason, where))
 
 
 def misfit(request: msgspec.Struct) -> str | None:
-    """Look for a value of the wrong type in a request, whose fields take anything; `None` if there is none."""
+    """Return a description of a field with the wrong type in a request, whose fields accept any value; else `None`."""
     try:
         msgspec.convert(msgspec.to_builtins(request), type(request))
     except msgspec.ValidationError as error:
-        return told(str(error), "")
+        return describe(str(error), "")
     except (TypeError, ValueError, RecursionError) as error:
-        return f"the request holds what no request can: {error}"
+        return f"the request contains an invalid value: {error}"
     return None
 
 
-def told(reason: str, where: str) -> str:
-    """Return what msgspec found wrong in the caller's words: `messages[0].role: expected str, got int`."""
+def describe(reason: str, where: str) -> str:
+    """Return msgspec's message in the caller's terms: `messages[0].role: expected str, got int`."""
     problem, mark, place = reason.rpartition(" - at ")
     is_key = place.startswith("`key` in ")
     path = place.removeprefix("`key` in ")

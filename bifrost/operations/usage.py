@@ -1,4 +1,4 @@
-"""What a call consumed, counted the same way for every provider."""
+"""The tokens that a call used, counted in the same way for all providers."""
 
 from __future__ import annotations
 
@@ -15,58 +15,87 @@ class InputDetails(Value, msgspec.Struct, frozen=True, kw_only=True):
     """OpenAI's `prompt_tokens_details`."""
 
     cached_tokens: int = 0
+    """Input tokens read from the prompt cache."""
+
     cache_write_tokens: int = 0
+    """Input tokens written to the prompt cache."""
+
     audio_tokens: int = 0
+    """Input tokens of audio."""
 
 
 class OutputDetails(Value, msgspec.Struct, frozen=True, kw_only=True):
     """OpenAI's `completion_tokens_details`."""
 
     reasoning_tokens: int = 0
+    """Output tokens of reasoning."""
+
     audio_tokens: int = 0
+    """Output tokens of audio."""
+
     accepted_prediction_tokens: int = 0
+    """Tokens of the prediction that the response contains."""
+
     rejected_prediction_tokens: int = 0
+    """Tokens of the prediction that the response does not contain; they are billed."""
 
 
 class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """Tokens of one call, by OpenAI's convention for every provider.
+    """The tokens of a call, by OpenAI's convention for all providers. All counts default to 0.
 
-    `input_tokens` counts all input, cache reads and writes included; `output_tokens` includes reasoning. The buckets
-    beside them are disjoint and add up:
+    The details are disjoint and add up:
 
         input_tokens  = uncached_tokens + cache_read_tokens + cache_write_tokens + input_audio_tokens
         output_tokens = output_text_tokens + reasoning_tokens + output_audio_tokens
-
-    `cache_write_1h_tokens` is the part of `cache_write_tokens` that was written to live for an hour.
     """
 
     input_tokens: int = 0
+    """All input tokens, including those read from and written to the prompt cache."""
+
     output_tokens: int = 0
+    """All output tokens, including reasoning."""
+
     cache_read_tokens: int = 0
+    """Input tokens read from the prompt cache."""
+
     cache_write_tokens: int = 0
+    """Input tokens written to the prompt cache."""
+
     cache_write_1h_tokens: int = 0
+    """The part of `cache_write_tokens` that is stored for an hour."""
+
     input_audio_tokens: int = 0
+    """Input tokens of audio."""
+
     reasoning_tokens: int = 0
+    """Output tokens of reasoning."""
+
     output_audio_tokens: int = 0
+    """Output tokens of audio."""
+
     accepted_prediction_tokens: int = 0
+    """Tokens of the prediction that the response contains."""
+
     rejected_prediction_tokens: int = 0
+    """Tokens of the prediction that the response does not contain; they are billed."""
+
     server_tool_calls: int = 0
-    """Searches and other tools that the provider ran and bills by the call."""
+    """Searches and other tools that the provider ran and bills per call."""
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
     @property
     def uncached_tokens(self) -> int:
-        """Input that was neither read from nor written to a cache, audio left out."""
+        """Input tokens that were neither read from nor written to the cache, without audio."""
         cached = self.cache_read_tokens + self.cache_write_tokens
         return max(0, self.input_tokens - cached - self.input_audio_tokens)
 
     @property
     def output_text_tokens(self) -> int:
-        """Output that is neither reasoning nor audio."""
+        """Output tokens that are neither reasoning nor audio."""
         return max(0, self.output_tokens - self.reasoning_tokens - self.output_audio_tokens)
 
     @property
@@ -81,7 +110,7 @@ class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def prompt_tokens_details(self) -> InputDetails:
-        """OpenAI's view of the input buckets."""
+        """The input tokens in OpenAI's form."""
         return InputDetails(
             cached_tokens=self.cache_read_tokens,
             cache_write_tokens=self.cache_write_tokens,
@@ -90,7 +119,7 @@ class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def completion_tokens_details(self) -> OutputDetails:
-        """OpenAI's view of the output buckets."""
+        """The output tokens in OpenAI's form."""
         return OutputDetails(
             reasoning_tokens=self.reasoning_tokens,
             audio_tokens=self.output_audio_tokens,
@@ -104,14 +133,14 @@ class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             raise no_attribute(self, name, OF_AN_ANSWER)
 
     def __bool__(self) -> bool:
-        """Return whether anything was counted; false for an answer whose provider told nothing."""
+        """Return whether anything was counted; false if the provider reported nothing."""
         return self != NO_USAGE
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
     def to_dict(self) -> dict[str, object]:
-        """Give the usage in OpenAI's form."""
+        """Return the usage in OpenAI's form."""
         return {
             "prompt_tokens": self.input_tokens,
             "completion_tokens": self.output_tokens,
@@ -126,10 +155,10 @@ class Usage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 def balanced(usage: Usage, *, total: int = 0) -> Usage:
-    """Return a count whose buckets add up, where a provider's details do not fit its sums.
+    """Return a usage whose details add up, if those of a provider do not match its sums.
 
-    Servers disagree on whether the sums count what the details tell. Cached input and reasoning are added to a sum that
-    left them out, which shows where `total` (0: not told) is larger by just as much, or a detail exceeds its sum.
+    Servers disagree on whether the sums include the details. Cached input and reasoning are added to a sum that omits
+    them, which is the case if `total` (0: unknown) is larger by exactly that much, or if a detail exceeds its sum.
     """
     given, made = usage.input_tokens, usage.output_tokens
     cached = usage.cache_read_tokens + usage.cache_write_tokens
@@ -158,4 +187,4 @@ def balanced(usage: Usage, *, total: int = 0) -> Usage:
 
 
 NO_USAGE = Usage()
-"""That of an answer whose provider told nothing: false, and 0 everywhere."""
+"""The usage of a response whose provider reported nothing: falsy, and 0 everywhere."""

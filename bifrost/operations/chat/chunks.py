@@ -1,4 +1,4 @@
-"""Pieces of a streamed chat, and the accumulator that makes the plain answer of them."""
+"""The chunks of a streamed chat, and the accumulator that combines them into a response."""
 
 from __future__ import annotations
 
@@ -35,14 +35,25 @@ if TYPE_CHECKING:
 
 
 class ToolCallDelta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A piece of a tool call. `index` tells the calls of one answer apart; id and name come with the first piece."""
+    """A piece of a tool call. The first piece of a call has its id and name."""
 
     index: int
+    """Identifies the call within one choice."""
+
     id: str | None = None
+    """The id of the call. `None` after its first piece."""
+
     name: str | None = None
+    """The name of the tool, or a piece of it. `None` after its first piece."""
+
     arguments: str = ""
+    """The text that this piece adds to the arguments."""
+
     kind: Literal["function", "custom"] | None = None
+    """The kind of tool. `None` after the first piece."""
+
     signature: str | None = None
+    """The provider's opaque state for the call, which is sent back unchanged."""
 
     @property
     def type(self) -> str:
@@ -51,41 +62,57 @@ class ToolCallDelta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defau
 
     @property
     def function(self) -> Function:
-        """OpenAI's path to name and arguments."""
+        """The name and arguments under OpenAI's path."""
         return Function(name=self.name or "", arguments=self.arguments)
 
 
 class Delta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What a chunk adds to one answer.
-
-    `block` numbers the answer's parts where the provider does so; pieces with the same number belong together.
-    `part` is a part that came whole.
-    """
+    """What a chunk adds to one choice. `None` means that nothing is added."""
 
     role: str | None = None
+    """The role of the message, in the first chunk."""
+
     content: str | None = None
+    """Text."""
+
     reasoning: str | None = None
+    """Text of the model's reasoning, if the provider shows it."""
+
     signature: str | None = None
-    """Vouches for the reasoning of this block; opaque."""
+    """The provider's signature of the reasoning in this block; opaque."""
     refusal: str | None = None
+    """Text of a refusal."""
+
     tool_calls: list[ToolCallDelta] | None = None
+    """Pieces of tool calls."""
+
     citations: list[Citation] | None = None
+    """Citations for the text of this block."""
+
     audio: AudioPart | None = None
+    """A piece of spoken output."""
+
     part: Part | None = None
+    """A complete part of another kind."""
+
     block: int | None = None
+    """The number of the part that this belongs to, if the provider numbers them. Pieces with the same number belong
+    together.
+    """
+
     provider: str | None = None
-    """The provider that reasoning and signatures belong to."""
+    """The provider that the reasoning and signatures belong to."""
     issuer: Issuer | None = None
-    """Who made reasoning, signatures and the ids of tool calls, as far as it is known."""
+    """The issuer of reasoning, signatures and ids of tool calls, if it is known."""
 
     @property
     def reasoning_content(self) -> str | None:
-        """`reasoning` under the name that OpenAI-compatible providers give it."""
+        """`reasoning` under the name that OpenAI-compatible providers use."""
         return self.reasoning
 
     @property
     def empty(self) -> bool:
-        """Say whether the delta adds nothing that a user would see (a role alone adds nothing)."""
+        """Whether the delta adds nothing visible to a user (a role alone is not visible)."""
         return not (
             self.content
             or self.reasoning
@@ -99,36 +126,58 @@ class Delta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class ChunkChoice(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A chunk's share in one of the `n` answers."""
+    """What a chunk adds to one of the `n` choices."""
 
     delta: Delta = Delta()
+    """The addition."""
+
     index: int = 0
+    """The number of the choice, from 0."""
+
     finish_reason: FinishReason | None = None
+    """Why the choice ended; `None` until its last chunk."""
+
     native_finish_reason: str | None = None
+    """The provider's own word for `finish_reason`."""
+
     stop_sequence: str | None = None
+    """The stop sequence that ended the choice, if the provider reports it."""
+
     logprobs: Logprobs | None = None
+    """Log probabilities of the tokens in this chunk, if they were requested."""
 
 
 class Chunk(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A piece of a stream, by OpenAI's paths (`choices[0].delta.content`), with `text` as a shortcut."""
+    """A chunk of a stream, with OpenAI's paths (`choices[0].delta.content`), and `text` as a shortcut."""
 
     choices: list[ChunkChoice] = []
+    """The additions to each choice. It is empty in a chunk with usage only."""
+
     id: str = ""
+    """The provider's id of the response."""
+
     model: str = ""
+    """The model that the provider reports."""
+
     created: int = 0
+    """When the provider made the response, in seconds since 1970; 0 if it does not say."""
+
     usage: Usage | None = None
-    """Tokens of the whole answer so far; the last one counts."""
+    """The tokens of the whole response so far; the last one applies. `None` if this chunk has none."""
     service_tier: str | None = None
+    """The service tier, if the provider reports it."""
+
     system_fingerprint: str | None = None
+    """OpenAI's identifier of the backend's configuration, if the provider reports it."""
 
     @property
     def object(self) -> str:
-        """OpenAI's name of the kind of object."""
+        """OpenAI's name of this type of object."""
         return "chat.completion.chunk"
 
     @property
     def text(self) -> str:
-        """The text that this chunk adds to the first answer."""
+        """The text that this chunk adds to the first choice."""
         for choice in self.choices:
             if choice.index == 0:
                 return choice.delta.content or ""
@@ -136,16 +185,19 @@ class Chunk(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def has_content(self) -> bool:
-        """Say whether the chunk carries content, a tool call, usage or an ending: the stream is then committed."""
+        """Whether the chunk has content, a tool call, usage or a finish reason.
+
+        The first such chunk commits the stream.
+        """
         if self.usage is not None:
             return True
         return any(choice.finish_reason is not None or not choice.delta.empty for choice in self.choices)
 
 
 class StreamReset(Chunk, frozen=True, kw_only=True, omit_defaults=True, gc=True):
-    """Takes back everything that a stream has given so far: it broke, and from here on the answer begins anew.
+    """Discards everything that a stream has yielded so far: it broke, and the response starts again.
 
-    Only a stream that was asked for with `on_interrupt="restart"` has such chunks. They add nothing themselves:
+    Only streams with `on_interrupt="restart"` yield such chunks. They add nothing themselves:
 
         async for chunk in stream:
             if isinstance(chunk, StreamReset):
@@ -156,15 +208,23 @@ class StreamReset(Chunk, frozen=True, kw_only=True, omit_defaults=True, gc=True)
     reason: str = ""
     """What broke the stream."""
     attempt: int = 0
-    """Which attempt answers from here on, counted from 1: its place in the answer's `attempts`."""
+    """The number of the attempt that responds from now on, counted from 1: its place in the response's `attempts`."""
     provider: str = ""
-    """Who answers from here on; the model is in `model`."""
+    """The provider that responds from now on. Its model is `model`."""
     partial: ChatResponse
-    """The answer that was taken back, as far as it had come."""
+    """The response that was discarded, as far as it was received."""
 
 
 class ChatAccumulator:
-    """Add chunks, get the answer that a plain call would have given. Usable on its own, for recorded chunks too."""
+    """Combines chunks into the response that a call without streaming would have returned.
+
+    It also accepts recorded chunks.
+
+        accumulator = ChatAccumulator()
+        for chunk in chunks:
+            accumulator.add(chunk)
+        response = accumulator.response()
+    """
 
     def __init__(self, *, provider: str = "", model: str = "") -> None:
         self._begin(provider, model)
@@ -180,7 +240,7 @@ class ChatAccumulator:
         self._fingerprint: str | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """Take the next chunk. A `StreamReset` takes back those before it."""
+        """Add the next chunk. A `StreamReset` discards those before it."""
         if isinstance(chunk, StreamReset):
             self._begin(chunk.provider, chunk.model)
             return
@@ -199,7 +259,7 @@ class ChatAccumulator:
             growing.add(choice)
 
     def _take_head(self, chunk: Chunk) -> None:
-        """Take id, model and time from the first chunk that has each; the model that was asked for says nothing."""
+        """Set id, model and time from the first chunk that has each. The name of the requested model does not count."""
         head = self._head
         served = head.model if head.model != self._asked else chunk.model or head.model
         if (chunk.id and not head.id) or served != head.model or (chunk.created and not head.created):
@@ -210,16 +270,16 @@ class ChatAccumulator:
 
     @property
     def usage(self) -> Usage | None:
-        """The tokens reported so far."""
+        """The usage reported so far; `None` if there was none."""
         return self._usage
 
     @property
     def finished(self) -> bool:
-        """Say whether every answer seen so far has a finish reason."""
+        """Whether all choices seen so far have a finish reason."""
         return bool(self._choices) and all(growing.finish_reason for growing in self._choices.values())
 
     def response(self, *, warnings: list[str] | None = None, **envelope: Any) -> ChatResponse:
-        """Give the answer as far as it has come. `envelope` sets further fields (`attempts`, `request_id`, ...)."""
+        """Return the response so far. `envelope` sets further fields (`attempts`, `request_id`, ...)."""
         choices = [growing.choice(index) for index, growing in sorted(self._choices.items())]
         return ChatResponse(
             id=self._head.id,
@@ -236,7 +296,7 @@ class ChatAccumulator:
 
 
 def chunks_of(response: ChatResponse) -> list[Chunk]:
-    """Make chunks of a complete answer, one for each part. An accumulator makes the same answer of them."""
+    """Return chunks of a complete response, one per part. An accumulator makes an equal response of them."""
     head = Chunk(id=response.id, model=response.model, created=response.created)
     chunks = [
         msgspec.structs.replace(head, choices=[ChunkChoice(index=choice.index, delta=delta)])
@@ -264,12 +324,12 @@ def chunks_of(response: ChatResponse) -> list[Chunk]:
 
 
 class _Growing:
-    """One answer as it grows: blocks in order of appearance, each a list of fragments."""
+    """One choice as it grows: blocks in order of appearance, each a list of fragments."""
 
     def __init__(self) -> None:
         self.blocks: dict[tuple[str, int | None], _Block] = {}
         self.text: _Block | None = None
-        """The latest block of text: most pieces go on with it."""
+        """The latest text block, which most pieces belong to."""
         self.finish_reason: FinishReason | None = None
         self.native_finish_reason: str | None = None
         self.stop_sequence: str | None = None
@@ -309,7 +369,7 @@ class _Growing:
             self.refusal_logprobs += choice.logprobs.refusal or ()
 
     def _part(self, number: int | None) -> _Block:
-        """Make the block of a part that came whole. Where blocks are not numbered, each is another one."""
+        """Return the block of a complete part. If blocks are not numbered, each part gets a new one."""
         if number is not None:
             return self._block("part", number)
         block = self.blocks["part", -1 - len(self.blocks)] = _Block("part", None)
@@ -322,7 +382,10 @@ class _Growing:
         return block
 
     def ordered(self) -> list[_Block]:
-        """Give the blocks as they came or, where the provider does not number them, in the order of a plain answer."""
+        """Return the blocks in order of appearance.
+
+        If the provider does not number them, they are in the usual order of the parts.
+        """
         blocks = list(self.blocks.values())
         if all(block.number is None or block.kind == "tool_call" for block in blocks):
             blocks.sort(key=lambda block: (_ORDER.index(block.kind), block.number or 0))
@@ -347,7 +410,7 @@ class _Growing:
 
 
 _ORDER = ("reasoning", "text", "refusal", "tool_call", "audio", "part")
-"""The parts of an answer that comes in fields and not in numbered blocks."""
+"""The order of the parts in a response that has fields instead of numbered blocks."""
 
 
 class _Block:
@@ -387,7 +450,7 @@ class _Block:
         self.issuer = delta.issuer or self.issuer
         self.id = self.id or call.id
         if call.name and call.name != self.name:
-            self.name = (self.name or "") + call.name  # some servers cut it into pieces
+            self.name = (self.name or "") + call.name  # some servers send it in pieces
         self.call_kind = call.kind or self.call_kind
         self.take(call.arguments, signature=call.signature)
 
@@ -402,7 +465,7 @@ class _Block:
         )
 
     def finished(self) -> Part | None:
-        """Give the part as far as it has come."""
+        """Return the part so far; `None` if it is empty."""
         text = "".join(self.fragments)
         signature = "".join(self.signature) or None
         match self.kind:
@@ -417,10 +480,10 @@ class _Block:
             case "refusal":
                 return RefusalPart(refusal=text) if text else None
             case "audio":
-                return msgspec.structs.replace(self.audio, data=_joined(self.sound), transcript=text or None)
+                return msgspec.structs.replace(self.audio, data=_join_base64(self.sound), transcript=text or None)
             case _:
                 if self.id is None:
-                    # Some OpenAI-compatible providers give none, and the tool's result must name the call.
+                    # Some OpenAI-compatible providers send none, but the tool's result must name the call.
                     self.id = new_call_id()
                 return ToolCall(
                     id=self.id,
@@ -433,13 +496,13 @@ class _Block:
                 )
 
 
-def _joined(pieces: list[str]) -> str | None:
-    """Join base64 that came in pieces; those with padding of their own are written anew as one."""
+def _join_base64(pieces: list[str]) -> str | None:
+    """Join pieces of base64. Pieces with their own padding are encoded again as one."""
     if any(piece.endswith("=") for piece in pieces[:-1]):
         try:
             return b64encode(b"".join([b64decode(piece, validate=True) for piece in pieces])).decode()
         except ValueError:
-            pass  # it is no base64; what came is shown as it came
+            pass  # it is not base64, so it is returned unchanged
     return "".join(pieces) or None
 
 

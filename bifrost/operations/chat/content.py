@@ -1,4 +1,4 @@
-"""The parts that messages are made of. A closed, tagged union: this is our own language, not a provider's."""
+"""The parts of messages. They are a closed, tagged union, because they are bifrost's own types and not a provider's."""
 
 from __future__ import annotations
 
@@ -13,25 +13,40 @@ from bifrost.frozen import Value
 
 
 class CacheMark(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A mark that everything up to here may be kept in the provider's prompt cache."""
+    """Marks that everything up to here may be stored in the provider's prompt cache."""
 
     ttl: Literal["5m", "1h"] | None = None
+    """How long it is stored. `None`: the provider's default."""
 
 
 class Citation(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a piece of an answer comes from. `start` and `end` are character offsets in the answer's text."""
+    """The source of a piece of a response. All fields are `None` if the provider does not report them."""
 
     url: str | None = None
+    """The address of the source."""
+
     title: str | None = None
+    """The title of the source."""
+
     text: str | None = None
     """The cited passage."""
     start: int | None = None
+    """The start of the cited text, as a character offset in the response's text."""
+
     end: int | None = None
+    """The end of the cited text, as a character offset in the response's text."""
+
     document_index: int | None = None
+    """The number of the cited document among those of the request, from 0."""
+
     file_id: str | None = None
+    """The provider's id of the cited file."""
+
     provider: str | None = None
+    """The provider that made the citation."""
+
     native: Any = None
-    """The provider's own citation object, sent back to it unchanged with the history."""
+    """The provider's own citation object, which is sent back to it unchanged with the history."""
 
 
 class _Part(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -39,68 +54,108 @@ class _Part(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class TextPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
-    """Text, with the sources an answer cites for it."""
+    """Text, with the sources that a response cites for it."""
 
     text: str
+    """The text."""
+
     citations: list[Citation] | None = None
+    """The citations for this text; `None` if there are none."""
+
     cache: CacheMark | None = None
+    """Marks the end of this part for the prompt cache."""
 
 
 class ImagePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="image"):
-    """A picture: by `url`, by base64 `data` with its `media_type`, or by the provider's `file_id`."""
+    """An image: by `url`, as base64 `data` with its `media_type`, or by the provider's `file_id`."""
 
     url: str | None = None
+    """The address of the image."""
+
     data: str | None = None
+    """The image in base64."""
+
     media_type: str | None = None
+    """The media type of `data`, `image/png` for example."""
+
     file_id: str | None = None
+    """The id of an image that was uploaded to the provider."""
+
     detail: Literal["auto", "low", "high"] | str | None = None  # noqa: PYI051 - the known words, for editors
+    """The resolution at which the model sees the image. `None`: the provider's default."""
+
     cache: CacheMark | None = None
+    """Marks the end of this part for the prompt cache."""
 
 
 class AudioPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="audio"):
-    """Sound: base64 `data` with its `format` (wav, mp3, ...); in answers also an `id` to refer to, and a transcript."""
+    """Audio: base64 `data` with its `format`; in responses also an `id` and a transcript."""
 
     data: str | None = None
+    """The audio in base64."""
+
     format: str | None = None
+    """The format of the audio: `wav`, `mp3`, ..."""
+
     id: str | None = None
+    """The provider's id of an audio response, which later messages can refer to."""
+
     transcript: str | None = None
+    """The spoken text."""
+
     expires_at: int | None = None
+    """When the provider deletes the audio with this `id`, in seconds since 1970."""
+
     cache: CacheMark | None = None
+    """Marks the end of this part for the prompt cache."""
 
 
 class FilePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
-    """A document: by `url`, base64 `data` with `media_type`, plain `text`, or the provider's `file_id`."""
+    """A document: by `url`, as base64 `data` with `media_type`, as plain `text`, or by the provider's `file_id`."""
 
     url: str | None = None
+    """The address of the document."""
+
     data: str | None = None
+    """The document in base64."""
+
     text: str | None = None
+    """The document as plain text."""
+
     file_id: str | None = None
+    """The id of a document that was uploaded to the provider."""
+
     media_type: str | None = None
+    """The media type of `data`, `application/pdf` for example."""
+
     filename: str | None = None
+    """The name of the file."""
+
     context: str | None = None
-    """What the model should know about the document, where the provider has a place for it."""
+    """What the model should know about the document, for providers that support it."""
     citations: bool | None = None
-    """Ask for citations of this document."""
+    """Whether the model should cite this document. `None`: the provider's default."""
     cache: CacheMark | None = None
+    """Marks the end of this part for the prompt cache."""
 
 
 class Issuer(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who made a part of an answer, and can read its signature, opaque reasoning and id of a tool call."""
+    """The origin of a part of a response, which can read its signature, opaque reasoning and tool call ids."""
 
     provider: str
-    """The provider's name, which calls write before the slash."""
+    """The provider's name, as in `provider/model`."""
     address: str | None = None
     """Its base URL."""
     key: str | None = None
-    """The name of the key that asked."""
+    """The name of the key that was used."""
     region: str | None = None
-    """The region, where the key's settings name one."""
+    """The region, if the key's settings name one."""
     model: str | None = None
     """The provider's own name of the model."""
 
 
 class _Issued(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    """A part that knows who made it. Two that say the same are equal, whoever made them."""
+    """A part with a known origin. The origin does not matter for equality."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, type(self)):
@@ -112,45 +167,69 @@ class _Issued(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ReasoningPart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="reasoning"):
-    """What the model thought, with the provider's opaque state, which is sent back to that provider unchanged.
+    """The model's reasoning, with the provider's opaque state, which is sent back to that provider unchanged.
 
-    `signature` vouches for `text`; `redacted` is thinking that only the provider can read. Both belong to `issuer`, or
-    where that is not known to the provider named by `provider`: any other leaves the part out, with a warning.
+    Signature and redacted reasoning belong to `issuer` or, if that is not known, to `provider`. For other providers the
+    part is omitted with a warning.
     """
 
     text: str = ""
+    """The text of the reasoning, if the provider shows it."""
+
     signature: str | None = None
+    """The provider's signature of `text`."""
+
     redacted: str | None = None
+    """Reasoning that only the provider can read."""
+
     provider: str | None = None
+    """The provider that the part comes from."""
+
     issuer: Issuer | None = None
+    """The origin of the part."""
 
 
 class RefusalPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="refusal"):
-    """The model's words for declining."""
+    """The model's refusal."""
 
     refusal: str
+    """The text of the refusal."""
 
 
 class Function(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """OpenAI's inner object of a tool call."""
+    """The inner object of a tool call in OpenAI's form."""
 
     name: str
+    """The name of the tool."""
+
     arguments: str
+    """The arguments as the model wrote them."""
 
 
 class ToolCall(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="tool_call"):
-    """A call of one of the caller's tools. `arguments` is the model's text, kept as it came and never executed."""
+    """A call of one of the caller's tools. bifrost does not execute it."""
 
     id: str
+    """The id of the call, which the tool's result refers to."""
+
     name: str
+    """The name of the tool."""
+
     arguments: str = ""
+    """The arguments exactly as the model wrote them, usually JSON."""
+
     kind: Literal["function", "custom"] = "function"
+    """`function` for JSON arguments, `custom` for free text."""
+
     signature: str | None = None
-    """Opaque state of the provider for this call, sent back unchanged."""
+    """The provider's opaque state for the call, which is sent back unchanged."""
     provider: str | None = None
+    """The provider that the call comes from."""
+
     issuer: Issuer | None = None
-    """Who made the call and its id. It goes back there unchanged; for other providers the id is made to fit."""
+    """The origin of the call and its id. The id is sent back there unchanged and adapted for other providers."""
     cache: CacheMark | None = None
+    """Marks the end of this part for the prompt cache."""
 
     @property
     def type(self) -> str:
@@ -159,13 +238,13 @@ class ToolCall(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="tool
 
     @property
     def function(self) -> Function:
-        """OpenAI's path to name and arguments."""
+        """The name and arguments under OpenAI's path."""
         return Function(name=self.name, arguments=self.arguments)
 
     def parse_arguments(self) -> Any:
-        """Decode the arguments as JSON (no text counts as `{}`).
+        """Return the arguments, decoded as JSON (empty text counts as `{}`).
 
-        Raises `InvalidRequestError` if the model wrote something that is not JSON; the text is in `arguments`.
+        Raises `InvalidRequestError` if the model wrote something else; the text is in `arguments`.
         """
         try:
             return msgspec.json.decode(self.arguments or "{}")
@@ -173,28 +252,33 @@ class ToolCall(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="tool
             reason = str(error)
         raise InvalidRequestError(
             f"the model's arguments for tool {self.name!r} are not JSON ({reason}); "
-            "tell the model so in the tool's result, or read the text in .arguments"
+            "report this to the model in the tool's result, or use the text in .arguments"
         )
 
 
 def new_call_id() -> str:
-    """Return an id for a tool call whose server gave none: unique, and in a form that every provider takes."""
+    """Return a unique id for a tool call without one, in a form that every provider accepts."""
     return "".join([choice(_ID_LETTERS) for _ in range(_ID_LENGTH)])
 
 
 _ID_LETTERS = ascii_letters + digits
 _ID_LENGTH = 9
-"""Mistral takes no other."""
+"""Mistral accepts no other length."""
 
 
 class OpaquePart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="opaque"):
-    """A provider's own block (a server tool's call or result, ...), kept whole and sent back to that provider."""
+    """A provider's own block (a call or result of a server tool, for example), which is sent back to it unchanged."""
 
     provider: str
+    """The provider that the block belongs to."""
+
     kind: str
-    """The provider's name of the block's type."""
+    """The provider's type of the block."""
     data: dict[str, Any]
+    """The block."""
+
     issuer: Issuer | None = None
+    """The origin of the block."""
 
 
 Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | RefusalPart | ToolCall | OpaquePart

@@ -1,4 +1,4 @@
-"""Messages of a conversation: what a caller writes, and what a model answers."""
+"""Messages of a conversation: those that a caller writes, and those of a model."""
 
 from __future__ import annotations
 
@@ -20,21 +20,32 @@ from bifrost.operations.chat.content import (
 )
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool"]
+"""Who wrote a message."""
 
 
 class Message(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message. `content` is text or a list of parts, in the order in which the model should see them.
+    """One message of a conversation.
 
-    A tool's result has `role="tool"`, the `tool_call_id` it answers, and `is_error` when the tool failed.
+    Message(role="user", content="What is the capital of France?")
     """
 
     role: Role
+    """Who wrote the message; `tool` for the result of a tool."""
+
     content: str | list[Part] | None = None
+    """Text, or a list of parts in the order in which the model should see them. `None`: no content."""
+
     name: str | None = None
+    """The name of the author, for providers that support it."""
+
     tool_call_id: str | None = None
+    """For the result of a tool: the id of the tool call."""
+
     is_error: bool = False
+    """For the result of a tool: whether the tool failed."""
+
     cache: CacheMark | None = None
-    """Mark the end of this message for the provider's prompt cache."""
+    """Marks the end of this message for the provider's prompt cache."""
 
     @property
     def parts(self) -> list[Part]:
@@ -45,7 +56,7 @@ class Message(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     @property
     def text(self) -> str:
-        """The text of the message, parts joined."""
+        """The text of the message, with its parts joined."""
         return self.content if isinstance(self.content, str) else text_of(self.parts)
 
     @property
@@ -55,63 +66,66 @@ class Message(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class AssistantMessage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a model answered: its `parts` in order, with OpenAI's paths beside them. It can be appended to a prompt."""
+    """A model's message: its `parts` in order, and OpenAI's paths. It can be appended to a prompt."""
 
     parts: list[Part] = []
+    """The parts, in the order in which the model wrote them."""
+
     role: Literal["assistant"] = "assistant"
+    """Always `assistant`."""
 
     @property
     def content(self) -> str | None:
-        """The text of the answer, `None` if it has none (tool calls only, say)."""
+        """The text of the message; `None` if it has none (only tool calls, for example)."""
         texts = [part.text for part in self.parts if isinstance(part, TextPart)]
         return "".join(texts) if texts else None
 
     @property
     def text(self) -> str:
-        """The text of the answer, empty if it has none."""
+        """The text of the message; empty if it has none."""
         return text_of(self.parts)
 
     @property
     def tool_calls(self) -> list[ToolCall] | None:
-        """The tools that the model wants run, `None` if it wants none."""
+        """The tool calls of the model; `None` if there are none."""
         return [part for part in self.parts if isinstance(part, ToolCall)] or None
 
     @property
     def refusal(self) -> str | None:
-        """The model's words for declining, if it declined."""
+        """The text of the model's refusal; `None` if it did not refuse."""
         return "".join(part.refusal for part in self.parts if isinstance(part, RefusalPart)) or None
 
     @property
     def reasoning(self) -> str | None:
-        """What the model thought, as far as the provider shows it."""
+        """The model's reasoning, if the provider shows it; else `None`."""
         return "".join(part.text for part in self.parts if isinstance(part, ReasoningPart)) or None
 
     @property
     def reasoning_content(self) -> str | None:
-        """`reasoning` under the name that OpenAI-compatible providers give it."""
+        """`reasoning` under the name that OpenAI-compatible providers use."""
         return self.reasoning
 
     @property
     def citations(self) -> list[Citation]:
-        """Every citation of the answer's text."""
+        """All citations of the message's text."""
         return [cited for part in self.parts if isinstance(part, TextPart) for cited in part.citations or ()]
 
     @property
     def audio(self) -> AudioPart | None:
-        """The spoken answer, if one was asked for."""
+        """The spoken response; `None` if there is none."""
         return next((part for part in self.parts if isinstance(part, AudioPart)), None)
 
     @property
     def opaque(self) -> list[OpaquePart]:
-        """The provider's own blocks (server tools' calls and results)."""
+        """The provider's own blocks (calls and results of server tools)."""
         return [part for part in self.parts if isinstance(part, OpaquePart)]
 
     def to_message(self) -> Message:
-        """Give the answer as a message of a prompt, every part kept."""
+        """Return it as a message of a prompt, with all parts."""
         return Message(role="assistant", content=self.parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the message in OpenAI's form."""
+        """Return the message in OpenAI's form."""
         form: dict[str, Any] = {
             "role": "assistant",
             "content": self.content,
@@ -135,7 +149,7 @@ class AssistantMessage(Value, msgspec.Struct, frozen=True, kw_only=True, omit_de
 
 
 def text_of(parts: list[Part]) -> str:
-    """Join the text among the parts."""
+    """Return the text of the parts, joined."""
     return "".join([part.text for part in parts if isinstance(part, TextPart)])
 
 

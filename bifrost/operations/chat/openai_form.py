@@ -1,7 +1,7 @@
-"""OpenAI's request form, read into our own language: what callers may write as plain dicts.
+"""Reads OpenAI's request form, which callers may pass as plain dicts.
 
-The form: https://platform.openai.com/docs/api-reference/chat/create. A key that is not known is an error and never
-dropped, as is a value of the wrong kind; `None` counts as "not given". What a caller hands in is never changed.
+The form: https://platform.openai.com/docs/api-reference/chat/create. Unknown keys and values of the wrong type raise an
+error and are never dropped. `None` counts as missing. The caller's objects are never modified.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.typed import read_as
 
 AnyMessage: TypeAlias = Message | AssistantMessage | Mapping[str, Any]
-"""A message as a caller may write it."""
+"""A message in any form that callers may pass."""
 
 AnyPrompt: TypeAlias = str | AnyMessage | Sequence[AnyMessage]
-"""A prompt as a caller may write it: the user's words, one message, or a conversation."""
+"""A prompt in any form that callers may pass: the user's text, one message, or a conversation."""
 
 _Dict: TypeAlias = Mapping[str, Any]
 _T = TypeVar("_T")
@@ -61,9 +61,9 @@ _MODES: tuple[Literal["auto", "none", "required"], ...] = ("auto", "none", "requ
 
 
 def to_messages(prompt: AnyPrompt, *, system: str | None = None) -> list[Message]:
-    """Give a prompt as a list of messages, with `system` as the first one if it is given.
+    """Return a prompt as a list of messages, preceded by `system` if it is set.
 
-    Raises `InvalidRequestError` that names the place (`messages[2].content[0]: ...`) and what to write there.
+    Raises `InvalidRequestError`, which names the place (`messages[2].content[0]: ...`) and what to write there.
     """
     messages = [Message(role="system", content=system)] if system else []
     if isinstance(prompt, str):
@@ -101,7 +101,7 @@ def _message(item: object, where: str) -> Message:
 
 
 def _checked(message: Message, where: str) -> Message:
-    """Look at what nobody has: a struct takes any value for its fields."""
+    """Check the fields of a message, because a Struct accepts values of any type."""
     content: object = message.content
     _one_of(message.role, _ROLES, f"{where}.role")
     if content is not None and not isinstance(content, str):
@@ -239,7 +239,7 @@ def _tool_call(item: object, where: str) -> ToolCall:
 
 
 def _arguments(value: object, where: str) -> str:
-    """Read a call's arguments: the model's text, or what a caller has already decoded."""
+    """Return a call's arguments as text: the model's text, or JSON of the value that a caller has decoded."""
     if value is None or isinstance(value, str):
         return value or ""
     return _written(_object(value, where), where)
@@ -365,7 +365,7 @@ _PARTS: Mapping[str, Callable[[_Dict, str], Part]] = {
 
 
 def _data_url(url: str) -> tuple[str | None, str | None]:
-    """Cut `data:<media type>;base64,<data>`; anything else, parameters included, is left alone."""
+    """Split `data:<media type>;base64,<data>`. Any other URL, with parameters for example, is not split."""
     if not url.startswith("data:"):
         return None, None
     head, comma, data = url.partition(",")
@@ -377,7 +377,7 @@ _CACHE_KEYS = ("cache_control", "prompt_cache_breakpoint")
 
 
 def _cache(form: _Dict, where: str) -> CacheMark | None:
-    """Read the mark that Anthropic's form and many gateways call `cache_control`, OpenAI `prompt_cache_breakpoint`."""
+    """Read a cache mark. Anthropic and many gateways call it `cache_control`, OpenAI `prompt_cache_breakpoint`."""
     if form.get("cache_control") is None:
         return CacheMark() if form.get("prompt_cache_breakpoint") is not None else None
     here = f"{where}.cache_control"
@@ -393,7 +393,7 @@ def _cache(form: _Dict, where: str) -> CacheMark | None:
 
 
 def to_tools(tools: Sequence[Tool | ProviderTool | _Dict] | None) -> list[Tool | ProviderTool] | None:
-    """Read tools; a dict whose `type` is neither "function" nor "custom" is a tool that the provider runs itself."""
+    """Read tools. A dict whose `type` is neither "function" nor "custom" is a tool that the provider runs itself."""
     if tools is None:
         return None
     return [_tool(item, f"tools[{place}]") for place, item in enumerate(_list(tools, "tools", "a list of tools"))]
@@ -490,7 +490,7 @@ def _allowed(item: object, where: str) -> str:
 
 
 def to_response_format(form: ResponseFormat | _Dict | None) -> ResponseFormat | None:
-    """Read a response format; the schema is kept as it is, with its keys in the order given."""
+    """Read a response format. The keys of the schema stay in order."""
     if form is None or isinstance(form, ResponseFormat):
         return form
     where = "response_format"
@@ -526,14 +526,14 @@ def to_stop(stop: str | Sequence[str] | None) -> list[str] | None:
 
 
 def _logit_bias(form: object) -> dict[str, float]:
-    """Read a bias by token; tokens are numbers, which JSON has as texts only."""
+    """Read a bias per token. Tokens are numbers, which JSON allows as keys only in the form of text."""
     given: Mapping[Any, Any] = _object(form, "logit_bias")
     biases = {str(token) if type(token) is int else token: bias for token, bias in given.items()}
     return read_as(biases, dict[str, float], "logit_bias")
 
 
 def _reasoning(form: _Dict) -> Reasoning | None:
-    """Read OpenAI's `reasoning_effort`, and the `reasoning` object that other gateways have beside it."""
+    """Read OpenAI's `reasoning_effort`, and the `reasoning` object that other gateways use."""
     effort = _typed(form, "reasoning_effort", str, "")
     if form.get("reasoning") is None:
         return Reasoning(effort=effort) if effort is not None else None
@@ -611,7 +611,7 @@ _SAME: Mapping[str, Any] = {
     "prompt_cache_retention": str,
     "modalities": list[str],
 }
-"""Options with the same name and shape in both languages."""
+"""Options with the same name and type in both forms."""
 
 _READ: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "tools": ("tools", to_tools),
@@ -625,13 +625,13 @@ _READ: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "prediction": ("prediction", _prediction),
     "verbosity": ("verbosity", lambda value: _one_of(value, _SIZES, "verbosity")),
 }
-"""Options that need reading: the field they fill, and how."""
+"""Options that are converted: the field, and the function."""
 
 _TOGETHER = ("max_tokens", "max_completion_tokens", "reasoning_effort", "reasoning")
-"""Options of which two fill one field."""
+"""Options of which two set the same field."""
 
 _OPENAI_ONLY = ("functions", "function_call", "moderation", "prompt_cache_options")
-"""What OpenAI has and the unified language has not: kept in `extra["openai"]`."""
+"""OpenAI's options without a field here. They are stored in `extra["openai"]`."""
 
 _OPTIONS = (*_TOGETHER, *_SAME, *_READ, *_OPENAI_ONLY)
 
@@ -639,8 +639,10 @@ _OPTIONS = (*_TOGETHER, *_SAME, *_READ, *_OPENAI_ONLY)
 def chat_request_from_openai(body: Mapping[str, Any]) -> ChatRequest:
     """Read the body of a complete OpenAI chat request (`POST /chat/completions`).
 
-    `stream` is not part of a request here (streaming is a verb) and is passed over. Raises `InvalidRequestError` for
-    an unknown key, naming near matches, and for a value of the wrong kind, naming its place.
+        chat_request_from_openai({"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]})
+
+    `stream` is ignored, because streaming is a method of the client and not a part of the request. Raises
+    `InvalidRequestError` for an unknown key, with similar names, and for a value of the wrong type, with its place.
     """
     form = _object(body, "the request")
     _only(form, ("model", "messages", "stream", *_OPTIONS), "")
@@ -652,9 +654,9 @@ def chat_request_from_openai(body: Mapping[str, Any]) -> ChatRequest:
 
 
 def option_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read OpenAI's options, all but model and messages, into fields of `ChatRequest`.
+    """Read OpenAI's options, without model and messages, and return them as fields of `ChatRequest`.
 
-    Raises `InvalidRequestError` as `chat_request_from_openai` does.
+    Raises the errors of `chat_request_from_openai`.
     """
     _only(options, _OPTIONS, "")
     fields: dict[str, Any] = {"max_tokens": _max_tokens(options), "reasoning": _reasoning(options)}
@@ -682,13 +684,13 @@ def _max_tokens(form: _Dict) -> int | None:
     return old if new is None else new
 
 
-# --- reading values, and saying what is wrong with them
+# --- reading values, and error messages
 
 
 def _object(value: object, where: str) -> _Dict:
     if not isinstance(value, Mapping):
         raise _wrong(where, value, "an object (a dict)")
-    return cast("_Dict", value)  # keys that are no text are refused with the unknown ones
+    return cast("_Dict", value)  # keys that are not text are refused with the unknown ones
 
 
 def _schema(value: object, where: str) -> dict[str, Any]:
@@ -696,9 +698,9 @@ def _schema(value: object, where: str) -> dict[str, Any]:
     return given if isinstance(given, dict) else dict(given)
 
 
-def _list(value: object, where: str, wanted: str) -> Sequence[Any]:
+def _list(value: object, where: str, expected: str) -> Sequence[Any]:
     if not _is_list(value):
-        raise _wrong(where, value, wanted)
+        raise _wrong(where, value, expected)
     return value
 
 
@@ -733,19 +735,19 @@ def _one_of(value: object, known: Sequence[_T], where: str) -> _T:
 
 
 def _only(form: _Dict, known: Iterable[str], where: str) -> None:
-    """Refuse keys that would be dropped; those without a value are passed over."""
+    """Refuse unknown keys, which would otherwise be dropped. Keys without a value are ignored."""
     allowed = known if isinstance(known, tuple) else tuple(known)
     for key, value in form.items():
         if key not in allowed and value is not None:
             raise InvalidRequestError(
-                f"{where + ': ' if where else ''}unknown key {_shown(key)}; {_hint(key, allowed)}"
+                f"{where + ': ' if where else ''}unknown key {_excerpt(key)}; {_hint(key, allowed)}"
             )
 
 
 def _unknown(where: str, value: object, known: Sequence[str]) -> InvalidRequestError:
     if value is None:
         return InvalidRequestError(f"{where} is missing; known: {', '.join(known)}")
-    return InvalidRequestError(f"{where}: unknown value {_shown(value)}; known: {', '.join(known)}")
+    return InvalidRequestError(f"{where}: unknown value {_excerpt(value)}; known: {', '.join(known)}")
 
 
 def _hint(key: object, known: Sequence[str]) -> str:
@@ -753,14 +755,14 @@ def _hint(key: object, known: Sequence[str]) -> str:
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
 
 
-def _wrong(where: str, value: object, wanted: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{where}: expected {wanted}, got {type(value).__name__}")
+def _wrong(where: str, value: object, expected: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{where}: expected {expected}, got {type(value).__name__}")
 
 
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""The keyword arguments of a chat, typed once for every method that takes them, and how they become a request."""
+"""The keyword arguments of a chat, defined once for all methods that take them, and their conversion to a request."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from bifrost.operations.typed import read_as
 
 
 class ChatOptions(TypedDict, total=False):
-    """Everything a chat may be asked with, beside its model and messages. OpenAI's names are understood.
+    """The options of a chat request. OpenAI's names are accepted as well.
 
-    Tools, formats and choices may be given in our types or as OpenAI-form dicts. What only one provider has goes into
-    `extra={"anthropic": {...}}`.
+    `None` means that the provider's default applies.
+
+    Tools, formats and choices may be passed as bifrost's types or as dicts in OpenAI's form. Options of a single
+    provider belong in `extra={"anthropic": {...}}`. `ChatRequest` explains each option.
     """
 
     tools: Sequence[Tool | ProviderTool | Mapping[str, Any]] | None
@@ -48,7 +50,7 @@ class ChatOptions(TypedDict, total=False):
     top_logprobs: int | None
     n: int | None
     logit_bias: Mapping[str, float] | Mapping[int, float] | None
-    """How much likelier each token is, by its number."""
+    """A bias per token, by the token's number."""
     user: str | None
     safety_identifier: str | None
     metadata: Mapping[str, str] | None
@@ -71,7 +73,7 @@ class ChatOptions(TypedDict, total=False):
 
 
 class ChatArguments(ChatOptions, total=False):
-    """`ChatOptions`, and how the call is made: what overloads of `chat` have in common."""
+    """`ChatOptions` and the options of the call, which the overloads of `chat` have in common."""
 
     system: str | None
     timeout: float | None
@@ -83,7 +85,7 @@ class ChatArguments(ChatOptions, total=False):
 
 
 class StreamArguments(ChatArguments, total=False):
-    """`ChatArguments`, and what only a stream can be told."""
+    """`ChatArguments` and the options of streams."""
 
     on_interrupt: Literal["raise", "restart"] | None
 
@@ -91,7 +93,7 @@ class StreamArguments(ChatArguments, total=False):
 CHAT_OPTIONS: Final = frozenset(ChatOptions.__annotations__)
 
 _OF_THE_CALL: Final = frozenset({*StreamArguments.__annotations__, "output", "max_output_retries"}) - CHAT_OPTIONS
-"""What the method takes itself: never an option here, and often what was meant."""
+"""Arguments of the methods themselves. They are not options, but are often what the caller meant."""
 
 _OURS: Final[Mapping[str, tuple[str, type[msgspec.Struct]]]] = {
     "tool_choice": ("tool_choice", ToolChoice),
@@ -103,10 +105,10 @@ _OURS: Final[Mapping[str, tuple[str, type[msgspec.Struct]]]] = {
     "web_search": ("web_search", WebSearch),
     "web_search_options": ("web_search", WebSearch),
 }
-"""Options that take a value of a class of ours: the field it fills, and the class."""
+"""Options with a class of bifrost: the field, and the class."""
 
 _OTHER_FORM: Final = ("reasoning", "web_search")
-"""Options that OpenAI's form does not have, or has in another shape: a dict has the fields of our class."""
+"""Options that OpenAI's form lacks or has in another form: a dict of them has the fields of bifrost's class."""
 
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
@@ -137,15 +139,15 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "cache": "there is no cache of answers; for the provider's own give prompt_cache_key",
     "drop_params": "there is no need: what a provider lacks and only tunes is left out, with a warning",
 }
-"""What those who come from other libraries may look for."""
+"""Names from other libraries, with bifrost's equivalent."""
 
 
 def chat_request(model: str, prompt: AnyPrompt, *, system: str | None, options: ChatOptions) -> ChatRequest:
-    """Make a request of what a caller wrote. The caller's objects are not changed.
+    """Return a request made from what a caller passed. The caller's objects are not modified.
 
-    Raises `InvalidRequestError` that names the argument (with near matches for an unknown one) and what to write.
+    Raises `InvalidRequestError`, which names the argument (with similar names for an unknown one) and what to write.
     """
-    if not isinstance(system, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers give anything
+    if not isinstance(system, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may pass any type
         raise InvalidRequestError(f"system: expected text, got {type(system).__name__}")
     messages = to_messages(prompt, system=system)
     if not options:
@@ -154,9 +156,10 @@ def chat_request(model: str, prompt: AnyPrompt, *, system: str | None, options: 
 
 
 def map_request(item: Any, *, model: str | None, system: str | None, options: ChatOptions) -> ChatRequest:
-    """Make a request of an input of a map: a prompt, a `ChatRequest`, or a dict in OpenAI's form with `messages`.
+    """Return a request made from an input of a map.
 
-    What the input says itself comes before `model` and `options`. Raises `InvalidRequestError` as `chat_request` does.
+    The input is a prompt, a `ChatRequest`, or a dict in OpenAI's form with `messages`. What it sets itself overrides
+    `model` and `options`. Raises the errors of `chat_request`.
     """
     named = model_named(item) or model
     if named is None:
@@ -175,7 +178,7 @@ def map_request(item: Any, *, model: str | None, system: str | None, options: Ch
 
 
 def model_named(item: Any) -> str | None:
-    """Return the model that an input of a map names itself."""
+    """Return the model that an input of a map names itself, or `None`."""
     named: Any = None
     if isinstance(item, ChatRequest):
         named = item.model
@@ -191,9 +194,9 @@ def _is_form(item: object) -> bool:
 
 
 def chat_fields(options: ChatOptions) -> dict[str, Any]:
-    """Read a chat's options, in our types or in OpenAI's form, into fields of `ChatRequest`.
+    """Read the options of a chat, in bifrost's types or in OpenAI's form, and return them as fields of `ChatRequest`.
 
-    Raises `InvalidRequestError` as `chat_request` does.
+    Raises the errors of `chat_request`.
     """
     check_names(options, CHAT_OPTIONS, what="a chat", beside=_OF_THE_CALL)
     fields: dict[str, Any] = {}
@@ -221,7 +224,7 @@ def chat_fields(options: ChatOptions) -> dict[str, Any]:
 def check_names(
     given: Mapping[str, Any], known: frozenset[str], *, what: str, beside: frozenset[str] = frozenset()
 ) -> None:
-    """Refuse names that are no options. Raises `InvalidRequestError` with near matches, also among those `beside`."""
+    """Refuse unknown names. Raises `InvalidRequestError` with similar names, also from `beside`."""
     for name in given:
         if name not in known:
             names = (known | beside) - {name}
@@ -233,7 +236,7 @@ def check_names(
 
 
 def _put(fields: dict[str, Any], field: str, value: Any) -> None:
-    """Set a field that two options may fill: reasoning in words and in detail go together, others do not."""
+    """Set a field that two options may set. Only reasoning accepts both, if they do not contradict each other."""
     other = fields.get(field)
     if isinstance(other, Reasoning) and isinstance(value, Reasoning) and None in (other.effort, value.effort):
         detail, short = (other, value) if other.effort is None else (value, other)
@@ -262,7 +265,7 @@ def _own(name: str, value: Any, kind: type[msgspec.Struct]) -> Any:
 
 
 def _check_numbers(fields: Mapping[str, Any]) -> None:
-    """Refuse what JSON cannot say: it would be sent as null."""
+    """Refuse numbers that JSON cannot express, which would be sent as null."""
     numbers = {name: fields[name] for name in _NUMBERS if name in fields}
     biases: Mapping[str, float] = fields.get("logit_bias") or {}
     numbers |= {f"logit_bias[{token!r}]": bias for token, bias in biases.items()}

@@ -1,4 +1,4 @@
-"""Structured output of a chat. This module is the `StructuredOutput` of the operation."""
+"""Structured output of a chat. This module implements the `StructuredOutput` protocol for the operation."""
 
 from __future__ import annotations
 

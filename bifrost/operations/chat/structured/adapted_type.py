@@ -1,8 +1,8 @@
-"""Types that msgspec cannot read as they are, said in types that it can.
+"""Expresses types that msgspec cannot decode by types that it can.
 
-A class with a field that msgspec does not understand, or with a feature such as `InitVar` or a converter, is read as a
-`Struct` made for it, and is then called with what was read, so its own code runs. What is pydantic's is read by the
-pydantic that the caller has imported; it is never imported here.
+A class with a field that msgspec does not support, or with a feature such as `InitVar` or a converter, is decoded as a
+`Struct` made for it. The class is then called with the decoded values, so that its own code runs. Types of pydantic are
+decoded by the pydantic that the caller has imported; it is never imported here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import attrs
 import msgspec
 
 from bifrost.errors import InvalidRequestError
-from bifrost.operations.chat.structured.lenient import UNCHANGED, repaired, with_whole_numbers
+from bifrost.operations.chat.structured.lenient import UNCHANGED, repair, with_whole_numbers
 
 _DEEPEST = 64
-"""So many levels of types are followed; one that goes on has no end."""
+"""The deepest nesting of types that is followed; a deeper one is endless."""
 
 _LIMITS: Final = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
-"""What annotated_types and msgspec call by the same names."""
+"""Limits that annotated_types and msgspec call by the same names."""
 
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
@@ -40,7 +40,7 @@ _BUILTINS: Final[Mapping[Any, tuple[dict[str, Any], Callable[[Any], Any]]]] = {
     pathlib.Path: ({"type": "string"}, pathlib.Path),
     pathlib.PurePath: ({"type": "string"}, pathlib.PurePath),
 }
-"""Classes of the standard library that are made of a text."""
+"""Classes of the standard library that are made of text."""
 
 _CONTAINERS: Final = cast(
     "Mapping[Any, tuple[Any, Callable[[Any], Any]]]",
@@ -52,47 +52,47 @@ _CONTAINERS: Final = cast(
         Iterable: (list, list),
     },
 )
-"""Containers that msgspec does not know: which it is read as, and what makes it of that."""
+"""Containers that msgspec does not support: the type they are decoded as, and the function that converts it."""
 
 
 class _AnyInstance(type):
-    """The class of stand-ins: whatever is made for one is an instance of it, as msgspec asks."""
+    """The class of placeholder types. Every object is an instance of them, as msgspec requires."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return True
 
 
 class _Leaf(NamedTuple):
-    """How a stand-in is asked for and read."""
+    """The schema of a placeholder type, and how it is decoded."""
 
     schema: Callable[[], dict[str, Any]]
     read: Callable[[Any], Any]
 
 
 class _Field(NamedTuple):
-    """A field of a class, as its constructor takes it."""
+    """A field of a class, as its constructor accepts it."""
 
     name: str
-    """What the constructor calls it."""
+    """The name of the constructor's parameter."""
     key: str
-    """Its key in JSON."""
+    """The key in JSON."""
     kind: Any
     required: bool
     default: Any = msgspec.UNSET
-    """A simple value, told to the model."""
+    """A simple value, which is part of the schema."""
 
 
 class Adapter:
-    """Adapts one type, and makes values of it from those of the adapted type."""
+    """Adapts one type, and converts values of the adapted type to it."""
 
     def __init__(self) -> None:
         self._leaves: dict[Any, _Leaf] = {}
         self._made: dict[Any, Any] = {}
         self._classes: dict[type, tuple[Any, list[_Field]]] = {}
-        """The classes that Structs were made for, and their fields."""
+        """The classes that Structs were made for, with their fields."""
 
     def adapt(self, kind: Any, depth: int = 0) -> Any:
-        """Return the type to read instead; the type itself, wherever msgspec can read it."""
+        """Return the type to decode instead; the type itself if msgspec supports it."""
         if depth > _DEEPEST:
             raise InvalidRequestError(
                 f"a type that is nested in more than {_DEEPEST} others; is it an alias of itself?"
@@ -125,10 +125,10 @@ class Adapter:
             return _with_args(kind, tuple(each if each is ... else self.adapt(each, depth) for each in args))
         return kind
 
-    # --- reading
+    # --- decoding
 
     def schema(self, kind: Any) -> dict[str, Any]:
-        """Return the schema of a type that msgspec does not know."""
+        """Return the schema of a type that msgspec does not support."""
         if kind in self._leaves:
             return self._leaves[kind].schema()
         if kind in _BUILTINS:
@@ -138,7 +138,7 @@ class Adapter:
         raise NotImplementedError
 
     def read(self, kind: Any, value: Any) -> Any:
-        """Make a value of a type that msgspec does not know."""
+        """Return a value of a type that msgspec does not support."""
         if kind in self._leaves:
             return self._leaves[kind].read(value)
         if kind in _BUILTINS:
@@ -148,7 +148,7 @@ class Adapter:
         return read_with_pydantic(kind, value)
 
     def build(self, value: Any, path: str = "$") -> Any:
-        """Make the values of the type itself of those that were read. Raises `msgspec.ValidationError`."""
+        """Convert decoded values to the type itself. Raises `msgspec.ValidationError`."""
         if not self._classes:
             return value
         made = self._classes.get(value.__class__)
@@ -182,21 +182,21 @@ class Adapter:
             failure.__cause__ = error
         raise failure
 
-    # --- stand-ins
+    # --- placeholder types
 
     def _leaf(self, kind: Any, inner: Any, make: Callable[[Any], Any]) -> Any:
-        """Return a stand-in that is read as another type, and made of what was read."""
+        """Return a placeholder type that is decoded as another type and then converted."""
         return self._stand_in(kind, _Leaf(partial(self._inner_schema, inner), partial(self._read_inner, inner, make)))
 
     def _read_inner(self, inner: Any, make: Callable[[Any], Any], value: Any) -> Any:
         try:
             return make(self.convert(value, inner))
         except msgspec.ValidationError as error:
-            # msgspec adds the outer place to such an error only.
+            # msgspec adds the outer path only to such an error.
             raise ValueError(str(error)) from None
 
     def convert(self, value: Any, adapted: Any) -> Any:
-        """Make a value of decoded JSON, which may be written in another way than msgspec expects.
+        """Convert decoded JSON, which may be written in another form than msgspec expects.
 
         Raises `msgspec.ValidationError`.
         """
@@ -204,7 +204,7 @@ class Adapter:
             return self.build(msgspec.convert(value, adapted, dec_hook=self.read, str_keys=True))
         except msgspec.ValidationError as error:
             failure = error
-        changed = repaired(value, msgspec.inspect.type_info(adapted))
+        changed = repair(value, msgspec.inspect.type_info(adapted))
         if changed is UNCHANGED:
             raise failure
         return self.build(msgspec.convert(changed, adapted, dec_hook=self.read, str_keys=True))
@@ -250,7 +250,7 @@ class Adapter:
         members = [self.adapt(each, depth) for each in args]
         known = [each for each in members if each is not type(None) and self._is_leaf(each)]
         if known and len(members) - (type(None) in members) > 1:
-            # msgspec takes nothing but None beside a type that it does not know.
+            # msgspec allows nothing but None next to a type that it does not support.
             if not _pydantic_reads(kind):
                 raise InvalidRequestError(f"the kinds of {kind} cannot be told apart")
             return self._pydantic_leaf(kind)
@@ -262,7 +262,7 @@ class Adapter:
     # --- classes
 
     def _class(self, kind: Any, depth: int) -> Any:
-        """Make a Struct with the fields that a class takes."""
+        """Return a Struct with the fields that a class accepts."""
         made = self._made.get(kind)
         if made is not None:
             return made
@@ -289,7 +289,7 @@ class Adapter:
         made.__doc__ = _doc(base)
         self._made[kind] = made
         self._classes[made] = (kind, fields)
-        # Read by msgspec when the class is first used: a class may contain itself.
+        # msgspec reads it when the class is first used, because a class may contain itself.
         made.__annotations__ = {
             f"f{place}": adapted if field.required else Union[adapted, msgspec.UnsetType]  # noqa: UP007 - it may be a text
             for place, field in enumerate(fields)
@@ -298,18 +298,18 @@ class Adapter:
         return made
 
 
-# --- what a type is
+# --- the kind of a type
 
 
 def unaliased(kind: Any) -> Any:
-    """Return what an alias (`type Name = ...`), a new type or a mark of a key (`ReadOnly[...]`) stands for."""
+    """Return the type that an alias (`type Name = ...`), a new type or a mark of a key (`ReadOnly[...]`) stands for."""
     for _ in range(_DEEPEST):
         origin: Any = get_origin(kind)
         if type(kind).__name__ == "TypeAliasType":
             kind = kind.__value__
         elif type(origin).__name__ == "TypeAliasType":
             names: Any = origin.__type_params__
-            kind = _substituted(origin.__value__, dict(zip(names, get_args(kind), strict=False)))
+            kind = _substitute(origin.__value__, dict(zip(names, get_args(kind), strict=False)))
         elif isinstance(kind, typing.NewType):
             kind = kind.__supertype__
         elif getattr(origin, "_name", None) in ("ReadOnly", "Required", "NotRequired"):
@@ -320,7 +320,7 @@ def unaliased(kind: Any) -> Any:
 
 
 def _is_mixed_enum(kind: Any) -> bool:
-    """Return whether an enumeration has values of several kinds, or numbers with a fraction."""
+    """Return whether an enumeration has values of several types, or numbers with a fraction."""
     if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
         return False
     members: list[Any] = [*kind]
@@ -329,7 +329,7 @@ def _is_mixed_enum(kind: Any) -> bool:
 
 
 def is_pydantic_class(kind: Any) -> bool:
-    """Return whether only pydantic can read a class."""
+    """Return whether only pydantic supports a class."""
     base = get_origin(kind) or kind
     return isinstance(base, type) and (
         hasattr(base, "__pydantic_core_schema__")
@@ -345,7 +345,7 @@ def _is_pydantic_note(note: Any) -> bool:
 
 
 def _meta(note: Any) -> Any:
-    """Return a note of an annotation in msgspec's words: limits where pydantic is not there, and documentation."""
+    """Return an annotation as msgspec's `Meta`: limits if pydantic is not imported, and documentation."""
     description = getattr(note, "documentation", None) or getattr(note, "description", None)
     package = type(note).__module__.partition(".")[0]
     if type(note).__name__ in ("Doc", "FieldInfo") and isinstance(description, str):
@@ -359,7 +359,7 @@ def _meta(note: Any) -> Any:
 
 
 def _is_special(kind: Any) -> bool:
-    """Return whether msgspec cannot read a class as its constructor wants it, or something inside of it."""
+    """Return whether msgspec cannot decode a class as its constructor requires, or a type within it."""
     waiting, seen = [kind], set[Any]()
     while waiting:
         each = waiting.pop()
@@ -376,13 +376,13 @@ def _is_special(kind: Any) -> bool:
 
 
 def _kinds_inside(kind: Any) -> list[Any] | None:
-    """Return the types that a type is made of; `None` if it is one that msgspec cannot read as it is."""
+    """Return the types that a type consists of; `None` if msgspec cannot decode the type itself."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         is_read_by_others = any(_is_pydantic_note(note) or type(note).__name__ == "Doc" for note in args[1:])
         return None if is_read_by_others else [args[0]]
     if origin in (Union, types.UnionType):
-        return None if _has_strangers(args) else [*args]
+        return None if _has_unsupported_member(args) else [*args]
     if is_pydantic_class(kind):
         return None if dataclasses.is_dataclass(kind) else []
     if (origin or kind) in _CONTAINERS or kind is typing.LiteralString or _is_mixed_enum(kind):
@@ -390,19 +390,19 @@ def _kinds_inside(kind: Any) -> list[Any] | None:
     fields = fields_of(kind)
     if fields is None:
         return [] if origin is typing.Literal else [*args]
-    return None if _has_own_ways(kind, fields) else [field.kind for field in fields]
+    return None if _has_custom_construction(kind, fields) else [field.kind for field in fields]
 
 
-def _has_strangers(members: tuple[Any, ...]) -> bool:
-    """Return whether a union has more than one kind, and one among them that msgspec does not know."""
+def _has_unsupported_member(members: tuple[Any, ...]) -> bool:
+    """Return whether a union has several types of which msgspec does not support one."""
     plain = [unaliased(each) for each in members if each is not type(None)]
     return len(plain) > 1 and any(
         is_pydantic_class(each) or (_is_hashable(each) and each in _BUILTINS) for each in plain
     )
 
 
-def _has_own_ways(kind: Any, fields: list[_Field]) -> bool:
-    """Return whether a class wants to be made in another way than field by field."""
+def _has_custom_construction(kind: Any, fields: list[_Field]) -> bool:
+    """Return whether a class cannot be constructed field by field."""
     base: Any = get_origin(kind) or kind
     if is_typed_dict(base):
         return base is not kind or any(unaliased(field.kind) is not field.kind for field in fields)
@@ -418,7 +418,7 @@ def _has_own_ways(kind: Any, fields: list[_Field]) -> bool:
 
 
 def fields_of(kind: Any) -> list[_Field] | None:
-    """Return the fields of a class as its constructor takes them, `None` for what is no such class."""
+    """Return the fields of a class as its constructor accepts them; `None` for other types."""
     base: Any = get_origin(kind) or kind
     if not isinstance(base, type) or is_pydantic_class(kind):
         return None
@@ -447,7 +447,7 @@ def _fields_of_class(kind: Any, base: Any) -> list[_Field] | None:
 
 
 def is_typed_dict(base: Any) -> bool:
-    """Return whether a class is a TypedDict, of `typing` or of a package that brings newer ones."""
+    """Return whether a class is a TypedDict, of `typing` or of a package with newer ones."""
     return hasattr(base, "__required_keys__") and hasattr(base, "__total__")
 
 
@@ -459,10 +459,10 @@ def _typed_dict_fields(kind: Any, base: Any) -> Iterator[_Field]:
     for name, hint in hints_of(kind).items():
         marks = set(_marks(hint))
         required = "Required" in marks or (name in base.__required_keys__ and "NotRequired" not in marks)
-        yield _Field(name, name, hint if "ReadOnly" in marks else _unmarked(hint), required)
+        yield _Field(name, name, hint if "ReadOnly" in marks else _without_marks(hint), required)
 
 
-def _unmarked(hint: Any) -> Any:
+def _without_marks(hint: Any) -> Any:
     return get_args(hint)[0] if getattr(get_origin(hint), "_name", None) in ("Required", "NotRequired") else hint
 
 
@@ -474,7 +474,7 @@ def _marks(hint: Any) -> Iterator[str]:
 
 def _attrs_fields(kind: Any, base: Any) -> Iterator[_Field]:
     hints = hints_of(kind)
-    taken = _taken_by_converters(base)
+    taken = _converter_types(base)
     for field in attrs.fields(base):
         if not field.init:
             continue
@@ -486,7 +486,7 @@ def _attrs_fields(kind: Any, base: Any) -> Iterator[_Field]:
             field.name,
             hint,
             field.default is attrs.NOTHING,
-            # A converter is there because the default may be of another type than the field.
+            # The field has a converter because its default may be of another type.
             msgspec.UNSET if field.converter is not None else _simple(field.default),
         )
 
@@ -513,7 +513,7 @@ def _is_init_only(field: Any) -> bool:
 
 
 def hints_of(kind: Any) -> dict[str, Any]:
-    """Return the annotations of a class, evaluated, with the arguments of a generic one put in."""
+    """Return the evaluated annotations of a class, with the arguments of generic classes inserted."""
     base = get_origin(kind) or kind
     hints = {
         name: hint
@@ -522,7 +522,7 @@ def hints_of(kind: Any) -> dict[str, Any]:
     }
     given: dict[Any, Any] = {}
     _bind(kind, given)
-    return {name: _substituted(hint, given) for name, hint in hints.items()} if given else hints
+    return {name: _substitute(hint, given) for name, hint in hints.items()} if given else hints
 
 
 def _is_class_hint(hint: Any) -> bool:
@@ -530,30 +530,30 @@ def _is_class_hint(hint: Any) -> bool:
 
 
 def _bind(kind: Any, given: dict[Any, Any]) -> None:
-    """Collect what the type variables of a class and its bases stand for."""
+    """Collect the values of the type variables of a class and its bases."""
     base: Any = get_origin(kind) or kind
     given |= dict(zip(getattr(base, "__parameters__", ()), get_args(kind), strict=False))
     for parent in getattr(base, "__orig_bases__", ()):
         if get_origin(parent) not in (None, typing.Generic, typing.Protocol):
-            _bind(_substituted(parent, given), given)
+            _bind(_substitute(parent, given), given)
 
 
-def _substituted(hint: Any, given: Mapping[Any, Any]) -> Any:
+def _substitute(hint: Any, given: Mapping[Any, Any]) -> Any:
     if isinstance(hint, TypeVar):
         return given.get(hint, hint)
     if isinstance(hint, dataclasses.InitVar):
-        return _substituted(cast("Any", hint).type, given)
+        return _substitute(cast("Any", hint).type, given)
     names = getattr(hint, "__parameters__", ())
     if not names or isinstance(hint, type):
         return hint
     return hint[tuple(given.get(name, name) for name in names)]
 
 
-def _taken_by_converters(base: Any) -> dict[str, Any]:
-    """Return what the converters of an attrs class take, as far as they say so."""
+def _converter_types(base: Any) -> dict[str, Any]:
+    """Return the types that the converters of an attrs class accept, as far as they declare them."""
     try:
         return typing.get_type_hints(base.__init__, vars(sys.modules[base.__module__]), include_extras=True)
-    except Exception:  # noqa: BLE001 - a name in an annotation that nobody knows: the fields' own kinds do
+    except Exception:  # noqa: BLE001 - an annotation has an unknown name; the types of the fields are used
         return {}
 
 
@@ -586,7 +586,7 @@ def _class_name(kind: Any) -> str:
 
 
 def _doc(base: type) -> str | None:
-    """Return the docstring that somebody wrote; dataclasses and named tuples have one that says nothing."""
+    """Return the docstring of a class, unless it was generated (by dataclasses and named tuples)."""
     doc = base.__dict__.get("__doc__")
     return None if doc is None or doc.startswith(f"{base.__name__}(") else str(doc)
 
@@ -600,18 +600,18 @@ def _pydantic_reads(kind: Any) -> bool:
         return False
     try:
         pydantic.TypeAdapter(kind)
-    except Exception:  # noqa: BLE001 - a class inside that pydantic cannot read, in whatever words it says so
+    except Exception:  # noqa: BLE001 - pydantic may raise any error for a class that it does not support
         return False
     return True
 
 
 def pydantic_schema(kind: Any) -> dict[str, Any]:
-    """Return the schema of a type that pydantic reads, its definitions inside."""
+    """Return the schema of a type that pydantic supports, including its definitions."""
     return dict(sys.modules["pydantic"].TypeAdapter(kind).json_schema())
 
 
 def read_with_pydantic(kind: Any, value: Any) -> Any:
-    """Read a value as pydantic reads JSON. Raises `ValueError`, whose argument is the list of pydantic's problems."""
+    """Decode a value as pydantic decodes JSON. Raises `ValueError` with the list of pydantic's errors."""
     pydantic = sys.modules["pydantic"]
     try:
         return validated(pydantic.TypeAdapter(kind), msgspec.json.encode(value).decode())
@@ -621,7 +621,7 @@ def read_with_pydantic(kind: Any, value: Any) -> Any:
 
 
 def validated(adapter: Any, text: str) -> Any:
-    """Read JSON with an adapter of pydantic's; numbers like `41.0` may stand for whole ones."""
+    """Decode JSON with an adapter of pydantic. Numbers like `41.0` are accepted as integers."""
     try:
         return adapter.validate_json(text)
     except ValueError as error:

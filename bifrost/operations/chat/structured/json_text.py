@@ -1,7 +1,7 @@
-"""The JSON in a model's text: behind marked thinking, in a code fence, among words. Pure; reads each character once.
+"""Finds the JSON in a model's text: after marked reasoning, in a code fence, or among words. Pure and linear.
 
-A model that is asked for JSON often writes something around it. `JsonFinder` takes the text in pieces, as a stream
-gives it, and says of each piece what it is. Marks inside of the JSON's own strings are part of it.
+Models often write other text around the requested JSON. `JsonFinder` receives the text in pieces, as a stream yields
+it, and classifies each piece. Marks within the strings of the JSON belong to the JSON.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Kind: TypeAlias = Literal["json", "end", "broken", "thought", "words", "were thought"]
-"""What a piece is.
+"""The kind of a piece.
 
-- `json`: part of a JSON value; `end` and `broken` (both without text) say that it is whole, or no JSON after all
-- `thought`: marked as thinking
-- `words`: anything else; `were thought` (without text) says that the words so far were thinking: their end was marked
+- `json`: part of a JSON value; `end` and `broken` (both without text) mean that it is complete, or not JSON after all
+- `thought`: marked as reasoning
+- `words`: anything else; `were thought` (without text) means that the words so far were reasoning: its end followed
 """
 
 Piece: TypeAlias = tuple[Kind, str]
@@ -27,27 +27,29 @@ _THINKING: Final[Mapping[str, str]] = {
     **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "thought", "reasoning")},
     "[THINK]": "[/THINK]",
 }
-"""How thinking is marked where a server leaves it in the text: the mark before it, and the mark behind."""
+"""The marks around reasoning that a server leaves in the text: the start and the end."""
 
 _LONGEST_MARK = max(map(len, [*_THINKING, *_THINKING.values()]))
 _MARKS_IN_WORDS = ("```", *_THINKING.values())
 
 _EFFORT = 100_000
-"""So much effort is spent on values among words: one for each sign of theirs, and `_PER_VALUE` for each that begins."""
+"""The limit for the effort spent on values among words: 1 per possible beginning, and `_PER_VALUE` per value that
+begins.
+"""
 _PER_VALUE = 400
 _PER_SIGN = 5
-"""The effort for a sign among words that begins no value."""
+"""The effort for a character among words that begins no value."""
 
 _PER_SIGN_OF_NONE = 3
-"""The effort for a sign of a value, once a long value was none: a text this long is then given up soon."""
+"""The effort per character of a value after a long value was not JSON, so that a text this long is abandoned soon."""
 
 _LARGE = 16 * 1024
-"""What is left of a longer text is tried as one JSON value, by a parser in C, before it is read sign by sign."""
+"""The rest of a longer text is first tried as one JSON value by a parser in C."""
 _PARSED_LIMIT = 8 * 1024 * 1024
-"""The most characters of it: the parser makes objects of them, which take memory."""
+"""The most characters for that parser, because its objects take memory."""
 
 _LONGEST_WAIT = 256
-"""So many characters of white space behind a bracket are waited for to see whether it begins a value."""
+"""How many characters of white space after a bracket are buffered to see whether it begins a value."""
 
 _PARSER = JSONDecoder(strict=False)
 _SIGN_IN_WORDS = re.compile(r"[{\[`<]")
@@ -55,16 +57,16 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING_RUN = re.compile(r'[^"\\]*')
 _RUN = re.compile(r'[^"{}\[\]]*')
 _NO_JSON = re.compile(r"[^ \t\n\r,:0-9+\-.eEtrufalsn]")
-"""What stands outside of the strings of no JSON value."""
+"""A character that does not occur outside the strings of a JSON value."""
 _VALUE_BEGINS = frozenset('"{[]-0123456789tfn')
 
 
 class JsonFinder:
-    """Tells the JSON of a text from what stands around it. Text that begins with JSON is taken as JSON to its end.
+    """Separates the JSON in a text from the rest. A text that begins with JSON is JSON to its end.
 
-    `words` lets JSON stand anywhere among words; without it, JSON stands at the beginning or inside a code fence.
-    `lists` lets it be a list; without it, only an object counts. `whole`: what is fed is the whole text at once; then
-    what it takes is bounded for JSON at its beginning, too.
+    With `words`, JSON may occur anywhere among words; without it, only at the beginning or in a code fence. With
+    `lists`, it may be a list; without it, only an object counts. `whole` says that the complete text is fed at once, so
+    that the effort is also bounded for JSON at its beginning.
     """
 
     __slots__ = (
@@ -92,26 +94,26 @@ class JsonFinder:
         self._opening = "{[" if lists else "{"
         self._state: Literal["start", "thought", "words", "value", "string"] = "start"
         self._close = ""
-        """The mark that ends the thinking."""
+        """The mark that ends the reasoning."""
         self._rest = ""
-        """Text that cannot be judged before more has come."""
+        """Text that cannot be classified until more arrives."""
         self._open: list[str] = []
         """The brackets that close the value, from the outside in."""
         self._expects = False
-        """An object has just begun, and a key or its end must follow."""
+        """Whether an object has just begun, so that a key or its end must follow."""
         self._fenced = False
         self._direct = True
-        """Nothing but marked thinking has come before this."""
+        """Whether only marked reasoning precedes this."""
         self._effort = _EFFORT
 
     def feed(self, text: str) -> list[Piece]:
-        """Take the next piece of the text."""
+        """Add the next piece of the text. Returns the classified pieces."""
         text, self._rest = self._rest + text, ""
         pieces: list[Piece] = []
         place = 0
         while place < len(text):
             if self._effort <= 0:
-                self._give_up(text[place:], pieces)
+                self._stop_searching(text[place:], pieces)
                 break
             match self._state:
                 case "start":
@@ -130,28 +132,28 @@ class JsonFinder:
             place = end
         return pieces
 
-    def _give_up(self, text: str, pieces: list[Piece]) -> None:
-        """Take all the rest for words: it is made of very many tiny values, none of which is what was asked for."""
+    def _stop_searching(self, text: str, pieces: list[Piece]) -> None:
+        """Treat the rest as words, because the text consists of very many tiny values that cannot be the output."""
         if self._state in ("value", "string"):
             pieces.append(("broken", ""))
         self._state = "words"
         _add(pieces, "words", text)
 
     def finish(self) -> list[Piece]:
-        """Return what was held back, once the text is at its end."""
+        """Return the buffered text at the end of the text."""
         rest, self._rest = self._rest, ""
         kind: Kind = "words" if self._state in ("start", "words") else "thought" if self._state == "thought" else "json"
         return [(kind, rest)] if rest else []
 
     def new_part(self) -> list[Piece]:
-        """Take what comes next as the beginning of a text of its own, unless thinking or a JSON value is open."""
+        """Treat what follows as the beginning of a separate text, unless reasoning or a JSON value is open."""
         if self._state not in ("start", "words"):
             return []
         pieces = self.finish()
         self._state, self._direct = "start", True
         return pieces
 
-    # --- each of these takes text from a place on, and gives the place behind it; `None`: it needs more
+    # --- each of these consumes text from a position and returns the next position, or `None` if it needs more text
 
     def _start(self, text: str, place: int, pieces: list[Piece]) -> int | None:
         begin = _end_of(_SPACE, text, place)
@@ -207,7 +209,7 @@ class JsonFinder:
         self._state, self._direct, self._fenced = "start", True, False
 
     def _begin(self, text: str, begin: int, pieces: list[Piece]) -> int | None:
-        """Begin a value, if what follows its bracket can be one."""
+        """Begin a value if the text after its bracket allows it."""
         follows = _end_of(_SPACE, text, begin + 1)
         if follows == len(text) and not self._direct and follows - begin < _LONGEST_WAIT:
             return None
@@ -275,7 +277,7 @@ class JsonFinder:
         return end + 2
 
     def _break(self, wrong: int, text: str, place: int, pieces: list[Piece]) -> int:
-        """Leave a value that is no JSON; whatever was read of it is not read again."""
+        """Leave a value that is not JSON. What was read of it is not read again."""
         _add(pieces, "json", text[place:wrong])
         pieces.append(("broken", ""))
         self._state, self._direct = "words", False
@@ -283,7 +285,7 @@ class JsonFinder:
 
 
 def _end_of_value(text: str, begin: int) -> int | None:
-    """Return where the JSON value ends that begins here, `None` if it is none, or too large or too deep to say."""
+    """Return the end of the JSON value that begins here; `None` if it is not JSON, too large or too deep."""
     if len(text) - begin > _PARSED_LIMIT:
         return None
     try:
@@ -293,7 +295,7 @@ def _end_of_value(text: str, begin: int) -> int | None:
 
 
 def json_in(text: str, *, words: bool, lists: bool) -> tuple[list[str], str]:
-    """Return what may be the JSON of a whole text, the likeliest first, and what of the text is marked as thinking."""
+    """Return the possible JSON of a complete text, the most probable first, and the text marked as reasoning."""
     finder = JsonFinder(words=words, lists=lists, whole=True)
     found: list[str] = []
     before: list[str] = []
@@ -334,7 +336,7 @@ def _end_of(pattern: re.Pattern[str], text: str, place: int) -> int:
 
 
 def _is_cut(mark: str, text: str, place: int) -> bool:
-    """Return whether the text ends amid a mark that begins at a place."""
+    """Return whether the text ends within a mark that begins at a position."""
     return len(text) - place < len(mark) and mark.startswith(text[place:])
 
 

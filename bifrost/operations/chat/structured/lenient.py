@@ -1,7 +1,7 @@
-"""Values that a model writes in another way than msgspec or pydantic expects, and that mean the same. Pure.
+"""Converts values that a model writes in another form than msgspec or pydantic expects. Pure.
 
-`41.0` for a whole number, `2026-12-01 10:00` for a point in time, `P1W` for a week. Also what msgspec leaves out of a
-schema: the formats of points in time, by which a model knows how to write them.
+Examples: `41.0` for an integer, `2026-12-01 10:00` for a point in time, `P1W` for a week. It also adds the formats of
+times and dates that msgspec omits from schemas, so that a model knows how to write them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 UNCHANGED: Final = object()
-"""In place of a value: there is nothing to repair in it."""
+"""Returned instead of a value if nothing needs to be converted."""
 
 _NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?', re.DOTALL)
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 _EXACT = 2.0**53
-"""Up to here, a whole number that was read with a fraction is the number that was written."""
+"""Up to this number, a float that is an integer has exactly the value that was written."""
 
 _DURATION = re.compile(
     r"(?P<sign>[-+]?)P(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
@@ -32,7 +32,7 @@ _CLOCK = re.compile(r"(?P<sign>[-+]?)(?P<hours>\d{1,4}):(?P<minutes>\d{2})(?::(?
 
 
 def with_whole_numbers(text: str) -> str | None:
-    """Return JSON text with numbers like `41.0` and `1e2` written as whole ones; `None` if there are none."""
+    """Return JSON text with numbers like `41.0` and `1e2` written as integers; `None` if there are none."""
     changed = False
 
     def whole(found: re.Match[str]) -> str:
@@ -54,8 +54,8 @@ def with_whole_numbers(text: str) -> str | None:
     return written if changed else None
 
 
-def repaired(value: Any, info: inspect.Type) -> Any:
-    """Return a value of decoded JSON in the form that a type wants; `UNCHANGED` if there is nothing to repair."""
+def repair(value: Any, info: inspect.Type) -> Any:
+    """Return a value of decoded JSON in the form that a type expects; `UNCHANGED` if nothing needs to be converted."""
     found = _repair(value, info)
     return UNCHANGED if found is value else found
 
@@ -72,26 +72,26 @@ def _whole_number(value: Any, _info: Any) -> Any:
 
 
 def _moment(value: Any, info: inspect.DateTimeType) -> Any:
-    return _without_zone(_parsed(value, datetime.fromisoformat), info)
+    return _without_zone(_parse(value, datetime.fromisoformat), info)
 
 
 def _time(value: Any, info: inspect.TimeType) -> Any:
-    return _without_zone(_parsed(value, time.fromisoformat), info)
+    return _without_zone(_parse(value, time.fromisoformat), info)
 
 
 def _without_zone(value: Any, info: Any) -> Any:
-    """Leave out the zone that a format makes a model write, where the type has none."""
+    """Remove the time zone, which a format makes models write, if the type has none."""
     return value.replace(tzinfo=None) if info.tz is False and isinstance(value, datetime | time) else value
 
 
 def _day(value: Any, _info: Any) -> Any:
-    parsed = _parsed(value, datetime.fromisoformat)
+    parsed = _parse(value, datetime.fromisoformat)
     if isinstance(parsed, datetime):
         return parsed.date() if parsed.time() == time() else value
     return cast("date | Any", parsed)
 
 
-def _parsed(value: Any, parse: Callable[[str], Any]) -> Any:
+def _parse(value: Any, parse: Callable[[str], Any]) -> Any:
     if not isinstance(value, str):
         return value
     try:
@@ -139,11 +139,11 @@ def _entries(value: Any, info: inspect.DictType) -> Any:
     if not isinstance(value, dict):
         return value
     given = cast("dict[str, Any]", value)
-    entries = {_repaired_key(key, info.key_type): _repair(each, info.value_type) for key, each in given.items()}
+    entries = {_repair_key(key, info.key_type): _repair(each, info.value_type) for key, each in given.items()}
     return given if _same([*entries, *entries.values()], [*given, *given.values()]) else entries
 
 
-def _repaired_key(key: str, info: inspect.Type) -> str:
+def _repair_key(key: str, info: inspect.Type) -> str:
     while isinstance(info, inspect.Metadata):
         info = info.type
     found = _WHOLE.fullmatch(key) if isinstance(info, inspect.IntType) else None
@@ -162,7 +162,7 @@ def _fields(value: Any, info: Any) -> Any:
 
 
 def _row(given: list[object], info: Any) -> Any:
-    """Repair the fields of a class that is written as a list, behind the tag if it has one."""
+    """Convert the fields of a class that is written as a list, after its tag if it has one."""
     shift = int(getattr(info, "tag", None) is not None)
     kinds = [field.type for field in info.fields]
     items = given[:shift] + [_repair(each, kind) for each, kind in zip(given[shift:], kinds, strict=False)]
@@ -171,7 +171,7 @@ def _row(given: list[object], info: Any) -> Any:
 
 
 def _one_of(value: object, info: inspect.UnionType) -> object:
-    """Repair by the first kind that changes something, unless a kind takes the value as it is."""
+    """Convert a value for the first type that changes something, unless a type accepts the value as it is."""
     taken = inspect.StrType if isinstance(value, str) else inspect.FloatType if isinstance(value, float) else None
     if taken is not None and any(isinstance(kind, taken) for kind in info.types):
         return value
@@ -185,7 +185,7 @@ def _one_of(value: object, info: inspect.UnionType) -> object:
 
 
 def _has_tag(value: object, kind: Any) -> bool:
-    """Return whether an object can be of a kind by its tag."""
+    """Return whether the tag of an object allows a type."""
     tag = getattr(kind, "tag", None)
     if tag is None or not isinstance(value, dict):
         return True
@@ -193,7 +193,7 @@ def _has_tag(value: object, kind: Any) -> bool:
 
 
 def _listed_value(value: Any, info: Any) -> Any:
-    """Take a whole number for the value of an enumeration or a literal."""
+    """Accept an integer as the value of an enumeration or a literal."""
     whole = _whole_number(value, None)
     values: Any = info.values if isinstance(info, inspect.LiteralType) else [each.value for each in info.cls]
     return whole if whole is not value and whole in values else value
@@ -230,12 +230,12 @@ _REPAIRS: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
 
 
 def with_formats(info: inspect.Type, schema: dict[str, Any], defs: dict[str, Any]) -> None:
-    """Write the formats of points in time into a schema that msgspec has made."""
+    """Add the formats of times and dates to a schema made by msgspec."""
     _Formats(defs).write(info, schema)
 
 
 class _Formats:
-    """Walks through a type and its schema side by side."""
+    """Traverses a type and its schema in parallel."""
 
     def __init__(self, defs: dict[str, Any]) -> None:
         self._defs = defs
@@ -286,33 +286,33 @@ class _Formats:
         if "anyOf" in schema:
             self._each(info.types, schema["anyOf"])
         else:
-            # Beside what a key has that is not there, one kind alone is left.
+            # Only one type is left, besides the one of missing keys.
             for kind in info.types:
                 self._seen.discard(id(schema))
                 self.write(kind, schema)
 
 
-def gathered(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    """Move the definitions that stand inside of a schema, as pydantic gives them, to those at its root."""
+def gather(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """Move the definitions within a schema, where pydantic puts them, to those at its root."""
     for name in [*defs]:
-        defs[name] = _hoisted(defs[name], defs)
-    hoisted: dict[str, Any] = _hoisted(schema, defs)
+        defs[name] = _hoist(defs[name], defs)
+    hoisted: dict[str, Any] = _hoist(schema, defs)
     return hoisted
 
 
-def _hoisted(schema: Any, defs: dict[str, Any]) -> Any:
+def _hoist(schema: Any, defs: dict[str, Any]) -> Any:
     if isinstance(schema, list):
-        return [_hoisted(each, defs) for each in cast("list[object]", schema)]
+        return [_hoist(each, defs) for each in cast("list[object]", schema)]
     if not isinstance(schema, dict):
         return schema
     given = cast("dict[str, Any]", schema)
     inner: dict[str, Any] = given.get("$defs", {})
     if not inner or not all(isinstance(each, dict) for each in inner.values()):
-        return {key: _hoisted(value, defs) for key, value in given.items()}
+        return {key: _hoist(value, defs) for key, value in given.items()}
     names = {name: _free_name(name, each, defs) for name, each in inner.items()}
     for name, each in inner.items():
-        defs[names[name]] = _renamed(each, names)
-    return _renamed({key: value for key, value in given.items() if key != "$defs"}, names)
+        defs[names[name]] = _rename(each, names)
+    return _rename({key: value for key, value in given.items() if key != "$defs"}, names)
 
 
 def _free_name(name: str, schema: Any, defs: dict[str, Any]) -> str:
@@ -323,14 +323,14 @@ def _free_name(name: str, schema: Any, defs: dict[str, Any]) -> str:
     return free
 
 
-def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+def _rename(schema: Any, names: Mapping[str, str]) -> Any:
     if isinstance(schema, list):
-        return [_renamed(each, names) for each in cast("list[object]", schema)]
+        return [_rename(each, names) for each in cast("list[object]", schema)]
     if not isinstance(schema, dict):
         return schema
     return {
         key: f"#/$defs/{names.get(str(value).rpartition('/')[2], str(value).rpartition('/')[2])}"
         if key == "$ref" and isinstance(value, str)
-        else _renamed(value, names)
+        else _rename(value, names)
         for key, value in cast("dict[str, Any]", schema).items()
     }

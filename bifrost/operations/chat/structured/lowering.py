@@ -1,4 +1,4 @@
-"""Structured output: how a type is asked for in the ways that providers have, and how the answer is read. Pure."""
+"""Structured output: how a type is requested in each mode, and how the response is read. Pure."""
 
 from __future__ import annotations
 
@@ -37,27 +37,28 @@ T = TypeVar("T")
 
 
 class ParsedResponse(ChatResponse, Generic[T], frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to a call with `output=Type`: a `ChatResponse` whose `parsed` is a `Type`.
+    """The response of a call with `output=Type`: a `ChatResponse` whose `parsed` is a `Type`.
 
-    While the model wants tools run first (`tool_calls`), there is nothing to parse yet, and `parsed` is `None`.
+    While the model calls tools first (`tool_calls`), there is nothing to parse yet, and `parsed` is `None`.
     """
 
     parsed: T = cast("T", None)
+    """The output; `None` while the model calls tools."""
 
 
 ANSWER_TOOL = "final_answer"
-"""The tool whose arguments are the answer."""
+"""The tool whose arguments are the output."""
 
 _ANSWER_NAME = re.compile(rf"(?<![A-Za-z0-9_-]){ANSWER_TOOL}(?![A-Za-z0-9_-])")
-"""The tool's name as models decorate it: `functions.final_answer`, `final_answer<|channel|>json`."""
+"""The name of the tool with the additions of models: `functions.final_answer`, `final_answer<|channel|>json`."""
 
-_IN_WORDS: Final = ("json_object", "prompt")
-"""The ways in which a model is told in words alone what to write."""
+_BY_INSTRUCTION: Final = ("json_object", "prompt")
+"""The modes that request the output by instructions only."""
 
 _MOST_PIECES_OF_A_NAME: Final = 64
 
 _DONE: Final = 1
-"""In place of a source: the JSON is whole, and what follows it is passed over."""
+"""Stands for a source: the JSON is complete, and text after it is ignored."""
 
 _CUT: Mapping[FinishReason | None, str] = {
     "length": "it was cut off at its token limit; raise max_tokens",
@@ -65,7 +66,7 @@ _CUT: Mapping[FinishReason | None, str] = {
 }
 
 
-# --- asking
+# --- requests
 
 
 def choose_mode(
@@ -76,11 +77,11 @@ def choose_mode(
     provider: str,
     rules: SchemaRules = COMMON_RULES,
 ) -> StructuredMode:
-    """Choose the first of a provider's modes that can carry this type with this request.
+    """Choose the first of a provider's modes that supports this type with this request.
 
-    A tool is not forced on a model that is to think first, since Anthropic refuses that:
-    https://platform.claude.com/docs/en/build-with-claude/extended-thinking#extended-thinking-with-tool-use.
-    Raises `UnsupportedError` if there is none.
+    A tool is not forced if the model is to reason first, because Anthropic refuses that:
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking#extended-thinking-with-tool-use. Raises
+    `UnsupportedError` if there is none.
     """
     for mode in modes:
         match mode:
@@ -99,9 +100,9 @@ def choose_mode(
 def lower(
     request: ChatRequest, output: OutputType[Any], mode: StructuredMode, rules: SchemaRules = COMMON_RULES
 ) -> ChatRequest:
-    """Put the type into a request, in the way that the provider has. `rules` say what its strict mode takes.
+    """Return the request with the type added as the mode requires. `rules` describe the provider's strict mode.
 
-    Raises `InvalidRequestError` if the request has a tool of the name that the answer's tool needs.
+    Raises `InvalidRequestError` if the request has a tool of the same name as the output's tool.
     """
     match mode:
         case "native" | "native_closed":
@@ -125,7 +126,7 @@ def lower(
             return msgspec.structs.replace(
                 request,
                 response_format=ResponseFormat(type="json_object") if mode == "json_object" else None,
-                messages=_instructed(request.messages, output),
+                messages=_with_instruction(request.messages, output),
             )
 
 
@@ -150,7 +151,7 @@ def _answer_tool(output: OutputType[Any]) -> Tool:
 
 
 def _tool_choice(request: ChatRequest) -> ToolChoice:
-    """Force the answer; if there are other tools the model may call these first."""
+    """Force the output. If there are other tools, the model may call them first."""
     given = request.tool_choice or ToolChoice()
     if not request.tools or given.mode == "none":
         return ToolChoice(mode="tool", name=ANSWER_TOOL)
@@ -160,7 +161,7 @@ def _tool_choice(request: ChatRequest) -> ToolChoice:
     return ToolChoice(mode="required", allowed=allowed)
 
 
-def _instructed(messages: list[Message], output: OutputType[Any]) -> list[Message]:
+def _with_instruction(messages: list[Message], output: OutputType[Any]) -> list[Message]:
     schema = msgspec.json.encode(output.schema).decode()
     text = (
         "Answer with one JSON object that fits this JSON schema, and with nothing else: no explanation, no code fence."
@@ -173,25 +174,25 @@ def _instructed(messages: list[Message], output: OutputType[Any]) -> list[Messag
     return [msgspec.structs.replace(first, content=content), *messages[1:]]
 
 
-# --- making an answer plain: the call of the answer's tool becomes text, and the text the JSON alone
+# --- converting a response: the call of the output's tool becomes text, and the text becomes the JSON only
 
 
 def lift(response: ChatResponse, mode: StructuredMode, *, others: Collection[str] = ()) -> ChatResponse:
-    """Return the answer as it would be without detours: calls of the answer's tool become text.
+    """Return the response as if the output had been requested directly: calls of the output's tool become text.
 
     `others` has the names of the caller's own tools.
     """
     if mode != "tool":
         return response
-    return msgspec.structs.replace(response, choices=[_lifted(choice, others) for choice in response.choices])
+    return msgspec.structs.replace(response, choices=[_lift_choice(choice, others) for choice in response.choices])
 
 
 def tool_names(request: ChatRequest) -> frozenset[str]:
-    """Return the names of a request's own tools, without the one of the answer."""
+    """Return the names of a request's own tools, without the output's tool."""
     return frozenset(tool.name for tool in request.tools or () if isinstance(tool, Tool)) - {ANSWER_TOOL}
 
 
-def _lifted(choice: Choice, others: Collection[str]) -> Choice:
+def _lift_choice(choice: Choice, others: Collection[str]) -> Choice:
     parts = [_as_text(part, others) for part in choice.message.parts]
     if parts == choice.message.parts:
         return choice
@@ -207,7 +208,7 @@ def _as_text(part: Part, others: Collection[str]) -> Part:
 
 
 def _is_answer(name: str, others: Collection[str]) -> bool:
-    """Return whether a call is the answer: by its name, however decorated, or because there is no other tool."""
+    """Return whether a call is the output: by its name, with any additions, or because there is no other tool."""
     return name == ANSWER_TOOL or (name not in others and (not others or _ANSWER_NAME.search(name) is not None))
 
 
@@ -216,9 +217,10 @@ def _without_call(reason: FinishReason | None, calls_others: bool) -> FinishReas
 
 
 class ChunkLift:
-    """Does for a stream's chunks what `lift` and `fitted` do for an answer: its text is the JSON alone, as it comes.
+    """Converts the chunks of a stream as `lift` and `fitted` convert a response: their text is the JSON only.
 
-    Made anew for each stream. What turns out to be no JSON at all is given as text at the answer's end.
+    A new one is made for each stream. Text that turns out not to be JSON is returned as text at the end of the
+    response.
     """
 
     __slots__ = ("_choices", "_lists", "_mode", "_others", "_words")
@@ -230,14 +232,14 @@ class ChunkLift:
         self._choices: dict[int, _GrowingText] = {}
 
     def __call__(self, chunk: Chunk) -> Chunk:
-        """Return the chunk with its text made plain."""
+        """Return the chunk with its text converted."""
         choices = [self._choice(choice) for choice in chunk.choices]
         return msgspec.structs.replace(chunk, choices=choices) if choices != chunk.choices else chunk
 
     def restored(self, response: ChatResponse) -> ChatResponse | None:
-        """Return an answer with everything that its model wrote, `None` if its text shows all of it already.
+        """Return a response with everything that its model wrote; `None` if its text contains all of it already.
 
-        Where a stream has to guess which JSON is the answer, the whole text may tell better.
+        A stream has to guess which JSON is the output; the complete text may show it better.
         """
         growing = self._choices.get(0)
         if growing is None or growing.given() != response.text or growing.given() == growing.written():
@@ -274,7 +276,8 @@ class ChunkLift:
             content=text or (None if delta.content else delta.content),
             reasoning=f"{delta.reasoning or ''}{thought}" or delta.reasoning,
             tool_calls=others or None,
-            # A call's text is a part of its own, beside other text of the answer. No provider counts below zero.
+            # The text of a call is a separate part, besides other text of the response. No provider uses negative
+            # numbers.
             block=growing.part if text and growing.part is not None else delta.block,
         )
         return self._ended(msgspec.structs.replace(choice, delta=delta), growing)
@@ -286,20 +289,20 @@ class ChunkLift:
 
 
 def chunk_lift(output: OutputType[Any], mode: StructuredMode, *, others: Collection[str] = ()) -> ChunkLift:
-    """Return what makes the chunks of a new stream plain."""
+    """Return the object that converts the chunks of a new stream."""
     return ChunkLift(output, mode, others=others)
 
 
 class _GrowingText:
-    """The text of one choice as it grows: what was written, in parts, and what is given of it."""
+    """The text of one choice as it grows: what the model wrote, in parts, and what was returned of it."""
 
     __slots__ = (
+        "_buffer",
         "_finders",
-        "_given",
-        "_held",
         "_leniency",
         "_others",
         "_part",
+        "_returned",
         "_source",
         "_unnamed",
         "_written",
@@ -313,29 +316,33 @@ class _GrowingText:
     def __init__(self, *, words: bool, lists: bool) -> None:
         self._leniency = (words, lists)
         self._finders: dict[int, JsonFinder] = {}
-        """By what is read: the text (0), or a call of the answer's tool (below zero)."""
+        """The finders by source: the text (0), or a call of the output's tool (negative)."""
         self._part: int | None = None
         self._source: int | None = None
-        """Where the JSON comes from that is given; what others have is not."""
+        """The source whose JSON is returned. JSON from other sources is not."""
         self._written: dict[int | None, list[str]] = {}
-        self._given: list[str] = []
-        self._held: list[str] = []
+        self._returned: list[str] = []
+        self._buffer: list[str] = []
         self.answers: set[int] = set()
-        """The indexes of the calls that are the answer."""
+        """The indexes of the calls that are the output."""
         self._others: set[int] = set()
         """The indexes of the calls of other tools."""
         self._unnamed: dict[int, list[ToolCallDelta]] = {}
-        """The pieces of calls whose name may not be whole."""
+        """Pieces of calls whose name may be incomplete."""
         self.calls_others = False
         self.part: int | None = None
-        """The call that the new text comes from, as the number of a part; `None`: it is the answer's own text."""
+        """The call that the new text comes from, as the number of a part; `None` for the text of the response
+        itself.
+        """
         self.text: list[str] = []
         self.thought: list[str] = []
 
     def sort_call(self, call: ToolCallDelta, others: Collection[str]) -> list[ToolCallDelta]:
-        """Take a piece of a call if it is the answer's. Returns the pieces that are known now to be of another tool.
+        """Consume a piece of a call if it is the output's.
 
-        A name may come in pieces: until it is known whose it is, they are held back.
+        Returns the pieces that are now known to belong to other tools.
+
+        A name may arrive in pieces, which are buffered until it is known whose it is.
         """
         if call.index not in self._others and call.index not in self.answers:
             unnamed = self._unnamed.setdefault(call.index, [])
@@ -355,14 +362,14 @@ class _GrowingText:
         return []
 
     def unnamed(self) -> list[ToolCallDelta]:
-        """Return the pieces of calls whose name never became known."""
+        """Return the pieces of calls whose name remained unknown."""
         held = [piece for pieces in self._unnamed.values() for piece in pieces]
         self._others |= self._unnamed.keys()
         self._unnamed = {}
         return held
 
     def take(self, text: str, *, part: int | None) -> None:
-        """Take more of the text, or of a call's arguments."""
+        """Add more of the text, or of a call's arguments."""
         self._written.setdefault(part, []).append(text)
         source = part if part is not None and part < 0 else 0
         finder = self._finders.get(source)
@@ -388,32 +395,32 @@ class _GrowingText:
                 case "thought":
                     self.thought.append(text)
                 case "words":
-                    self._held.append(text)
+                    self._buffer.append(text)
                 case "were thought":
-                    self.thought += self._held
-                    self._held = []
+                    self.thought += self._buffer
+                    self._buffer = []
                 case _:
                     pass
 
     def flush(self, *, at_end: bool) -> None:
-        """Give the words that were held back as text, if there is no JSON (yet)."""
+        """Return the buffered words as text, if there is no JSON (yet)."""
         if at_end:
             for source, finder in self._finders.items():
                 self._sort(finder.finish(), source)
         if self._source is None:
-            self.text += self._held
-        self._held = []
+            self.text += self._buffer
+        self._buffer = []
 
     def taken(self) -> tuple[str, str]:
-        """Return the new text and thinking."""
+        """Return the new text and reasoning."""
         text, thought = "".join(self.text), "".join(self.thought)
         self.text, self.thought = [], []
         if text:
-            self._given.append(text)
+            self._returned.append(text)
         return text, thought
 
     def given(self) -> str:
-        return "".join(self._given)
+        return "".join(self._returned)
 
     def written(self) -> str:
         return "".join(self.texts())
@@ -422,15 +429,15 @@ class _GrowingText:
         return ["".join(pieces) for pieces in self._written.values()]
 
 
-# --- reading the answer
+# --- reading the response
 
 
 def fitted(
     response: ChatResponse, output: OutputType[T], mode: StructuredMode, rules: SchemaRules = COMMON_RULES
 ) -> ParsedResponse[T]:
-    """Read the first answer, lifted, as the type; its text becomes the JSON alone.
+    """Return the first choice of a converted response as the type. Its text becomes the JSON only.
 
-    What the provider did not enforce is told in the warnings. Raises `OutputValidationError`.
+    What the provider did not enforce is listed in the warnings. Raises `OutputValidationError`.
     """
     parsed = cast("T", None)
     if not response.tool_calls:
@@ -448,7 +455,7 @@ def _parse(response: ChatResponse, output: OutputType[T], mode: StructuredMode) 
     failure = OutputValidationError("the answer has no text", output=response.text)
     for text, thought in _texts(choice.message.parts, output, mode):
         try:
-            return _with_json(choice, text, thought), output.decode(text, bare=mode in _IN_WORDS)
+            return _with_json(choice, text, thought), output.decode(text, bare=mode in _BY_INSTRUCTION)
         except OutputValidationError as error:
             failure = error
     failure.message = _reason(response, output) or failure.message
@@ -459,10 +466,10 @@ def _parse(response: ChatResponse, output: OutputType[T], mode: StructuredMode) 
 
 
 def _plain(choice: Choice, output: OutputType[Any], mode: StructuredMode) -> Choice:
-    """Make the text of a further answer the JSON alone, if it has any that fits."""
+    """Make the text of a further choice the JSON only, if it has JSON that matches."""
     for text, thought in _texts(choice.message.parts, output, mode):
         try:
-            output.decode(text, bare=mode in _IN_WORDS)
+            output.decode(text, bare=mode in _BY_INSTRUCTION)
         except BifrostError:
             continue
         return _with_json(choice, text, thought)
@@ -470,7 +477,7 @@ def _plain(choice: Choice, output: OutputType[Any], mode: StructuredMode) -> Cho
 
 
 def _texts(parts: Sequence[Part], output: OutputType[Any], mode: StructuredMode) -> Iterator[tuple[str, str]]:
-    """Give what may be the JSON, and the thinking that stands before it: the whole text, its pieces, JSON in it."""
+    """Yield what may be the JSON, with the reasoning before it: the whole text, its pieces, and JSON within it."""
     pieces = [part.text for part in parts if isinstance(part, TextPart)]
     whole = "".join(pieces)
     yield whole, ""
@@ -486,12 +493,12 @@ def _texts(parts: Sequence[Part], output: OutputType[Any], mode: StructuredMode)
 
 
 def _leniency(output: OutputType[Any], mode: StructuredMode) -> tuple[bool, bool]:
-    """Return whether JSON may stand among words, and whether it may be a bare list."""
-    return mode in _IN_WORDS, mode in _IN_WORDS and output.is_wrapped
+    """Return whether JSON may occur among words, and whether it may be a list without its object."""
+    return mode in _BY_INSTRUCTION, mode in _BY_INSTRUCTION and output.is_wrapped
 
 
 def _with_json(choice: Choice, text: str, thought: str) -> Choice:
-    """Make JSON the text of an answer. Thinking that was written before it is told as what it is."""
+    """Make JSON the text of a choice. Reasoning before it becomes reasoning."""
     message = choice.message
     if message.text == text:
         return choice
@@ -507,7 +514,7 @@ def _with_json(choice: Choice, text: str, thought: str) -> Choice:
 
 
 def is_correctable(response: ChatResponse) -> bool:
-    """Say whether an answer that does not fit may be asked for again: it was neither cut off nor declined."""
+    """Return whether a response that does not match may be requested again: it was neither cut off nor refused."""
     return not (response.finish_reason in _CUT or response.message.refusal)
 
 
@@ -515,12 +522,12 @@ def _reason(response: ChatResponse, output: OutputType[Any]) -> str:
     if response.message.refusal:
         return f"the model declined to give {output.name}: {response.message.refusal}"
     if response.finish_reason in _CUT:
-        return f"the answer is no whole {output.name}: {_CUT[response.finish_reason]}"
+        return f"the answer is not a complete {output.name}: {_CUT[response.finish_reason]}"
     return ""
 
 
 def shortfalls(output: OutputType[Any], mode: StructuredMode, rules: SchemaRules = COMMON_RULES) -> list[str]:
-    """Return what of the type the provider does not enforce in this mode."""
+    """Return descriptions of what the provider does not enforce of the type in this mode."""
     if mode not in ("native", "native_closed"):
         way = "through a tool" if mode == "tool" else "in the prompt"
         return [f"output: {output.name} was asked for {way}; that the answer fits was checked here only"]
@@ -534,13 +541,13 @@ def shortfalls(output: OutputType[Any], mode: StructuredMode, rules: SchemaRules
     return [f"output: checked here only: {'; '.join(told)}"] if told else []
 
 
-# --- asking again
+# --- requesting again
 
 
 def refused(
     error: MalformedResponseError, output: OutputType[Any], before: ChatResponse | None
 ) -> OutputValidationError:
-    """Return what a provider's refusal of its own model's answer is to a caller who wants a type."""
+    """Return the error for a provider's rejection of its own model's output, for a caller who expects a type."""
     failure = OutputValidationError(
         f"the answer does not fit {output.name}: {error.message}",
         output=error.output,
@@ -560,12 +567,12 @@ def refused(
 
 
 def was_cut(error: BifrostError) -> bool:
-    """Return whether a provider refused an answer because it was cut off, so asking again would not help."""
+    """Return whether a provider rejected the output because it was cut off, so that another try would not help."""
     return "max completion tokens" in error.message
 
 
 def reask_refused(request: ChatRequest, error: OutputValidationError) -> ChatRequest:
-    """Add what the model wrote, as far as the provider told it, and that it cannot be read."""
+    """Return the request with the text that the model wrote, if known, and the remark that it cannot be read."""
     correction = Message(
         role="user",
         content="That could not be read. Give the whole answer again, in exactly the form asked for.",
@@ -575,18 +582,18 @@ def reask_refused(request: ChatRequest, error: OutputValidationError) -> ChatReq
 
 
 def reask(request: ChatRequest, response: ChatResponse, error: OutputValidationError) -> ChatRequest:
-    """Add the answer and what is wrong with it to the request, which is the one that was not lowered yet."""
+    """Return the request with the response and what is wrong with it. The request must not be lowered yet."""
     correction = Message(
         role="user",
         content=f"That cannot be used: {error.message}. Give the whole answer again, corrected, in the form asked for.",
     )
-    # Providers refuse a message that says nothing.
+    # Providers refuse an empty message.
     answer = [response.message.to_message()] if response.text.strip() else []
     return msgspec.structs.replace(request, messages=[*request.messages, *answer, correction])
 
 
 def merged(earlier: ChatResponse, later: ChatResponse) -> ChatResponse:
-    """Give the later answer with what both cost: usage and cost added up, attempts and warnings in a row."""
+    """Return the later response with the sum of usage and cost, and with the attempts and warnings of both."""
     return msgspec.structs.replace(
         later,
         usage=(earlier.usage + later.usage) or NO_USAGE,
@@ -597,5 +604,5 @@ def merged(earlier: ChatResponse, later: ChatResponse) -> ChatResponse:
 
 
 def _cost(earlier: Decimal | None, later: Decimal | None) -> Decimal | None:
-    """Add up money, which is unknown as soon as a part of it is."""
+    """Return the sum of two costs; `None` if one of them is unknown."""
     return None if earlier is None or later is None else earlier + later

@@ -1,7 +1,7 @@
-"""A type that a caller wants an answer in: its JSON schema for the model, and the way from the model's text to it.
+"""A type for the output of a model: its JSON schema for the model, and the decoder of the model's text.
 
-Types are read by msgspec (Struct, attrs, dataclass, TypedDict, builtins and generics of them) or, if the caller's type
-is one of pydantic's, by the pydantic that the caller has imported. It is never imported here.
+Types are decoded by msgspec (Struct, attrs, dataclass, TypedDict, built-in types and generics of them), or, if they
+belong to pydantic, by the pydantic that the caller has imported. It is never imported here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _LONGEST_NAME = 64
 _LONGEST_WORDS = 500
-"""The most characters of what is said of one problem: it quotes what a model wrote."""
+"""The most characters of the description of one problem, which quotes what a model wrote."""
 _MOST_PROBLEMS = 10
 _MOST_TYPES = 256
 _MOST_PLACES = 8
@@ -42,7 +42,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9-]+")
 
 
 class _Wrapped(msgspec.Struct, frozen=True):
-    """The object that holds an answer which is no object itself."""
+    """The object around output that is not an object itself."""
 
     value: msgspec.Raw
 
@@ -59,21 +59,21 @@ def _is_wrapped(text: str) -> bool:
 
 
 class OutputType(Generic[T]):
-    """A type for `output=`, made ready: name, schema, decoder.
+    """A type for `output=`, with its name, schema and decoder.
 
         invoice = OutputType(Invoice)
         invoice.decode('{"total": 12.5}')  # Invoice(total=12.5)
 
-    `output=Invoice` makes one behind the scenes. Make it yourself to tell a type checker about a type that is no class:
+    `output=Invoice` makes one implicitly. Make it explicitly to inform a type checker about a type that is not a class:
     `OutputType[Cat | Dog](Cat | Dog)`.
 
-    Providers want an object. A type whose JSON is none (a list, a number, a union) is asked for inside of one,
-    `{"value": ...}`, and taken out again.
+    Providers require an object. A type whose JSON is not an object (a list, a number, a union) is requested within one,
+    `{"value": ...}`, and extracted again.
 
-    `require_all=True` asks the model for every key, also for those with a default, which it may otherwise leave out; so
-    OpenAI's strict mode stays on. An answer without them fits all the same.
+    `require_all=True` requests every key from the model, including those with a default, which it may otherwise omit;
+    OpenAI's strict mode then remains enabled. Output without them matches nevertheless.
 
-    Raises `InvalidRequestError` for a type that has no JSON schema.
+    Raises `InvalidRequestError` for a type without a JSON schema.
     """
 
     __slots__ = ("_read", "_strict", "is_wrapped", "kind", "name", "schema", "tool_schema")
@@ -86,34 +86,37 @@ class OutputType(Generic[T]):
         self.kind: Any = kind
         """The type itself."""
         self.name: str = _name_of(kind)
-        """For providers: at most 64 of the characters a-z, A-Z, 0-9, `_` and `-`."""
-        schema, read = _understood(kind)
+        """The name for providers: at most 64 of the characters a-z, A-Z, 0-9, `_` and `-`."""
+        schema, read = _schema_and_decoder(kind)
         schema = single_values_required(schema, everything=require_all)
         self._read: Callable[[str | bytes], T] = read
         self.is_wrapped: bool = schema.get("type") != "object"
-        """The type's own JSON is no object, and stands in `value` of one."""
+        """Whether the type's own JSON is not an object and is therefore the `value` of one."""
         self.schema: dict[str, Any] = _wrapped(schema) if self.is_wrapped else schema
-        """The type's JSON schema, an object at its root, keys in the order of declaration. Not to be changed."""
+        """The type's JSON schema, with an object at its root and keys in the order of declaration. It must not be
+        modified.
+        """
         self.tool_schema: dict[str, Any] = with_items(self.schema)
-        """The schema as the parameters of a tool: every array has `items`. Not to be changed."""
+        """The schema as the parameters of a tool: every array has `items`. It must not be modified."""
         self._strict: dict[SchemaRules, StrictSchema] = {}
 
     @property
     def strict(self) -> StrictSchema:
-        """The schema as the strict modes of all providers take it. Not to be changed."""
+        """The schema for the strict modes of all providers. It must not be modified."""
         return self.strict_for(COMMON_RULES)
 
     def strict_for(self, rules: SchemaRules) -> StrictSchema:
-        """Return the schema as the strict mode of one provider takes it. Not to be changed."""
+        """Return the schema for the strict mode of one provider. It must not be modified."""
         made = self._strict.get(rules)
         if made is None:
             made = self._strict[rules] = strict_schema(self.schema, rules)
         return made
 
     def decode(self, text: str, *, bare: bool = False) -> T:
-        """Read a model's text: JSON and nothing else. `bare`: that of a wrapped type may come without its object.
+        """Decode a model's text, which must be JSON only. `bare`: JSON of a wrapped type may come without its object.
 
-        Raises `OutputValidationError` that says what does not fit and where, in words fit for the model.
+        Raises `OutputValidationError`, whose message says what does not match and where, in terms that a model
+        understands.
         """
         prefix = "$"
         try:
@@ -126,11 +129,14 @@ class OutputType(Generic[T]):
             problem = _problem(error, prefix) if text.strip() else "it is empty"
         except Exception as error:  # the type's own code (a validator, `__post_init__`) has run
             raise UsageError(f"the code of {self.name} failed with {type(error).__name__}; correct it") from error
-        # Outside of the `except` block: the other error may hold the whole text.
+        # Raised outside the `except` block: the original error may contain the whole text.
         raise OutputValidationError(f"the answer does not fit {self.name}: {problem}", output=text)
 
     def unwrap(self, value: Any) -> Any:
-        """Take the type's own JSON out of its object; `None` if it is not there (yet). A bare list is left as it is."""
+        """Extract the type's own JSON from its object; `None` if it is missing (yet).
+
+        A list without an object is returned as it is.
+        """
         if not self.is_wrapped or isinstance(value, list):
             return cast("object", value)
         return cast("dict[str, Any]", value).get("value") if isinstance(value, dict) else None
@@ -140,7 +146,7 @@ class OutputType(Generic[T]):
 
 
 class OutputTypes:
-    """Output types that were made once, for a client to keep: making one takes about a millisecond."""
+    """A cache of output types for a client. Making one takes about a millisecond."""
 
     __slots__ = ("_made",)
 
@@ -148,17 +154,17 @@ class OutputTypes:
         self._made: dict[Any, OutputType[Any]] = {}
 
     def of(self, kind: type[T] | OutputType[T] | Any) -> OutputType[Any]:
-        """Give the output type of a type. Raises `InvalidRequestError`."""
+        """Return the output type for a type. Raises `InvalidRequestError`."""
         if isinstance(kind, OutputType):
             return cast("OutputType[Any]", kind)
         try:
             made = self._made.get(kind)
         except TypeError:
-            return OutputType(kind)  # it cannot be a key
+            return OutputType(kind)  # it is not hashable
         if made is None:
             made = OutputType(kind)
             if len(self._made) >= _MOST_TYPES:
-                # A program that makes types as it goes must not fill the memory with them.
+                # A program that creates types continuously must not fill the memory with them.
                 del self._made[next(iter(self._made))]
             self._made[kind] = made
         return made
@@ -167,26 +173,26 @@ class OutputTypes:
 # --- schema and decoder of a type
 
 
-def _understood(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
-    # Imported on first use, here and below: most programs want text.
+def _schema_and_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
+    # Imported on first use, here and below, because most programs use text only.
     from bifrost.operations.chat.structured.adapted_type import unaliased
 
     try:
         plain = unaliased(kind)
         if _is_pydantic(plain):
-            return _read_by_pydantic(plain)
-        return _read_by_msgspec(plain)
+            return _pydantic_decoder(plain)
+        return _msgspec_decoder(plain)
     except InvalidRequestError as error:
         reason = error.message
-    except Exception as error:  # noqa: BLE001 - whatever a type's own code or a library says of it
+    except Exception as error:  # noqa: BLE001 - a type's own code or a library may raise anything
         reason = _reason(error)
     raise InvalidRequestError(
-        f"output: {shown(reason, 300)}; give a msgspec Struct, an attrs class, a dataclass, a TypedDict, "
+        f"output: {shown(reason, 300)}; pass a msgspec Struct, an attrs class, a dataclass, a TypedDict, "
         "a pydantic model, or builtin types of these"
     )
 
 
-def _read_by_pydantic(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
+def _pydantic_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
     from bifrost.operations.chat.structured.adapted_type import validated
 
     adapter = sys.modules["pydantic"].TypeAdapter(kind)
@@ -196,12 +202,12 @@ def _read_by_pydantic(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes]
     def read(text: str | bytes) -> Any:
         return validated(adapter, text if isinstance(text, str) else text.decode())
 
-    return _rooted(schema, defs), read
+    return _with_root(schema, defs), read
 
 
-def _read_by_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
+def _msgspec_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
     from bifrost.operations.chat.structured.adapted_type import Adapter
-    from bifrost.operations.chat.structured.lenient import UNCHANGED, gathered, repaired, with_formats
+    from bifrost.operations.chat.structured.lenient import UNCHANGED, gather, repair, with_formats
 
     adapter = Adapter()
     adapted = adapter.adapt(kind)
@@ -211,7 +217,7 @@ def _read_by_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes],
     info = msgspec.inspect.type_info(adapted)
     with_formats(info, schema, defs)
     _put_in_order(info, defs)
-    schema = gathered(schema, defs)
+    schema = gather(schema, defs)
     decode = msgspec.json.Decoder(adapted, dec_hook=adapter.read).decode
 
     def read(text: str | bytes) -> Any:
@@ -219,23 +225,23 @@ def _read_by_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes],
             return adapter.build(decode(text))
         except msgspec.ValidationError as error:
             failure = error
-        # A value may be written in another way than msgspec expects, and mean the same.
-        value = repaired(msgspec.json.decode(text), info)
+        # A value may have another form than msgspec expects, and the same meaning.
+        value = repair(msgspec.json.decode(text), info)
         if value is UNCHANGED:
             raise failure
         return adapter.convert(value, adapted)
 
-    return _rooted(schema, defs), read
+    return _with_root(schema, defs), read
 
 
 def _reason(error: Exception) -> str:
-    """Give the line that says it: the first, or the last where msgspec gives advice first ("requires either:")."""
+    """Return the relevant line: the first, or the last if msgspec begins with advice ("requires either:")."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[-1] if lines[0].endswith(":") else lines[0]
 
 
 def _is_pydantic(kind: Any) -> bool:
-    """Return whether a class of pydantic's is there, or an annotation that only pydantic heeds."""
+    """Return whether a type contains a class of pydantic, or an annotation that only pydantic supports."""
     if "pydantic" not in sys.modules:
         return False
     from bifrost.operations.chat.structured.adapted_type import unaliased
@@ -250,8 +256,8 @@ def _is_pydantic(kind: Any) -> bool:
     )
 
 
-def _rooted(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    """Give the schema with its root spelled out, and those definitions that are still referred to."""
+def _with_root(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with its root resolved, and the definitions that are still referred to."""
     if isinstance(schema.get("$ref"), str):
         name = schema["$ref"].removeprefix(DEFS)
         schema = {**defs[name], **{key: value for key, value in schema.items() if key != "$ref"}}
@@ -267,7 +273,7 @@ def _wrapped(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put_in_order(info: msgspec.inspect.Type, defs: dict[str, Any]) -> None:
-    """Put the keys of typed dicts into the order of declaration; msgspec sorts them."""
+    """Put the keys of typed dicts into the order of declaration, because msgspec sorts them."""
     for typed_dict in _typed_dicts(info, set()):
         order = {name: place for place, name in enumerate(typed_dict.__annotations__)}
         for schema in defs.values():
@@ -292,11 +298,11 @@ def _typed_dicts(info: object, seen: set[int]) -> Iterator[type]:
 
 
 def _name_of(kind: Any) -> str:
-    told = kind.__name__ if isinstance(kind, type) and not get_args(kind) else _MODULES.sub("", repr(kind))
-    return _NOT_IN_NAMES.sub("_", told).strip("_")[:_LONGEST_NAME] or "answer"
+    name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else _MODULES.sub("", repr(kind))
+    return _NOT_IN_NAMES.sub("_", name).strip("_")[:_LONGEST_NAME] or "answer"
 
 
-# --- what does not fit
+# --- error messages
 
 
 def _problem(error: Exception, prefix: str) -> str:
@@ -304,21 +310,21 @@ def _problem(error: Exception, prefix: str) -> str:
         case RecursionError():
             return "it is nested too deeply"
         case msgspec.ValidationError():
-            return _placed(error, prefix)
+            return _msgspec_problem(error, prefix)
         case msgspec.MsgspecError():
-            return f"it is not JSON: {_lowered(str(error).removeprefix('JSON is malformed: '))}"
+            return f"it is not JSON: {_lower_first(str(error).removeprefix('JSON is malformed: '))}"
         case UnicodeError():
             return "it holds half of a surrogate pair (a character cut in two)"
         case _:
-            return _told_by_pydantic(error, prefix)
+            return _pydantic_problem(error, prefix)
 
 
-def _placed(error: msgspec.ValidationError, prefix: str) -> str:
-    """Return msgspec's words with the place first: `$.price: expected float, got str`."""
+def _msgspec_problem(error: msgspec.ValidationError, prefix: str) -> str:
+    """Return msgspec's message with the path first: `$.price: expected float, got str`."""
     text, places = str(error), list[str]()
     for _ in range(_MOST_PLACES):
-        # What was read inside of something else has a place of its own. The text may quote a name that the model has
-        # made up, of any length.
+        # A value that was decoded within another one has a path of its own. The text may quote a name of any length
+        # that the model has invented.
         before, _mark, place = text.rpartition(" - at ")
         if not before or "`$" not in place:
             break
@@ -331,10 +337,10 @@ def _placed(error: msgspec.ValidationError, prefix: str) -> str:
         return _problems_of(cast("list[object]", cause.args[0]), place)
     if cause is not None and len(cause.args) > 1:
         text = str(cause.args[0])  # attrs puts the validator and the value behind it
-    return f"{place}: {_lowered(shown(text.replace('`', ''), _LONGEST_WORDS))}"
+    return f"{place}: {_lower_first(shown(text.replace('`', ''), _LONGEST_WORDS))}"
 
 
-def _told_by_pydantic(error: Any, prefix: str) -> str:
+def _pydantic_problem(error: Any, prefix: str) -> str:
     problems: Any = error.errors(include_url=False, include_input=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
         return f"it is not JSON: {problems[0]['msg'].removeprefix('Invalid JSON: ')}"
@@ -342,12 +348,12 @@ def _told_by_pydantic(error: Any, prefix: str) -> str:
 
 
 def _problems_of(problems: Any, prefix: str) -> str:
-    told: list[str] = []
+    texts: list[str] = []
     for each in problems[:_MOST_PROBLEMS]:
         place = shown(prefix + "".join(map(_step, each["loc"])), _LONGEST_WORDS)
-        told.append(f"{place}: {_lowered(shown(each['msg'], _LONGEST_WORDS))}")
+        texts.append(f"{place}: {_lower_first(shown(each['msg'], _LONGEST_WORDS))}")
     more = len(problems) - _MOST_PROBLEMS
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
 
 
 def _step(step: object) -> str:
@@ -356,5 +362,5 @@ def _step(step: object) -> str:
     return f".{step}" if str(step).isidentifier() else f"[{str(step)!r}]"
 
 
-def _lowered(text: str) -> str:
+def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]

@@ -1,8 +1,8 @@
-"""A JSON schema in the words that a provider's strict mode takes. Pure; the order of keys is kept.
+"""Converts JSON schemas for the strict modes of providers. Pure; the order of keys is preserved.
 
-A strict mode refuses what it does not know, often the whole request. So only what the provider documents is left in the
-schema (`SchemaRules`); any other limit is told in the description instead, and the answer is checked against the type
-in any case.
+A strict mode often refuses the whole request for a keyword that it does not support. Only documented keywords are
+therefore left in the schema (`SchemaRules`). Other limits are described in the description, and the output is validated
+against the type in any case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFS = "#/$defs/"
-"""How references begin."""
+"""The beginning of references."""
 
 _KEPT = frozenset({"$ref", "title", "description", "type", "enum", "required"})
 
@@ -28,28 +28,31 @@ _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostnam
 
 
 class SchemaRules(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider's strict mode takes of JSON schema, as its documentation says."""
+    """The JSON schema features that a provider's strict mode supports, according to its documentation.
+
+    `None` means no limit.
+    """
 
     limits: frozenset[str] = frozenset()
-    """Keywords that narrow a value (`minimum`, `pattern`, ...) and are enforced; others are told in words."""
+    """Keywords that restrict a value (`minimum`, `pattern`, ...) and are enforced. Others are described in words."""
     formats: frozenset[str] = _FORMATS
-    """Values of `format` that are known."""
+    """The supported values of `format`."""
     largest_min_items: int | None = None
-    """The largest `minItems` that is taken; `None`: any."""
+    """The largest `minItems` that is supported."""
     most_enum_values: int | None = None
-    """In all enumerations of a schema together."""
+    """The most values in all enumerations of a schema together."""
     most_properties: int | None = None
-    """In all objects of a schema together."""
+    """The most properties in all objects of a schema together."""
     deepest: int | None = None
-    """How many levels of objects may stand inside of each other."""
+    """The most nested levels of objects."""
     most_optional: int | None = None
-    """Properties that may be left out."""
+    """The most optional properties."""
     most_unions: int | None = None
-    """Properties and items whose value may be one of several kinds."""
+    """The most properties and items whose value may be of several types."""
 
 
 COMMON_RULES = SchemaRules()
-"""What the strict modes of all providers have in common."""
+"""The features that the strict modes of all providers have in common."""
 
 OPENAI_RULES = SchemaRules(
     # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
@@ -83,7 +86,9 @@ AZURE_RULES = SchemaRules(
 )
 
 _LONG_ENUM, _LONG_ENUM_TEXT, _MOST_TEXT = 250, 15_000, 120_000
-"""OpenAI's limits of text: in an enumeration of more values than the first, and in all names and values."""
+"""OpenAI's limits of text: the number of values from which an enumeration is long, the characters in a long
+enumeration, and the characters in all names and values.
+"""
 
 _LIMITS = frozenset(
     {
@@ -92,44 +97,48 @@ _LIMITS = frozenset(
         *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "propertyNames"),
     }
 )
-"""What is told in words."""
+"""Keywords that are described in words."""
 
 _SILENT = frozenset(
     {
         *("$schema", "$id", "$comment", "examples", "deprecated", "readOnly", "writeOnly"),
-        "discriminator",  # the variants' own tags say it too
+        "discriminator",  # the variants have tags as well
         "additionalProperties",  # see `_Writer._object`
     }
 )
-"""What is left out without a word, since it says nothing about the answer's form that is not said elsewhere."""
+"""Keywords that are omitted silently, because they say nothing about the form of the output that is not said
+elsewhere.
+"""
 
 _SPECIAL_PATTERN = re.compile(r"\(\?(?!:)|\\[1-9AbBGkpPzZ]")
-"""What not every engine of regular expressions knows: looking around, groups with names, references back, ..."""
+"""Features of regular expressions that not every engine supports: lookaround, named groups, back references, ..."""
 
 _TYPES: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 class StrictSchema(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """A schema that strict modes understand, and how far they can enforce it."""
+    """A schema for strict modes, and how far they can enforce it."""
 
     schema: dict[str, Any]
+    """The schema."""
+
     strict: bool
-    """Every object has a fixed set of keys, all of them required: what OpenAI's strict mode asks for."""
+    """Whether every object has a fixed set of keys that are all required, as OpenAI's strict mode demands."""
     closed: bool
-    """Every object has a fixed set of keys, optional or not, and nothing contains itself: what Anthropic asks for."""
+    """Whether every object has a fixed set of keys, optional or not, and nothing is recursive, as Anthropic demands."""
     excess: list[str] = []
-    """What the schema has more of than the provider's strict mode takes."""
+    """The limits of the provider's strict mode that the schema exceeds."""
     optional: list[str] = []
-    """The places of keys that may be left out, for which there is no strict mode."""
+    """The paths of optional keys, which strict modes do not support."""
     notes: list[str] = []
-    """What no provider enforces, with its place."""
+    """What no provider enforces, with its path."""
 
 
 def strict_schema(schema: Mapping[str, Any], rules: SchemaRules = COMMON_RULES) -> StrictSchema:
-    """Write a schema in the words that a strict mode takes.
+    """Return a schema for a strict mode.
 
-    Objects that name their properties are closed (`additionalProperties: false`). What would change the meaning stays
-    as it is: maps with free keys, values of any kind, keys that may be left out.
+    Objects with named properties are closed (`additionalProperties: false`). What cannot be changed without changing
+    the meaning stays as it is: maps with free keys, values of any type, optional keys.
     """
     writer = _Writer(rules)
     written = writer.write(schema, "$")
@@ -145,9 +154,9 @@ def strict_schema(schema: Mapping[str, Any], rules: SchemaRules = COMMON_RULES) 
 
 
 def with_items(schema: Any) -> Any:
-    """Return a schema whose every array has `items`, which many providers ask for where a schema of tools is given.
+    """Return a schema in which every array has `items`, which many providers require in schemas of tools.
 
-    A tuple becomes a list of as many items, each of one of its kinds; their order is told in the description.
+    A tuple becomes a list of the same length whose items have one of its types; their order is part of the description.
     """
     if not isinstance(schema, dict):
         return schema
@@ -164,13 +173,14 @@ def with_items(schema: Any) -> Any:
                 written[key] = with_items(value)
             case _:
                 written[key] = value
-    return _listed(written) if _is_array(written) else written
+    return _list_schema(written) if _is_array(written) else written
 
 
 def single_values_required(schema: dict[str, Any], *, everything: bool = False) -> dict[str, Any]:
-    """Return a schema in which a key that has one possible value and that as its default must be given.
+    """Return a schema in which keys are required whose only possible value is their default.
 
-    Such a key tells the kinds of a union apart, so the model has to write it. With `everything`, every key must be.
+    Such a key distinguishes the types of a union, so the model has to write it. With `everything`, all keys are
+    required.
     """
     written: dict[str, Any] = {}
     for key, value in schema.items():
@@ -212,8 +222,8 @@ def _is_array(schema: dict[str, Any]) -> bool:
     return "prefixItems" in schema or (schema.get("type") == "array" and not isinstance(schema.get("items"), dict))
 
 
-def _listed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an array without `prefixItems`, and with `items`."""
+def _list_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an array with `items` instead of `prefixItems`."""
     first: list[Any] = schema.get("prefixItems", [])
     rest = schema.get("items")
     kinds: list[Any] = []
@@ -233,7 +243,7 @@ def _listed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind_name(schema: dict[str, Any]) -> str:
-    """Return a name for what a schema describes, for a model to read."""
+    """Return a short name of what a schema describes, for a model."""
     for key in ("title", "type", "$ref"):
         if isinstance(schema.get(key), str):
             return str(schema[key]).removeprefix(DEFS)
@@ -245,7 +255,7 @@ def _kind_name(schema: dict[str, Any]) -> str:
 
 
 def _excess(schema: dict[str, Any], rules: SchemaRules) -> list[str]:
-    """Return what a closed schema has more of than the rules allow."""
+    """Return the limits of the rules that a closed schema exceeds."""
     counted: list[tuple[int, int | None, str]] = []
     if rules.most_enum_values is not None or rules.most_properties is not None:
         enums = [each["enum"] for each in _schemas_in(schema) if "enum" in each]
@@ -274,7 +284,7 @@ def _excess(schema: dict[str, Any], rules: SchemaRules) -> list[str]:
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the schemas that stand directly inside of a schema, definitions left out."""
+    """Yield the schemas directly within a schema, without definitions."""
     yield from schema.get("properties", {}).values()
     yield from schema.get("anyOf", ())
     for key in ("items", "additionalProperties"):
@@ -283,7 +293,7 @@ def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _schemas_in(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give a schema and all inside of it, definitions included, each once."""
+    """Yield a schema and all schemas within it, including definitions, each once."""
     waiting = [schema, *schema.get("$defs", {}).values()]
     while waiting:
         each = waiting.pop()
@@ -292,7 +302,7 @@ def _schemas_in(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _counts(schema: dict[str, Any]) -> tuple[int, int]:
-    """Count optional keys and unions of a schema that does not contain itself; a definition counts where it is used."""
+    """Count the optional keys and unions of a schema without recursion. A definition counts wherever it is used."""
     defs: dict[str, Any] = schema.get("$defs", {})
     known: dict[str, tuple[int, int]] = {}
 
@@ -314,7 +324,7 @@ def _counts(schema: dict[str, Any]) -> tuple[int, int]:
 
 
 def _depth(schema: dict[str, Any]) -> int:
-    """Return how many levels of objects stand inside of each other; what contains itself counts once."""
+    """Return the number of nested levels of objects. A recursive definition counts once."""
     defs: dict[str, Any] = schema.get("$defs", {})
     known: dict[str, int] = {}
 
@@ -323,7 +333,7 @@ def _depth(schema: dict[str, Any]) -> int:
         if name is not None:
             name = name.removeprefix(DEFS)
             if name not in known:
-                known[name] = 0  # as long as it is being counted
+                known[name] = 0  # while it is being counted
                 known[name] = depth(defs.get(name, {}))
             return known[name]
         return int("properties" in each) + max(map(depth, _parts(each)), default=0)
@@ -334,11 +344,11 @@ def _depth(schema: dict[str, Any]) -> int:
 def tool_parameters(
     name: str, parameters: Mapping[str, Any] | None, *, strict: bool | None, rules: SchemaRules
 ) -> tuple[dict[str, Any], bool | None, list[str]]:
-    """Return the schema of a tool's parameters as providers take it, whether it is strict, and what was changed.
+    """Return the schema of a tool's parameters for providers, whether it is strict, and what was changed.
 
-    An object stands at its root, with `properties`, and every array has `items`. A strict one is closed, and where the
-    rules ask for it all of its keys are required: what fits the strict schema fits the given one too. One that cannot
-    be strict is not. A schema that is right already stays as it is.
+    The schema has an object at its root, with `properties`, and every array has `items`. A strict schema is closed and,
+    if the rules demand it, all its keys are required; whatever matches it matches the given schema as well. If a schema
+    cannot be strict, it is not. A schema that is correct already is not changed.
 
     Raises `InvalidRequestError` if it does not describe an object.
     """
@@ -363,7 +373,7 @@ def tool_parameters(
 
 
 def _closed(schema: Any, *, everything: bool) -> Any:
-    """Close every object of a schema, and leave the rest as it is: for servers whose strict mode nobody documents."""
+    """Close every object of a schema and change nothing else, for servers whose strict mode is not documented."""
     if isinstance(schema, list):
         return [_closed(each, everything=everything) for each in cast("list[object]", schema)]
     if not isinstance(schema, dict):
@@ -402,7 +412,7 @@ def _are_names(value: object) -> bool:
 
 
 def _object_of(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with an object at its root, spelled out."""
+    """Return a schema with an object at its root, resolved."""
     defs: Any = schema.get("$defs")
     if isinstance(schema.get("$ref"), str) and isinstance(defs, dict):
         root = cast("dict[str, Any]", defs).get(schema["$ref"].removeprefix(DEFS))
@@ -425,7 +435,7 @@ _EMPTY: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 def references(schema: object) -> Iterator[str]:
-    """Give the names of the `$defs` that a schema refers to, as often as it does."""
+    """Yield the names of the `$defs` that a schema refers to, once per reference."""
     if isinstance(schema, list):
         for item in cast("list[object]", schema):
             yield from references(item)
@@ -448,7 +458,7 @@ def _is_recursive(schema: dict[str, Any]) -> bool:
 
 
 class _Writer:
-    """Writes one schema anew, and notes what becomes of it."""
+    """Converts one schema, and records what could not be preserved."""
 
     def __init__(self, rules: SchemaRules) -> None:
         self._rules = rules
@@ -464,7 +474,7 @@ class _Writer:
             return schema
         given = cast("dict[str, Any]", schema)
         if "prefixItems" in given:
-            given = _listed(given)
+            given = _list_schema(given)
             if "anyOf" in given["items"]:
                 self._note(where, "the order of its items is told in words only")
         written: dict[str, Any] = {}
@@ -502,8 +512,8 @@ class _Writer:
                 self._word(key, value, written, told, where)
 
     def _word(self, key: str, value: Any, written: dict[str, Any], told: list[str], where: str) -> None:
-        """Write a keyword that holds no schema (or one that strict modes have no use for)."""
-        if key in _KEPT or self._is_taken(key, value):
+        """Convert a keyword without a schema, or one that strict modes do not use."""
+        if key in _KEPT or self._is_enforced(key, value):
             written[key] = value
         elif key == "const":
             written["enum"] = [value]
@@ -515,7 +525,7 @@ class _Writer:
         elif key not in _SILENT:
             self._note(where, f"{key} is left out")
 
-    def _is_taken(self, key: str, value: Any) -> bool:
+    def _is_enforced(self, key: str, value: Any) -> bool:
         """Return whether the provider enforces this limit."""
         rules = self._rules
         match key:
@@ -533,7 +543,7 @@ class _Writer:
         more: Any = given.get("additionalProperties", properties is None)
         patterns: list[Any] = list(given.get("patternProperties", {}).values())
         if patterns:
-            # The keys' patterns are told in words, their values are not.
+            # The patterns of the keys are described in words, their values are not.
             kinds: list[Any] = [*patterns, more] if isinstance(more, dict) else patterns
             more = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         if more is not False:
@@ -559,19 +569,19 @@ def _limit(key: str, value: Any) -> str:
 
 
 def _described(written: dict[str, Any], told: list[str]) -> dict[str, Any]:
-    """Put limits into the description, and a reference that has a description into a schema of its own."""
+    """Add limits to the description, and move a reference with a description into a separate schema."""
     if told:
         before = f"{written['description']} " if written.get("description") else ""
         written = {**written, "description": f"{before}({', '.join(told)})"}
     if "$ref" in written and len(written) > 1:
-        # "$ref cannot have keywords", says OpenAI.
+        # OpenAI: "$ref cannot have keywords".
         reference = {"$ref": written.pop("$ref")}
         written = {**written, "anyOf": [reference]}
     return written
 
 
 def _typed(written: dict[str, Any]) -> dict[str, Any]:
-    """Give an enumeration its type, which OpenAI wants and msgspec does not write; one of several types is split."""
+    """Add the type of an enumeration, which OpenAI requires and msgspec omits. If it has several types, it is split."""
     values: list[Any] | None = written.get("enum")
     if values is None or "type" in written or not all(type(value) in _TYPES for value in values):
         return written
