@@ -135,21 +135,21 @@ def test_any_text_is_a_key_or_a_typed_error(value: str) -> None:
         ({"weight": float("inf")}, "must be a number"),
         ({"weight": 10**400}, "must be a number"),
         ({"weight": "1"}, "must be a number"),
-        ({"models": "gpt-4o"}, "models is a list of model names"),
-        ({"deny": "gpt-4o"}, "deny is a list of model names"),
-        ({"models": [""]}, "no model name"),
-        ({"models": ["a*b"]}, "may stand at its end only"),
-        ({"deny": ["*b"]}, "may stand at its end only"),
-        ({"models": [None]}, "no model name"),
-        ({"aliases": {"": "x"}}, "empty or has blanks"),
-        ({"aliases": {"a": ""}}, "empty or has blanks"),
-        ({"aliases": {" a": "x"}}, "empty or has blanks"),
-        ({"aliases": {"a": "x "}}, "empty or has blanks"),
-        ({"aliases": {"a": None}}, "empty or has blanks"),
+        ({"models": "gpt-4o"}, "models must be a list of model names"),
+        ({"deny": "gpt-4o"}, "deny must be a list of model names"),
+        ({"models": [""]}, "not a model name"),
+        ({"models": ["a*b"]}, "allowed at its end only"),
+        ({"deny": ["*b"]}, "allowed at its end only"),
+        ({"models": [None]}, "not a model name"),
+        ({"aliases": {"": "x"}}, "empty or has surrounding"),
+        ({"aliases": {"a": ""}}, "empty or has surrounding"),
+        ({"aliases": {" a": "x"}}, "empty or has surrounding"),
+        ({"aliases": {"a": "x "}}, "empty or has surrounding"),
+        ({"aliases": {"a": None}}, "empty or has surrounding"),
         ({"aliases": {"Fast": "x", "fast": "y"}}, "twice in different case"),
-        ({"aliases": {"fast": "x"}, "models": ["gpt-4o"]}, "keep the alias 'fast' from ever being used"),
-        ({"aliases": {"fast": "x"}, "deny": ["fast"]}, "keep the alias"),
-        ({"aliases": ["fast"]}, "aliases is a mapping"),
+        ({"aliases": {"fast": "x"}, "models": ["gpt-4o"]}, "prevent the use of the alias 'fast'"),
+        ({"aliases": {"fast": "x"}, "deny": ["fast"]}, "prevent the use of the alias"),
+        ({"aliases": ["fast"]}, "aliases must be a mapping"),
     ],
 )
 def test_a_key_that_cannot_work_is_refused(fields: dict[str, Any], problem: str) -> None:
@@ -226,15 +226,15 @@ def test_configs_are_given_by_provider() -> None:
         ({"providers": [MINE]}, MissingKeyError, "mine has no key"),
         ({"keys": {"openai": ""}}, InvalidKeyError, "key 'openai' cannot be used: it is empty"),
         ({"keys": {"openai": ["sk-1", ""]}}, InvalidKeyError, "key 'openai-2' cannot be used"),
-        ({"keys": {"openai": None}}, ConfigError, "is a NoneType; give a key's value"),
+        ({"keys": {"openai": None}}, ConfigError, "is a NoneType; it must be a key's value"),
         ({"keys": {"openai": [None]}}, InvalidKeyError, "it is not text"),
         (
             {"keys": {"openai": [Key(name="a", value="x"), Key(name="a", value="y")]}},
             ConfigError,
             "two keys named 'a'",
         ),
-        ({"keys": {"openai": "sk-1"}, "configs": {"openai": {}}}, ConfigError, "config.* gave a dict"),
-        ({"keys": {"openai": "sk-1"}, "providers": ["mine"]}, ConfigError, "providers has a str"),
+        ({"keys": {"openai": "sk-1"}, "configs": {"openai": {}}}, ConfigError, "config.* returned a dict"),
+        ({"keys": {"openai": "sk-1"}, "providers": ["mine"]}, ConfigError, "providers contains a str"),
     ],
 )
 def test_a_static_account_that_cannot_work_is_refused(
@@ -372,15 +372,15 @@ def test_rows_of_ones_own_have_the_variables_that_they_name() -> None:
     assert [(key.name, sent(key)) for key in account.keys("some-host", None)] == [("SOMEHOST_API_KEY", CANARY.encode())]
     assert account.config("some-host").base_url == "https://near.example"
     assert list(EnvAccount({"GROQ_API_KEY": "gsk-1"}, providers=[own]).providers()) == [own, "groq"]
-    with pytest.raises(ConfigError, match="give Provider rows"):
+    with pytest.raises(ConfigError, match="it takes Provider values"):
         EnvAccount(providers=["openai"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 
 
 def test_how_to_configure_a_provider_is_told() -> None:
-    assert how_to_set(attrs.evolve(OPENAI, key_variables=("A", "B"))) == "set A or B, or give a key to the account"
-    assert how_to_set(MINE) == "give a key to the account"
-    assert how_to_set(LOCAL) == "set LOCAL_BASE_URL to its address, or name it in the account"
-    assert how_to_set(attrs.evolve(LOCAL, base_url_variable=None)) == "name it in the account"
+    assert how_to_set(attrs.evolve(OPENAI, key_variables=("A", "B"))) == "set A or B, or add a key to the account"
+    assert how_to_set(MINE) == "add a key to the account"
+    assert how_to_set(LOCAL) == "set LOCAL_BASE_URL to its address, or set it in the account"
+    assert how_to_set(attrs.evolve(LOCAL, base_url_variable=None)) == "set it in the account"
 
 
 def test_an_address_in_the_environment_is_used_and_checked() -> None:
@@ -426,11 +426,11 @@ def test_names_and_rows_become_rows_by_name() -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (None, r"Theirs.providers\(\) gave a NoneType; give a list"),
-        ("openai", r"Theirs.providers\(\) gave a str; give a list"),
-        ([None], "gave a NoneType; give names of the catalog or Provider values"),
+        (None, r"Theirs.providers\(\) returned a NoneType; return a list"),
+        ("openai", r"Theirs.providers\(\) returned a str; return a list"),
+        ([None], "returned a NoneType; return names of the catalog or Provider values"),
         (["opnai"], "did you mean 'openai'"),
-        ([7], "gave an int"),
+        ([7], "returned an int"),
     ],
 )
 def test_providers_that_are_none_are_refused(answer: object, problem: str) -> None:
@@ -447,11 +447,11 @@ def test_good_keys_stay_the_very_list() -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (None, r"Theirs.keys\(\) gave a NoneType; give a list"),
-        (CANARY, r"Theirs.keys\(\) gave a str; give a list"),
-        ([CANARY], r"Theirs.keys\('openai'\) gave a str; give Key values"),
+        (None, r"Theirs.keys\(\) returned a NoneType; return a list"),
+        (CANARY, r"Theirs.keys\(\) returned a str; return a list"),
+        ([CANARY], r"Theirs.keys\('openai'\) returned a str; return Key values"),
         ((Key(name="a", value="x"), Key(name="a", value="y")), "two keys named 'a'"),
-        ({"a": "b"}, "gave a dict"),
+        ({"a": "b"}, "returned a dict"),
     ],
 )
 def test_keys_that_are_none_are_refused(answer: object, problem: str) -> None:
@@ -462,7 +462,7 @@ def test_keys_that_are_none_are_refused(answer: object, problem: str) -> None:
 
 
 def test_settings_that_are_none_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Theirs.config\('openai'\) gave a dict; give a ProviderConfig"):
+    with pytest.raises(ConfigError, match=r"Theirs.config\('openai'\) returned a dict; return a ProviderConfig"):
         check_config({}, provider="openai", account=Theirs())
 
 
@@ -470,7 +470,7 @@ def test_an_accounts_own_failure_is_told_without_its_text() -> None:
     error = account_failed(ValueError(f"cannot open vault with {CANARY}"), account=Theirs(), method="keys")
 
     assert isinstance(error, ConfigError)
-    assert str(error) == "Theirs.keys() failed with ValueError; look at the account's own log"
+    assert str(error) == "Theirs.keys() failed with ValueError; see the account's own log"
     assert error.__cause__ is None
     assert error.__context__ is None
 

@@ -1,1 +1,1 @@
-"""Plugins: the base class with its chain, and those that are shipped."""
+"""Plugins: the base class and the chain of a client's plugins, and the plugins that are part of bifrost."""

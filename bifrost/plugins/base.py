@@ -1,7 +1,8 @@
-"""Plugins: hooks around every call and every candidate, and the chain that runs them in order.
+"""Plugins: hooks around each call and each candidate, and the chain that runs them in order.
 
-The rules: `before*` hooks run in order, `after*` hooks backwards, and an `after*` runs exactly once for every plugin
-whose `before*` was reached, also on error, cancellation and deadline. A call keeps the chain it started with.
+`before*` hooks run in order and `after*` hooks in reverse order. An `after*` hook runs exactly once for each plugin
+whose `before*` hook was reached, also after an error, cancellation or timeout. A call keeps the chain that it started
+with.
 """
 
 from __future__ import annotations
@@ -27,77 +28,87 @@ if TYPE_CHECKING:
 _log = logging.getLogger("bifrost.plugins")
 
 BLOCKING = 0.2
-"""How long foreign code may keep the event loop before it is warned of, in seconds. Two looks at the clock for each
-plain step of it are all that this costs; what an `async` hook does inside is told by asyncio's debug mode."""
+"""How long foreign code may block the event loop before a warning is logged, in seconds. Measuring it costs two reads
+of the clock per synchronous step; asyncio's debug mode covers the inside of `async` hooks.
+"""
 
 _CLOSE_LIMIT = 5.0
-"""How long a plugin without a `timeout` of its own may take to close, in seconds."""
+"""How long a plugin without a `timeout` may take to close, in seconds."""
 
 LATE_ALL = 10.0
-"""How long the `after*` hooks of a call may take when its own time is over or its caller has left, in seconds."""
+"""How long the `after*` hooks of a call may take together when the call has timed out or was cancelled, in seconds."""
 
 _LATE_EACH = 1.0
-"""How long each of them may take whatever those before it took, in seconds."""
+"""How long each of them may take at least, however long the others took, in seconds."""
 
 Outcome: TypeAlias = Any
-"""A response, or the `BifrostError` that stands in its place."""
+"""A response, or the `BifrostError` instead of it."""
 
 
 class Drop:
-    """What `on_chunk` returns to take a chunk out of the stream."""
+    """The result of `on_chunk` that removes a chunk from the stream."""
 
 
 DROP: Final = Drop()
 
 
 class Plugin:
-    """Base of plugins, with empty hooks: override those you need. A hook may be `async` or plain.
+    """The base class of plugins, with empty hooks. Override the ones that you need. A hook may be `async` or not.
 
-    `name` tells plugins of one client apart. `timeout` bounds each of the plugin's hooks, in seconds; without one the
-    call's deadline does. `on_error` says what a failing hook does to the call: `"skip"` (the call goes on, with a
-    warning on the answer) or `"fail"` (`PluginError`); a plugin that guards something should say `"fail"`.
+        class Logger(Plugin):
+            def after_call(self, call, outcome):
+                print(call.model, outcome)
 
-    Raising a `BifrostError` is no failure of the plugin but its verdict: the call (or candidate) fails with it. Set
-    `fallback = False` on the error to keep the fallbacks from being tried.
+    An exception in a hook is a failure of the plugin, which `on_error` handles. A `BifrostError` is not: it is the
+    plugin's decision that the call (or candidate) fails with that error. Set `fallback = False` on the error to prevent
+    fallbacks.
 
-    Requests and responses are shared: do not change the lists in them, return a changed copy
-    (`msgspec.structs.replace`). A hook that calls the client passes through the plugins again, its own included.
+    Requests and responses are shared: do not modify their lists, but return a changed copy (`request.replace(...)`). A
+    call that a hook makes with the client passes through the plugins again, including its own.
     """
 
     name: str = ""
+    """The name, unique among the plugins of a client. Empty: the name of the class."""
+
     timeout: float | None = None
+    """The time limit for each hook of the plugin, in seconds. `None`: the deadline of the call."""
+
     on_error: Literal["skip", "fail"] = "skip"
+    """What a failing hook does to the call: `"skip"` continues with a warning on the response, `"fail"` raises
+    `PluginError`. Plugins that enforce something should use `"fail"`.
+    """
 
     def before_call(self, call: CallContext, request: Any) -> Any:
-        """Run once per call, before routing. Return a changed request, or `None` to leave it as it is."""
+        """Run once per call, before routing. Return a changed request, or `None` to keep it."""
 
     def after_call(self, call: CallContext, outcome: Outcome) -> Any:
-        """Run once per call, at its very end. Return another outcome, or `None` to leave it as it is.
+        """Run once per call, at its very end. Return another outcome, or `None` to keep it.
 
-        A failure of an `after*` hook never fails the call, whatever `on_error` says: the outcome stays as it was.
+        A failure of an `after*` hook never fails the call, whatever `on_error` is: the outcome is kept.
         """
 
     def before(self, call: CallContext, request: Any) -> Any:
-        """Run for each candidate (primary and fallbacks), before its first attempt.
+        """Run for each candidate (the primary and the fallbacks), before its first attempt.
 
-        Return a changed request, whose `model` is one of this provider; or an answer: a response, an error, or for an
-        operation that streams an iterable (async or not) of chunks; or `None` to go on. With an answer the provider is
-        not asked. An answer of either kind serves a plain call and a stream alike.
+        Return a changed request, whose `model` is one of this provider; or a result, so that the provider is not
+        called: a response, an error, or, for an operation that streams, an iterable of chunks (async or not); or `None`
+        to continue. Either kind of result serves calls with and without streaming.
         """
 
     def after(self, call: CallContext, outcome: Outcome) -> Any:
         """Run for each candidate, after its last attempt or at the end of its stream.
 
-        Return a response in an error's place (recovery), an error in a response's place (invalidation), or `None`.
+        Return a response instead of an error (recovery), an error instead of a response (rejection), or `None` to keep
+        the outcome.
         """
 
     def on_chunk(self, call: CallContext, chunk: Any) -> msgspec.Struct | bytes | Drop | None:
-        """See each chunk of a stream pass. Return another one, `DROP`, or `None` to leave it. Never `async`.
+        """Run for each chunk of a stream. Return another chunk, `DROP`, or `None` to keep it. It must not be `async`.
 
         The chunks of a chat are `Chunk` objects; those of a stream of bytes are `bytes`.
 
-        Only a plugin that has entered the call sees its stream, and none after its `after` hook has run. A
-        `StreamReset` takes back the chunks before it; it passes whatever is returned.
+        Only plugins whose `before*` hooks were reached see the stream, until their `after` hook has run. A
+        `StreamReset`, which discards the chunks before it, cannot be dropped.
         """
 
     def on_attempt(self, call: CallContext, record: AttemptRecord) -> Any:
@@ -114,36 +125,36 @@ class Plugin:
 
 
 class TimeLeft(msgspec.Struct):
-    """The time of the `after*` hooks that run when their call's own time is over, or its caller has left.
+    """The time for the `after*` hooks of a call that has timed out or was cancelled.
 
-    Each has at least `_LATE_EACH` seconds, which none before it can use up, and all together `_LATE_ALL`.
+    Each hook has at least `_LATE_EACH` seconds, which earlier hooks cannot use up, and all together have `_LATE_ALL`.
     """
 
     until: float
     due: int
-    """How many hooks have not run yet."""
+    """The number of hooks that have not run yet."""
 
     @classmethod
     def of(cls, due: int, *, now: float) -> TimeLeft:
-        """Return the time of so many hooks from now on."""
+        """Return the time for this number of hooks, from now on."""
         return cls(until=now + LATE_ALL, due=due)
 
     def deadline(self, now: float) -> float:
-        """Return when the next hook must be done."""
+        """Return the deadline of the next hook."""
         self.due -= 1
         return max(now + _LATE_EACH, self.until - self.due * _LATE_EACH)
 
 
 class Progress(msgspec.Struct):
-    """How far a call has entered its chain: the `after*` hooks of so many plugins are due."""
+    """How many plugins of the chain a call has entered: their `after*` hooks are due."""
 
     entered: int = 0
     late: TimeLeft | None = None
-    """Their time, if the call's is over."""
+    """The time for the hooks if the call has timed out or was cancelled; else `None`."""
 
 
 class _Hook:
-    """One overridden hook of one plugin."""
+    """One hook that a plugin overrides."""
 
     __slots__ = ("blocked", "function", "index", "name", "plugin")
 
@@ -153,10 +164,10 @@ class _Hook:
         self.name = name
         self.function: Callable[..., Any] = getattr(plugin, name)
         self.blocked = False
-        """It was warned of."""
+        """Whether a warning about blocking was logged."""
 
     def warn(self, seconds: float) -> None:
-        """Tell, once, that it kept the event loop."""
+        """Log a warning, once, that it blocked the event loop."""
         if not self.blocked:
             self.blocked = True
             _log.warning(
@@ -169,7 +180,7 @@ class _Hook:
 
 
 class Chain:
-    """A client's plugins in order. Immutable: adding, removing and reordering give a new chain."""
+    """The plugins of a client in order. It is immutable: adding, removing and reordering return a new chain."""
 
     HOOKS: ClassVar[tuple[str, ...]] = (
         "before_call",
@@ -202,18 +213,21 @@ class Chain:
 
     @property
     def names_models(self) -> bool:
-        """Whether a `before_call` hook may lead a call to another model."""
+        """Whether a `before_call` hook may change the model of a call."""
         return bool(self._before_call)
 
     def hooks_of_calls(self) -> list[tuple[str, list[str]]]:
-        """Give the plugins' names, each with those of its hooks that calls pass."""
+        """Return the plugins' names, each with its hooks that run during calls."""
         passed = [hook for name, hooks in self._hooks.items() if name not in ("open", "close") for hook in hooks]
         return [(name, [hook.name for hook in passed if hook.index == index]) for index, name in enumerate(self.names)]
 
     # --- change
 
     def with_plugin(self, plugin: Plugin, *, before: str | None = None) -> Chain:
-        """Add a plugin at the end, or before the one with this name; one of the same name is replaced in place."""
+        """Return a chain with a plugin added at the end or before the plugin named `before`.
+
+        A plugin of the same name is replaced.
+        """
         _checked([plugin])
         plugins, name = list(self.plugins), _name(plugin)
         if name in self.names and before is None:
@@ -224,18 +238,18 @@ class Chain:
         return Chain([*kept[:place], plugin, *kept[place:]])
 
     def without(self, name: str) -> Chain:
-        """Take a plugin out. Raises `ConfigError` if there is none of this name."""
+        """Return a chain without a plugin. Raises `ConfigError` if there is none of this name."""
         self._known(name)
         return Chain([plugin for plugin in self.plugins if _name(plugin) != name])
 
     def ordered(self, names: Sequence[str]) -> Chain:
-        """Give the plugins in another order; every name must stand once."""
+        """Return a chain with another order. Each name must occur once."""
         if sorted(names) != sorted(self.names):
             raise ConfigError(f"an order names every plugin once: {', '.join(self.names) or 'there are none'}")
         return Chain([self.plugins[self.names.index(name)] for name in names])
 
     def find(self, name: str) -> Plugin:
-        """Give the plugin of this name. Raises `ConfigError`."""
+        """Return the plugin of this name. Raises `ConfigError` if there is none."""
         return self.plugins[self.names.index(self._known(name))]
 
     def _known(self, name: str) -> str:
@@ -246,9 +260,9 @@ class Chain:
     # --- run
 
     async def before_call(self, call: CallContext, request: Any, progress: Progress) -> Any:
-        """Run the `before_call` hooks. How far the chain was entered stands in `progress` before each of them runs.
+        """Run the `before_call` hooks and return the request. `progress` is updated before each hook runs.
 
-        Raises a hook's verdict, or `PluginError`.
+        Raises the error of a hook, or `PluginError`.
         """
         for hook in self._before_call:
             progress.entered = hook.index + 1
@@ -261,10 +275,10 @@ class Chain:
         return request
 
     async def before(self, call: CallContext, request: Any, progress: Progress) -> tuple[Any, Any]:
-        """Run the `before` hooks. Gives the request, and the answer of a plugin that answered by itself.
+        """Run the `before` hooks. Returns the request, and the result if a plugin has returned one.
 
-        An answer is a response, an error, a list of chunks, or an asynchronous iterator of chunks. Raises a hook's
-        verdict, or `PluginError`.
+        A result is a response, an error, a list of chunks, or an asynchronous iterator of chunks. Raises the error of a
+        hook, or `PluginError`.
         """
         for hook in self._before:
             progress.entered = hook.index + 1
@@ -281,25 +295,26 @@ class Chain:
         return request, None
 
     def due(self, hooks: Progress, call_hooks: Progress) -> int:
-        """Return how many `after` and `after_call` hooks are due."""
+        """Return the number of `after` and `after_call` hooks that are due."""
         after = sum(hook.index < hooks.entered for hook in self._after)
         return after + sum(hook.index < call_hooks.entered for hook in self._after_call)
 
     async def after(self, call: CallContext, outcome: Outcome, progress: Progress) -> Outcome:
-        """Run the `after` hooks of the plugins that were entered, backwards.
+        """Run the `after` hooks of the plugins that were entered, in reverse order.
 
-        Each is taken off `progress` before it runs: whoever is cancelled here can go on with those that are left.
+        `progress` is updated before each hook runs, so that the remaining hooks can run after a cancellation.
         """
         return await self._backwards(self._after, call, outcome, progress)
 
     async def after_call(self, call: CallContext, outcome: Outcome, progress: Progress) -> Outcome:
-        """Run the `after_call` hooks of the plugins that were entered, backwards; as `after` does."""
+        """Run the `after_call` hooks of the plugins that were entered, in reverse order, like `after`."""
         return await self._backwards(self._after_call, call, outcome, progress)
 
     def on_chunk(self, call: CallContext, progress: Progress) -> Callable[[Any], Any] | None:
-        """Give what passes a stream's chunks through the plugins that were entered, backwards; `None`: nobody looks.
+        """Return a function that passes chunks through the plugins that were entered, in reverse order.
 
-        It gives the chunk that comes out, `None` if a plugin took it out. It raises a hook's verdict, or `PluginError`.
+        The function returns the resulting chunk, or `None` if a plugin dropped it. It raises the error of a hook, or
+        `PluginError`. `None` instead of a function means that no plugin has such a hook.
         """
         hooks = [hook for hook in self._on_chunk if hook.index < progress.entered]
         streaming = call.operation.streaming
@@ -347,9 +362,9 @@ class Chain:
                 self._failed(hook, call, _wrong(hook, result, "None"), keep=True)
 
     async def open(self, plugins: Sequence[Plugin] | None = None) -> None:
-        """Run the `open` hooks, of all plugins or of these.
+        """Run the `open` hooks of these plugins, by default of all.
 
-        If one fails, those that are open are closed again. Raises its `BifrostError`, or `PluginError`.
+        If one fails, those that were opened are closed again. Raises its `BifrostError`, or `PluginError`.
         """
         hooks = {id(hook.plugin): hook for hook in self._hooks["open"]}
         opened: list[Plugin] = []
@@ -364,7 +379,10 @@ class Chain:
             opened.append(plugin)
 
     async def close(self, plugins: Sequence[Plugin] | None = None) -> None:
-        """Run the `close` hooks, backwards. Failures are logged: nothing may keep a client from closing."""
+        """Run the `close` hooks in reverse order.
+
+        Failures are logged, so that they cannot prevent a client from closing.
+        """
         for hook in reversed(self._hooks["close"]):
             if plugins is None or hook.plugin in plugins:
                 try:
@@ -413,7 +431,7 @@ class Chain:
         return None
 
     async def _run_late(self, hook: _Hook, call: CallContext, outcome: Outcome, left: TimeLeft) -> Any:
-        """Run an `after*` hook within the time that it has when its call's is over."""
+        """Run an `after*` hook of a call that has timed out or was cancelled, within its time."""
         now = anyio.current_time()
         deadline = left.deadline(now)
         with anyio.CancelScope(deadline=deadline) as scope:
@@ -434,7 +452,7 @@ class Chain:
         raise PluginError(_told(hook, failure)) from failure
 
     def _answer(self, hook: _Hook, call: CallContext, result: Any) -> Any:
-        """Give what a `before` hook returned in place of the provider's answer, `None` if it is no answer."""
+        """Return the result of a `before` hook that replaces the provider's response; `None` if it is not a result."""
         operation = call.operation
         if isinstance(result, (BifrostError, operation.response)):
             return result
@@ -545,7 +563,7 @@ def _check_settings(plugin: Plugin) -> None:
 
 
 def _check_hooks(plugin: Plugin) -> None:
-    """Refuse a plugin that would do nothing, or fail each time: the name of a hook is wrong, or what it takes."""
+    """Refuse a plugin that would have no effect, or always fail, because of the name or the parameters of a hook."""
     overridden = [hook for hook in Chain.HOOKS if _overrides(plugin, hook)]
     methods = [] if overridden else [name for name, value in vars(type(plugin)).items() if callable(value)]
     for method in methods:

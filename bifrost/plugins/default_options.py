@@ -1,4 +1,4 @@
-"""A plugin that fills in options which a request leaves open."""
+"""A plugin that sets options that a request does not set."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class DefaultOptions(Plugin):
-    """Give every chat the same defaults: `DefaultOptions(temperature=0.2, max_tokens=500)`.
+    """Sets default options for all chats: `DefaultOptions(temperature=0.2, max_tokens=500)`.
 
-    The options are those of `chat`, in the same forms. What a request says itself stands. Raises `ConfigError` for a
-    name that is no option of a chat, and for a value that no request could have.
+    The options are those of `chat`, in the same forms. Options of the request take precedence. Raises `ConfigError` for
+    an unknown name, and for an invalid value.
     """
 
     name = "default_options"
@@ -28,7 +28,7 @@ class DefaultOptions(Plugin):
         self._fields = _fields(options)
 
     def before(self, call: CallContext, request: Any) -> Any:
-        """Fill in what the request leaves open."""
+        """Return the request with the options that it does not set."""
         if not isinstance(request, ChatRequest):
             return None
         missing = {name: value for name, value in self._fields.items() if getattr(request, name) is None}

@@ -131,7 +131,7 @@ class KeyHealth:
         return len(self._line)
 
     def stand_in_line(self) -> int:
-        """Take the last place in the line of waiting calls. The caller must leave the line later."""
+        """Join the line of waiting calls at its end. The caller must leave the line later."""
         place = self._next_place
         self._line[place] = None
         return place

@@ -1,4 +1,4 @@
-"""Configuration files: `load` reads one, in TOML or JSON, into `Settings`."""
+"""Configuration files in TOML or JSON: `load` reads one and returns `Settings`."""
 
 from __future__ import annotations
 

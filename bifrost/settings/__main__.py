@@ -10,7 +10,7 @@ from bifrost.settings.schema import schema
 
 
 def main() -> None:
-    """Print the schema; anything but `--schema` is refused with a word on how it is used."""
+    """Print the schema. Without `--schema`, print how the command is used and exit."""
     parser = ArgumentParser(prog="python -m bifrost.settings", description=__doc__)
     parser.add_argument("--schema", action="store_true", required=True, help="print the JSON schema of the file")
     parser.parse_args()

@@ -1,6 +1,6 @@
-"""A provider made of another's dialect: another name and credential, other paths, fewer operations.
+"""Providers that are derived from another one: with another name, credential, other paths, or fewer operations.
 
-Its address is a matter of its `ProviderConfig`, like any other provider's.
+The address is part of the `ProviderConfig`, as for every provider.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
 
 
 def is_path(path: str) -> bool:
-    """Say whether a text can be the path of an operation below an address."""
+    """Return whether a text can be the path of an operation below a base URL."""
     return _PATH.fullmatch(path) is not None and ".." not in path.partition("?")[0].split("/")
 
 
 def endpoint_of(operation: str) -> str:
-    """Give the endpoint that an operation belongs to: `chat` of `stream_chat`."""
+    """Return the endpoint of an operation: `chat` for `stream_chat`."""
     return operation.removeprefix(STREAM)
 
 
@@ -41,16 +41,15 @@ def derive(
     prefix: str = "",
     operations: Collection[str] | None = None,
 ) -> Provider:
-    """Make a provider that speaks the dialect of `base`.
+    """Return a provider with the dialect of `base`.
 
     Args:
-        base: Whose dialect it is.
+        base: The provider with the dialect.
         name: The new provider's name.
-        auth: How its key is sent; the base's way if not given.
-        paths: The path of an operation, below the address, where it is another than the dialect's. One with a query
-            keeps it.
-        prefix: What stands between the address and the dialect's own paths.
-        operations: What it may be used for; all that the base can do if not given.
+        auth: How its key is sent. `None`: as for `base`.
+        paths: Paths of operations below the base URL that differ from the dialect's. A path may have a query.
+        prefix: The part of the path between the base URL and the dialect's own paths.
+        operations: The operations that may be used. `None`: all that `base` supports.
     """
     allowed = (
         operations_of(base) if operations is None else [each for each in operations_of(base) if each in operations]
@@ -98,7 +97,7 @@ def _changed_build(
         built = build(request, target)
         path, mark, query = built.request.path.partition("?")
         path = paths.get(operation, prefix + path)
-        # A path of one's own may have a query: some gateways want an API version there.
+        # The path may have a query, because some gateways require an API version there.
         built.request.path = path + ("&" if mark and "?" in path else mark) + query
         return built
 

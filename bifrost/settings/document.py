@@ -1,4 +1,4 @@
-"""From bytes to plain values: TOML and JSON, read with the standard library, which is loaded here on use."""
+"""Parses TOML and JSON to plain values, with modules of the standard library that are imported on use."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Any, NoReturn
 
 _TOML_PLACE = re.compile(r" \(at (.*)\)$")
 _DEEP_KEY = re.compile(r"^[ \t\[]*(?:[\w-]+[ \t]*\.[ \t]*){128}", re.ASCII | re.MULTILINE)
-"""A key of so many parts: the standard library takes time by their square."""
+"""A key with so many parts that the standard library would take quadratic time."""
 _LONGEST_REASON = 300
 _QUOTED = re.compile(r"""['"(].{2,}['")]""", re.DOTALL)
 
 
 class Table(dict[str, Any]):
-    """A JSON object that remembers which of its names were written twice; the last one counts."""
+    """A JSON object that records which of its names were repeated; the last value counts."""
 
     repeated: tuple[str, ...] = ()
 
 
 def parse(data: bytes, suffix: str) -> tuple[object, str]:
-    """Read a file's bytes; give its document, or what is wrong with it, in words that quote nothing of it.
+    """Parse a file.
+
+    Returns the document and an empty text, or `None` and a description of the error, without a quotation.
 
     `suffix` is the file's, `.toml` or `.json`.
     """
     syntax = suffix.removeprefix(".").upper()
     try:
-        # Editors of one system put a mark in front, which is not part of the text.
+        # Some editors write a byte order mark, which is not part of the text.
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return None, f"this is not UTF-8 text (byte {error.start}); save the file as UTF-8"
@@ -34,7 +36,7 @@ def parse(data: bytes, suffix: str) -> tuple[object, str]:
         return (_toml(text) if syntax == "TOML" else _json(text)), ""
     except RecursionError:
         return None, f"this {syntax} is nested too deeply"
-    except ValueError as error:  # Of both parsers; for numbers of thousands of digits a bare one.
+    except ValueError as error:  # Both parsers raise it, also for numbers with thousands of digits.
         return None, f"this is not {syntax}{_place(error)}"
 
 
@@ -65,7 +67,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _place(error: ValueError) -> str:
-    """Say where and why, without a word of the file: the line may hold a key."""
+    """Return the position and the reason, without text from the file, because the line may contain a key."""
     line, column, reason = (getattr(error, name, None) for name in ("lineno", "colno", "msg"))
     if line is not None:
         return f": line {line}, column {column}: {_QUOTED.sub('…', str(reason)[:_LONGEST_REASON])}"

@@ -1,4 +1,4 @@
-"""Values that a file may leave to the environment: `env.NAME`. Keys become secrets here, at once."""
+"""Values that a file takes from the environment: `env.NAME`. Keys are converted to secrets here, at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class EnvName(msgspec.Struct, frozen=True):
-    """A value that stands in an environment variable."""
+    """A value that is read from an environment variable."""
 
     env: str
-    """The variable's name."""
+    """The name of the variable."""
 
 
 class Environment:
-    """The environment's variables, of which a traceback shows nothing. `environ` stands in for `os.environ`."""
+    """The environment variables, whose values a traceback does not show. `environ` replaces `os.environ`."""
 
     __slots__ = ("_environ",)
 
@@ -36,15 +36,18 @@ class Environment:
         self._environ = environ
 
     def get(self, variable: str) -> str:
-        """Give a variable's value without outer white space; empty if it is not set."""
+        """Return the value of a variable without surrounding white space; empty if it is not set."""
         return (os.environ if self._environ is None else self._environ).get(variable, "").strip()
 
     def account(self) -> EnvAccount:
-        """Give the account of a client that was given none: the vendors' variables."""
+        """Return the account of a client without an account: the vendors' variables."""
         return EnvAccount(self._environ)
 
     def text(self, value: str, *, at: str, problems: Problems) -> str | None:
-        """Give a setting's text, from the variable if it names one; `None` with a problem if that is not set."""
+        """Return the text of a setting, from the variable if it names one.
+
+        `None`, with a problem, if that is not set.
+        """
         variable = variable_of(value)
         if variable is None:
             return value
@@ -56,7 +59,7 @@ class Environment:
         return found or None
 
     def secret(self, value: str | EnvName, *, at: str, provider: str, key: str, problems: Problems) -> Secret | None:
-        """Give a key's value, or `None` with a problem: the variable is not set, or the text cannot be a key."""
+        """Return a key. `None`, with a problem, if the variable is not set or the text cannot be a key."""
         variable = variable_of(value)
         if variable is not None and not _usable(variable, at=at, problems=problems):
             return None
@@ -82,7 +85,7 @@ class Environment:
 
 
 def variable_of(value: str | EnvName) -> str | None:
-    """Give the variable that a value names, `None` if the value stands for itself."""
+    """Return the variable that a value names; `None` if it names none."""
     if isinstance(value, EnvName):
         return value.env
     return value.removeprefix("env.") if value.startswith("env.") else None
@@ -91,6 +94,6 @@ def variable_of(value: str | EnvName) -> str | None:
 def _usable(variable: str, *, at: str, problems: Problems) -> bool:
     if _VARIABLE.fullmatch(variable):
         return True
-    # Not shown: it may be a key that happens to begin like this.
+    # It is not quoted, because it may be a key that begins like a reference.
     problems.add(at, "what stands after env. is no variable's name; write env.NAME, with letters, digits and _ only")
     return False

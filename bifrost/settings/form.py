@@ -1,4 +1,4 @@
-"""The shape of a file of our own form: the words of `Bifrost(...)`, `Key` and `ProviderConfig`, as tables."""
+"""The structure of bifrost's own file format: the arguments of `Bifrost(...)`, `Key` and `ProviderConfig` as tables."""
 
 from __future__ import annotations
 
@@ -14,77 +14,80 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A key. The fields are those of `bifrost.Key`."""
 
     value: str | EnvName | None = None
-    """The key's text, or where it stands: `"env.NAME"` or `{ env = "NAME" }`. Not given where a provider takes none."""
+    """The key, or the variable with the key: `"env.NAME"` or `{ env = "NAME" }`. It is omitted for providers without
+    keys.
+    """
     name: str | None = None
-    """What logs, errors and the attempt trail call it; the provider's name if not given, numbered in a list."""
+    """The name in logs, errors and attempt records. Default: the provider's name, numbered in a list."""
     id: str | None = None
-    """Another handle to pin it by; the name if not given."""
+    """Another identifier, for `key=`. Default: the name."""
     weight: float | None = None
-    """Its share of the calls, on any scale. 0: only when no other key is left."""
+    """Its share of the calls, relative to the other keys. 0: it is used only when no other key is left."""
     models: list[str] | None = None
-    """The models it may be used for; an entry may end in `*`. Not given: all. `[]`: none."""
+    """The models that it may be used for; an entry may end in `*`. Default: all models. `[]`: none."""
     deny: list[str] | None = None
-    """Models it must not be used for, even if `models` has them."""
+    """Models that it must not be used for, even if `models` contains them."""
     aliases: dict[str, str] | None = None
-    """The provider's own name (or deployment) of a model, by the name that calls use."""
+    """The provider's own name (or deployment) of a model, by the name in calls."""
     settings: dict[str, Any] | None = None
-    """What only this provider needs of a key, azure's `endpoint` and `api_version` for example."""
+    """Settings that only this provider needs, for example `endpoint` and `api_version` of azure."""
     enabled: bool | None = None
     """Whether it is used at all."""
 
 
 class HeaderEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A header that carries the key."""
+    """The header for the key."""
 
     header: str
-    """The header's name."""
+    """The name of the header."""
     prefix: str = ""
-    """What stands before the key."""
+    """The text before the key."""
 
 
 class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider: its keys, how it is used, and what makes it one of your own.
+    """A provider: its keys and its settings, and what defines a provider of your own.
 
-    Beside these fields stand those of `ProviderConfig`.
+    The table also has the fields of `ProviderConfig`.
     """
 
     keys: str | list[str | KeyEntry] | None = None
-    """Its keys, in full or by their value alone. Not given: the one in the vendor's environment variable."""
+    """Its keys, as tables or as values only. Default: the key in the vendor's environment variable."""
     dialect: str | None = None
-    """For a provider of your own: the shipped provider whose format it speaks."""
+    """For a provider of your own: the built-in provider whose format it has."""
     auth: Literal["bearer", "none"] | HeaderEntry | None = None
-    """How the key is sent, where it is not as the dialect does it."""
+    """How the key is sent, if it differs from the dialect."""
     paths: dict[str, str] | None = None
-    """The path of an operation below `base_url`, where it is not the dialect's. That of `chat` is that of `stream_chat`
-    too, unless this has its own."""
+    """The paths of operations below `base_url` that differ from the dialect's. The path of `chat` also applies to
+    `stream_chat`, unless that has its own.
+    """
     operations: list[str] | None = None
-    """What the provider may be used for: `chat`, `stream_chat`, `embeddings`, `models`. Not given: all that it can."""
+    """The operations that may be used: `chat`, `stream_chat`, `embeddings`, `models`. Default: all that it supports."""
 
 
 class GroupTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A model group with the policy that chooses among its members."""
+    """A model group, with the policy that chooses among its members."""
 
     members: list[str | tuple[str, float]]
-    """Its `provider/model` names, with a weight if you like."""
+    """Its `provider/model` names, optionally with a weight."""
     balance: BalanceName = "weighted"
-    """How the member for a call is chosen: by chance and weight, the least busy, or by turns."""
+    """How the member for a call is chosen: `weighted` at random, `least_busy`, or `round_robin` in turn."""
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's options, model groups and providers.
+    """The options, model groups and providers of a client.
 
-    Beside these fields stand those of `CallOptions`: timeout, max_retries, fallbacks, extra_headers,
-    on_interrupt.
+    The table also has the fields of `CallOptions`: timeout, max_retries, fallbacks, extra_headers, on_interrupt.
     """
 
     schema: str | None = msgspec.field(default=None, name="$schema")
-    """Where the JSON schema of this file is, for editors."""
+    """The location of the JSON schema of this file, for editors."""
     models: dict[str, list[str | tuple[str, float]] | GroupTable] | None = None
-    """Your own names for models, each standing for one or several `provider/model`, with a weight if you like; or a
-    table that also says how one is chosen among them."""
+    """Your own names of models, each for one or several `provider/model` names, optionally with weights, or for a table
+    with a policy.
+    """
     providers: dict[str, ProviderEntry] | None = None
-    """The providers by name. Not given: those whose keys stand in the environment."""
+    """The providers by name. Default: those whose keys are in the environment."""
 
 
 NOT_THE_CLIENTS = ("key", "session")
-"""The fields of `CallOptions` that are a call's alone."""
+"""The fields of `CallOptions` that belong to a single call."""

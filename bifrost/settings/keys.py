@@ -1,4 +1,4 @@
-"""Making the keys of a provider out of what a file gives for them."""
+"""Creates a provider's keys from their settings in a file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from bifrost.settings.problems import Problems
 
 UNSENT = Secret("unsent")
-"""The value of a key whose provider takes none: such a key is there for its models and aliases."""
+"""The value of a key of a provider without keys. Such a key exists for its models and aliases."""
 
 
 def default_name(provider: str, index: int | None) -> str:
-    """Name a key that has no name, as `StaticAccount` does: `openai`, or `openai-1`, `openai-2` in a list."""
+    """Return the default name of a key, as `StaticAccount` does: `openai`, or `openai-1`, `openai-2` in a list."""
     return provider if index is None else f"{provider}-{index + 1}"
 
 
@@ -35,9 +35,9 @@ def make_key(
     problems: Problems,
     words: Mapping[str, str] | None = None,
 ) -> Key | None:
-    """Make a key, or give `None`, with a problem unless it is the value that is missing.
+    """Return a key; `None`, with a problem unless only the value is missing, if it is invalid.
 
-    `fields` are the arguments of `Key` that the file gives, `words` what the file calls those that it calls otherwise.
+    `fields` are the arguments of `Key` in the file; `words` are the file's names for those that it calls differently.
     """
     before = len(problems)
     for field, each in (("name", name), *fields.items()):
@@ -72,7 +72,7 @@ def check_addresses(
 
 
 def check_names_differ(keys: Sequence[tuple[str, Key]], *, problems: Problems) -> None:
-    """Note a problem for each key whose name another one before it has. The keys come with their paths."""
+    """Report each key with the same name as an earlier one. The keys are given with their paths."""
     taken: dict[str, str] = {}
     for at, key in keys:
         other = taken.setdefault(key.name, at)

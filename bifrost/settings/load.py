@@ -1,4 +1,4 @@
-"""Reading a configuration file: its bytes, its form, what it says, and all that is wrong with it."""
+"""Loads a configuration file and reports all its problems."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ _SUFFIXES = (".toml", ".json")
 
 @hides_keys
 def load(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read a configuration file, TOML or JSON, in our form or in that of the Go gateway's `config.json`.
+    """Load a configuration file in TOML or JSON, in bifrost's format or that of the Go gateway's `config.json`.
+
+        settings = load("bifrost.toml")
+        client = Bifrost(**settings.arguments())
 
     Args:
-        path: The file; its name ends in `.toml` or `.json`.
-        environ: Where `env.NAME` values stand; `os.environ` if not given.
+        path: The file. Its name must end in `.toml` or `.json`.
+        environ: The variables for `env.NAME` values. `None`: `os.environ`.
 
-    Raises `ConfigError` for a file that cannot be read or says what cannot be; it tells every problem with the path of
-    its field (`providers.openai.keys[0].weight`). It is `MissingKeyError`, `InvalidKeyError` or `UnknownProviderError`
-    if all problems are of that kind; `errors` has each of several. No value of the file is shown.
+    Raises `ConfigError` for a file that cannot be read or is invalid. The message lists all problems with the paths of
+    their fields (`providers.openai.keys[0].weight`). It is a `MissingKeyError`, `InvalidKeyError` or
+    `UnknownProviderError` if all problems are of that kind; `errors` has the individual ones. No value of the file is
+    shown.
     """
     reading = Reading(environment=Environment(environ))
-    # What holds the file's text is gone when an error is raised: tracebacks may show the locals of their frames.
+    # The text of the file is released before an error is raised, because tracebacks may show local variables.
     del environ
     settings = _read(Path(path), reading)
     if settings is None:

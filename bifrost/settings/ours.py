@@ -1,4 +1,4 @@
-"""Reading a file of our own form, from its head to its keys."""
+"""Converts a file in bifrost's own format to `Settings`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PREFIX = re.compile(r"[\x20-\x7e]*")
 
 
 def read_ours(document: dict[str, Any], reading: Reading) -> Settings | None:
-    """Read a document of our form; `None`, with a problem at least, if it cannot be used."""
+    """Convert a document in bifrost's format. `None`, with at least one problem, if it is unusable."""
     return _OurForm(reading).read(document)
 
 
@@ -107,7 +107,7 @@ class _OurForm:
         return Entry(at=at, row=row, keys=keys, config=config)
 
     def _with_address(self, table: object, at: str) -> object:
-        """Put the address in its variable's place."""
+        """Return the table with the address read from its variable."""
         if not isinstance(table, dict):
             return table
         address = cast("dict[str, Any]", table).get("base_url")
@@ -118,7 +118,7 @@ class _OurForm:
         return changed
 
     def _with_proxys_secret(self, table: object, provider: str, at: str) -> object:
-        """Make a secret of what a proxy wants to know, and put addresses in their variables' places."""
+        """Return the table with the proxy's credentials as a secret, and addresses read from their variables."""
         if not isinstance(table, dict):
             return table
         network = cast("dict[str, Any]", table).get("network")

@@ -1,4 +1,4 @@
-"""One reading of a file: what is wrong with it, what is left out of it, and the environment it leans on."""
+"""The state while a file is read: its problems, notes about ignored fields, and the environment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Reading:
-    """What all who read a part of the file share."""
+    """The state that all functions share while a file is read."""
 
     environment: Environment = attrs.field(repr=False)
     problems: Problems = attrs.field(factory=Problems)
     notes: list[str] = attrs.field(factory=list[str])
 
     def note(self, at: str, text: str) -> None:
-        """Note what the file says at this path and is left out."""
+        """Record that the field at this path is ignored."""
         self.notes.append(f"{at}: {text}")

@@ -1,4 +1,4 @@
-"""What a file said, as what a client takes."""
+"""`Settings`: the content of a file in the form that a client accepts."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a configuration file says."""
+    """The content of a configuration file."""
 
     account: StaticAccount | EnvAccount
-    """The providers, their keys and their settings; the environment's if the file names no provider."""
+    """The providers with their keys and settings; those of the environment if the file names no provider."""
     models: Mapping[str, GroupForm]
-    """The model groups."""
+    """The model groups by name."""
     options: CallOptions = attrs.field(repr=False)
-    """The client's defaults for every call."""
+    """The client's defaults for all calls."""
     notes: tuple[str, ...] = ()
-    """What the file says that has no counterpart here and was left out, with its path."""
+    """Fields of the file that have no equivalent and are ignored, with their paths."""
 
     def arguments(self) -> dict[str, Any]:
-        """Give the keyword arguments for `Bifrost(...)`."""
+        """Return the keyword arguments for `Bifrost(...)`."""
         options = self.options
         return {
             "account": self.account,
@@ -50,7 +50,7 @@ class Settings:
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """A provider as a file describes it, read and checked."""
+    """A provider of a file, read and checked."""
 
     at: str
     """The path of its table."""
@@ -60,9 +60,9 @@ class Entry:
 
 
 def account_of(entries: Sequence[Entry], *, keyless: str, problems: Problems) -> StaticAccount | None:
-    """Make the account, or give `None` with a problem for each provider that lacks a key.
+    """Return the account. `None`, with a problem for each provider that lacks a key.
 
-    `keyless` is how the file's form says that a provider needs none.
+    `keyless` is how the file's format declares that a provider needs no key.
     """
     before = len(problems)
     for entry in entries:
@@ -85,9 +85,9 @@ def check_names(
     providers: Collection[str],
     problems: Problems,
 ) -> None:
-    """Note a problem for every model that a group or the fallbacks name and no provider of the file can have.
+    """Report every model of a group or fallback that no provider of the file can have.
 
-    `providers` are the names of all that the file has, those among them that have a problem too.
+    `providers` are the names of all providers of the file, including those with problems.
     """
     check_groups(models, problems=problems)
     for group, form in models.items():
@@ -97,7 +97,7 @@ def check_names(
             if slash and provider not in providers:
                 _unknown(provider, providers, at=element(at, index), problems=problems)
     if len(entries) < len(providers):
-        return  # Keys that could not be read may have the names that fallbacks use.
+        return  # Keys that could not be read may contain the names of the fallbacks.
     for index, name in enumerate(fallbacks):
         provider, slash, _ = name.partition("/")
         known = name in models or any(key.names(name) for entry in entries for key in entry.keys)
@@ -111,7 +111,7 @@ def check_names(
 
 
 def check_groups(models: Mapping[str, GroupForm], *, problems: Problems) -> None:
-    """Note a problem for every model group that cannot be."""
+    """Report every invalid model group."""
     for group, form in models.items():
         members, at = _members(form, below("models", group))
         if not members:
@@ -124,7 +124,7 @@ def check_groups(models: Mapping[str, GroupForm], *, problems: Problems) -> None
 
 
 def _members(form: GroupForm, at: str) -> tuple[Sequence[GroupEntry], str]:
-    """Give a group's members, and the path at which they stand."""
+    """Return the members of a group, and their path."""
     return (form.members, below(at, "members")) if isinstance(form, ModelGroup) else (form, at)
 
 
@@ -135,7 +135,7 @@ def _unknown(provider: str, providers: Collection[str], *, at: str, problems: Pr
 
 
 def check_provider_name(name: str, *, at: str, problems: Problems) -> bool:
-    """Note a problem and give `False` for a name that no provider can have: calls write `provider/model`."""
+    """Return whether a name is valid for a provider, and report it if not: calls use `provider/model`."""
     if name and name.isprintable() and not any(c in name for c in "/ "):
         return True
     problems.add(at, "a provider's name is printable, without blank and '/'; calls write provider/model")
@@ -144,6 +144,6 @@ def check_provider_name(name: str, *, at: str, problems: Problems) -> bool:
 
 def _no_key(row: Provider, keyless: str) -> str:
     variable = row.key_variables[0] if row.key_variables else "NAME"
-    # A provider without variables of its own is one of the file's, and may be a server that wants no key.
+    # A provider without variables is one of the file's own, which may need no key.
     other = "" if row.key_variables else f", or {keyless} if it wants none"
     return f'{row.name} has no key; add keys with a value, "env.{variable}" say{other}'

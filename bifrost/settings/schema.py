@@ -1,4 +1,4 @@
-"""The JSON schema of a file of our form, made from the same classes that it is read into."""
+"""The JSON schema of a file in bifrost's format, made from the classes that the file is read into."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 _TYPES: Mapping[type, str] = {str: "string", Secret: "string", bool: "boolean", int: "integer", float: "number"}
 
 _MERGED: Mapping[Shape, Shape] = {File: CallOptions, ProviderEntry: ProviderConfig}
-"""The shapes whose tables have the fields of another one too."""
+"""The shapes whose tables also have the fields of another one."""
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON schema (2020-12) of a configuration file."""
+    """Return the JSON schema (2020-12) of a configuration file."""
     definitions: dict[str, Any] = {}
     root = _object(File, definitions)
     return {
@@ -75,7 +75,7 @@ def _property(field: Field, description: str | None, definitions: dict[str, Any]
 
 
 def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    # None means "not given", which a file says by leaving the field out.
+    # None means that the field is missing, which a file expresses by omitting it.
     members = [member for member in members_of(hint) if member is not NoneType]
     made = [_schema_of_one(member, definitions) for member in members]
     return made[0] if len(made) == 1 else {"anyOf": made}
@@ -100,7 +100,7 @@ def _schema_of_one(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bound(field: Field) -> dict[str, Any]:
-    """Ask the field's own check where it begins to refuse."""
+    """Determine the minimum of a field by calling its validator."""
     if _takes(field, -1):
         return {}
     return {"minimum": 0} if _takes(field, 0) else {"exclusiveMinimum": 0}
@@ -119,7 +119,7 @@ def _first_paragraph(shape: Shape) -> str:
 
 
 def _descriptions(shape: Shape) -> dict[str, str]:
-    """Give what stands under the fields of a class, which only its source tells."""
+    """Return the docstrings of a class's fields, which only its source contains."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(shape))).body
     body = cast("ast.ClassDef", definition).body
     found: dict[str, str] = {}

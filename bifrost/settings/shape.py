@@ -1,4 +1,7 @@
-"""From plain values to typed ones, by the annotations of a class. Finds every problem, with its path; raises none."""
+"""Converts plain values to typed ones, by the annotations of a class.
+
+All problems are found with their paths; none is raised.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 Shape: TypeAlias = type[Any]
-"""A msgspec Struct or an attrs class: what a table of the file is read into."""
+"""A msgspec Struct or an attrs class, which a table of the file is read into."""
 
 ShapeT = TypeVar("ShapeT")
 
@@ -40,37 +43,45 @@ _WRONG: Final = object()
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of a shape, as a file names it."""
+    """A field of a shape."""
 
     name: str
+    """The name in the file."""
+
     attribute: str
+    """The name of the attribute."""
+
     hint: Any
+    """The annotation."""
+
     required: bool
+    """Whether it must be in the file."""
+
     default: Any
-    """`None` also when it is no text, number or truth value."""
+    """The default; `None` also if it is not text, a number or a boolean."""
     check: Callable[[Any], None]
-    """Raises `ConfigError` for a value of the right type that cannot be."""
+    """Raises `ConfigError` for an invalid value of the right type."""
 
 
 def is_shape(hint: object) -> bool:
-    """Say whether an annotation stands for a table with known fields."""
+    """Return whether an annotation stands for a table with known fields."""
     return isinstance(hint, type) and (issubclass(hint, msgspec.Struct) or attrs.has(cast("type[Any]", hint)))
 
 
 def fields_of(shape: Shape) -> dict[str, Field]:
-    """Give the fields of a shape by their names in a file."""
+    """Return the fields of a shape by their names in a file."""
     return _attrs_fields(shape) if attrs.has(shape) else _struct_fields(shape)
 
 
 def members_of(hint: object) -> tuple[Any, ...]:
-    """Give the alternatives of an annotation."""
+    """Return the alternatives of an annotation."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 class Reader:
     """Reads tables into shapes.
 
-    A name that no shape has is a problem, unless `unknown` is given: that is told its path, and the names like it.
+    An unknown name is a problem, unless `unknown` is set: then that is called with its path and the similar names.
     """
 
     def __init__(self, problems: Problems, *, unknown: Callable[[str, str], None] | None = None) -> None:
@@ -78,22 +89,22 @@ class Reader:
         self._unknown = unknown
 
     def table(self, value: object, shape: type[ShapeT], at: str) -> ShapeT | None:
-        """Read a table into a shape, or give `None` if one of its fields has a problem."""
+        """Read a table into a shape; `None` if one of its fields has a problem."""
         made: ShapeT | None = self.tables(value, (shape,), at)[0]
         return made
 
     def tables(
         self, value: object, shapes: Sequence[Shape], at: str, *, without: Collection[str] = ()
     ) -> tuple[Any, ...]:
-        """Read one table whose fields belong to several shapes, but for the fields in `without`.
+        """Read a table whose fields belong to several shapes, except for the fields in `without`.
 
-        Gives an instance of each, `None` for one whose fields have a problem.
+        Returns an instance of each shape, or `None` for one whose fields have a problem.
         """
         before = len(self.problems)
         table = self.names(value, at)
         if len(self.problems) > before:
             return (None,) * len(shapes)
-        fields = [_kept(fields_of(shape), without) for shape in shapes]
+        fields = [_without_fields(fields_of(shape), without) for shape in shapes]
         known = [name for each in fields for name in each]
         for name in table:
             if name not in known:
@@ -101,7 +112,7 @@ class Reader:
         return tuple(self._make(shape, each, table, at) for shape, each in zip(shapes, fields, strict=True))
 
     def names(self, value: object, at: str) -> dict[str, Any]:
-        """Give a table whose names are free, its values as they are; an empty one, with a problem, for what is none."""
+        """Return a table with any names, its values unchanged; empty, with a problem, if the value is not a table."""
         if not isinstance(value, dict):
             self.problems.add(at, f"expected a table, found {_kind(value)}")
             return {}
@@ -125,24 +136,27 @@ class Reader:
             elif not field.required:
                 continue
             else:
-                self.problems.add(at, f"{name} is missing; it must be {_wanted(field.hint)}")
+                self.problems.add(at, f"{name} is missing; it must be {_expected(field.hint)}")
             whole = False
         made = self._construct(shape, given, at)
         return made if whole else None
 
     def _construct(self, shape: Shape, given: dict[str, Any], at: str) -> Any:
-        """Make the instance; a field that the class refuses in view of the others is told and the rest looked at."""
+        """Create the instance.
+
+        If the class refuses a field because of others, that is reported and the rest is checked.
+        """
         complaint = ""
         while True:
             try:
                 made = shape(**given)
             except ConfigError as error:
                 complaint = error.message
-            except TypeError:  # A required field is missing, which was told.
+            except TypeError:  # A required field is missing, which was reported.
                 return None
             else:
                 return None if complaint else made
-            culprit = _culprit(complaint, shape, given)
+            culprit = _refused_field(complaint, shape, given)
             self.problems.add(below(at, culprit) if culprit else at, _in_place(complaint, shape, culprit))
             if culprit is None:
                 return None
@@ -170,7 +184,7 @@ class Reader:
             except ValueError:
                 pass
         the_default = f" (the default is {_written(default)})" if default is not None else ""
-        self.problems.add(at, f"expected {_wanted(hint)}{the_default}, found {_kind(value)}")
+        self.problems.add(at, f"expected {_expected(hint)}{the_default}, found {_kind(value)}")
         return _WRONG
 
     def _container(self, value: object, hint: Any, at: str) -> Any:
@@ -186,7 +200,7 @@ class Reader:
         is_tuple = get_origin(hint) is tuple
         if is_tuple and arguments[-1] is not Ellipsis:
             if len(value) != len(arguments):
-                self.problems.add(at, f"expected {_wanted(hint)}, found a list of {len(value)}")
+                self.problems.add(at, f"expected {_expected(hint)}, found a list of {len(value)}")
                 return _WRONG
             kinds: Sequence[Any] = arguments
         else:
@@ -248,16 +262,16 @@ def _check_of(shape: Shape, attribute: attrs.Attribute[Any]) -> Callable[[Any], 
     validator = attribute.validator
     if validator is None:
         return _anything
-    # A validator names the class of the instance; the other fields are not its business.
+    # A validator uses only the class of the instance for its message, and not the other fields.
     return lambda value: validator(object.__new__(shape), attribute, value)
 
 
 def _anything(value: object) -> None:
-    """Take any value."""
+    """Accept any value."""
 
 
 def _tables_with(name: str, shapes: Sequence[Mapping[str, Field]]) -> str:
-    """Give the tables inside which a name would be known, as text for a message; empty if there is none."""
+    """Return the tables that have a field of this name, as text for a message; empty if there are none."""
     return " or ".join(
         repr(f"{field.name}.{name}")
         for fields in shapes
@@ -266,7 +280,7 @@ def _tables_with(name: str, shapes: Sequence[Mapping[str, Field]]) -> str:
     )
 
 
-def _kept(fields: Mapping[str, Field], without: Collection[str]) -> dict[str, Field]:
+def _without_fields(fields: Mapping[str, Field], without: Collection[str]) -> dict[str, Field]:
     return {name: field for name, field in fields.items() if name not in without}
 
 
@@ -283,7 +297,7 @@ _KINDS: Mapping[type, str] = {
 
 
 def _kind(value: object) -> str:
-    """Say of what kind a value is; never the value, it may be a secret that stands in the wrong place."""
+    """Return the kind of a value; never the value, which may be a secret in the wrong place."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -297,12 +311,12 @@ def _kind(value: object) -> str:
             return _KINDS.get(type(value), "a date or time")
 
 
-def _wanted(hint: object) -> str:
-    wanted = [_wanted_one(member) for member in members_of(hint) if member is not NoneType]
+def _expected(hint: object) -> str:
+    wanted = [_expected_one(member) for member in members_of(hint) if member is not NoneType]
     return " or ".join(dict.fromkeys(wanted))
 
 
-def _wanted_one(hint: object) -> str:
+def _expected_one(hint: object) -> str:
     if is_shape(hint):
         return "a table"
     origin, arguments = get_origin(hint), get_args(hint)
@@ -311,7 +325,7 @@ def _wanted_one(hint: object) -> str:
     if origin is Literal:
         return " or ".join(repr(each) for each in arguments)
     if origin is tuple and arguments[-1] is not Ellipsis:
-        return f"a list of {' and '.join(map(_wanted, arguments))}"
+        return f"a list of {' and '.join(map(_expected, arguments))}"
     if origin in _LISTS:
         return "a list"
     return _KINDS.get(cast("type", hint), "text")
@@ -322,7 +336,7 @@ def _written(value: object) -> str:
 
 
 def _holds(hint: object, value: object) -> bool:
-    """Say whether an annotation stands for a table, or a list, as this value is one."""
+    """Return whether an annotation stands for a table, or a list, like this value."""
     if isinstance(value, dict):
         return is_shape(hint) or get_origin(hint) in _MAPPINGS
     return isinstance(value, list) and get_origin(hint) in _LISTS
@@ -336,13 +350,13 @@ def _is_container(hint: object) -> bool:
     return is_shape(hint) or get_origin(hint) in (*_MAPPINGS, *_LISTS)
 
 
-def _culprit(complaint: str, shape: Shape, given: Mapping[str, Any]) -> str | None:
-    """Find the field that a class names when it refuses: `ProviderConfig.base_url: ...` or `extra_headers: ...`."""
+def _refused_field(complaint: str, shape: Shape, given: Mapping[str, Any]) -> str | None:
+    """Return the field that an error of a class names: `ProviderConfig.base_url: ...` or `extra_headers: ...`."""
     subject = complaint.removeprefix(f"{shape.__name__}.")
     return next((name for name in given if subject.startswith((f"{name}:", f"{name} "))), None)
 
 
 def _in_place(complaint: str, shape: Shape, field: str | None) -> str:
-    """Take a class's name for a field out of its complaint; the path in front of it says that."""
+    """Remove a field's name from an error of a class, because the path in front contains it."""
     text = complaint.removeprefix(f"{shape.__name__}.")
     return text.removeprefix(field).removeprefix(":").lstrip() if field else text

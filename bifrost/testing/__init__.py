@@ -1,6 +1,6 @@
-"""The test kit: providers that answer as scripted, in memory or over the loopback, and checks around them.
+"""The test kit: scripted providers, in memory or over the loopback interface, and assertions about them.
 
-Everything is loaded on first use, so that the pytest plugin costs a test run nothing until a test asks for it.
+Everything is loaded on first use, so that the pytest plugin costs nothing until a test uses it.
 """
 
 from __future__ import annotations

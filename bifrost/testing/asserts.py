@@ -1,4 +1,4 @@
-"""What tests say of calls, attempts and secrets, with messages that show what was there instead."""
+"""Assertions about calls, attempts and secrets, with messages that show what was found instead."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _AROUND = 60
 
 
 class Called(Protocol):
-    """What remembers calls: a `MockTransport`, a `LoopbackProvider`."""
+    """An object that records calls: a `MockTransport` or a `LoopbackProvider`."""
 
     @property
     def calls(self) -> list[MockCall]: ...  # noqa: D102 - see the class
 
 
 class Attempted(Protocol):
-    """What has a trail: an answer, an error."""
+    """An object with attempts: a response or an error."""
 
     @property
     def attempts(self) -> Sequence[AttemptRecord]: ...  # noqa: D102 - see the class
@@ -44,14 +44,14 @@ def assert_called(
     stream: bool | None = None,
     containing: str | None = None,
 ) -> list[MockCall]:
-    """Give the calls for which all of this holds. Raises `AssertionError` if there is none, or are not `times` of them.
+    """Return the calls that match all conditions. Raises `AssertionError` if there are none, or not exactly `times`.
 
-    `key` is the name of a fake key, `containing` a text in the body as it was sent. Raises `UsageError` for an endpoint
-    that is no operation.
+    `key` is the name of a fake key, and `containing` a text in the body that was sent. `None` matches every call.
+    Raises `UsageError` for an endpoint that does not exist.
     """
     check_endpoint(endpoint, where="assert_called")
-    wanted = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
-    given = {name: value for name, value in wanted.items() if value is not None}
+    filters = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
+    given = {name: value for name, value in filters.items() if value is not None}
     found = [
         call
         for call in provider_mock.calls
@@ -62,36 +62,37 @@ def assert_called(
         return found
     if containing is not None:
         given["containing"] = containing
-    told = " with " + ", ".join(f"{name}={value!r}" for name, value in given.items()) if given else ""
+    conditions = " with " + ", ".join(f"{name}={value!r}" for name, value in given.items()) if given else ""
     expected = "a call" if times is None else f"{times} call{'' if times == 1 else 's'}"
     calls = "".join(f"\n  {call!r}" for call in provider_mock.calls) or " none"
-    raise AssertionError(f"expected {expected}{told}, found {len(found)}; all calls:{calls}")
+    raise AssertionError(f"expected {expected}{conditions}, found {len(found)}; all calls:{calls}")
 
 
 def attempts_of(outcome: Attempted | Iterable[AttemptRecord]) -> list[str]:
-    """Give what was tried, a line for each attempt, without what differs from run to run.
+    """Return a line of text per attempt, without what differs from run to run.
 
         assert attempts_of(reply) == ["openai/gpt-4o-mini throttled 429", "anthropic/claude-haiku-4-5 ok"]
 
-    `outcome` is an answer, an error, or attempts.
+    `outcome` is a response, an error, or a series of attempts.
     """
     attempts: Any = getattr(outcome, "attempts", outcome)
-    return [_told(attempt) for attempt in attempts]
+    return [_line(attempt) for attempt in attempts]
 
 
 def assert_no_secret(*things: object, secrets: Iterable[str]) -> None:
-    """Raise `AssertionError` if one of the things shows a piece of a secret: as it is, escaped, masked or in base64.
+    """Raise `AssertionError` if an object shows a piece of a secret: as it is, escaped, masked or in base64.
 
         assert_no_secret(error, caplog.text, client, secrets=[fake_key("openai-key")])
 
-    Looked at are `str` and `repr`; of exceptions also their tracebacks, arguments, and all that hang on them.
+    It checks `str` and `repr` of the objects, and of exceptions also tracebacks, arguments, and all exceptions that
+    they refer to.
     """
     for value in secrets:
         secret = Secret(value)
-        # The name of a key of the test kit stands in its value, and may be shown.
+        # The value of a fake key contains its name, which may be shown.
         _, is_fake, name = value.partition(fake_key(""))
         for thing in things:
-            for text in _shown_by(thing):
+            for text in _texts_of(thing):
                 clean = redact(text, secret, known=[name] if is_fake else ())
                 if clean != text:
                     place = next(
@@ -102,12 +103,12 @@ def assert_no_secret(*things: object, secrets: Iterable[str]) -> None:
                     raise AssertionError(f"{type(thing).__name__} shows a secret (*** here): ...{seen}...")
 
 
-def _told(attempt: AttemptRecord) -> str:
+def _line(attempt: AttemptRecord) -> str:
     outcome = "ok" if attempt.ok else f"{attempt.category}{f' {attempt.status}' if attempt.status else ''}"
     return f"{attempt.provider}/{attempt.model} {outcome}"
 
 
-def _shown_by(thing: object) -> Iterator[str]:
+def _texts_of(thing: object) -> Iterator[str]:
     yield str(thing)
     yield repr(thing)
     if isinstance(thing, BaseException):
@@ -117,7 +118,7 @@ def _shown_by(thing: object) -> Iterator[str]:
 
 
 def _all_of(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and everything that hangs on it."""
+    """Yield an error and all errors that it refers to."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

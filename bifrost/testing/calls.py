@@ -1,4 +1,4 @@
-"""What the test kit remembers of a call: who asked what of whom. Credentials are masked as they are recorded."""
+"""Calls as the test kit records them. Credentials are masked when a call is recorded."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
-"""The header fields that hold one."""
+"""The header fields that contain a credential."""
 _MASK = "***"
 _FAKE = "sk-test-"
 
 
 class MockCall(Value, msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One request as it reached the mock or the embedded provider."""
+    """One request that reached the mock or the loopback provider."""
 
     index: int
-    """0 for the first call."""
+    """The number of the call, from 0."""
     provider: str
-    """The provider's name in the account. The embedded provider, which sees only bytes, has the format's name."""
+    """The provider's name in the account. For the loopback provider, which sees only bytes, the name of the format."""
     endpoint: str
-    """The name of the operation (`chat`, `embeddings`, ...); empty for a path that no dialect has."""
+    """The name of the operation (`chat`, `embeddings`, ...); empty for an unknown path."""
     model: str
-    """As it was sent: the provider's own name."""
+    """The provider's own name of the model, as it was sent."""
     stream: bool
-    """A stream was asked for."""
+    """Whether a stream was requested."""
     has_key: bool
-    """A credential was sent."""
+    """Whether a credential was sent."""
     key: str | None
-    """The name of the key, if it is one of the test kit's own (`fake_key`)."""
+    """The name of the key, if it is a `fake_key`; else `None`."""
     connection: int
-    """The number of the connection that carried it, 1 for the first; 0 if none could be made."""
+    """The number of the connection, from 1; 0 if none could be established."""
     request: Any = None
-    """The unified request, as `client.chat(...)` made it. The embedded provider, which sees only bytes, has none."""
+    """The unified request of the client. The loopback provider, which sees only bytes, has `None`."""
     http: HttpRequest
-    """What was sent; a credential's value shows as `***`."""
+    """The HTTP request, with credentials masked as `***`."""
     json: Any = None
-    """The body, decoded; `None` if it is not JSON."""
+    """The body decoded from JSON; `None` if it is not JSON."""
 
     def __repr__(self) -> str:
         kind = "stream" if self.stream else self.endpoint
@@ -53,32 +53,32 @@ class MockCall(Value, msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def check_endpoint(endpoint: OperationName | None, *, where: str) -> None:
-    """Raise `UsageError` for a name that no operation has."""
+    """Raise `UsageError` for an operation that does not exist."""
     if endpoint is not None and endpoint not in OPERATIONS:
         raise UsageError(f"{where}(endpoint={endpoint!r}): the endpoints are {', '.join(OPERATIONS)}")
 
 
 def fake_key(name: str) -> str:
-    """Give the value of a key for tests, made from its name so that a test provider can tell which one was used.
+    """Return the value of a fake key, which contains its name so that a test provider can recognise it.
 
-    It has the look of a key and no provider knows it.
+    It looks like a key, and no provider accepts it.
     """
     return _FAKE + name
 
 
 def key_of(headers: Mapping[str, str]) -> tuple[bool, str | None]:
-    """Say whether headers (names in lower case) hold a credential, and the name of the fake key if it is one."""
+    """Return whether header fields (names in lower case) contain a credential, and the name of a fake key."""
     for name in CREDENTIALS:
         value = headers.get(name)
         if value is not None:
-            # What is sent comes out of `encode`; the text of a signed request's credential is already a mask.
+            # `encode` returns what is sent; the text of a signed request's credential is masked.
             sent = value.encode("latin-1").decode("latin-1").rpartition(" ")[2]
             return True, sent.removeprefix(_FAKE) if sent.startswith(_FAKE) else None
     return False, None
 
 
 def masked(request: HttpRequest) -> HttpRequest:
-    """Copy a request with its credentials masked."""
+    """Return a copy of a request with its credentials masked."""
     headers = {name: _MASK if name.lower() in CREDENTIALS else str(value) for name, value in request.headers.items()}
     return HttpRequest(
         method=request.method, path=request.path, headers=headers, body=request.body, source=request.source
@@ -86,7 +86,7 @@ def masked(request: HttpRequest) -> HttpRequest:
 
 
 def body_of(request: HttpRequest) -> Any:
-    """Decode a request's body, `None` if it is not JSON."""
+    """Return the body of a request decoded from JSON; `None` if it is not JSON."""
     try:
         return msgspec.json.decode(request.body)
     except (msgspec.DecodeError, RecursionError):
@@ -94,5 +94,5 @@ def body_of(request: HttpRequest) -> Any:
 
 
 def field_of(body: Any, name: str) -> Any:
-    """Give a field of a decoded body, `None` if the body is no object or has none of that name."""
+    """Return a field of a decoded body; `None` if the body is not an object or has no such field."""
     return cast("dict[str, Any]", body).get(name) if isinstance(body, dict) else None

@@ -1,6 +1,6 @@
-"""`Cassette`: whole exchanges recorded into a file and played from it, byte for byte as they arrived.
+"""`Cassette`: exchanges that are recorded in a file and played back from it, byte for byte.
 
-It stands between the client and a transport of its own, which it asks only while it records.
+It wraps a transport, which it uses only while it records.
 """
 
 from __future__ import annotations
@@ -50,37 +50,39 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpRequest
 
 RecordMode: TypeAlias = Literal["none", "once", "new", "all"]
+"""What a cassette records. See `Cassette`."""
 
-_TOLD = 8
-"""How many differences an error lists."""
+_MAX_DIFFERENCES = 8
+"""The most differences that an error lists."""
 
 
 class Cassette:
-    """Exchanges recorded in a file, in place of the network.
+    """Exchanges recorded in a file, instead of the network.
 
         with Cassette("tests/cassettes/greeting.json", record="once") as cassette:
             async with Bifrost(transport=cassette) as client:
                 reply = await client.chat("openai/gpt-4o-mini", "Say hello")
 
-    A request is answered by the first recording of the same request that was not played yet. What is played are the
-    bytes of the true answer, in the pieces in which they arrived. Leaving the block, or `save()`, writes the file.
+    A request is answered with the first recording of the same request that was not played yet. It plays the bytes of
+    the original response, divided into pieces as they arrived. Leaving the block, or `save()`, writes the file.
 
-    No secret gets into it. Of header fields only a few harmless ones are kept; keys are taken out of addresses, bodies
-    and answers, also pieces of them, masked, in base64 and percent-encoded.
+    The file contains no secrets. Only a few harmless header fields are recorded. Keys are removed from addresses,
+    bodies and responses, as are pieces of them, masked, in base64 or percent-encoded.
 
     Args:
-        path: The file. Its folder is made when it is written.
-        record: `none` plays only. `once` records if there is no file yet, and plays it if there is. `new` plays what
-            is recorded and records the rest. `all` records everything, and replaces the file.
-        transport: What is asked while recording, as for `Bifrost`; by default the network.
-        match_on: What must be the same: of `method`, `host`, `path`, `body` (as JSON, if it is JSON) and `headers`.
-        ignore_fields: Fields of the body that may differ, by the way to them: `metadata.trace`.
-        redact: Further texts, or regular expressions, that are replaced by `***`.
-        keep_headers: Names of further header fields to keep (`x-team`, `x-team-*`, `*`). Never credentials or cookies.
-        ordered: Requests must come in the order in which they were recorded.
-        repeat: A recording may be played any number of times.
-        record_pace: Write down how long each piece took to arrive.
-        pace: Play with these waits, multiplied by this; 0 is without waits.
+        path: The file. Its folder is created when it is written.
+        record: `none` only plays. `once` records if the file does not exist, and plays it otherwise. `new` plays what
+            is recorded and records everything else. `all` records everything and replaces the file.
+        transport: The transport for recording, as for `Bifrost`; by default the network.
+        match_on: What must be equal: any of `method`, `host`, `path`, `body` (as JSON, if it is JSON) and `headers`.
+        ignore_fields: Fields of the body that may differ, as paths: `metadata.trace`.
+        redact: Further texts, or regular expressions, that are replaced with `***`.
+        keep_headers: Names of further header fields to record (`x-team`, `x-team-*`, `*`). Credentials and cookies are
+            never recorded.
+        ordered: Whether requests must arrive in the order in which they were recorded.
+        repeat: Whether a recording may be played several times.
+        record_pace: Whether to record how long each piece took to arrive.
+        pace: A factor for the recorded waits when playing; 0 means no waits.
     """
 
     def __init__(
@@ -118,26 +120,28 @@ class Cassette:
         self._played: set[int] = set()
         self._unmatched: list[str] = []
         self.recording = record in ("new", "all") or (record == "once" and not self._exists)
-        """What is not in the file is asked of the transport, and recorded."""
+        """Whether requests that are not in the file are sent and recorded."""
         if self.recording:
             self._learn_environment()
 
-    # --- for its user
+    # --- for users
 
     @property
     def exchanges(self) -> Sequence[Recording]:
-        """What is recorded, in order."""
+        """The recordings, in order."""
         return [*self._old, *self._new]
 
     @property
     def unused(self) -> Sequence[Recording]:
-        """What was in the file and was not played."""
+        """The recordings of the file that were not played."""
         return [recording for place, recording in enumerate(self._old) if place not in self._played]
 
     def account(self, *providers: str) -> StaticAccount:
-        """Give an account with a fake key for these providers, by default for all: enough to play, not to record.
+        """Return an account with a fake key for these providers, by default for all.
 
-        Providers whose address stood in the environment at the recording have that address.
+        It suffices to play, but not to record.
+
+        Providers whose address was set in the environment during the recording have that address.
         """
         from bifrost.config import ProviderConfig
         from bifrost.providers.catalog import CATALOG
@@ -151,7 +155,7 @@ class Cassette:
         return make_account({name: [f"{name}-key"] for name in names}, configs=placed)
 
     def client(self, account: Any = None, **options: Any) -> Bifrost:
-        """Give a client of this cassette, which needs no key to play; options as for `Bifrost`."""
+        """Return a client of this cassette, which needs no key to play. The options are those of `Bifrost`."""
         from bifrost.client import Bifrost
 
         if account is None and not self.recording:
@@ -159,23 +163,23 @@ class Cassette:
         return Bifrost(account=account, transport=self, **options)
 
     def save(self) -> None:
-        """Write the file, if something was recorded. Secrets that were learnt late are taken out now."""
+        """Write the file if something was recorded. Secrets that became known late are removed now."""
         if not self._new:
             return
         for recording in self.exchanges:
             clean(recording, self.cleaner)
-        addresses = {**self._addresses, **self._addresses_asked()}
+        addresses = {**self._addresses, **self._addresses_used()}
         addresses = {name: self.cleaner.url(address) for name, address in addresses.items()}
         data = write_file(self.exchanges, self.cleaner, addresses=addresses)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(data)
 
     def assert_done(self, *, all_played: bool = False) -> None:
-        """Raise `CassetteError` if a request found no recording, or with `all_played` if a recording was not played."""
+        """Raise `CassetteError` if a request had no recording or, with `all_played`, if a recording was not played."""
         problems = list(self._unmatched)
         if all_played:
             unused = [f"{each.request.method} {each.request.url}" for each in self.unused]
-            problems += [f"recorded in {self.path} and never asked for: {', '.join(unused)}"] if unused else []
+            problems += [f"recorded in {self.path} and never requested: {', '.join(unused)}"] if unused else []
         if problems:
             raise CassetteError("; ".join(problems))
 
@@ -193,11 +197,11 @@ class Cassette:
     # --- for the connections
 
     def open(self, origin: Origin) -> CassetteConnection:
-        """Give a new connection. Called by the client."""
+        """Return a new connection. The client calls it."""
         return CassetteConnection(self, origin)
 
     def inner(self, origin: Origin) -> Connection:
-        """Open a connection of the transport behind."""
+        """Open a connection of the wrapped transport."""
         self._transport = as_transport(self._transport)
         opened: Connection = self._transport.open(origin)
         return opened
@@ -208,9 +212,9 @@ class Cassette:
         return recorded_request(request, origin=_address(origin), cleaner=self.cleaner, keep=self._keep)
 
     def find(self, asked: RecordedRequest) -> Recording | None:
-        """Give the recording that answers a request, `None` if it is to be asked for.
+        """Return the recording for a request; `None` if the request is to be sent.
 
-        Raises `CassetteError` that shows the nearest recording.
+        Raises `CassetteError`, which shows the most similar recording.
         """
         for place, recording in enumerate(self._old):
             if place in self._played and not self._repeat:
@@ -222,7 +226,7 @@ class Cassette:
                 break
         if self.recording:
             return None
-        told = self._told(asked)
+        told = self._problem_with(asked)
         self._unmatched.append(told)
         raise CassetteError(told)
 
@@ -233,11 +237,11 @@ class Cassette:
         return recording
 
     def drop(self, recording: Recording) -> None:
-        """Forget a recording that is of no use."""
+        """Discard a recording that is useless."""
         self._new.remove(recording)
 
     def fields(self, headers: Headers, *, more: Sequence[str] = ()) -> list[str]:
-        """Give the header fields of an answer that may be written."""
+        """Return the header fields of a response that may be recorded."""
         return kept_fields(headers, (*ANSWER_HEADERS, *self._keep, *more), self.cleaner)
 
     # --- inside
@@ -245,7 +249,7 @@ class Cassette:
     def _differences(self, recording: Recording, asked: RecordedRequest) -> list[str]:
         return differences(recording.request, asked, parts=self._match_on, ignore=self._ignore)
 
-    def _told(self, asked: RecordedRequest) -> str:
+    def _problem_with(self, asked: RecordedRequest) -> str:
         head = f"{asked.method} {asked.url} is not recorded in {self.path}"
         advice = "record it with record='new', in pytest --bifrost-record=new"
         if not self._exists:
@@ -257,13 +261,16 @@ class Cassette:
         if not found:
             return f"{head} again: each of its {len(self._old)} recordings was played once; {advice}"
         nearest, place = min(found, key=lambda each: (len(each[0]), each[1]))
-        lines = "".join(f"\n  {line}" for line in nearest[:_TOLD])
-        more = f"\n  and {len(nearest) - _TOLD} more" if len(nearest) > _TOLD else ""
+        lines = "".join(f"\n  {line}" for line in nearest[:_MAX_DIFFERENCES])
+        more = f"\n  and {len(nearest) - _MAX_DIFFERENCES} more" if len(nearest) > _MAX_DIFFERENCES else ""
         which = "the next in order" if self._ordered else "the nearest"
         return f"{head}; {which}, number {place + 1} of {len(self._old)}, differs:{lines}{more}\n{advice}"
 
-    def _addresses_asked(self) -> dict[str, str]:
-        """Give the addresses in the environment that were asked: whoever plays the file may have others, or none."""
+    def _addresses_used(self) -> dict[str, str]:
+        """Return the addresses from the environment that were used.
+
+        They are recorded because the environment may differ when the file is played.
+        """
         from bifrost.account import EnvAccount
         from bifrost.providers.catalog import CATALOG
 
@@ -283,7 +290,7 @@ class Cassette:
 
 
 class CassetteConnection:
-    """A connection that plays recordings, or lets another do the work and writes down what it does."""
+    """A connection that plays recordings, or records those of another connection."""
 
     def __init__(self, cassette: Cassette, origin: Origin) -> None:
         self.reused = False
@@ -293,12 +300,12 @@ class CassetteConnection:
         self._origin = origin
         self._inner: Connection | None = None
         self._used = False
-        """The inner connection carries the present exchange, or carried the last."""
+        """Whether the inner connection carries the current exchange, or carried the last one."""
         self._broken = anyio.Event()
         self._read_timeout: float | None = None
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
-        """Send a request to nowhere and play its answer; or send it, and record the answer as it comes."""
+        """Play the response to a request, or send the request and record the response."""
         await anyio.lowlevel.checkpoint()
         self._read_timeout = read_timeout
         asked = self._cassette.asked(request, self._origin)
@@ -311,17 +318,17 @@ class CassetteConnection:
         return await self._play(recording)
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes."""
+        """Limit each further wait for bytes of the body, in seconds."""
         self._read_timeout = seconds
         if self._used and self._inner is not None:
             self._inner.limit_reads(seconds)
 
     def usable(self) -> bool:
-        """Say whether the idle connection can take another request."""
+        """Return whether the idle connection can send another request."""
         return not self._broken.is_set() and (self._inner is None or self._inner.usable())
 
     async def finish(self) -> None:
-        """End an exchange whose body was read to its end."""
+        """End an exchange whose body was read completely."""
         if self._used and self._inner is not None:
             await self._inner.finish()
             self.reused = self._inner.reused
@@ -329,13 +336,13 @@ class CassetteConnection:
             self.reused = True
 
     def cut(self) -> None:
-        """Break the connection under a waiting reader."""
+        """Break the connection, so that a waiting reader fails."""
         self._broken.set()
         if self._inner is not None:
             self._inner.cut()
 
     async def close(self) -> None:
-        """Throw the connection away."""
+        """Close the connection."""
         self._broken.set()
         if self._inner is not None:
             await self._inner.close()
@@ -354,7 +361,7 @@ class CassetteConnection:
         except BifrostError as error:
             failure = failure_of(error, sent=inner.sent, cleaner=self._cassette.cleaner)
             if failure is None or (reused and isinstance(error, TransportError)):
-                # It says something of us, or of a connection kept too long, and nothing of what was asked.
+                # The failure concerns us, or a connection that was kept too long, and not the request.
                 self._cassette.drop(recording)
             recording.failure, recording.left = failure, False
             raise
@@ -373,12 +380,12 @@ class CassetteConnection:
             return Answer(answer.status, Headers.of(*answer.fields()), _Player(self, recording, waits[1:]))
         if recording.failure is not None:
             raise recording.failure.raised()
-        # Whoever recorded this did not wait for the answer. Whoever plays it has to be as impatient.
+        # The recording stopped before a response arrived. Playing it requires an equally short timeout.
         await self.wait(math.inf, phase="headers")
         raise CassetteError(f"{recording.request.url}: no answer was waited for when this was recorded")
 
     async def wait(self, seconds: float, *, phase: Phase) -> None:
-        """Wait as long as was recorded, and no longer than the limit of reading or the connection's life."""
+        """Wait as long as was recorded, but not longer than the read limit or the life of the connection."""
         limit = math.inf if self._read_timeout is None else self._read_timeout
         if seconds:
             with anyio.move_on_after(min(seconds, limit)):
@@ -390,7 +397,7 @@ class CassetteConnection:
 
 
 class _Player:
-    """The body of a recorded answer, piece by piece."""
+    """The body of a recorded response, piece by piece."""
 
     def __init__(self, connection: CassetteConnection, recording: Recording, waits: Sequence[float]) -> None:
         self._connection = connection
@@ -409,13 +416,13 @@ class _Player:
             raise self._recording.failure.raised()
         if self._recording.left:
             raise CassetteError(
-                f"the recording of {self._recording.request.url} ends here, where whoever made it left; record it anew"
+                f"the recording of {self._recording.request.url} ends here because its reader stopped; record it again"
             )
         return b""
 
 
 class _Tape:
-    """A reader that writes down what it reads, its content coding undone."""
+    """A reader that records what it reads, after decompression."""
 
     def __init__(self, cassette: Cassette, recording: Recording, answer: Answer, *, began: float) -> None:
         self._cassette = cassette
@@ -427,7 +434,7 @@ class _Tape:
             self._inflater: Inflater | None = Inflater(coding, limit=2**40)
             fields = cassette.fields(answer.headers)
         except BifrostError:
-            # A coding that nobody asked for: the client will refuse it, and the recording shall be refused as well.
+            # The client will refuse this coding, which was not requested, and must also refuse the recording.
             self._inflater = None
             fields = cassette.fields(answer.headers, more=["content-encoding"])
         self._answer = recording.answer = RecordedAnswer(status=answer.status, headers=fields)
@@ -448,7 +455,7 @@ class _Tape:
         return data
 
     def _write(self, data: bytes) -> None:
-        """Add a piece. What is in memory is as it came; it is cleaned when it is written, since secrets may be cut."""
+        """Add a piece as it was received. It is cleaned when the file is written, because secrets may be divided."""
         if not data:
             return
         self._answer.body.append(piece_of(data))
@@ -463,5 +470,5 @@ def _rounded(seconds: float) -> float:
 
 
 def _address(origin: Origin) -> str:
-    """Write where a request goes, the port only where it is not the usual one."""
+    """Return the address of an origin, without the scheme's default port."""
     return str(origin).removesuffix(":443" if origin.scheme == "https" else ":80")

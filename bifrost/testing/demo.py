@@ -1,4 +1,4 @@
-"""What the example programs share: an embedded provider unless a real one is asked for, and the trail as a table."""
+"""Shared code of the example programs: a loopback provider unless a real one is requested, and tables of attempts."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def run_example(
     model: str = "openai/gpt-4o-mini",
     offline: Callable[[LoopbackProvider], object] | None = None,
 ) -> None:
-    """Run an example program: `main(client, model)` with a client of an embedded provider, which `offline` may script.
+    """Run an example program: `main(client, model)` with a client of a loopback provider, which `offline` may script.
 
-    With `--live provider/model` on the command line the client is a real one, with the environment's keys.
+    With `--live provider/model` on the command line, the client is a real one with the environment's keys.
     """
     parser = ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--live", metavar="PROVIDER/MODEL", help="ask this model, with the key in your environment")
@@ -43,7 +43,7 @@ def run_example(
             keep_off_proxies()
             anyio.run(_run_offline, main, model, offline)
         else:
-            print(announcement(live))  # noqa: T201 - it is for whoever runs the example
+            print(announcement(live))  # noqa: T201 - output for the user of the example
             anyio.run(_run_live, main, live)
     except BifrostError as error:
         sys.exit(f"{type(error).__name__}: {error}")
@@ -62,12 +62,12 @@ async def _run_live(main: Example, model: str) -> None:
 
 
 def keep_off_proxies() -> None:
-    """Take care that no proxy of the environment is asked for the loopback. It changes the process's environment."""
+    """Exclude the loopback interface from proxies. This changes the environment of the process."""
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 
 
 def announcement(model: str) -> str:
-    """Say where a real call is going to go, and with whose key."""
+    """Return a line that says where a real call will go, and with which key."""
     provider, _, name = model.partition("/")
     row = CATALOG.get(provider)
     if row is None:
@@ -78,7 +78,7 @@ def announcement(model: str) -> str:
 
 
 def attempts_table(attempts: Sequence[AttemptRecord]) -> str:
-    """Give a call's attempts as an aligned table, a line each; durations are in milliseconds."""
+    """Return the attempts of a call as an aligned table with one line each. Durations are in milliseconds."""
     rows = [_COLUMNS, *map(_cells, attempts)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     return "\n".join(_line(row, widths) for row in rows)

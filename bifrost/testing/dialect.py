@@ -1,4 +1,4 @@
-"""What a scripted answer says, before it is written in a provider's words, and what it takes to write it."""
+"""The content of a scripted response, independent of a provider's format, and the functions that render it."""
 
 from __future__ import annotations
 
@@ -22,69 +22,78 @@ _WORD = re.compile(r"\s*\S+|\s+")
 
 
 class Reply(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, said once for every dialect."""
+    """The content of a response, independent of the format."""
 
     pieces: tuple[str, ...] = ()
-    """The text as a stream gives it; joined, it is the plain answer's."""
+    """The pieces of text that a stream sends, and a plain response joins."""
     reasoning: str = ""
+    """The reasoning."""
+
     tool_calls: tuple[ToolCall, ...] = ()
+    """The tool calls."""
+
     usage: Usage
+    """The usage."""
+
     model: str | None = None
-    """`None`: the model that was asked."""
+    """The model that the response names; `None`: the requested one."""
     finish_reason: str | None = None
-    """`None`: `tool_calls` if there are any, else `stop`."""
+    """Why the response ends; `None`: `tool_calls` if there are any, else `stop`."""
 
     @property
     def text(self) -> str:
-        """The whole text."""
+        """The complete text."""
         return "".join(self.pieces)
 
     @property
     def ending(self) -> str:
-        """The finish reason, the usual one if none was given."""
+        """The finish reason, or the default one."""
         return self.finish_reason or ("tool_calls" if self.tool_calls else "stop")
 
 
 class Event(Value, msgspec.Struct, frozen=True):
-    """One event of a stream as it is sent. `content`: it carries a piece of the answer."""
+    """One event of a stream as it is sent."""
 
     data: bytes
+    """The bytes of the event."""
+
     content: bool = False
+    """Whether it carries a piece of the response."""
 
 
 ErrorWriter: TypeAlias = "Callable[[int, str | None, str | None, str | None], bytes]"
-"""Writes an error of status, message, type and code; what is `None` is what the provider says with that status."""
+"""Renders an error with a status, message, type and code. For `None` the provider's usual value is used."""
 
 
 @attrs.frozen(kw_only=True)
 class Dialect:
-    """The functions that write answers in one provider's format. The modules `render_*` have one each."""
+    """The functions that render responses in one provider's format. Each module `render_*` has one."""
 
     name: str
     """The provider whose format it is."""
     endpoint_of: Callable[[HttpRequest], str | None]
-    """Says which operation a request asks for, by its path and headers; `None` if it is not of this dialect."""
+    """Returns the operation that a request names by its path and headers; `None` if the format is another one."""
     chat: Callable[[Reply, MockCall], bytes]
-    """Writes a complete answer."""
+    """Renders a complete response."""
     chat_stream: Callable[[Reply, MockCall], Sequence[Event]]
-    """Writes the events of a streamed answer."""
+    """Renders the events of a streamed response."""
     embeddings: Callable[[Sequence[Sequence[float]], Usage, MockCall], bytes] | None = None
-    """Writes vectors; `None` for a provider that has none."""
+    """Renders vectors; `None` for a provider without embeddings."""
     models: Callable[[Sequence[str]], bytes]
-    """Writes a list of models."""
+    """Renders a list of models."""
     error: ErrorWriter
-    """Writes an error's body."""
+    """Renders the body of an error."""
     error_event: ErrorWriter
-    """Writes an error as an event of a stream."""
+    """Renders an error as an event of a stream."""
     event: Callable[[str], bytes]
-    """Writes data that need not be JSON as an event of a stream."""
+    """Renders data that need not be JSON as an event of a stream."""
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Split text into words with the blanks before them, as a stream would give it."""
+    """Split text into words, each with the spaces before it, as a stream sends it."""
     return tuple(_WORD.findall(text))
 
 
 def typical_usage(text: str) -> Usage:
-    """Give the usage of an answer for which a test named none: ten tokens in, one out for each word."""
+    """Return the usage of a response without an explicit one: ten input tokens, and one output token per word."""
     return Usage(input_tokens=10, output_tokens=max(1, len(words(text))))

@@ -1,7 +1,7 @@
-"""What goes wrong in a run, as a value: which faults, when, for whom, and by which chances. Pure; no I/O, no clock.
+"""Faults of a test run, as values: which faults happen when, to which calls, and how likely. Pure, without a clock.
 
-A `FaultPlan` and its seed decide everything. `FaultRun` counts the attempts of one run and says for each what happens;
-`MockTransport.inject` and `LoopbackProvider.inject` play it.
+A `FaultPlan` with its seed determines everything. `FaultRun` counts the attempts of one run and returns the fault for
+each; `MockTransport.inject` and `LoopbackProvider.inject` play them.
 """
 
 from __future__ import annotations
@@ -33,45 +33,65 @@ FaultKind: TypeAlias = Literal[
     "slow",
     "hang_up",
 ]
+"""The kinds of faults. The methods of `Fault` explain them."""
 
 Span: TypeAlias = float | tuple[float, float]
-"""A number, or the two between which one is drawn."""
+"""A number, or a range from which one is drawn."""
 
 _KEEPS_ANSWER = frozenset({"slow", "hang_up"})
 _NEEDS_ANSWER = frozenset({"reset", "cut", "stall", "bad_json", "error_event", "oversize", "slow", "hang_up"})
 
 
 class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """One thing that goes wrong with one attempt. Made by the methods named for it: `Fault.fail(429, retry_after=1)`.
+    """A fault of one attempt. The methods named after the faults make it: `Fault.fail(429, retry_after=1)`.
 
-    Where a fault comes in the middle of an answer, its place is given by one of `after_bytes`, `after_events` (those
-    that carry a piece of the answer) and `after_share` (of the body's bytes, from 0 to 1); with none of them it comes
-    before any answer, with `after_bytes=0` right behind the head.
+    A fault within a response has its position in one of `after_bytes`, `after_events` (events that carry a piece of the
+    response) and `after_share` (of the body's bytes, from 0 to 1). Without them it happens before any response; with
+    `after_bytes=0`, directly after the head.
     """
 
     kind: FaultKind
+    """The kind of fault."""
+
     after_bytes: int | None = None
+    """The number of bytes of the body before the fault."""
+
     after_events: int | None = None
+    """The number of content events before the fault."""
+
     after_share: Span | None = None
+    """The share of the body before the fault, from 0 to 1."""
+
     status: int = 200
+    """The HTTP status of the response."""
+
     headers: dict[str, str] = {}
+    """Further header fields of the response."""
+
     message: str | None = None
+    """The error message. `None`: the provider's usual one."""
+
     type: str | None = None
+    """The error type. `None`: the provider's usual one."""
+
     code: str | None = None
+    """The error code. `None`: the provider's usual one."""
+
     delay: Span = 0.0
-    """Seconds before the head of the answer, or before the fault that comes instead."""
+    """Seconds before the head of the response, or before the fault that replaces it."""
     pace: Span = 0.0
     """Seconds before each piece of the body."""
     size: int = 0
+    """The size of an oversized response, in bytes."""
 
     @classmethod
     def refuse(cls) -> Fault:
-        """Refuse the connection. Over real sockets, where it is made before anything is asked: reset it at once."""
+        """Refuse the connection. Over real sockets, which connect before the request is known, reset it at once."""
         return cls(kind="refuse")
 
     @classmethod
     def black_hole(cls) -> Fault:
-        """Never make the connection. Over real sockets: make it and never answer."""
+        """Never establish the connection. Over real sockets, never respond."""
         return cls(kind="black_hole")
 
     @classmethod
@@ -83,7 +103,7 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         after_share: Span | None = None,
         delay: Span = 0.0,
     ) -> Fault:
-        """Reset the connection (TCP RST), before any answer or within it."""
+        """Reset the connection (TCP RST), before or within the response."""
         return cls(
             kind="reset", after_bytes=after_bytes, after_events=after_events, after_share=after_share, delay=delay
         )
@@ -97,7 +117,7 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         after_share: Span | None = None,
         delay: Span = 0.0,
     ) -> Fault:
-        """Close the connection too early, before any answer or within it."""
+        """Close the connection too early, before or within the response."""
         return cls(kind="cut", after_bytes=after_bytes, after_events=after_events, after_share=after_share, delay=delay)
 
     @classmethod
@@ -109,14 +129,14 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         after_share: Span | None = None,
         delay: Span = 0.0,
     ) -> Fault:
-        """Send nothing more and keep the connection open, before any answer or within it."""
+        """Stop sending and keep the connection open, before or within the response."""
         return cls(
             kind="stall", after_bytes=after_bytes, after_events=after_events, after_share=after_share, delay=delay
         )
 
     @classmethod
     def garbage(cls, *, delay: Span = 0.0) -> Fault:
-        """Answer with bytes that are not HTTP."""
+        """Respond with bytes that are not HTTP."""
         return cls(kind="garbage", delay=delay)
 
     @classmethod
@@ -131,7 +151,10 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         code: str | None = None,
         delay: Span = 0.0,
     ) -> Fault:
-        """Answer with an error in the provider's form and words. `retry_after` is seconds or any text: a date, say."""
+        """Respond with an error in the provider's form.
+
+        `retry_after` is a number of seconds or any text, such as a date.
+        """
         fields = dict(headers or {})
         if retry_after is not None:
             fields["retry-after"] = retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
@@ -139,17 +162,17 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @classmethod
     def html(cls, status: int = 200, *, delay: Span = 0.0) -> Fault:
-        """Answer with a web page."""
+        """Respond with a web page."""
         return cls(kind="html", status=status, delay=delay)
 
     @classmethod
     def empty(cls, status: int = 200, *, delay: Span = 0.0) -> Fault:
-        """Answer with no body."""
+        """Respond without a body."""
         return cls(kind="empty", status=status, delay=delay)
 
     @classmethod
     def bad_json(cls, *, after_events: int = 0) -> Fault:
-        """Answer with JSON that ends in the middle; in a stream, send such an event after so many good ones."""
+        """Respond with truncated JSON; in a stream, send a truncated event after `after_events` valid ones."""
         return cls(kind="bad_json", after_events=after_events)
 
     @classmethod
@@ -162,41 +185,41 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         type: str | None = None,  # noqa: A002 - the field's name in every provider's error object
         code: str | None = None,
     ) -> Fault:
-        """End a stream with an error after so many events; where no stream is asked for, send the error with a 200."""
+        """End a stream with an error after `after_events` events. Without a stream, send the error with status 200."""
         return cls(kind="error_event", after_events=after_events, status=status, message=message, type=type, code=code)
 
     @classmethod
     def oversize(cls, size: int) -> Fault:
-        """Make the answer at least so many bytes long, in a stream by a single event."""
+        """Make the response at least `size` bytes long, in a stream by a single event."""
         return cls(kind="oversize", size=size)
 
     @classmethod
     def slow(cls, *, delay: Span = 0.0, pace: Span = 0.0) -> Fault:
-        """Give the answer whole, and late: `delay` before its head, `pace` before each piece."""
+        """Send the complete response, but late: `delay` seconds before its head, `pace` seconds before each piece."""
         return cls(kind="slow", delay=delay, pace=pace)
 
     @classmethod
     def hang_up(cls) -> Fault:
-        """Give the answer whole, and close the connection behind it, as an idle one."""
+        """Send the complete response, then close the connection as if it were idle."""
         return cls(kind="hang_up")
 
     @classmethod
     def one_of_each(cls) -> Sequence[Fault]:
-        """Give a fault of each kind, in each phase of an exchange."""
+        """Return a fault of each kind, in each phase of an exchange."""
         return _ALL
 
     @property
     def keeps_answer(self) -> bool:
-        """Say whether the answer arrives whole all the same."""
+        """Whether the complete response arrives nevertheless."""
         return self.kind in _KEEPS_ANSWER
 
     @property
     def needs_answer(self) -> bool:
-        """Say whether there must be an answer for it to spoil."""
+        """Whether it needs a response to modify."""
         return self.kind in _NEEDS_ANSWER
 
     def drawn(self, random: Random) -> Fault:
-        """Give the same fault with a number for every span."""
+        """Return the same fault with a number drawn for each range."""
         return msgspec.structs.replace(
             self,
             after_share=None if self.after_share is None else _drawn(self.after_share, random),
@@ -207,7 +230,7 @@ class Fault(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def __post_init__(self) -> None:
         places = (self.after_bytes, self.after_events, self.after_share)
         if sum(place is not None for place in places) > 1:
-            raise UsageError(f"{self!r} has more than one place; give one of after_bytes, after_events, after_share")
+            raise UsageError(f"{self!r} has more than one position; set one of after_bytes, after_events, after_share")
 
 
 def _drawn(span: Span, random: Random) -> float:
@@ -215,7 +238,7 @@ def _drawn(span: Span, random: Random) -> float:
 
 
 class Asked(Protocol):
-    """What a rule looks at: a `MockCall`, or whatever a simulation has in its place."""
+    """What a rule examines: a `MockCall`, or a similar object of a simulation."""
 
     @property
     def provider(self) -> str: ...  # noqa: D102 - these are MockCall's
@@ -230,28 +253,42 @@ class Asked(Protocol):
 
 
 class FaultRule(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """What happens to the attempts that it is for: first its sequence, one attempt each, then what chance brings.
+    """The faults of the attempts that match: first its sequence, one fault per attempt, then random ones.
 
         FaultRule(provider="openai", sequence=(Fault.fail(429), None), chances=((0.1, Fault.fail(503)),))
 
-    `None` in a sequence is an attempt that goes well. A condition that is `None` always holds. `since` and `until` are
-    seconds from the run's first attempt; outside of them the rule is as if it were not there.
+    `None` in a sequence is an attempt without a fault. A condition that is `None` always matches.
     """
 
     sequence: tuple[Fault | None, ...] = ()
+    """The faults of the first attempts, in order."""
+
     chances: tuple[tuple[float, Fault], ...] = ()
-    """Probabilities and what happens with them; what is missing to 1 is the chance that all goes well."""
+    """Pairs of a probability and a fault, for the attempts after the sequence. The rest to 1 is the probability of no
+    fault.
+    """
     provider: str | None = None
+    """The name of the provider."""
+
     model: str | None = None
+    """The provider's own name of the model."""
+
     endpoint: str | None = None
+    """The name of the operation."""
+
     key: str | None = None
-    """The name of a key of the test kit's own."""
+    """The name of a fake key."""
     stream: bool | None = None
+    """Whether a stream is requested."""
+
     since: float = 0.0
+    """When the rule begins to apply, in seconds from the first attempt of the run."""
+
     until: float | None = None
+    """When the rule stops to apply, in seconds from the first attempt of the run. `None`: never."""
 
     def is_for(self, asked: Asked, *, elapsed: float) -> bool:
-        """Say whether an attempt, so many seconds into the run, is this rule's."""
+        """Return whether the rule applies to an attempt, `elapsed` seconds after the start of the run."""
         if elapsed < self.since or (self.until is not None and elapsed >= self.until):
             return False
         return all(
@@ -266,7 +303,7 @@ class FaultRule(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         )
 
     def fault(self, number: int, random: Random) -> Fault | None:
-        """Give what happens to its attempt of this number, 0 for the first."""
+        """Return the fault of the rule's attempt with this number, from 0; `None` if there is none."""
         if number < len(self.sequence):
             planned = self.sequence[number]
             return None if planned is None else planned.drawn(random)
@@ -284,45 +321,48 @@ class FaultRule(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 
 class FaultPlan(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """What goes wrong over a whole run. The same plan with the same seed brings the same faults.
+    """The faults of a whole run. The same plan with the same seed produces the same faults.
 
         plan = FaultPlan(seed=7, rules=(FaultRule(provider="openai", chances=((0.3, Fault.fail(503)),)),))
         mock.inject(plan)
 
-    For each attempt the rules are asked in order, and the first that has a fault for it wins. What a rule has for its
-    n-th attempt depends on the seed, the rule's place and n, and on nothing else: not on what other providers' calls
-    did in between. The repr is Python that makes the same plan again, and so does `from_json` of `to_json()`.
+    For each attempt, the first rule that has a fault for it is used. The fault of a rule's n-th attempt depends only on
+    the seed, the position of the rule and n, and not on calls to other providers. `repr` is Python code for the same
+    plan; `to_json` and `from_json` preserve it, too.
     """
 
     seed: int = 0
+    """The seed of the random numbers."""
+
     rules: tuple[FaultRule, ...] = ()
+    """The rules, in order."""
 
     @classmethod
     def of(cls, *sequence: Fault | None) -> FaultPlan:
-        """Make a plan of what happens to the first attempts, whoever makes them."""
+        """Return a plan with the faults of the first attempts, whatever they request."""
         return cls(rules=(FaultRule(sequence=sequence),))
 
     @classmethod
     def storm(cls, rate: float, *, seed: int, faults: Sequence[Fault] | None = None) -> FaultPlan:
-        """Make a plan in which this share of the attempts meets with a fault, each of `faults` as likely.
+        """Return a plan in which this share of the attempts has a fault, each of `faults` with the same probability.
 
-        By default those are `Fault.one_of_each()`, what is oversize left out. Some of them stall: give the calls a
-        timeout, or the run virtual time.
+        The default faults are `Fault.one_of_each()` without oversized responses. Some of them stall: set a timeout for
+        the calls, or use virtual time.
         """
         kinds = [fault for fault in _ALL if fault.kind != "oversize"] if faults is None else faults
         return cls(seed=seed, rules=(FaultRule(chances=tuple((rate / len(kinds), fault) for fault in kinds)),))
 
     def fault(self, rule: int, number: int) -> Fault | None:
-        """Give what a rule has for its attempt of this number."""
-        return self.rules[rule].fault(number, Random(f"{self.seed}/{rule}/{number}"))  # noqa: S311 - chance with a seed
+        """Return the fault of a rule's attempt with this number; `None` if there is none."""
+        return self.rules[rule].fault(number, Random(f"{self.seed}/{rule}/{number}"))  # noqa: S311 - reproducible on purpose
 
     def to_json(self) -> str:
-        """Write it as a line of JSON, for a log or a file of cases."""
+        """Return the plan as a line of JSON, for a log or a file of test cases."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> FaultPlan:
-        """Read what `to_json` wrote. Raises `UsageError` for anything else."""
+        """Return the plan that `to_json` wrote. Raises `UsageError` for other text."""
         try:
             return msgspec.json.decode(text, type=cls)
         except msgspec.MsgspecError as error:
@@ -330,7 +370,10 @@ class FaultPlan(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 
 class FaultRun:
-    """One run of a plan: counts the attempts and says what happens to each. `played` has what happened, in order."""
+    """One run of a plan: counts the attempts and returns the fault of each.
+
+    `played` has the faults so far, in order.
+    """
 
     def __init__(self, plan: FaultPlan) -> None:
         self.plan = plan
@@ -339,11 +382,11 @@ class FaultRun:
         self._started: float | None = None
 
     def peek(self, asked: Asked, *, now: float) -> Fault | None:
-        """Say what happens to this attempt, without counting it."""
+        """Return the fault of this attempt, without counting it."""
         return self._look(asked, now)[0]
 
     def take(self, asked: Asked, *, now: float) -> Fault | None:
-        """Say what happens to this attempt, and count it. `now` may go by any clock; the first call is 0."""
+        """Count this attempt, and return its fault. `now` may belong to any clock; the first call defines 0."""
         fault, passed = self._look(asked, now)
         for rule, given in passed:
             self._given[rule].append(given)
@@ -352,7 +395,7 @@ class FaultRun:
         return fault
 
     def as_played(self) -> FaultPlan:
-        """Give a plan without chance, in which everything happens that has happened so far, and nothing after it."""
+        """Return a plan without random faults that repeats exactly what has happened so far."""
         rules = [
             msgspec.structs.replace(rule, sequence=tuple(given), chances=())
             for rule, given in zip(self.plan.rules, self._given, strict=True)
@@ -360,7 +403,7 @@ class FaultRun:
         return FaultPlan(rules=tuple(rules))
 
     def _look(self, asked: Asked, now: float) -> tuple[Fault | None, list[tuple[int, Fault | None]]]:
-        """Give the fault, and what each rule gave that was asked on the way to it."""
+        """Return the fault, and the results of all rules that were examined."""
         if self._started is None:
             self._started = now
         passed: list[tuple[int, Fault | None]] = []

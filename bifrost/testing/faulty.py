@@ -1,4 +1,4 @@
-"""A script's step with the fault of a plan that happens to it. No I/O here."""
+"""A step of a script with the fault that a plan has for it. There is no I/O here."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False, kw_only=True)
 class FaultyStep:
-    """Played by transports and servers as a `Step` is. Using it counts the attempt in the plan's run."""
+    """A step that transports and servers play like a `Step`. Using it counts the attempt in the plan's run."""
 
     run: FaultRun
     call: MockCall
     now: float
     played: Step
     used: Step | None
-    """The script's step that is used up by it."""
+    """The step of the script that it uses up; `None` if there is none."""
     planned: bool
-    """The plan has a fault for this attempt."""
+    """Whether the plan has a fault for this attempt."""
 
     @property
     def trouble(self) -> Trouble | None:
-        """What happens instead of an answer."""
+        """What happens instead of a response; `None` if there is a response."""
         return self.played.trouble
 
     def use(self) -> None:
-        """Count the attempt, and the script's step if it is what is answered."""
+        """Count the attempt, and use up the script's step if it is played."""
         self.run.take(self.call, now=self.now)
         if self.used is not None:
             self.used.use()
 
     def play(self, call: MockCall, dialect: Dialect) -> Play:
-        """Say what is to be done for a call."""
+        """Return what is to be done for a call."""
         return self.played.play(call, dialect)
 
 
 def with_fault(run: FaultRun, call: MockCall, *, now: float, step: Step | None, script: Script) -> FaultyStep | None:
-    """Give the step for an attempt of a run: `step`, or what the plan makes of it; `None` if there is nothing to play.
+    """Return the step for an attempt of a run: `step`, modified by the plan; `None` if there is nothing to play.
 
-    `step` is `None` when the script has none left. A fault that comes instead of an answer needs none.
+    `step` is `None` if the script has none left. A fault that replaces the response does not need one.
     """
     fault = run.peek(call, now=now)
     if fault is None or fault.needs_answer:
         if step is None:
             return None
-        if fault is None or step.write is None:  # what the script has instead of an answer cannot be spoilt
+        if fault is None or step.write is None:  # without a response there is nothing to modify
             return FaultyStep(run=run, call=call, now=now, played=step, used=step, planned=False)
     used = step if fault.keeps_answer else None
-    return FaultyStep(run=run, call=call, now=now, played=_played(fault, call, step, script), used=used, planned=True)
+    return FaultyStep(run=run, call=call, now=now, played=_step_of(fault, call, step, script), used=used, planned=True)
 
 
-def _played(fault: Fault, call: MockCall, step: Step | None, script: Script) -> Step:
-    """Make the step that plays a fault, on top of the script's own if it needs an answer."""
+def _step_of(fault: Fault, call: MockCall, step: Step | None, script: Script) -> Step:
+    """Return the step that plays a fault, based on the script's own step if it needs a response."""
     made = Step(script, repr(fault), None if step is None else step.write)
     match fault.kind:
         case "refuse" | "black_hole" | "garbage":
@@ -90,7 +90,7 @@ def _played(fault: Fault, call: MockCall, step: Step | None, script: Script) -> 
 
 
 def _instead(fault: Fault, dialect: Dialect) -> Answer:
-    """Write what comes in place of the answer."""
+    """Return the response that replaces the scripted one."""
     match fault.kind:
         case "html":
             return web_page(fault.status)
@@ -105,5 +105,5 @@ def _error(fault: Fault, dialect: Dialect) -> bytes:
 
 
 def _number(span: Span) -> float:
-    """Give the number that was drawn."""
+    """Return the number that was drawn."""
     return span[0] if isinstance(span, tuple) else span

@@ -1,4 +1,4 @@
-"""`leak_check()`: whether a piece of code left tasks or sockets behind."""
+"""`leak_check()`: detects tasks and sockets that a block of code leaves open."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 _DESCRIPTORS = Path("/dev/fd")
 _ROUNDS = 10
-"""How often the event loop may turn before what is left is looked at: tasks and sockets end a turn late."""
+"""The number of turns of the event loop before the check, because tasks and sockets may end one turn late."""
 _PAUSE = 0.01
 
 _RUNNERS = ("TestRunner.",)
-"""Coroutines by which anyio's pytest plugin drives a fixture: its teardown runs in other tasks than its set-up."""
+"""Coroutines with which anyio's pytest plugin runs a fixture: its teardown runs in other tasks than its set-up."""
 
 
 def leak_check(*, settle: float = 1.0) -> LeakCheck:
-    """Fail if the block leaves tasks or sockets behind, or lets something be collected that was never closed.
+    """Fail if the block leaves tasks or sockets open, or an object is collected that was never closed.
 
         async with leak_check():
             async with Bifrost() as client:
                 ...
 
-    Raises `AssertionError` that lists what leaked: tasks of the running event loop (asyncio or trio) that were not
-    there before, open sockets (where the system lists them in `/dev/fd`), and `ResourceWarning`s. What is about to end
-    gets `settle` seconds to do so. A plain `with` checks sockets and warnings, for code without an event loop. An
-    error of the block itself is left alone.
+    Raises `AssertionError`, which lists the leaks: new tasks of the running event loop (asyncio or trio), open sockets
+    (if the system lists them in `/dev/fd`), and `ResourceWarning`s. It waits up to `settle` seconds for tasks and
+    sockets to end. A plain `with` checks sockets and warnings only, for code without an event loop. An error of the
+    block itself is not replaced.
     """
     return LeakCheck(settle)
 
 
 class LeakCheck:
-    """What `leak_check` gives."""
+    """The context manager that `leak_check` returns."""
 
     def __init__(self, settle: float) -> None:
         self._settle = settle
@@ -84,11 +84,11 @@ class LeakCheck:
             self._judge(self._new_tasks())
 
     async def _wait(self) -> None:
-        """Let what is about to end do so."""
+        """Wait for tasks and sockets that are about to end."""
         for _ in range(_ROUNDS):
             await anyio.lowlevel.checkpoint()
         with anyio.move_on_after(self._settle):
-            while self._new_tasks() or self._new_sockets():  # noqa: ASYNC110 - no event tells of a closed socket
+            while self._new_tasks() or self._new_sockets():  # noqa: ASYNC110 - no event reports a closed socket
                 await anyio.sleep(_PAUSE)
 
     def _new_tasks(self) -> list[Any]:
@@ -100,7 +100,7 @@ class LeakCheck:
         return [found for found in _sockets() if found not in self._sockets]
 
     def _judge(self, tasks: list[Any]) -> None:
-        leaks = [f"task: {_told(task)}" for task in tasks]
+        leaks = [f"task: {_task_name(task)}" for task in tasks]
         leaks += [f"socket: {_peers(descriptor)}" for descriptor, _ in self._new_sockets()]
         leaks += [f"ResourceWarning: {text}" for text in self._watch.seen]
         if leaks:
@@ -108,7 +108,7 @@ class LeakCheck:
 
 
 class _Warnings:
-    """Collects `ResourceWarning`s and lets all other warnings pass."""
+    """Collects `ResourceWarning`s and passes on all other warnings."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -132,7 +132,7 @@ class _Warnings:
 
 
 def _tasks() -> Iterator[Any]:
-    """Give the tasks of the event loop that runs. A loop that is not loaded does not run, so none is imported."""
+    """Yield the tasks of the running event loop. A library that is not loaded is not running, so none is imported."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         yield from _below(trio.lowlevel.current_root_task())
@@ -147,7 +147,7 @@ def _below(task: Any) -> Iterator[Any]:
             yield from _below(child)
 
 
-def _told(task: Any) -> str:
+def _task_name(task: Any) -> str:
     return f"{task.name if hasattr(task, 'name') else task.get_name()} ({_coroutine(task)})"
 
 
@@ -157,7 +157,7 @@ def _coroutine(task: Any) -> str:
 
 
 def _sockets() -> Iterator[tuple[int, int]]:
-    """Give descriptor and inode of each open socket; none where the system does not list them."""
+    """Yield the descriptor and inode of each open socket; nothing if the system does not list them."""
     try:
         names = os.listdir(_DESCRIPTORS)  # noqa: PTH208 - names are all that is needed
     except OSError:
@@ -172,7 +172,7 @@ def _sockets() -> Iterator[tuple[int, int]]:
 
 
 def _peers(descriptor: int) -> str:
-    """Tell what a socket is connected with."""
+    """Return a description of what a socket is connected to."""
     with socket.socket(fileno=os.dup(descriptor)) as copy:
         try:
             here = copy.getsockname()

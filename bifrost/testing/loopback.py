@@ -1,4 +1,4 @@
-"""Real HTTP servers on the loopback: one that speaks the providers' formats, one that a test drives byte by byte."""
+"""Real HTTP servers on the loopback interface: one with the providers' formats, one that a test controls by bytes."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from bifrost.testing.dialect import Dialect
 
 Handler: TypeAlias = Callable[[ByteStream], Awaitable[None]]
-"""Serves one connection; the connection is closed when it returns."""
+"""Serves one connection, which is closed when the function returns."""
 
 _HEAD_LIMIT = 64 * 1024
 _GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is not HTTP\r\n\r\n"
 _KNOWN = frozenset(HTTPStatus)
 
 _UNCONNECTED: Mapping[Trouble | None, Ending] = {"refuse": "reset", "black_hole": "stall"}
-"""What a fault plan's troubles with connecting become here."""
+"""What the connection faults of a plan become here."""
 
 _GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-"""What a peer that leaves looks like from here."""
+"""The errors that occur when a peer closes the connection."""
 
 
 async def _pump(stream: ByteStream, send: MemoryObjectSendStream[bytes], served: anyio.CancelScope) -> None:
-    """Take in what the client sends; when it leaves, there is nobody left to answer."""
+    """Receive what the client sends. When the client leaves, stop serving it."""
     try:
         while True:
             await send.send(await stream.receive())
@@ -63,7 +63,7 @@ async def _pump(stream: ByteStream, send: MemoryObjectSendStream[bytes], served:
 
 
 class RawServer:
-    r"""A server whose handler drives each connection byte by byte.
+    r"""A server whose handler controls each connection byte by byte.
 
         async def answer_late(stream: ByteStream) -> None:
             await stream.receive()
@@ -73,8 +73,8 @@ class RawServer:
         async with RawServer(answer_late) as server:
             ...  # server.url, server.connections
 
-    An error of the handler's own, other than that the peer left, is raised when the server is closed. With
-    `ssl_context` it speaks TLS. Starting and stopping may happen in different tasks of one event loop.
+    An error of the handler is raised when the server is closed, unless the peer has left. With `ssl_context` the server
+    uses TLS. Starting and stopping may happen in different tasks of one event loop.
     """
 
     def __init__(self, handler: Handler, *, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -103,14 +103,14 @@ class RawServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Begin to listen, on a port that the system chooses."""
+        """Start to listen on a port that the system chooses."""
         self._host = Host(setup=self._nothing, on_end=self._ended)
         self._host.start()
         await self._host.ready()
         await self.listen()
 
     async def stop(self) -> None:
-        """Close everything. Raises the first error that a handler made."""
+        """Close everything. Raises the first error of a handler."""
         if self._host is not None:
             await self._host.stop()
             self._host = None
@@ -119,9 +119,9 @@ class RawServer:
             raise failure
 
     async def listen(self) -> None:
-        """Take connections again after `refuse`, at the same address."""
+        """Accept connections again after `refuse`, at the same address."""
         if self._host is None or self._listening is not None:
-            raise UsageError("the server is not started, or it listens already")
+            raise UsageError("the server is not started, or is listening already")
         multi = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self.port)
         (listener,) = multi.listeners
         self.port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - no database here
@@ -129,9 +129,9 @@ class RawServer:
         self._host.run(self._accept, listener, self._listening)
 
     async def refuse(self) -> None:
-        """Stop listening and close every connection, as a provider that goes down. `listen` brings it back."""
+        """Stop listening and close every connection, like a provider that goes down. `listen` reverses it."""
         if self._listening is None:
-            raise UsageError("the server does not listen")
+            raise UsageError("the server is not listening")
         self._listening.cancel()
         for scope in self._serving:
             scope.cancel()
@@ -188,7 +188,7 @@ class RawServer:
         return await TLSStream.wrap(stream, server_side=True, ssl_context=self._ssl, standard_compatible=False)
 
     async def _nothing(self) -> None:
-        """Nothing is to be done before connections are taken."""
+        """Do nothing: no set-up is needed before connections are accepted."""
 
     def _ended(self, host: Host) -> None:
         if host.failure is not None and self._failure is None and isinstance(host.failure, Exception):
@@ -196,7 +196,7 @@ class RawServer:
 
 
 class LoopbackProvider(Rules):
-    """OpenAI and Anthropic in one, embedded: real HTTP over the loopback, with recorded true answers of theirs.
+    """A local server for OpenAI's and Anthropic's formats, with recorded responses over real HTTP.
 
         async with LoopbackProvider() as server, server.client() as client:
             reply = await client.chat("openai/gpt-4o-mini", "hello")
@@ -204,10 +204,10 @@ class LoopbackProvider(Rules):
             server.on(provider="openai", key="first").fail(429, retry_after=1)
             server.on(provider="anthropic").reply("as scripted").drip(0.05)
 
-    It serves `/v1/chat/completions`, `/v1/embeddings`, `/v1/models` and `/v1/messages` and asks for a key. The script
-    is written as `MockTransport`'s is; beyond its end, recordings answer: the one of the same question if there is
-    one, else of the same kind (plain or stream, with tools, after a tool's result). `pace` is the time between the
-    events of a recorded stream, in seconds. `calls` has what was asked, `connections` counts connections.
+    It serves `/v1/chat/completions`, `/v1/embeddings`, `/v1/models` and `/v1/messages`, and requires a key. The script
+    is written as for `MockTransport`. After its end, the server responds with recordings: that of the same request if
+    there is one, else one of the same kind (plain or stream, with tools, after a tool's result). `pace` is the time
+    between the events of a recorded stream, in seconds. `calls` has the requests, and `connections` counts connections.
     """
 
     def __init__(self, *, pace: float = 0.0, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -218,16 +218,16 @@ class LoopbackProvider(Rules):
 
     @property
     def base_url(self) -> str:
-        """The server's address, without path."""
+        """The server's address without a path."""
         return self._server.url
 
     @property
     def connections(self) -> ConnectionCounts:
-        """How many connections there were and are."""
+        """The numbers of connections."""
         return self._server.connections
 
     def config(self, provider: str) -> ProviderConfig:
-        """Give settings that send a provider's calls here; any provider that speaks OpenAI's or Anthropic's format."""
+        """Return settings that send a provider's calls here, for any provider with OpenAI's or Anthropic's format."""
         return ProviderConfig(base_url=f"{self.base_url}{_path_of(provider)}")
 
     def account(
@@ -236,17 +236,17 @@ class LoopbackProvider(Rules):
         *,
         configs: Mapping[str, ProviderConfig] | None = None,
     ) -> StaticAccount:
-        """Give an account that sends OpenAI's and Anthropic's calls here, with fake keys of these names (or `Key`s).
+        """Return an account that sends OpenAI's and Anthropic's calls here, with fake keys of these names (or `Key`s).
 
-        By default each has one, named `<provider>-key`: `account({"openai": ["first", "second"]})`. For `configs`
-        of your own start from `config(provider)`.
+        By default each has one key, named `<provider>-key`. `account({"openai": ["first", "second"]})` sets others.
+        Base your own `configs` on `config(provider)`.
         """
         both: Mapping[str, Sequence[str]] = {"openai": ["openai-key"], "anthropic": ["anthropic-key"]}
         known = both if keys is None else keys
         return make_account(known, configs={**{name: self.config(name) for name in known}, **(configs or {})})
 
     def client(self, account: Any = None, **options: Any) -> Bifrost:
-        """Give a client of this server, with `account` or `self.account()`; options as for `Bifrost`."""
+        """Return a client of this server, with `account` or `self.account()`. The options are those of `Bifrost`."""
         from bifrost.client import Bifrost
 
         return Bifrost(account=self.account() if account is None else account, **options)
@@ -261,7 +261,7 @@ class LoopbackProvider(Rules):
         await self.stop()
 
     async def start(self) -> None:
-        """Begin to serve. Starting and stopping may happen in different tasks of one event loop."""
+        """Start to serve. Starting and stopping may happen in different tasks of one event loop."""
         await self._server.start()
 
     async def stop(self) -> None:
@@ -273,7 +273,7 @@ class LoopbackProvider(Rules):
         await self._server.refuse()
 
     async def come_back(self) -> None:
-        """Take connections again, at the same address."""
+        """Accept connections again, at the same address."""
         await self._server.listen()
 
     async def all_closed(self) -> None:
@@ -283,7 +283,7 @@ class LoopbackProvider(Rules):
     # --- one connection
 
     async def _serve(self, stream: ByteStream) -> None:
-        """Answer one request after the other. A client that leaves ends it at once, also in the middle of an answer."""
+        """Respond to one request after another. A client that leaves ends it at once, even within a response."""
         number = self.connections.opened
         send, receive = anyio.create_memory_object_stream[bytes](0)
         ending: Ending = "clean"
@@ -303,7 +303,7 @@ class LoopbackProvider(Rules):
             reset_connection(stream)
 
     async def _exchange(self, incoming: BufferedByteReceiveStream, stream: ByteStream, number: int) -> Ending:
-        """Answer one request and say what becomes of the connection."""
+        """Respond to one request. Returns what happens to the connection."""
         request = await _read_request(incoming)
         self.connections.in_use += 1
         try:
@@ -358,7 +358,7 @@ class LoopbackProvider(Rules):
         step.use()
         play = step.play(call, dialect)
         if play.trouble in _UNCONNECTED and isinstance(step, FaultyStep) and step.planned:
-            # The connection is made before anything is known of the attempt: this is what comes nearest.
+            # The connection is established before the attempt is known, so this is the closest equivalent.
             return Play(before_head=True, ending=_UNCONNECTED[play.trouble])
         return play
 
@@ -379,11 +379,11 @@ class LoopbackProvider(Rules):
 
 
 def reset_connection(stream: ByteStream) -> None:
-    """Reset a connection (TCP RST), for handlers of a `RawServer`. Nothing can be sent on it any more."""
+    """Reset a connection (TCP RST), for handlers of a `RawServer`. Nothing can be sent on it afterwards."""
     raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no database here
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # Closing through the event loop sends a FIN first, and the peer would see a clean end. With something else put in
-    # its place the kernel closes the socket at once.
+    # Closing through the event loop sends a FIN first, and the peer would see a regular end. If the descriptor is
+    # replaced, the kernel closes the socket at once.
     nothing = os.open(os.devnull, os.O_RDWR)
     try:
         os.dup2(nothing, raw.fileno(), inheritable=False)
@@ -392,7 +392,7 @@ def reset_connection(stream: ByteStream) -> None:
 
 
 async def _close(resource: AsyncResource) -> None:
-    """Close without waiting for the peer, also while being cancelled."""
+    """Close without waiting for the peer, even during cancellation."""
     with anyio.CancelScope(shield=True):
         await anyio.aclose_forcefully(resource)
 
@@ -419,7 +419,7 @@ async def _read_chunks(incoming: BufferedByteReceiveStream) -> bytes:
 
 
 async def _send(play: Play, stream: ByteStream) -> None:
-    """Send head and body as far as they are to be sent."""
+    """Send the head and the part of the body that is to be sent."""
     framing = "transfer-encoding: chunked" if play.stream else f"content-length: {play.length}"
     fields = [f"{name}: {value}" for name, value in play.headers.items()]
     reason = HTTPStatus(play.status).phrase if play.status in _KNOWN else "Unknown"

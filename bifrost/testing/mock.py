@@ -1,7 +1,7 @@
-"""`MockTransport`: a scripted provider in memory, in place of the network.
+"""`MockTransport`: a scripted provider in memory instead of the network.
 
-It implements the engine's transport seam, so everything above the sockets is the real thing. It waits with anyio only,
-which makes virtual time work, and runs on asyncio and trio.
+It implements the engine's transport interface, so everything above the sockets is real. It waits only through anyio,
+which makes virtual time possible, and runs on asyncio and trio.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ __all__ = ["ConnectionCounts", "MockCall", "MockTransport", "UnexpectedCallError
 
 @attrs.define(eq=False)
 class ConnectionCounts:
-    """How many connections a mock or server has seen. After a client is closed `open` and `in_use` are 0."""
+    """The numbers of connections of a mock or server. After a client is closed, `open` and `in_use` are 0."""
 
     opened: int = 0
-    """Ever made."""
+    """Connections that were ever opened."""
     open: int = 0
-    """Made and not closed yet."""
+    """Connections that are open."""
     in_use: int = 0
-    """In the middle of an exchange."""
+    """Connections with an exchange in progress."""
 
 
 class MockTransport(Rules):
-    """A scripted provider in place of the network; it speaks the dialect of whichever provider is asked.
+    """A scripted provider instead of the network. It responds in the format of the provider that receives the request.
 
         mock = MockTransport()
         mock.reply("hello")
@@ -59,8 +59,8 @@ class MockTransport(Rules):
         async with mock.client() as client:
             reply = await client.chat("openai/gpt-4o-mini", "hi")
 
-    Answers are played in the order in which they were scripted. `calls` has what was asked, `connections` how many
-    connections there are. A call beyond the script's end gets an `UnexpectedCallError`.
+    Steps are played in the order of the script. `calls` has the requests, and `connections` counts the connections. A
+    call after the end of the script raises `UnexpectedCallError`.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class MockTransport(Rules):
         self._providers: dict[tuple[Origin, str], str] = {}
 
     def open(self, origin: Origin) -> MockConnection:
-        """Give a new connection. Called by the client."""
+        """Return a new connection. The client calls it."""
         return MockConnection(self, origin)
 
     @cached_property
@@ -83,13 +83,13 @@ class MockTransport(Rules):
         *,
         configs: Mapping[str, ProviderConfig] | None = None,
     ) -> StaticAccount:
-        """Give an account with fake keys of these names (or `Key`s), by provider; by default one for every provider."""
+        """Return an account with fake keys of these names (or `Key`s), by provider; by default one key per provider."""
         from bifrost.config import ProviderConfig
         from bifrost.providers.catalog import CATALOG
 
         every: Mapping[str, Sequence[str]] = {provider: [f"{provider}-key"] for provider in CATALOG}
         used = every if keys is None else keys
-        # What has no address of its own (its owner's resource) gets one that only a mock answers at.
+        # A provider without a fixed address (a customer's resource) gets one that exists only in the mock.
         placed = {
             name: ProviderConfig(base_url=f"https://{name}.example")
             for name in used
@@ -98,13 +98,13 @@ class MockTransport(Rules):
         return make_account(used, configs={**placed, **(configs or {})})
 
     def client(self, account: Any = None, **options: Any) -> Bifrost:
-        """Give a client that talks to this mock, with `account` or this mock's own; options as for `Bifrost`."""
+        """Return a client of this mock, with `account` or the mock's own. The options are those of `Bifrost`."""
         from bifrost.client import Bifrost
 
         return Bifrost(account=self.account if account is None else account, transport=self, **options)
 
     def record(self, request: HttpRequest, *, origin: Origin) -> tuple[MockCall, Dialect]:
-        """Read a request as a call, not yet counted and without its connection. Used by the connections."""
+        """Return a request as a call that is not counted yet and has no connection. The connections use it."""
         dialect, endpoint = dialect_of(request)
         body = body_of(request)
         has_key, key = key_of(request.headers)
@@ -132,7 +132,7 @@ class MockTransport(Rules):
 
 
 class MockConnection:
-    """A connection in memory: plays the script's steps, and misbehaves as they say."""
+    """A connection in memory, which plays the steps of the script and its faults."""
 
     def __init__(self, mock: MockTransport, origin: Origin) -> None:
         self.reused = False
@@ -144,13 +144,13 @@ class MockConnection:
         self._busy = False
         self._closed = False
         self._gone = False
-        """The peer has closed it."""
+        """Whether the peer has closed it."""
         self._broken = anyio.Event()
         self._reader: _Reader | None = None
         self._read_timeout: float | None = None
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
-        """Take a request and give the head of the scripted answer, or raise what a real connection would."""
+        """Receive a request and return the head of the scripted response, or raise the error of a real connection."""
         if self._busy or self._closed:
             raise InternalError(f"a request was sent on a connection that is {'busy' if self._busy else 'closed'}")
         self.sent = False
@@ -161,7 +161,7 @@ class MockConnection:
         step = self._mock.choose(call, now=anyio.current_time())
         refused = step is not None and step.trouble in ("refuse", "black_hole")
         if self._number and refused:
-            # The provider went down while the connection was idle. The step is for the one that is made now.
+            # The provider went down while the connection was idle. The step applies to the connection that follows.
             self._gone = True
             raise TransportError(f"{self._origin} closed the connection")
         number = self._number or (0 if refused else self._mock.connections.opened + 1)
@@ -177,26 +177,26 @@ class MockConnection:
         return await self._answer(play)
 
     def limit_reads(self, seconds: float | None) -> None:
-        """Bound each further wait for body bytes."""
+        """Limit each further wait for bytes of the body, in seconds."""
         self._read_timeout = seconds
 
     def usable(self) -> bool:
-        """Say whether the idle connection can take another request."""
+        """Return whether the idle connection can send another request."""
         return not (self._gone or self._closed or self._broken.is_set())
 
     async def finish(self) -> None:
-        """End an exchange whose body was read to its end."""
+        """End an exchange whose body was read completely."""
         if self._reader is None or not self._reader.ended:
             raise InternalError("finish() on a connection whose answer was not read to its end")
         self._free()
         self.reused = True
 
     def cut(self) -> None:
-        """Break the connection under a waiting reader."""
+        """Break the connection, so that a waiting reader fails."""
         self._broken.set()
 
     async def close(self) -> None:
-        """Throw the connection away."""
+        """Close the connection."""
         self._free()
         self._broken.set()
         if self._number and not self._closed:
@@ -206,7 +206,7 @@ class MockConnection:
     # --- for the reader
 
     async def wait(self, seconds: float, *, phase: Phase) -> None:
-        """Wait as long as the script says, and no longer than the limit of reading or the connection's life."""
+        """Wait as long as the script says, but not longer than the read limit or the life of the connection."""
         limit = math.inf if self._read_timeout is None else self._read_timeout
         if seconds:
             with anyio.move_on_after(min(seconds, limit)):
@@ -217,11 +217,11 @@ class MockConnection:
             raise CallTimeoutError(f"{self._origin} sent nothing for too long", phase=phase)
 
     def hang_up(self) -> None:
-        """Be closed by the peer, the answer having come whole."""
+        """Close the connection on the side of the peer, after the complete response."""
         self._gone = True
 
     async def end(self, play: Play, *, phase: Phase) -> None:
-        """Do what the script has in place of the rest of the answer."""
+        """Do what the script has instead of the rest of the response."""
         if play.ending == "stall":
             await self.wait(math.inf, phase=phase)
         self._gone = True
@@ -229,7 +229,7 @@ class MockConnection:
             raise TransportError(f"{self._origin} reset the connection")
         raise ProtocolError(f"{self._origin} broke the HTTP protocol or cut its answer")
 
-    # --- inside
+    # --- private
 
     async def _connect(self, play: Play, timeouts: Timeouts) -> None:
         if self._number:
@@ -266,7 +266,7 @@ class MockConnection:
 
 
 class _Reader:
-    """The body of a scripted answer, piece by piece."""
+    """The body of a scripted response, piece by piece."""
 
     def __init__(self, connection: MockConnection, play: Play) -> None:
         self.ended = False
@@ -293,7 +293,7 @@ class _Reader:
 def make_account(
     keys: Mapping[str, Sequence[str | Key]], *, configs: Mapping[str, ProviderConfig] | None = None
 ) -> StaticAccount:
-    """Make an account of fake keys: by provider their names, or `Key`s that say more than a name."""
+    """Return an account of fake keys, given as names or `Key`s by provider."""
     from bifrost.account import Key, StaticAccount
 
     def made(entry: str | Key) -> Key:
@@ -304,7 +304,7 @@ def make_account(
 
 
 def _provider_at(origin: Origin, path: str) -> str | None:
-    """Give the catalog's provider with this address; of several the one whose path reaches furthest."""
+    """Return the catalog's provider with this address; of several, the one whose path is the longest match."""
     from bifrost.providers.catalog import CATALOG
 
     there = [

@@ -1,4 +1,4 @@
-"""Keeps a test off the network. The loopback stays open."""
+"""Blocks the network in a test. The loopback interface stays reachable."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _HERE = frozenset({"", "localhost", "0.0.0.0", "::"})  # noqa: S104 - as a desti
 
 
 class NetworkBlockedError(PermissionError):
-    """A test wanted to leave this machine."""
+    """A test tried to connect to another machine."""
 
     def __init__(self, place: str) -> None:
         super().__init__(
             errno.EACCES,
-            f"the network is blocked in this test, and {place} is not on this machine; answer it with a mock or a "
-            "cassette, or let it through: the mark bifrost_allow_network(host), bifrost_allow_hosts = ... in pytest's "
+            f"the network is blocked in this test, and {place} is not on this machine; use a mock or a "
+            "cassette, or allow it: the mark bifrost_allow_network(host), bifrost_allow_hosts = ... in pytest's "
             "settings, or --bifrost-allow-network",
         )
 
 
 @contextmanager
 def block_network(*, allow: Sequence[str] = ()) -> Generator[None, None, None]:
-    """Refuse, as long as the block lasts, to connect to or look up anything but the loopback and the hosts in `allow`.
+    """Within the block, refuse to connect to or resolve any host except the loopback interface and those in `allow`.
 
-    What is refused raises `NetworkBlockedError`. It holds for everything in this process that uses Python's sockets:
-    asyncio, trio, threads, other libraries. An event loop that connects without them (uvloop) is not seen.
+    Refused connections raise `NetworkBlockedError`. This applies to everything in this process that uses Python's
+    sockets: asyncio, trio, threads, other libraries. An event loop that connects without them (uvloop) is not affected.
     """
     check = _Check(frozenset(allow))
-    # The class of Python's sockets derives from one in C, which keeps its own methods: taking ours away restores it.
+    # Python's socket class derives from one in C, which keeps its own methods: removing ours restores it.
     replaced: dict[tuple[Any, str], Callable[..., Any]] = {
         (socket.socket, "connect"): check.connecting,
         (socket.socket, "connect_ex"): check.connecting,
@@ -57,7 +57,7 @@ def block_network(*, allow: Sequence[str] = ()) -> Generator[None, None, None]:
 
 
 class _Check:
-    """Puts a check of the host before functions that would leave this machine."""
+    """Adds a check of the host to functions that could connect to other machines."""
 
     def __init__(self, allowed: AbstractSet[str]) -> None:
         self._allowed = allowed
@@ -89,7 +89,7 @@ class _Check:
 def _is_here(host: object) -> bool:
     if isinstance(host, bytes):
         host = host.decode("ascii", "replace")
-    # What is no name at all (None, say) is left to the real function.
+    # A value that is not a name (`None`, for example) is left to the original function.
     if not isinstance(host, str) or host in _HERE:
         return True
     try:

@@ -1,4 +1,4 @@
-"""What a test provider does for one call: an answer, written out, and how much of it is sent. No I/O here."""
+"""What a test provider does for one call: a rendered response, and how much of it is sent. There is no I/O here."""
 
 from __future__ import annotations
 
@@ -15,23 +15,30 @@ if TYPE_CHECKING:
     from bifrost.testing.calls import MockCall
 
 Trouble: TypeAlias = Literal["refuse", "black_hole", "garbage"]
-"""What can happen instead of an answer: no connection, a connection that is never made, bytes that are not HTTP."""
+"""What can happen instead of a response: no connection, a connection that is never established, bytes that are not
+HTTP.
+"""
 
 Ending: TypeAlias = Literal["clean", "hang_up", "cut", "stall", "reset"]
-"""How a body ends: whole, whole with the connection closed behind it or too early, never, or with a reset."""
+"""How a body ends: complete, complete with the connection closed afterwards, cut off, never, or with a reset."""
 
 _PLAIN_SLICES = 8
-"""Into how many pieces a plain answer falls when it drips."""
+"""The number of pieces of a plain response that is sent slowly."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A step's answer, written in the dialect of the call."""
+    """The response of a step, rendered in the format of the call."""
 
     status: int = 200
+    """The HTTP status."""
+
     headers: Mapping[str, str]
+    """The header fields."""
+
     events: Sequence[Event]
-    """A stream's events, or one for the whole body."""
+    """The events of a stream, or one event for the whole body."""
     stream: bool = False
+    """Whether it is a stream."""
 
     @property
     def length(self) -> int:
@@ -39,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return sum(len(event.data) for event in self.events)
 
     def play(self, *, pace: float = 0.0) -> Play:
-        """Say how it is sent as it is, with `pace` seconds between the events of a stream."""
+        """Return how it is sent without faults, with `pace` seconds between the events of a stream."""
         return Play(
             status=self.status,
             headers=self.headers,
@@ -51,25 +58,38 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Play(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transport or a server has to do for one call."""
+    """What a transport or a server does for one call."""
 
     trouble: Trouble | None = None
+    """What happens instead of a response; `None` if there is a response."""
+
     status: int = 200
+    """The HTTP status."""
+
     headers: Mapping[str, str] = {}
+    """The header fields."""
+
     pieces: Sequence[bytes] = ()
-    """The body as it is sent, piece by piece, as far as it is sent."""
+    """The pieces of the body that are sent."""
     length: int = 0
-    """The length of the body if it were sent whole."""
+    """The length of the complete body, in bytes."""
     stream: bool = False
+    """Whether it is a stream."""
+
     before_head: bool = False
-    """The ending comes before anything was sent."""
+    """Whether it ends before anything is sent."""
     ending: Ending = "clean"
+    """How the body ends."""
+
     delay: float = 0.0
+    """Seconds before the head."""
+
     pace: float = 0.0
+    """Seconds before each piece of the body."""
 
 
 Write: TypeAlias = "Callable[[MockCall, Dialect], Answer]"
-"""Writes the answer to a call."""
+"""Renders the response to a call."""
 
 
 def split_events(data: bytes) -> list[bytes]:
@@ -80,7 +100,7 @@ def split_events(data: bytes) -> list[bytes]:
 
 
 def place_after(events: Sequence[Event], count: int) -> int:
-    """Give the place behind so many content events (and behind the preamble if 0), before the next one."""
+    """Return the index after `count` content events (after the preamble for 0), before the next content event."""
     seen = 0
     place = 0
     for index, event in enumerate(events):
@@ -93,18 +113,18 @@ def place_after(events: Sequence[Event], count: int) -> int:
 
 
 def first_bytes(pieces: list[bytes], count: int) -> list[bytes]:
-    """Give the first `count` bytes, in the same pieces."""
-    kept: list[bytes] = []
+    """Return the first `count` bytes, divided into the same pieces."""
+    first: list[bytes] = []
     for piece in pieces:
         if count <= 0:
             break
-        kept.append(piece[:count])
+        first.append(piece[:count])
         count -= len(piece)
-    return kept
+    return first
 
 
 def slices(data: bytes) -> list[bytes]:
-    """Divide a plain answer into the pieces in which it drips."""
+    """Divide a plain response into the pieces that are sent slowly."""
     size = max(1, -(-len(data) // _PLAIN_SLICES))
     return [data[start : start + size] for start in range(0, len(data), size)]
 
@@ -115,10 +135,10 @@ _PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Sign in 
 
 
 def document(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-    """Make a plain answer; of JSON, if the headers do not say otherwise."""
+    """Return a plain response, with JSON as its content type unless the headers have another one."""
     return Answer(status=status, headers={**_JSON, **(headers or {})}, events=[Event(body, content=True)])
 
 
 def web_page(status: int) -> Answer:
-    """Make an answer as proxies and captive portals give it."""
+    """Return a response as sent by proxies and captive portals."""
     return document(status, _PAGE, _HTML)

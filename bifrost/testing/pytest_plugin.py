@@ -1,7 +1,7 @@
-"""The pytest plugin: scripted and recorded providers as fixtures, and tests that stay off the network.
+"""The pytest plugin: scripted and recorded providers as fixtures, and tests without network access.
 
-Loaded in every test run of whoever has bifrost installed, so it imports nothing heavy before a test asks for it, and
-leaves tests alone that use none of its fixtures, unless pytest's settings or an option say otherwise.
+It is loaded in every test run in an environment with bifrost, so it imports nothing large before a test needs it, and
+it does not affect tests without its fixtures unless pytest's settings or an option say so.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _MOCK = pytest.StashKey["MockTransport"]()
 _CASSETTE = pytest.StashKey["tuple[Cassette, bool]"]()
 
 _MARKS = (
-    "bifrost_cassette(name, *, all_played, **options): the file of this test, and what Cassette takes",
+    "bifrost_cassette(name, *, all_played, **options): the file of this test, and arguments of Cassette",
     "bifrost_allow_network(*hosts): let this test reach these hosts, or any if none is named",
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the plugin's settings."""
+    """Add the plugin's settings and options."""
     parser.addini(
         "bifrost_block_network",
         "Refuse sockets to anything but this machine in every test; false: only in those that use a fixture of bifrost",
         type="bool",
         default=False,
     )
-    parser.addini("bifrost_allow_hosts", "Hosts that are let through all the same.", type="args", default=[])
+    parser.addini("bifrost_allow_hosts", "Hosts that are reachable nevertheless.", type="args", default=[])
     group = parser.getgroup("bifrost")
     group.addoption(
         "--bifrost-block-network",
@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the plugin's marks known."""
+    """Register the plugin's marks."""
     for mark in _MARKS:
         config.addinivalue_line("markers", mark)
 
@@ -71,7 +71,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that passed and left a part of its script unused; show the faults of one that failed."""
+    """Fail a test that passed without using its whole script; show the faults of a test that failed."""
     mock = item.stash.get(_MOCK, None)
     try:
         result = yield
@@ -89,16 +89,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.fixture
 def bifrost_mock(request: pytest.FixtureRequest) -> Iterator[MockTransport]:
-    """Give a scripted provider that answers every client used in this test, whenever it was made.
+    """Return a scripted provider for every client in this test, whenever it was made.
 
         async def test_greeting(bifrost_mock):
             bifrost_mock.reply("hello")
             assert await greet() == "hello"  # makes its own Bifrost()
             assert bifrost_mock.calls[0].model == "gpt-4o-mini"
 
-    A client that is given no `transport=` talks to the mock; one that is given no `account=` has a fake key for every
-    provider. Sockets to anything but this machine are refused. A test that passes fails all the same if a step of its
-    script was not used, unless that step is `always()`. If it fails, the faults that `inject` brought are shown.
+    A client without `transport=` uses the mock; one without `account=` has a fake key for every provider. Connections
+    to other machines are refused. A test that passes fails nevertheless if a step of its script was not used, unless
+    that step is `always()`. If it fails, the faults that `inject` caused are shown.
     """
     from bifrost.engine.stand_in import StandIn
     from bifrost.testing.mock import MockTransport
@@ -113,18 +113,18 @@ def bifrost_mock(request: pytest.FixtureRequest) -> Iterator[MockTransport]:
 
 @pytest.fixture
 def bifrost_cassette_options() -> dict[str, Any]:
-    """Give what every `bifrost_cassette` takes (`redact`, `ignore_fields`, ...): override it in your conftest."""
+    """Return arguments for every `bifrost_cassette` (`redact`, `ignore_fields`, ...). Override it in your conftest."""
     return {}
 
 
 @pytest.fixture
 def bifrost_cassette(request: pytest.FixtureRequest, bifrost_cassette_options: dict[str, Any]) -> Iterator[Cassette]:
-    """Give recorded exchanges that answer every client used in this test, whenever it was made.
+    """Return recorded exchanges for every client in this test, whenever it was made.
 
-    They stand in `cassettes/<test module>/<test>.json` beside the module. `--bifrost-record` says whether anything is
-    recorded, with the keys of the environment; otherwise what is not in the file is refused, no key is needed, and
-    sockets to anything but this machine are refused. A test that passes fails all the same if one of its requests found
-    no recording.
+    They are stored in `cassettes/<test module>/<test>.json` next to the module. `--bifrost-record` says whether
+    anything is recorded, with the keys of the environment. Otherwise requests that are not in the file and connections
+    to other machines are refused, and no key is needed. A test that passes fails nevertheless if a request had no
+    recording.
     """
     from bifrost.engine.stand_in import StandIn
     from bifrost.testing.cassette import Cassette
@@ -146,7 +146,7 @@ def bifrost_cassette(request: pytest.FixtureRequest, bifrost_cassette_options: d
 
 
 def _put_in_place(stack: ExitStack, stand_in: StandIn) -> None:
-    """Let it answer, to the end of the test, every client that names no transport."""
+    """Use it for all clients without a transport until the end of the test."""
     stack.callback(stand_in.end)
     stack.enter_context(pytest.MonkeyPatch.context()).setattr("bifrost.engine.stand_in.present", lambda: stand_in)
 

@@ -1,4 +1,4 @@
-"""True answers of providers, recorded, for the embedded provider. Their origin stands in `recordings/README.md`."""
+"""Recorded responses of real providers, for the loopback provider. `recordings/README.md` describes their origin."""
 
 from __future__ import annotations
 
@@ -21,23 +21,34 @@ if TYPE_CHECKING:
     from bifrost.testing.calls import MockCall
     from bifrost.testing.dialect import Dialect
 
-_LEFT_OUT = ("content-length", "retry-after")
-"""Header fields that were true then and would mislead now (Anthropic's edge sent `retry-after` with good answers)."""
+_OMITTED = ("content-length", "retry-after")
+"""Header fields that were valid then and would mislead now (Anthropic sent `retry-after` with successful responses)."""
 
 
 class Recording(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """One recorded exchange: what was asked of a provider and what it answered."""
+    """One recorded exchange: a request and the response to it."""
 
     provider: str
+    """The provider."""
+
     request_body: dict[str, Any]
+    """The body of the request."""
+
     status: int
+    """The HTTP status."""
+
     response_headers: dict[str, str]
+    """The header fields of the response."""
+
     response_body: msgspec.Raw = msgspec.Raw(b"")
+    """The body of the response; empty for a stream."""
+
     sse_text: str | None = None
+    """The event stream; `None` for a plain response."""
 
     def answer(self) -> Answer:
-        """Give the answer as it was received."""
-        headers = {name: value for name, value in self.response_headers.items() if name not in _LEFT_OUT}
+        """Return the response as it was received."""
+        headers = {name: value for name, value in self.response_headers.items() if name not in _OMITTED}
         if self.sse_text is None:
             return Answer(status=self.status, headers=headers, events=[Event(bytes(self.response_body), content=True)])
         events = [Event(data, content=True) for data in split_events(self.sse_text.encode())]
@@ -48,13 +59,13 @@ _RECORDING = msgspec.json.Decoder(Recording)
 
 
 class Recordings:
-    """The packaged recordings."""
+    """The recordings in this package."""
 
     def __init__(self) -> None:
         self._known = list(_read_all())
 
     def answer(self, call: MockCall, dialect: Dialect) -> Answer:
-        """Give a recorded answer to a question of the same kind: the same question's, or the same model's, if any."""
+        """Return a recorded response to a request of the same kind, preferably the same request or model."""
         best = max(self._of(dialect, call), key=lambda recording: _likeness(recording, call))
         if call.endpoint == "embeddings" and dialect.embeddings is not None:
             vectors, usage = _vectors(best, call)
@@ -62,7 +73,7 @@ class Recordings:
         return best.answer()
 
     def models(self, dialect: Dialect) -> list[str]:
-        """Give the models of which there are recordings."""
+        """Return the models with recordings."""
         return sorted(
             {recording.request_body["model"] for recording in self._known if recording.provider == dialect.name}
         )
@@ -82,7 +93,7 @@ def _read_all() -> Iterator[Recording]:
 
 
 def _likeness(recording: Recording, call: MockCall) -> tuple[bool, ...]:
-    """Say what a recorded request and a call have in common, the weightiest first."""
+    """Return what a recorded request and a call have in common, the most important first."""
     asked, body = call.json, recording.request_body
     return (
         _ends_with_result(body) == _ends_with_result(asked),
@@ -127,7 +138,7 @@ _VECTORS = msgspec.json.Decoder(_Vectors)
 
 
 def _vectors(recording: Recording, call: MockCall) -> tuple[list[tuple[float, ...]], Usage]:
-    """Give as many of the recorded vectors as texts are asked about, from the beginning again when they run out."""
+    """Return as many of the recorded vectors as the request has inputs, repeated if necessary."""
     recorded = _VECTORS.decode(recording.response_body)
     asked = field_of(call.json, "input")
     count = len(cast("list[object]", asked)) if isinstance(asked, list) else 1

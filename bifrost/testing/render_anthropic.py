@@ -1,4 +1,4 @@
-"""Writes answers as Anthropic does: https://docs.claude.com/en/api/messages."""
+"""Renders responses in Anthropic's format: https://docs.claude.com/en/api/messages."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _OTHER_ERROR = ("api_error", "Internal server error")
 
 
 def endpoint_of(request: HttpRequest) -> str | None:
-    """Say which operation a request asks for. The list of models has OpenAI's path; the version header tells."""
+    """Return the operation of a request. The list of models has the same path as OpenAI's, but a version header."""
     path = request.path.partition("?")[0]
     if path.endswith("/messages"):
         return "chat"
@@ -51,7 +51,7 @@ def endpoint_of(request: HttpRequest) -> str | None:
 
 
 def chat(reply: Reply, call: MockCall) -> bytes:
-    """Write a message."""
+    """Return a message."""
     blocks: list[dict[str, Any]] = []
     if reply.reasoning:
         blocks.append({"type": "thinking", "thinking": reply.reasoning, "signature": _SIGNATURE})
@@ -63,7 +63,7 @@ def chat(reply: Reply, call: MockCall) -> bytes:
 
 
 def chat_stream(reply: Reply, call: MockCall) -> list[Event]:
-    """Write the events of a message: its head, each block with its deltas, its ending."""
+    """Return the events of a message: its head, each block with its deltas, its end."""
     begun = {**_usage(reply.usage), "output_tokens": 1}
     message: dict[str, Any] = {
         **_head(reply, call),
@@ -85,7 +85,7 @@ def chat_stream(reply: Reply, call: MockCall) -> list[Event]:
 
 
 def models(ids: Sequence[str]) -> bytes:
-    """Write a page of models."""
+    """Return a page of models."""
     known = {"created_at": _CREATED, "lifecycle": "active"}
     data = [{"type": "model", "id": each, "display_name": each, **known} for each in ids]
     ends = {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
@@ -93,22 +93,22 @@ def models(ids: Sequence[str]) -> bytes:
 
 
 def error(status: int, message: str | None, type: str | None, code: str | None) -> bytes:  # noqa: A002
-    """Write an error object; Anthropic has a type and no code."""
+    """Return an error object. Anthropic's has a type and no code."""
     return _encode(_error(status, message, type or code))
 
 
 def error_event(status: int, message: str | None, type: str | None, code: str | None) -> bytes:  # noqa: A002
-    """Write an error object as an event."""
+    """Return an error object as an event."""
     return _sse(_error(status, message, type or code))
 
 
 def event(data: str) -> bytes:
-    """Write an event as if it were a delta."""
+    """Return an event with the type of a delta."""
     return f"event: content_block_delta\ndata: {data}\n\n".encode()
 
 
 def _blocks(reply: Reply) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Give each block as a stream begins it, with the deltas that follow."""
+    """Return each block as a stream begins it, with the deltas that follow."""
     blocks: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
     if reply.reasoning:
         thought = {"type": "thinking_delta", "thinking": reply.reasoning}

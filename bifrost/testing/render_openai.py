@@ -1,4 +1,7 @@
-"""Writes answers as OpenAI and the compatible providers do: https://platform.openai.com/docs/api-reference/chat."""
+"""Renders responses in the format of OpenAI and compatible providers.
+
+The format: https://platform.openai.com/docs/api-reference/chat.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +37,17 @@ _OTHER_ERROR = ("server_error", None, "The server had an error while processing 
 
 
 def endpoint_of(request: HttpRequest) -> str | None:
-    """Say which operation a request asks for, by its path."""
+    """Return the operation of a request by its path; `None` if it is unknown."""
     path = request.path.partition("?")[0]
     if path.endswith("/chat/completions"):
         return "chat"
-    # The other paths end in our name of the operation.
+    # The other paths end in the name of the operation.
     ending = path.rpartition("/")[2]
     return ending if ending in OPERATIONS and ending != "chat" else None
 
 
 def chat(reply: Reply, call: MockCall) -> bytes:
-    """Write a `chat.completion`."""
+    """Return a `chat.completion` object."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.text if reply.pieces else None, "refusal": None}
     if reply.reasoning:
         message["reasoning_content"] = reply.reasoning
@@ -57,7 +60,7 @@ def chat(reply: Reply, call: MockCall) -> bytes:
 
 
 def chat_stream(reply: Reply, call: MockCall) -> list[Event]:
-    """Write the `chat.completion.chunk` events: role, reasoning, text, tool calls, ending, usage if asked for."""
+    """Return the chunks as events: role, reasoning, text, tool calls, end, and usage if it was requested."""
     head = _head(reply, call, kind="chat.completion.chunk")
 
     def chunk(delta: dict[str, Any], *, finish_reason: str | None = None, content: bool = False) -> Event:
@@ -80,7 +83,7 @@ def chat_stream(reply: Reply, call: MockCall) -> list[Event]:
 
 
 def embeddings(vectors: Sequence[Sequence[float]], usage: Usage, call: MockCall) -> bytes:
-    """Write vectors as the request wants them: base64 of little-endian floats, or a list of numbers."""
+    """Return vectors as the request demands: base64 of little-endian floats, or a list of numbers."""
     in_base64 = field_of(call.json, "encoding_format") == "base64"
     data = [
         {"object": "embedding", "index": index, "embedding": _packed(vector) if in_base64 else list(vector)}
@@ -91,23 +94,23 @@ def embeddings(vectors: Sequence[Sequence[float]], usage: Usage, call: MockCall)
 
 
 def models(ids: Sequence[str]) -> bytes:
-    """Write a list of models."""
+    """Return a list of models."""
     data = [{"id": each, "object": "model", "created": _CREATED, "owned_by": "test"} for each in ids]
     return _encode({"object": "list", "data": data})
 
 
 def error(status: int, message: str | None, type: str | None, code: str | None) -> bytes:  # noqa: A002
-    """Write an error object."""
+    """Return an error object."""
     return _encode(_error(status, message, type, code))
 
 
 def error_event(status: int, message: str | None, type: str | None, code: str | None) -> bytes:  # noqa: A002
-    """Write an error object as an event."""
+    """Return an error object as an event."""
     return _sse(_error(status, message, type, code))
 
 
 def event(data: str) -> bytes:
-    """Write an event."""
+    """Return an event."""
     return f"data: {data}\n\n".encode()
 
 

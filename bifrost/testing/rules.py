@@ -1,6 +1,6 @@
-"""`Rules`: a script with others before it that are for certain calls only, and the faults that happen to them all.
+"""`Rules`: a script, preceded by scripts for certain calls only, and faults that affect them all.
 
-No I/O here.
+There is no I/O here.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
     from bifrost.wire.http import HttpRequest
 
-_MOST_TOLD = 20
+_MAX_CALLS = 20
 
 DIALECTS = (render_anthropic.DIALECT, render_openai.DIALECT)
-"""In the order in which they are asked whether a request is theirs."""
+"""The formats, in the order in which they are checked for a request."""
 
 
 class UnexpectedCallError(UsageError, AssertionError):
-    """A call came for which the script has no answer. It is neither retried nor sent to a fallback."""
+    """A call has no step in the script. It is neither retried nor sent to a fallback."""
 
     category = "local"
     fallback = False
 
 
 class Rules(Script):
-    """A script, with further scripts before it that are for certain calls only."""
+    """A script, preceded by further scripts for certain calls only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Rules(Script):
         self._unexpected: list[str] = []
         self._faults: FaultRun | None = None
         self.calls: list[MockCall] = []
-        """Every request that came, in order."""
+        """All requests, in order."""
 
     def on(
         self,
@@ -54,65 +54,68 @@ class Rules(Script):
         key: str | None = None,
         stream: bool | None = None,
     ) -> Script:
-        """Give a script for calls to this provider, model, endpoint or (fake) key, or for streams only.
+        """Return a script for calls to this provider, model, endpoint or (fake) key, or for streams only.
 
-        `provider` is the name that the account has, whatever its address; `model` the provider's own name of the model,
-        or `provider/model`.
+        `provider` is the name in the account, whatever its address. `model` is the provider's own name of the model, or
+        `provider/model`. `None` matches every call.
 
-        Of several scripts the first that matches and has a step left plays; the one without conditions comes last.
+        Of several scripts, the first that matches and has a step left is used. The script without conditions comes
+        last.
         """
         wanted = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
         given = {name: value for name, value in wanted.items() if value is not None}
         check_endpoint(endpoint, where="on")
-        told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        return self._rule(lambda call: all(_fits(call, name, value) for name, value in given.items()), told=told)
+        conditions = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        return self._rule(
+            lambda call: all(_fits(call, name, value) for name, value in given.items()), conditions=conditions
+        )
 
     def when(self, matches: Callable[[MockCall], bool]) -> Script:
-        """Give a script for the calls that a function picks. Otherwise as `on`."""
-        return self._rule(matches, told="when(...)")
+        """Return a script for the calls for which a function returns true. Otherwise it is like `on`."""
+        return self._rule(matches, conditions="when(...)")
 
     def inject(self, plan: FaultPlan) -> FaultRun:
-        """Let the faults of a plan happen to the calls from now on, and give what counts and remembers them.
+        """Apply the faults of a plan to all calls from now on. Returns the run, which counts and records them.
 
             mock.reply("ok").always()
             run = mock.inject(FaultPlan.storm(0.3, seed=7))
             ...
             print(run.plan, run.played)
 
-        The script says what is answered when all goes well. A fault that spoils the answer leaves the script's step
-        to the next attempt; one that comes late or closes the connection behind it uses it up.
+        The script defines the responses without faults. A fault that replaces the response leaves the script's step to
+        the next attempt; a fault that delays the response, or closes the connection after it, uses the step up.
         """
         self._faults = FaultRun(plan)
         return self._faults
 
     @property
     def faults(self) -> FaultRun | None:
-        """The run of the plan that was injected."""
+        """The run of the plan that was injected; `None` if there is none."""
         return self._faults
 
     def forget(self) -> None:
-        """Take every step, rule and plan away, as if nothing had been scripted; `calls` stay."""
+        """Remove all steps, rules and plans. `calls` is kept."""
         self._faults = None
         self._steps.clear()
         self._rules.clear()
         self._unexpected.clear()
 
     def assert_done(self) -> None:
-        """Raise `AssertionError` unless every step was played as often as scripted and no call came beyond them."""
+        """Raise `AssertionError` if a step was not played as often as scripted, or a call had no step."""
         scripts = (*self._rules, self)
         unused = [f"{step!r} (x{step.missing})" for script in scripts for step in script.steps if step.missing > 0]
-        problems = [f"scripted and never asked for: {', '.join(unused)}"] if unused else []
+        problems = [f"scripted and never requested: {', '.join(unused)}"] if unused else []
         if unused and not self._unexpected and (idle := self._idle_rules()):
-            asked = ", ".join(dict.fromkeys(map(_told_of, self.calls[:_MOST_TOLD]))) or "none"
+            asked = ", ".join(dict.fromkeys(map(_facts_of, self.calls[:_MAX_CALLS]))) or "none"
             problems.append(f"no call matched {idle}; the calls were: {asked}")
         problems += self._unexpected
         if problems:
             raise AssertionError("; ".join(problems))
 
-    # --- for the transport and the server that play it
+    # --- for the transport and the server
 
     def choose(self, call: MockCall, *, now: float = 0.0) -> Step | FaultyStep | None:
-        """Give the step for a call, with the fault that happens to it, if any; `None` if there is none left."""
+        """Return the step for a call, with its fault if there is one; `None` if no step is left."""
         step = self._next(call)
         if self._faults is None:
             return step
@@ -120,7 +123,7 @@ class Rules(Script):
 
     @property
     def _spare(self) -> Step | None:
-        """What is played when no step is left."""
+        """The step that is played if no other is left; `None` if there is none."""
         return None
 
     def _next(self, call: MockCall) -> Step | None:
@@ -130,26 +133,26 @@ class Rules(Script):
         return None
 
     def unexpected(self, call: MockCall) -> UnexpectedCallError:
-        """Remember a call for which there is no step, and give the error for it."""
+        """Record a call without a step, and return the error for it."""
         number = call.index + 1
         scripted = bool(self.steps or self._rules)
-        told = (
+        message = (
             f"{'the script is at its end' if scripted else 'nothing is scripted'}: call {number}, "
             f"{call.endpoint or call.http.path} to {call.provider}/{call.model}, was not expected; "
             "add .reply(...), or .always() to the last step"
         )
         if idle := self._idle_rules():
-            told += f"; no call has matched {idle}, and this one is {_told_of(call)}"
-        self._unexpected.append(told)
-        return UnexpectedCallError(told, provider=call.provider, model=call.model)
+            message += f"; no call has matched {idle}, and this one is {_facts_of(call)}"
+        self._unexpected.append(message)
+        return UnexpectedCallError(message, provider=call.provider, model=call.model)
 
     def _idle_rules(self) -> str:
-        """Name the rules that no call has matched."""
-        idle = [rule.told.removeprefix(" on ") for rule in self._rules if not rule.matched]
-        return ", ".join(told if told.startswith("when(") else f"on({told})" for told in idle)
+        """Return the conditions of the rules that no call has matched."""
+        idle = [rule.conditions.removeprefix(" on ") for rule in self._rules if not rule.matched]
+        return ", ".join(conditions if conditions.startswith("when(") else f"on({conditions})" for conditions in idle)
 
-    def _rule(self, matches: Callable[[MockCall], bool], *, told: str) -> Script:
-        script = Script(matches, told=f" on {told}")
+    def _rule(self, matches: Callable[[MockCall], bool], *, conditions: str) -> Script:
+        script = Script(matches, conditions=f" on {conditions}")
         self._rules.append(script)
         return script
 
@@ -160,8 +163,8 @@ def _fits(call: MockCall, name: str, value: object) -> bool:
     return bool(getattr(call, name) == value)
 
 
-def _told_of(call: MockCall) -> str:
-    """Return what rules look at, in the words in which a test writes it."""
+def _facts_of(call: MockCall) -> str:
+    """Return the facts about a call that rules examine, as a test writes them."""
     facts = {
         "provider": call.provider,
         "model": call.model,
@@ -173,7 +176,7 @@ def _told_of(call: MockCall) -> str:
 
 
 def dialect_of(request: HttpRequest) -> tuple[Dialect, str]:
-    """Give the dialect that a request is written in and the operation it asks for, empty if no dialect has it."""
+    """Return the format of a request and its operation, which is empty if no format has it."""
     for dialect in DIALECTS:
         endpoint = dialect.endpoint_of(request)
         if endpoint is not None:

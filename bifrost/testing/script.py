@@ -1,7 +1,7 @@
-"""The script of a test provider: what it answers, in which order, and what goes wrong. No I/O here.
+"""The script of a test provider: its responses and faults, in order. There is no I/O here.
 
-A `Script` is written with verbs (`reply`, `fail`, `hang`, ...), each of which adds a `Step`; a step's own methods say
-how it is played (`times`, `delay`, `cut`, ...).
+The verbs of a `Script` (`reply`, `fail`, `hang`, ...) each add a `Step`. The methods of a step say how it is played
+(`times`, `delay`, `cut`, ...).
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.request import FinishReason
 
 ToolCallEntry: TypeAlias = "ToolCall | tuple[str, Mapping[str, Any] | str]"
-"""A tool call as a test writes it: a `ToolCall`, or name and arguments."""
+"""A tool call in a test: a `ToolCall`, or a pair of name and arguments."""
 
 _Change: TypeAlias = "Callable[[Answer, Dialect], Answer]"
 
 _BROKEN: AbstractSet[str] = frozenset({"cut", "stall", "reset"})
 _FILLING = b" " * 65536
-"""What makes an answer too large: blanks, which JSON may begin with and which are held in memory once."""
+"""The content of an oversized response: spaces, which JSON may begin with and which are in memory only once."""
 
 
 @attrs.define(eq=False)
 class Step:
-    """One answer or fault of a script. Its methods change how it is played and give the step itself."""
+    """One response or fault of a script. Its methods change how it is played and return the step itself."""
 
     _script: Script
     _name: str
@@ -68,29 +68,32 @@ class Step:
 
     @property
     def then(self) -> Script:
-        """The script, to go on writing: `mock.fail(429).then.reply("ok")`."""
+        """The script, to continue it: `mock.fail(429).then.reply("ok")`."""
         return self._script
 
     def times(self, count: int) -> Self:
-        """Play this step `count` times before the next one's turn comes."""
+        """Play this step `count` times before the next one."""
         _check(count, int, at_least=1, what="times(...) takes a whole number of 1 or more")
         self._uses = count
         return self
 
     def always(self) -> Self:
-        """Play this step for every further call; it need not be used at all."""
+        """Play this step for all further calls. It need not be used at all."""
         self._uses = math.inf
         self._required = False
         return self
 
     def delay(self, seconds: float) -> Self:
-        """Wait so long before the head of the answer."""
+        """Wait this many seconds before the head of the response."""
         _check(seconds, float, at_least=0, what="delay(...) takes seconds, a number")
         self._delay = seconds
         return self
 
     def drip(self, seconds: float) -> Self:
-        """Wait so long before each piece of the body: each event of a stream, each eighth of a plain answer."""
+        """Wait this many seconds before each piece of the body.
+
+        The pieces are the events of a stream, or eight pieces of a plain response.
+        """
         _check(seconds, float, at_least=0, what="drip(...) takes seconds, a number")
         self._pace = seconds
         return self
@@ -102,10 +105,10 @@ class Step:
         after_events: int | None = None,
         after_share: float | None = None,
     ) -> Self:
-        """Close the connection too early: after so much of the body, or with nothing given before any answer.
+        """Close the connection too early: within the body, or, without arguments, before any response.
 
-        `after_events` counts the events that carry a piece of the answer; 0 is after the stream's preamble. A plain
-        answer is one such event. `after_share` is a part of the body's bytes, 0.5 for half of them.
+        `after_events` counts the events that carry a piece of the response; 0 is after the stream's preamble. A plain
+        response is one such event. `after_share` is a share of the body's bytes, 0.5 for half of them.
         """
         return self.end("cut", after_bytes, after_events, after_share)
 
@@ -116,7 +119,7 @@ class Step:
         after_events: int | None = None,
         after_share: float | None = None,
     ) -> Self:
-        """Send nothing more after so much of the body, and keep the connection open. Arguments as for `cut`."""
+        """Stop sending within the body, and keep the connection open. The arguments are those of `cut`."""
         return self.end("stall", after_bytes, after_events, after_share)
 
     def reset(
@@ -126,17 +129,17 @@ class Step:
         after_events: int | None = None,
         after_share: float | None = None,
     ) -> Self:
-        """Reset the connection (TCP RST) after so much of the body. Arguments as for `cut`."""
+        """Reset the connection (TCP RST) within the body. The arguments are those of `cut`."""
         return self.end("reset", after_bytes, after_events, after_share)
 
     def later(self, *, delay: float, pace: float) -> Self:
-        """Play it so much later and no faster than that."""
+        """Add a delay, and limit the pace."""
         self._delay += delay
         self._pace = max(self._pace, pace)
         return self
 
     def hang_up(self) -> Self:
-        """Close the connection behind the whole answer, as a peer does with one that is idle."""
+        """Close the connection after the complete response, like a peer whose connection is idle."""
         self._ending = "hang_up"
         return self
 
@@ -144,7 +147,7 @@ class Step:
         """Send an event that is not JSON before the stream's content event number `at` (0 is the first)."""
 
         def change(answer: Answer, dialect: Dialect) -> Answer:
-            return self._intruded(answer, at, dialect.event('{"broken": '), is_last=False)
+            return self._with_event(answer, at, dialect.event('{"broken": '), is_last=False)
 
         self._changes.append(change)
         return self
@@ -158,23 +161,23 @@ class Step:
         type: str | None = None,  # noqa: A002 - the field's name in every provider's error object
         code: str | None = None,
     ) -> Self:
-        """Send an error inside the stream instead of its content event number `at`, and end the stream there.
+        """Send an error instead of the stream's content event number `at`, and end the stream there.
 
-        `status` chooses what the provider would say; it is not sent, the head with its 200 has gone out before.
+        `status` determines the provider's usual message. It is not sent, because the head with status 200 precedes it.
         """
 
         def change(answer: Answer, dialect: Dialect) -> Answer:
-            return self._intruded(answer, at, dialect.error_event(status, message, type, code), is_last=True)
+            return self._with_event(answer, at, dialect.error_event(status, message, type, code), is_last=True)
 
         self._changes.append(change)
         return self
 
     def bad_json(self, *, at: int = 0) -> Self:
-        """Send JSON that ends in the middle in HTTP that is whole; in a stream, such an event as `malformed_event`."""
+        """Send truncated JSON in valid HTTP; in a stream, such an event, like `malformed_event`."""
 
         def change(answer: Answer, dialect: Dialect) -> Answer:
             if answer.stream:
-                return self._intruded(answer, at, dialect.event('{"broken": '), is_last=False)
+                return self._with_event(answer, at, dialect.event('{"broken": '), is_last=False)
             body = b"".join(event.data for event in answer.events)
             return msgspec.structs.replace(answer, events=[Event(body[: len(body) // 2], content=True)])
 
@@ -182,7 +185,7 @@ class Step:
         return self
 
     def oversize(self, size: int) -> Self:
-        """Make the answer at least so many bytes longer: by blanks before it, or in a stream by an endless line."""
+        """Make the response at least `size` bytes longer: by spaces before it, or in a stream by a long line."""
         filling = [Event(_FILLING)] * -(-size // len(_FILLING))
 
         def change(answer: Answer, _dialect: Dialect) -> Answer:
@@ -192,51 +195,51 @@ class Step:
         self._changes.append(change)
         return self
 
-    def _intruded(self, answer: Answer, at: int, event: bytes, *, is_last: bool) -> Answer:
+    def _with_event(self, answer: Answer, at: int, event: bytes, *, is_last: bool) -> Answer:
         if not answer.stream:
-            raise UsageError(f"{self!r} scripts an event of a stream, and the call asks for a plain answer")
+            raise UsageError(f"{self!r} scripts an event of a stream, but the call does not request a stream")
         place = place_after(answer.events, at)
         rest = () if is_last else answer.events[place:]
         return msgspec.structs.replace(answer, events=[*answer.events[:place], Event(event, content=True), *rest])
 
     def end(self, ending: Ending, after_bytes: int | None, after_events: int | None, after_share: float | None) -> Self:
-        """Do what `cut`, `stall` and `reset` do."""
+        """Implement `cut`, `stall` and `reset`."""
         if sum(place is not None for place in (after_bytes, after_events, after_share)) > 1:
             raise UsageError(f"{ending}() takes one of after_bytes, after_events and after_share")
         self._ending, self._after_bytes, self._after_events = ending, after_bytes, after_events
         self._after_share = after_share
         return self
 
-    # --- for the transport and the server that play it
+    # --- for the transport and the server
 
     @property
     def left(self) -> bool:
-        """It can be played once more."""
+        """Whether it can be played again."""
         return self._used < self._uses
 
     @property
     def missing(self) -> int:
-        """How often it should still have been played."""
+        """How many more times it must be played."""
         return int(self._uses - self._used) if self._required else 0
 
     @property
     def trouble(self) -> Trouble | None:
-        """What happens instead of an answer."""
+        """What happens instead of a response; `None` if there is a response."""
         return self._trouble
 
     def use(self) -> None:
-        """Count one playing."""
+        """Count one use."""
         self._used += 1
 
     def play(self, call: MockCall, dialect: Dialect) -> Play:
-        """Say what is to be done for a call. Raises `UsageError` if the step does not fit what is asked."""
+        """Return what is to be done for a call. Raises `UsageError` if the step does not match the call."""
         if self._write is None:
             return Play(trouble=self._trouble, delay=self._delay)
         answer = self._write(call, dialect)
         for change in self._changes:
             answer = change(answer, dialect)
         pieces = self._pieces(answer)
-        # A plain answer says how long it is: once all of it is there, nobody minds what becomes of the connection.
+        # A plain response has a length: after all of it has arrived, the end of the connection does not matter.
         whole = not answer.stream and sum(map(len, pieces)) == answer.length and not self._before_head
         return msgspec.structs.replace(
             answer.play(),
@@ -249,7 +252,7 @@ class Step:
 
     @property
     def write(self) -> Write | None:
-        """What writes its answer; `None` if there is none."""
+        """The function that renders its response; `None` if there is none."""
         return self._write
 
     @property
@@ -271,21 +274,21 @@ class Step:
         return pieces
 
     def __repr__(self) -> str:
-        return f"{self._name}{self._script.told}"
+        return f"{self._name}{self._script.conditions}"
 
 
 class Script:
-    """Steps in the order in which they are played; every verb adds one and gives it, to say more of it."""
+    """Steps in the order in which they are played. Each verb adds a step and returns it."""
 
-    def __init__(self, matches: Callable[[MockCall], bool] | None = None, *, told: str = "") -> None:
+    def __init__(self, matches: Callable[[MockCall], bool] | None = None, *, conditions: str = "") -> None:
         self._steps: list[Step] = []
         self._matches = matches
-        self.told = told
-        """What it is for, in words, for messages."""
+        self.conditions = conditions
+        """A description of the calls that it applies to, for messages."""
         self.matched = 0
-        """How many calls it was found to be for."""
+        """How many calls it has matched."""
 
-    # --- answers
+    # --- responses
 
     def reply(
         self,
@@ -298,18 +301,18 @@ class Script:
         finish_reason: FinishReason | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Step:
-        """Answer a chat, plain or streamed (word by word), as it was asked for.
+        """Respond to a chat, plain or streamed (word by word) as requested.
 
         Args:
             text: What the model says; `"ok"` if there are no tool calls either.
-            tool_calls: What it wants called: `ToolCall`s, or pairs of name and arguments.
-            reasoning: What it thought.
-            usage: What it consumed; or input and output tokens. If not given: 10, and one for each word.
-            model: The model that the answer names, if not the one that was asked.
-            finish_reason: Why it ended, if not `stop` or `tool_calls`.
+            tool_calls: The tool calls: `ToolCall`s, or pairs of name and arguments.
+            reasoning: The model's reasoning.
+            usage: A `Usage`, or input and output tokens. Default: 10, and one per word.
+            model: The model that the response names. Default: the requested one.
+            finish_reason: Why it ended. Default: `stop` or `tool_calls`.
             headers: Further header fields.
         """
-        if not isinstance(text, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - tests give anything
+        if not isinstance(text, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - tests may pass any type
             raise UsageError(
                 f"reply(...) takes what the model says, a text, not {type(text).__name__}; of a value make JSON: "
                 "reply(json.dumps(value))"
@@ -337,7 +340,10 @@ class Script:
         finish_reason: FinishReason | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Step:
-        """Answer a chat with these pieces of text, one event each; asked plainly, with the whole. Else as `reply`."""
+        """Respond to a chat with these pieces of text, one event each, or joined if no stream was requested.
+
+        The other arguments are those of `reply`.
+        """
         given: Any = pieces
         if isinstance(given, str | bytes) or not all(isinstance(piece, str) for piece in given):
             raise UsageError("stream(...) takes the pieces of a text, a list: stream(['It ', 'rains.'])")
@@ -353,9 +359,9 @@ class Script:
         )
 
     def function(self, answer: Callable[[Any], str | dict[str, Any]]) -> Step:
-        """Answer with what a function of the unified request gives: text of a reply, or a JSON body.
+        """Respond with the result of a function of the unified request: the text of a reply, or a JSON body.
 
-        The embedded provider sees no unified request: its function gets the body that was sent, decoded.
+        For the loopback provider, which has no unified request, the function receives the decoded body.
         """
 
         def write(call: MockCall, dialect: Dialect) -> Answer:
@@ -367,33 +373,36 @@ class Script:
         return self._add("function(...)", write)
 
     def embed(self, vectors: Sequence[Sequence[float]], *, usage: Usage | tuple[int, int] | None = None) -> Step:
-        """Answer a request for embeddings with these vectors."""
+        """Respond to a request for embeddings with these vectors."""
 
         def write(call: MockCall, dialect: Dialect) -> Answer:
             if call.endpoint != "embeddings" or dialect.embeddings is None:
-                raise _misfit("embed(...)", call)
+                raise _wrong_step("embed(...)", call)
             return document(200, dialect.embeddings(vectors, _usage(usage) or Usage(input_tokens=10), call))
 
         return self._add("embed(...)", write)
 
     def models(self, ids: Sequence[str]) -> Step:
-        """Answer a request for the list of models."""
+        """Respond to a request for the list of models."""
 
         def write(call: MockCall, dialect: Dialect) -> Answer:
             if call.endpoint != "models":
-                raise _misfit("models(...)", call)
+                raise _wrong_step("models(...)", call)
             return document(200, dialect.models(ids))
 
         return self._add("models(...)", write)
 
     def json(self, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Step:
-        """Answer with this JSON, whatever was asked."""
+        """Respond with this JSON, whatever was requested."""
         _check_status(status, "json")
         data = msgspec.json.encode(body)
         return self._add("json(...)", lambda _call, _dialect: document(status, data, headers))
 
     def raw(self, status: int, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> Step:
-        """Answer with these bytes, whatever was asked. A body of type `text/event-stream` is sent event by event."""
+        """Respond with these bytes, whatever was requested.
+
+        A body of type `text/event-stream` is sent event by event.
+        """
         _check_status(status, "raw")
         data = body.encode() if isinstance(body, str) else body
         fields = {name.lower(): value for name, value in (headers or {}).items()}
@@ -412,14 +421,14 @@ class Script:
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Step:
-        """Answer with an error, in the dialect's form and words unless `message`, `type` or `code` say otherwise.
+        """Respond with an error, in the provider's form and with its usual words unless others are set.
 
-        `retry_after` (seconds) becomes the header of that name.
+        `retry_after` (seconds) becomes the header field of that name.
         """
         _check_status(status, "fail")
         if status < 400:
             raise UsageError(
-                f"fail({status}): an error has a status from 400 to 599; for another answer: raw({status})"
+                f"fail({status}): an error has a status from 400 to 599; for another response use raw({status})"
             )
         if retry_after is not None:
             _check(retry_after, float, at_least=-math.inf, what="retry_after= takes seconds, a number")
@@ -433,31 +442,31 @@ class Script:
         return self._add(f"fail({status})", write)
 
     def html(self, status: int = 200) -> Step:
-        """Answer with a web page, as proxies and captive portals do."""
+        """Respond with a web page, like proxies and captive portals."""
         _check_status(status, "html")
         return self._add(f"html({status})", lambda _call, _dialect: web_page(status))
 
     def empty(self, status: int = 200) -> Step:
-        """Answer with no body at all."""
+        """Respond without a body."""
         _check_status(status, "empty")
         return self._add(f"empty({status})", lambda _call, _dialect: document(status, b""))
 
     # --- faults
 
     def refuse(self) -> Step:
-        """Refuse the connection. One that is open already is closed first, as by a provider that went down."""
+        """Refuse the connection. An open connection is closed first, as by a provider that went down."""
         return self._add("refuse()", None, trouble="refuse")
 
     def black_hole(self) -> Step:
-        """Never make the connection: packets get lost until `Timeouts.connect` is over. One that is open is closed."""
+        """Never establish the connection, so that `Timeouts.connect` applies. An open connection is closed."""
         return self._add("black_hole()", None, trouble="black_hole")
 
     def garbage(self) -> Step:
-        """Answer with bytes that are not HTTP."""
+        """Respond with bytes that are not HTTP."""
         return self._add("garbage()", None, trouble="garbage")
 
     def hang(self) -> Step:
-        """Take the request and never answer."""
+        """Receive the request and never respond."""
         return self._default("hang()").stall()
 
     def reset(
@@ -467,10 +476,11 @@ class Script:
         after_events: int | None = None,
         after_share: float | None = None,
     ) -> Step:
-        """Reset the connection: after the request was sent, or after so much of a reply's body.
+        """Reset the connection after the request was sent, or within the body of a reply.
 
-        If that happens on a connection that has served before, before any answer and within 1 s, it looks like one that
-        went stale while idle: the client sends again at once, which plays the next step, and counts one attempt.
+        If this happens on a connection that was used before, before any response and within 1 s, it looks like a stale
+        connection: the client sends the request again at once, which plays the next step and counts as the same
+        attempt.
         """
         step = self._default("reset()")
         return step.reset(after_bytes=after_bytes, after_events=after_events, after_share=after_share)
@@ -482,7 +492,10 @@ class Script:
         after_events: int | None = None,
         after_share: float | None = None,
     ) -> Step:
-        """Reply `"ok"` and close the connection too early; see `Step.cut`, and `reset` for connections kept open."""
+        """Reply `"ok"` and close the connection too early.
+
+        See `Step.cut`, and `reset` for connections that were used before.
+        """
         step = self._default("cut()")
         return step.cut(after_bytes=after_bytes, after_events=after_events, after_share=after_share)
 
@@ -493,32 +506,32 @@ class Script:
         after_events: int | None = None,
         after_share: float | None = None,
     ) -> Step:
-        """Reply `"ok"` and stop in the middle, the connection left open; see `Step.stall`."""
+        """Reply `"ok"` and stop within it, with the connection left open. See `Step.stall`."""
         step = self._default("stall()")
         return step.stall(after_bytes=after_bytes, after_events=after_events, after_share=after_share)
 
     def hang_up(self) -> Step:
-        """Reply `"ok"` and close the connection behind it. After another answer: `reply("...").hang_up()`."""
+        """Reply `"ok"` and close the connection afterwards. For another response: `reply("...").hang_up()`."""
         return self._default("hang_up()").hang_up()
 
     def bad_json(self, *, at: int = 0) -> Step:
-        """Reply with JSON that ends in the middle; see `Step.bad_json`."""
+        """Reply with truncated JSON. See `Step.bad_json`."""
         return self._reply("bad_json()", ("ok", " ok", " ok")).bad_json(at=at)
 
     def oversize(self, size: int) -> Step:
-        """Reply `"ok"` in an answer of at least so many bytes."""
+        """Reply `"ok"` in a response of at least `size` bytes."""
         return self._default(f"oversize({size})").oversize(size)
 
     def delay(self, seconds: float) -> Step:
-        """Reply `"ok"` after so many seconds. For another answer: `reply("...").delay(seconds)`."""
+        """Reply `"ok"` after this many seconds. For another response: `reply("...").delay(seconds)`."""
         return self._default(f"delay({seconds:g})").delay(seconds)
 
     def drip(self, seconds: float) -> Step:
-        """Reply `"ok"` in slow pieces. For another answer: `reply("...").drip(seconds)`."""
+        """Reply `"ok"` in slow pieces. For another response: `reply("...").drip(seconds)`."""
         return self._default(f"drip({seconds:g})").drip(seconds)
 
     def malformed_event(self, *, at: int = 1) -> Step:
-        """Reply `"ok ok ok"` as a stream with an event in it that is not JSON; see `Step.malformed_event`."""
+        """Reply `"ok ok ok"` as a stream with an event that is not JSON. See `Step.malformed_event`."""
         return self._reply("malformed_event()", ("ok", " ok", " ok")).malformed_event(at=at)
 
     def error_event(
@@ -530,25 +543,25 @@ class Script:
         type: str | None = None,  # noqa: A002 - the field's name in every provider's error object
         code: str | None = None,
     ) -> Step:
-        """Reply `"ok ok ok"` as a stream that is ended by an error; see `Step.error_event`."""
+        """Reply `"ok ok ok"` as a stream that an error ends. See `Step.error_event`."""
         step = self._reply("error_event()", ("ok", " ok", " ok"))
         return step.error_event(at=at, status=status, message=message, type=type, code=code)
 
-    # --- for the transport and the server that play it
+    # --- for the transport and the server
 
     def matches(self, call: MockCall) -> bool:
-        """Say whether it is for this call, and count those."""
+        """Return whether it applies to this call, and count the calls that match."""
         is_match = self._matches is None or bool(self._matches(call))
         self.matched += is_match
         return is_match
 
     def next(self) -> Step | None:
-        """Give the step whose turn it is, `None` at the end."""
+        """Return the next step; `None` at the end."""
         return next((step for step in self._steps if step.left), None)
 
     @property
     def steps(self) -> Sequence[Step]:
-        """Every step, in order."""
+        """All steps, in order."""
         return self._steps
 
     def _add(self, name: str, write: Write | None, *, trouble: Trouble | None = None) -> Step:
@@ -582,7 +595,7 @@ class Script:
 
         def write(call: MockCall, dialect: Dialect) -> Answer:
             if call.endpoint != "chat":
-                raise _misfit(name, call)
+                raise _wrong_step(name, call)
             return _chat(reply, call, dialect, headers or {})
 
         return self._add(name, write)
@@ -646,7 +659,7 @@ def _usage(usage: Usage | tuple[int, int] | None) -> Usage | None:
 
 
 def _check(value: object, kind: type, *, at_least: float, what: str) -> None:
-    """Raise `UsageError` unless a value is a number of this kind."""
+    """Raise `UsageError` if a value is not a number of this kind, or is too small."""
     kinds = (int, float) if kind is float else (int,)
     if isinstance(value, bool) or not isinstance(value, kinds) or not value >= at_least:
         raise UsageError(f"{what}, not {value!r}")
@@ -658,7 +671,7 @@ def _check_status(status: object, verb: str) -> None:
         raise UsageError(f"{verb}(...) takes an HTTP status, a whole number, not {status!r}{hint}")
 
 
-def _misfit(name: str, call: MockCall) -> UsageError:
+def _wrong_step(name: str, call: MockCall) -> UsageError:
     return UsageError(
         f"the script's next step is {name}, and call {call.index + 1} asks {call.provider} for "
         f"{call.endpoint or call.http.path}; script that one with on(endpoint=...)"

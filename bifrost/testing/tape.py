@@ -1,4 +1,4 @@
-"""A cassette's exchanges as values: how they are written, cleaned of secrets, compared and told apart. No I/O here."""
+"""The exchanges of a cassette as values: writing, removal of secrets, and comparison. There is no I/O here."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from bifrost.wire.redaction import Pieces, Span
 
 Part: TypeAlias = Literal["method", "host", "path", "body", "headers"]
-"""What a request can be told by."""
+"""The parts of a request that can be compared."""
 
 Piece: TypeAlias = str | list[str] | dict[Literal["base64"], str]
-"""Some bytes of a body as they stand in the file: a text, its lines, or base64 where they are no text by themselves."""
+"""Some bytes of a body in the file: a text, its lines, or base64 if they are not valid text."""
 
 _MASK = "***"
 _VERSION = 1
@@ -45,15 +45,15 @@ _NEVER_KEPT = CREDENTIALS | {
     *("cookie", "set-cookie", "set-cookie2", "authentication-info", "proxy-authentication-info"),
     *("x-amz-security-token", "x-csrf-token", "x-xsrf-token"),
 }
-"""Header fields that hold a credential, or one of a session."""
+"""Header fields that contain the credential of a request or a session."""
 
 REQUEST_HEADERS = ("accept", "content-type", "anthropic-version", "anthropic-beta", "openai-beta")
-"""The only header fields of a request that are written."""
+"""The only header fields of a request that are recorded."""
 ANSWER_HEADERS = (
     *("content-type", "retry-after", "retry-after-ms", "x-should-retry", "request-id", "x-request-id"),
     *("x-ratelimit-*", "anthropic-ratelimit-*", "openai-processing-ms", "openai-version", "cf-ray"),
 )
-"""The only header fields of an answer that are written."""
+"""The only header fields of a response that are recorded."""
 
 _SECRET_QUERY = re.compile(
     r"(?<=[?&])(key|api[-_]?key|access[-_]?token|token|sig|signature|x-amz-[a-z-]+)=[^&]*", re.IGNORECASE
@@ -61,25 +61,31 @@ _SECRET_QUERY = re.compile(
 
 
 class CassetteError(UsageError, AssertionError):
-    """A cassette has no answer to a request, or cannot be read. It is neither retried nor sent to a fallback."""
+    """A cassette has no response to a request, or cannot be read. It is neither retried nor sent to a fallback."""
 
     category = "local"
     fallback = False
 
 
 class RecordedRequest(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What was asked."""
+    """A recorded request."""
 
     method: str
+    """The HTTP method."""
+
     url: str
+    """The address, without secrets."""
+
     headers: list[str] = []
+    """The header fields, as lines."""
+
     json: Any = msgspec.UNSET
     """The body, if it is JSON."""
     body: list[Piece] = []
-    """The body, if it is not."""
+    """The body, if it is not JSON."""
 
     def part(self, part: Part) -> Any:
-        """Give one of the things that requests are told by."""
+        """Return one of the parts that are compared."""
         address = urlsplit(self.url)
         match part:
             case "method":
@@ -95,16 +101,25 @@ class RecordedRequest(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class RecordedFailure(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
-    """How an exchange broke."""
+    """How an exchange failed."""
 
     error: Literal["ConnectError", "CallTimeoutError", "ProtocolError", "TransportError"]
+    """The class of the error."""
+
     message: str
+    """The message of the error."""
+
     phase: Phase | None = None
+    """The phase, for a timeout."""
+
     category: str | None = None
+    """The category of the failure, if it differs from the class's."""
+
     sent: bool = True
+    """Whether the request was sent."""
 
     def raised(self) -> BifrostError:
-        """Make the error again."""
+        """Return the error."""
         error: BifrostError
         match self.error:
             case "CallTimeoutError":
@@ -121,60 +136,69 @@ class RecordedFailure(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class RecordedAnswer(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What was answered."""
+    """A recorded response."""
 
     status: int
+    """The HTTP status."""
+
     headers: list[str] = []
+    """The header fields, as lines."""
+
     body: list[Piece] = []
-    """A piece for each read, as the bytes arrived."""
+    """The body, with a piece per read, as the bytes arrived."""
     waits: list[float] = []
     """Seconds before the head and before each piece, if they were recorded."""
 
     def fields(self) -> list[tuple[str, str]]:
-        """Give the header fields."""
+        """Return the header fields as pairs."""
         return [(name, value) for name, _, value in (line.partition(": ") for line in self.headers)]
 
 
 class Recording(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One exchange: a request and what came of it."""
+    """One exchange: a request and its outcome."""
 
     request: RecordedRequest
+    """The request."""
+
     answer: RecordedAnswer | None = None
+    """The response; `None` if there was none."""
+
     failure: RecordedFailure | None = None
-    """What broke it, before the answer or within it."""
+    """The failure before or within the response; `None` if there was none."""
     left: bool = False
-    """Whoever asked did not stay to the end."""
+    """Whether the caller stopped reading before the end."""
 
 
 class CassetteFile(Value, msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What stands in a cassette's file."""
+    """The content of a cassette's file."""
 
     bifrost_cassette: int
     """The version of the format."""
     addresses: dict[str, str] = {}
-    """Where the environment sent providers to that were asked, by their names."""
+    """The addresses of providers that were set in the environment, by provider."""
     exchanges: list[Recording]
+    """The exchanges, in order."""
 
 
 def read_file(data: bytes, *, place: str) -> CassetteFile:
-    """Read a cassette. Raises `CassetteError` with the place of what is wrong in it."""
+    """Return the content of a cassette's file. Raises `CassetteError`, which says where it is malformed."""
     try:
         file = msgspec.json.decode(data, type=CassetteFile)
     except msgspec.MsgspecError as error:
-        raise CassetteError(f"{place} is no cassette: {error}") from error
+        raise CassetteError(f"{place} is not a cassette: {error}") from error
     if file.bifrost_cassette != _VERSION:
-        raise CassetteError(f"{place} is a cassette of version {file.bifrost_cassette}; record it anew")
+        raise CassetteError(f"{place} is a cassette of version {file.bifrost_cassette}; record it again")
     return file
 
 
 def write_file(
     exchanges: Sequence[Recording], cleaner: Cleaner, *, addresses: Mapping[str, str] | None = None
 ) -> bytes:
-    """Write a cassette, indented, in the order in which things were asked."""
+    """Return the content of a cassette's file, indented, with the exchanges in order."""
     file = CassetteFile(bifrost_cassette=_VERSION, addresses=dict(addresses or {}), exchanges=list(exchanges))
     raw = msgspec.json.encode(file)
     written = msgspec.json.format(raw, indent=2) + b"\n"
-    # The names of providers are no secrets, though a key for tests may be made of one.
+    # The names of providers are not secrets, although a fake key may be made of one.
     if cleaner.is_seen_in(msgspec.json.encode((list(file.addresses.values()), file.exchanges))):
         raise InternalError("a key would have been written into a cassette; nothing was written")
     return written
@@ -184,7 +208,7 @@ def write_file(
 
 
 class Cleaner:
-    """Takes secrets out of what is recorded: every key that was sent or is known of, and what its user names."""
+    """Removes secrets from recordings: all keys that were sent or are known, and what the user names."""
 
     def __init__(self, extra: Sequence[str | re.Pattern[str]] = ()) -> None:
         self._secrets: dict[Secret, None] = {}
@@ -192,31 +216,31 @@ class Cleaner:
         self._patterns = [re.compile(re.escape(each)) if isinstance(each, str) else each for each in extra]
 
     def learn(self, value: str) -> None:
-        """Take a value for a secret from now on."""
+        """Treat a value as a secret from now on."""
         secret = Secret(value)
         if value and secret not in self._secrets:
             self._secrets[secret] = None
             self._search = None
 
     def learn_from(self, headers: Mapping[str, str]) -> None:
-        """Take the credentials of a request for secrets."""
+        """Treat the credentials of a request as secrets."""
         for name, value in headers.items():
-            # What is sent comes out of `encode`; the text of a signed request's credential is a mask.
+            # `encode` returns what is sent; the text of a signed request's credential is masked.
             sent = value.encode("latin-1").decode("latin-1")
             if name.lower() in CREDENTIALS or sent != str(value):
                 self.learn(sent.rpartition(" ")[2])
 
     def text(self, text: str, *, thorough: bool = False) -> str:
-        """Clean a text. `thorough` as for `Pieces.spans`: for errors and for fields of a header."""
+        """Return a text without secrets. `thorough` as in `Pieces.spans`: for errors and header fields."""
         data = text.encode("utf-8", "surrogatepass")
         return without(data, self._spans(data, "surrogatepass", thorough=thorough)).decode("utf-8", "surrogatepass")
 
     def data(self, data: bytes, *, thorough: bool = False) -> bytes:
-        """Clean a body."""
+        """Return a body without secrets."""
         return without(data, self._spans(data, "surrogateescape", thorough=thorough))
 
     def pieces(self, pieces: Sequence[bytes], *, thorough: bool = False) -> list[bytes]:
-        """Clean a body in pieces, together, since a secret may lie in two of them, and divide it as it was."""
+        """Return a divided body without secrets, divided in the same way. A secret may extend over two pieces."""
         whole = b"".join(pieces)
         spans = self._spans(whole, "surrogateescape", thorough=thorough)
         if not spans:
@@ -245,16 +269,16 @@ class Cleaner:
         return merged(spans)
 
     def url(self, url: str) -> str:
-        """Clean an address."""
+        """Return an address without secrets."""
         return self.text(_SECRET_QUERY.sub(rf"\1={_MASK}", url))
 
     def is_seen_in(self, data: bytes) -> bool:
-        """Say whether a piece of a secret is still there; not whether one is that may be a common word."""
+        """Return whether a piece of a secret is left, except for one that may be a common word."""
         return pieces_of(self._secrets).shows_piece(data)
 
 
 def _places(pattern: re.Pattern[str], text: str, errors: str) -> Iterator[Span]:
-    """Give the places of what a pattern finds in a text, counted in bytes."""
+    """Yield the positions of a pattern in a text, counted in bytes."""
     place = size = 0
     for match in pattern.finditer(text):
         start = size + len(text[place : match.start()].encode("utf-8", errors))
@@ -263,13 +287,13 @@ def _places(pattern: re.Pattern[str], text: str, errors: str) -> Iterator[Span]:
             yield start, size
 
 
-# --- making recordings
+# --- recording
 
 
 def recorded_request(
     request: HttpRequest, *, origin: str, cleaner: Cleaner, keep: Iterable[str] = ()
 ) -> RecordedRequest:
-    """Make a recording's request of what is sent, without secrets. Both what is recorded and what is asked go here."""
+    """Return the recording of a request, without secrets. It is used for recording and for playing."""
     body = cleaner.data(request.body)
     made = RecordedRequest(
         method=request.method,
@@ -284,7 +308,7 @@ def recorded_request(
 
 
 def clean(recording: Recording, cleaner: Cleaner) -> None:
-    """Clean a recording of secrets, in place: answers as they came, and the rest of what was learnt later."""
+    """Remove secrets from a recording in place: from the response, and from the rest those that became known later."""
     request, answer, failure = recording.request, recording.answer, recording.failure
     request.url = cleaner.url(request.url)
     request.headers = [cleaner.text(line, thorough=True) for line in request.headers]
@@ -293,7 +317,7 @@ def clean(recording: Recording, cleaner: Cleaner) -> None:
         request.json = msgspec.json.decode(cleaner.data(msgspec.json.encode(request.json)))
     if answer is not None:
         answer.headers = [cleaner.text(line, thorough=True) for line in answer.headers]
-        # A good answer is kept as it is as far as possible: it is a model's text.
+        # A successful response is changed as little as possible, because it is a model's text.
         bodies = cleaner.pieces(list(map(bytes_of, answer.body)), thorough=answer.status >= 300)
         answer.body = [piece_of(piece) for piece in bodies]
     if failure is not None:
@@ -301,7 +325,7 @@ def clean(recording: Recording, cleaner: Cleaner) -> None:
 
 
 def kept_fields(fields: Iterable[tuple[str, str]], names: Iterable[str], cleaner: Cleaner) -> list[str]:
-    """Give the header fields that may be written, sorted by name, as lines. A name may repeat a key, too."""
+    """Return the header fields that may be recorded, as lines sorted by name. A name may also contain a key."""
     exact = {name for name in names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
     kept = [
@@ -317,7 +341,7 @@ def kept_fields(fields: Iterable[tuple[str, str]], names: Iterable[str], cleaner
 
 
 def piece_of(data: bytes) -> Piece:
-    """Write some bytes so that they can be read, and changed, in the file."""
+    """Return bytes in a form that can be read and edited in the file."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -327,7 +351,7 @@ def piece_of(data: bytes) -> Piece:
 
 
 def bytes_of(piece: Piece) -> bytes:
-    """Read some bytes as they were written."""
+    """Return the bytes of a piece."""
     match piece:
         case str():
             return piece.encode()
@@ -338,12 +362,12 @@ def bytes_of(piece: Piece) -> bytes:
 
 
 def body_of(pieces: Sequence[Piece]) -> bytes:
-    """Read a whole body."""
+    """Return the bytes of a body."""
     return b"".join(map(bytes_of, pieces))
 
 
 def failure_of(error: BifrostError, *, sent: bool, cleaner: Cleaner) -> RecordedFailure | None:
-    """Make a recording's failure of an error; `None` for one that is not the exchange's."""
+    """Return the recording of an error; `None` for one that does not concern the exchange."""
     if isinstance(error, CallTimeoutError):
         kind: Any = "CallTimeoutError"
     elif isinstance(error, TransportError):
@@ -366,20 +390,20 @@ def failure_of(error: BifrostError, *, sent: bool, cleaner: Cleaner) -> Recorded
 def differences(
     recorded: RecordedRequest, asked: RecordedRequest, *, parts: Sequence[Part], ignore: Sequence[str] = ()
 ) -> list[str]:
-    """Say in what two requests differ, a line for each place."""
+    """Return the differences between two requests, one line each."""
     found: list[str] = []
     for part in parts:
         here, there = recorded.part(part), asked.part(part)
         if part == "body":
             here, there = _without(here, ignore), _without(there, ignore)
-            found += _differing(here, there, "body")
+            found += _differences_in(here, there, "body")
         elif here != there:
             found.append(_difference(part, here, there))
     return found
 
 
 def _without(body: Any, ignore: Sequence[str]) -> Any:
-    """Leave fields out of a decoded body, named by the way to them: `metadata.trace`."""
+    """Return a decoded body without fields that are given as paths: `metadata.trace`."""
     for path in ignore:
         body = _without_one(body, path.split("."))
     return body
@@ -399,22 +423,22 @@ def _without_one(body: Any, path: Sequence[str]) -> Any:
 _NOTHING = object()
 
 
-def _differing(here: Any, there: Any, place: str) -> Iterator[str]:
+def _differences_in(here: Any, there: Any, place: str) -> Iterator[str]:
     if isinstance(here, dict) and isinstance(there, dict):
         recorded, asked = cast("dict[str, Any]", here), cast("dict[str, Any]", there)
         for name in dict.fromkeys((*recorded, *asked)):
-            yield from _differing(recorded.get(name, _NOTHING), asked.get(name, _NOTHING), f"{place}.{name}")
+            yield from _differences_in(recorded.get(name, _NOTHING), asked.get(name, _NOTHING), f"{place}.{name}")
     elif isinstance(here, list) and isinstance(there, list):
         ours, theirs = cast("list[object]", here), cast("list[object]", there)
         for index, pair in enumerate(zip_longest(ours, theirs, fillvalue=_NOTHING)):
-            yield from _differing(*pair, f"{place}[{index}]")
+            yield from _differences_in(*pair, f"{place}[{index}]")
     elif here != there:
         yield _difference(place, here, there)
 
 
 def _difference(place: str, here: Any, there: Any) -> str:
-    return f"{place}: recorded {_told(here)}, asked {_told(there)}"
+    return f"{place}: recorded {_excerpt(here)}, asked {_excerpt(there)}"
 
 
-def _told(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     return "nothing" if value is _NOTHING or value is msgspec.UNSET else shown(repr(value), 200)

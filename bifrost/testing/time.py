@@ -1,4 +1,4 @@
-"""`no_waits()`: retries without their waits."""
+"""`no_waits()`: retries without waits."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def no_waits() -> Generator[None, None, None]:
-    """Let every client retry at once instead of waiting first, as long as the block lasts.
+    """Within the block, all clients retry at once instead of waiting first.
 
         with no_waits():
-            reply = await client.chat(...)  # 429, 429, 200: in no time
+            reply = await client.chat(...)  # 429, 429, 200, without waiting
 
-    Only the waits between attempts go (the backoff, and what a provider's `retry-after` asks for); the attempt trail
-    still tells how long they would have been. Deadlines, timeouts and delays that a script asks for stay as they are.
+    Only the waits between attempts are skipped (the backoff, and those that a provider's `retry-after` demands); the
+    attempt records still contain them. Deadlines, timeouts and delays of a script are not affected.
 
-    It holds for all clients, made before or within the block, except those with a `clock=` whose `sleep` is their
-    own: while the block lasts, `Clock.sleep` reads as a function that yields to the event loop once.
+    It affects all clients, made before or within the block, except those with a `clock=` that has its own `sleep`:
+    within the block, `Clock.sleep` is a function that only yields to the event loop.
     """
     slot = vars(Clock)["sleep"]
 
@@ -41,7 +41,7 @@ def no_waits() -> Generator[None, None, None]:
 
 
 def _put(descriptor: Any) -> None:
-    setattr(Clock, "sleep", descriptor)  # noqa: B010 - a slot of an attrs class, which type checkers do not let go
+    setattr(Clock, "sleep", descriptor)  # noqa: B010 - a slot of an attrs class, which type checkers do not allow to be set
 
 
 async def _at_once(_seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""Virtual time on both event loops: when nobody can go on, the clock jumps to the next timer.
+"""Virtual time on both event loops: when all tasks wait, the clock jumps to the next timer.
 
-A test that waits for ten minutes takes none, and one in which nobody will ever go on fails at once instead of hanging.
-Sockets are looked at before the clock jumps; threads and other processes are not waited for.
+A test that waits for ten minutes takes no time, and a test in which all tasks wait forever fails at once instead of
+hanging. Sockets are checked before the clock jumps; threads and other processes are not awaited.
 """
 
 from __future__ import annotations
@@ -25,33 +25,31 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _PATIENCE = 0.25
-"""How long, in real seconds, a thread or a socket may still wake somebody before it is called a deadlock."""
+"""How long, in real seconds, a thread or a socket may still wake a task before the run counts as deadlocked."""
 
 
 _RESOLUTION = time.get_clock_info("monotonic").resolution
 
 _DAY = 24.0 * 3600
-"""asyncio waits for no longer at once."""
+"""The longest time that asyncio waits at once."""
 
 
 class DeadlockError(AssertionError):
-    """Nothing is left that could happen: every task waits, and no timer is set."""
+    """All tasks wait, and no timer is set."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "a deadlock: every task waits for something that nothing is left to bring about, and no timer is set"
-        )
+        super().__init__("a deadlock: all tasks wait, and no timer is set")
 
 
 def run_virtual(function: Callable[..., Awaitable[T]], *args: Any, backend: Backend = "asyncio") -> T:
-    """Run an async function in virtual time, from its beginning at 0, and give what it returns.
+    """Run an async function in virtual time, which starts at 0, and return its result.
 
         def test_gives_up_after_ten_minutes(bifrost_mock):
             bifrost_mock.hang()
             with pytest.raises(CallTimeoutError):
                 run_virtual(greet)  # takes no time
 
-    Raises `DeadlockError` when nothing is left that could happen.
+    Raises `DeadlockError` if all tasks wait and no timer is set.
     """
     options = dict(virtual_backends())[backend]
     try:
@@ -63,13 +61,13 @@ def run_virtual(function: Callable[..., Awaitable[T]], *args: Any, backend: Back
 
 
 def virtual_backends() -> list[tuple[Backend, dict[str, Any]]]:
-    """Give both event loops with virtual time, for the fixture `anyio_backend` of anyio's pytest plugin.
+    """Return both event loops with virtual time, for the fixture `anyio_backend` of anyio's pytest plugin.
 
         @pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
         def anyio_backend(request):
             return request.param
 
-    Where trio is not installed there is asyncio alone.
+    Without trio, the list has asyncio only.
     """
     both: list[tuple[Backend, dict[str, Any]]] = [("asyncio", {"loop_factory": VirtualLoop})]
     if find_spec("trio") is not None:
@@ -80,20 +78,20 @@ def virtual_backends() -> list[tuple[Backend, dict[str, Any]]]:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop whose clock starts at 0 and jumps: a `loop_factory` for `asyncio.Runner` and the like."""
+    """An asyncio event loop whose clock starts at 0 and jumps, as a `loop_factory` for `asyncio.Runner` for example."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
 
     def time(self) -> float:
-        """Give the virtual time, in seconds since the loop was made."""
+        """Return the virtual time, in seconds since the loop was made."""
         return self._virtual.now
 
     def call_at(
         self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Schedule a callback. One that would come at the end of all time never comes, and no clock jumps to it."""
+        """Schedule a callback. A callback at infinity is never called, and the clock does not jump to it."""
         if when == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
         handle = super().call_at(when, callback, *args, context=context)
@@ -102,18 +100,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return handle
 
     def advance(self, seconds: float) -> None:
-        """Let time pass by itself, as on a machine that was asleep."""
+        """Advance the clock without running timers, as on a machine that was asleep."""
         self._virtual.now += seconds
 
 
 class _Selector(selectors.DefaultSelector):
-    """Never waits: tells the loop how far time has moved on instead."""
+    """Never waits: it advances the loop's clock instead."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.far: list[asyncio.TimerHandle] = []
-        """Timers that are further off than the loop ever asks to wait for."""
+        """Timers that are later than the longest wait of the loop."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
@@ -125,26 +123,27 @@ class _Selector(selectors.DefaultSelector):
             raise DeadlockError
         self.now = self._earliest() if timeout >= _DAY else self.now + timeout
         if self.now + _RESOLUTION == self.now:
-            # So late that the loop, which runs what is due before the next tick, would see no next tick.
+            # Late enough that the timer is due, because the loop compares with its resolution.
             self.now = math.nextafter(self.now, math.inf)
         return events
 
     def _earliest(self) -> float:
-        """Return when the first of the timers comes that are far off."""
+        """Return when the first of the late timers is due."""
         self.far = [timer for timer in self.far if not timer.cancelled() and timer.when() > self.now]
         return min((timer.when() for timer in self.far), default=self.now + _DAY)
 
 
 class _Watch:
-    """An observer of trio's steps: ends a run in which nothing is left to happen.
+    """An instrument of trio that ends a run in which all tasks wait and no timer is set.
 
-    trio's own clock for tests would turn for ever. It is ended by cancelling: what an observer raises is not heard.
+    trio's own test clock would run forever. The run is ended by cancellation, because errors of an instrument are
+    ignored.
     """
 
     def __init__(self) -> None:
         self.deadlocked = False
         self._since: float | None = None
-        """When it became still, in real seconds."""
+        """When all tasks began to wait, in real seconds; `None` if a task is running."""
 
     def before_run(self) -> None:
         self.deadlocked = False
@@ -159,7 +158,7 @@ class _Watch:
         elif time.monotonic() - self._since > _PATIENCE and _is_still(lowlevel.current_statistics()):
             self._since = None
             self.deadlocked = True
-            # The innermost of the root's nurseries is the one with what was asked to run.
+            # The innermost of the root's nurseries contains the function that was passed to `run`.
             nursery = lowlevel.current_root_task().child_nurseries[-1]
             nursery.cancel_scope.cancel(reason=str(DeadlockError()))
 

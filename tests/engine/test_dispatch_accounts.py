@@ -134,15 +134,15 @@ async def test_an_accounts_own_verdict_is_the_calls(kind: Kind, method: str) -> 
 @pytest.mark.parametrize(
     ("method", "garbage", "problem"),
     [
-        ("providers", None, r"Directory.providers\(\) gave a NoneType; give a list"),
-        ("providers", "openai", r"gave a str; give a list"),
-        ("providers", [7], r"gave an int; give names of the catalog or Provider values"),
+        ("providers", None, r"Directory.providers\(\) returned a NoneType; return a list"),
+        ("providers", "openai", r"returned a str; return a list"),
+        ("providers", [7], r"returned an int; return names of the catalog or Provider values"),
         ("providers", ["opnai"], "there is no provider named 'opnai'; did you mean 'openai'"),
-        ("keys", None, r"Directory.keys\(\) gave a NoneType; give a list"),
-        ("keys", ["sk-canary"], r"Directory.keys\('openai'\) gave a str; give Key values"),
+        ("keys", None, r"Directory.keys\(\) returned a NoneType; return a list"),
+        ("keys", ["sk-canary"], r"Directory.keys\('openai'\) returned a str; return Key values"),
         ("keys", [], "openai has no key; set OPENAI_API_KEY"),
-        ("config", None, r"Directory.config\('openai'\) gave a NoneType; give a ProviderConfig"),
-        ("config", {}, "gave a dict; give a ProviderConfig"),
+        ("config", None, r"Directory.config\('openai'\) returned a NoneType; return a ProviderConfig"),
+        ("config", {}, "returned a dict; return a ProviderConfig"),
     ],
     ids=str,
 )

@@ -80,7 +80,7 @@ async def test_what_cannot_work_changes_nothing() -> None:
     async with client_of(upstream) as client:
         with pytest.raises(ConfigError, match="openai is configured already; change it with update_provider"):
             await client.add_provider("openai", keys="sk-other")
-        with pytest.raises(MissingKeyError, match="groq has no key; give one in keys="):
+        with pytest.raises(MissingKeyError, match="groq has no key; set one in keys="):
             await client.add_provider("groq")
         with pytest.raises(ConfigError, match="groq is not configured; add it with add_provider"):
             await client.update_provider("groq", keys="gsk-other")
@@ -479,7 +479,7 @@ async def test_an_account_that_fails_when_asked_again_changes_nothing() -> None:
     async with Bifrost(directory, transport=upstream) as client:
         await client.chat(MODEL, "1")
         directory.configs = {"openai": None, "groq": None}
-        with pytest.raises(ConfigError, match=r"Directory.config\('openai'\) gave a NoneType"):
+        with pytest.raises(ConfigError, match=r"Directory.config\('openai'\) returned a NoneType"):
             await client.refresh()
         assert (await client.chat(MODEL, "2")).text == "2"
 

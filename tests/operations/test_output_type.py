@@ -250,7 +250,7 @@ def test_the_name_is_one_that_providers_take(kind: Any, name: str) -> None:
     ("kind", "says"),
     [
         (object, "type <class 'object'> is not supported"),
-        ("Invoice", " is not supported; give a msgspec Struct"),
+        ("Invoice", " is not supported; pass a msgspec Struct"),
         (5, "Type '5' is not supported"),
         (Loner | Other, "all Struct types must be tagged"),
         (list[object], "type <class 'object'> is not supported"),
@@ -260,7 +260,7 @@ def test_the_name_is_one_that_providers_take(kind: Any, name: str) -> None:
     ],
 )
 def test_a_type_that_has_no_schema_is_refused(kind: Any, says: str) -> None:
-    with pytest.raises(InvalidRequestError, match=r"^output: .*; give a msgspec Struct, an attrs class") as caught:
+    with pytest.raises(InvalidRequestError, match=r"^output: .*; pass a msgspec Struct, an attrs class") as caught:
         OutputType(kind)
 
     assert says in str(caught.value)

@@ -147,7 +147,7 @@ def test_another_key_is_one_that_serves_the_model_and_is_not_excluded() -> None:
 
 
 def test_a_provider_without_keys_names_the_variable_to_set() -> None:
-    with pytest.raises(MissingKeyError, match="openai has no key; set OPENAI_API_KEY, or give a key to the account"):
+    with pytest.raises(MissingKeyError, match="openai has no key; set OPENAI_API_KEY, or add a key to the account"):
         ring().choose("gpt-4o", random=lambda: 0.0)
 
 

@@ -191,7 +191,7 @@ def test_what_a_key_refuses_is_told_at_its_place() -> None:
         "providers.openai.keys[5].name",
     ]
     assert told[0].endswith("the weight must be a number of 0 or more, not -1.0")
-    assert told[1].endswith("'gp*t' in models is no model name; a '*' may stand at its end only")
+    assert told[1].endswith("'gp*t' in models is not a model name; '*' is allowed at its end only")
     assert told[7].endswith("'twin' is the name of providers.openai.keys[4] too; give each key its own")
 
 

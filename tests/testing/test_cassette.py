@@ -359,7 +359,7 @@ async def test_order_may_be_required(server: LoopbackProvider, path: Path) -> No
     assert [(await ask(free, account(server), prompt)).text for prompt in ("second", "first")] == ["second", "first"]
     with pytest.raises(CassetteError, match="the next in order, number 1 of 2, differs"):
         await ask(strict, account(server), "second")
-    with pytest.raises(CassetteError, match=r"recorded in .* and never asked for: POST "):
+    with pytest.raises(CassetteError, match=r"recorded in .* and never requested: POST "):
         Cassette(path).assert_done(all_played=True)
 
 

@@ -155,7 +155,7 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def test_contradictions_are_refused() -> None:
-    with pytest.raises(bifrost.UsageError, match="more than one place"):
+    with pytest.raises(bifrost.UsageError, match="more than one position"):
         Fault.cut(after_bytes=1, after_events=1)
     with pytest.raises(bifrost.UsageError, match="no more than 1 together"):
         FaultRule(chances=((0.6, Fault.cut()), (0.5, Fault.reset())))

@@ -203,7 +203,7 @@ async def test_steps_left_over_are_told(mock: MockTransport) -> None:
     with pytest.raises(AssertionError) as caught:
         mock.assert_done()
     told = (
-        "scripted and never asked for: reply('b') on provider='groq' (x1), reply('a') (x2), fail(500) (x1); "
+        "scripted and never requested: reply('b') on provider='groq' (x1), reply('a') (x2), fail(500) (x1); "
         "no call matched on(provider='groq'); the calls were: "
         "(provider='openai', model='gpt-4o-mini', endpoint='chat', key='openai-key', stream=False)"
     )
@@ -293,7 +293,7 @@ async def test_a_step_that_does_not_fit_the_question_says_so(mock: MockTransport
 async def test_an_event_cannot_be_scripted_into_a_plain_answer(mock: MockTransport) -> None:
     mock.error_event()
     async with mock.client() as client:
-        with pytest.raises(bifrost.UsageError, match="asks for a plain answer"):
+        with pytest.raises(bifrost.UsageError, match="does not request a stream"):
             await client.chat(GPT, "hi")
 
 

@@ -305,7 +305,7 @@ def test_what_a_client_is_given_itself_stands(together: Together) -> None:
 def test_a_step_left_over_fails_a_test_that_passed(together: Together) -> None:
     ends = together.of("left_over")
     assert ends == {"passes_and_forgets": "FAILED", "may_be_unused": "PASSED", "fails_by_itself": "FAILED"}
-    told = "AssertionError: scripted and never asked for: reply('never asked for') (x1)"
+    told = "AssertionError: scripted and never requested: reply('never asked for') (x1)"
     assert told in together.failure("test_passes_and_forgets")
     assert "assert 1 == 2" in together.failure("test_fails_by_itself")
     assert told not in together.failure("test_fails_by_itself")
@@ -467,7 +467,7 @@ def test_cassettes_are_recorded_when_asked_and_played_without_keys_and_network(
     monkeypatch.setenv("CALLS", "1")
     result = run.runpytest_subprocess(*PLAIN, "-k", "test_named")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*CassetteError: recorded in *shared.json and never asked for: POST *"])
+    result.stdout.fnmatch_lines(["*CassetteError: recorded in *shared.json and never requested: POST *"])
 
 
 def test_a_run_that_does_not_use_it_loads_nothing_heavy(run: pytest.Pytester) -> None:

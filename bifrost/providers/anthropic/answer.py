@@ -178,7 +178,7 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
     if message.content is None:
         raise MalformedResponseError("the answer is JSON, but no message: it has no content")
     if not message.content and message.stop_reason is None:
-        raise MalformedResponseError("the answer is no whole message: it has neither content nor a stop reason")
+        raise MalformedResponseError("the answer is not a complete message: it has neither content nor a stop reason")
     check_count(len(message.content), PARTS_LIMIT, what="blocks")
     parts: list[Part] = []
     cited = 0

@@ -1,1 +1,1 @@
-"""The Go gateway's `config.json`: every field is taken over, noted as left out, or a problem."""
+"""The Go gateway's `config.json`: each field is converted, reported as ignored, or reported as a problem."""

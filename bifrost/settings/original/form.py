@@ -1,4 +1,4 @@
-"""The words of the Go gateway's `config.json`, as far as they mean something here, and how such a file is recognised.
+"""The fields of the Go gateway's `config.json` that have an equivalent, and how such a file is recognised.
 
 https://docs.getbifrost.ai/deployment-guides/config-json/schema-reference
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """A value in the form in which the gateway gives it back: literal, or the variable it stands in."""
+    """A value in the form that the gateway exports: literal, or the name of a variable."""
 
     value: str | None = None
     ref: str | None = None
@@ -25,7 +25,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model is called at the provider, in the long form."""
+    """The provider's name of a model, in the long form."""
 
     model_id: str
     model_name: str | None = None
@@ -34,7 +34,7 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key needs at one kind of provider: `azure_key_config`, `vllm_key_config` and the like."""
+    """The settings of a key for one kind of provider: `azure_key_config`, `vllm_key_config` and others."""
 
     url: str | Reference | None = None
     endpoint: str | Reference | None = None
@@ -59,7 +59,7 @@ class KeyTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """`network_config`. Backoffs are milliseconds or a duration such as `500ms`, everything else is in seconds."""
+    """`network_config`. Backoffs are in milliseconds or durations such as `500ms`; everything else is in seconds."""
 
     base_url: str | None = None
     extra_headers: dict[str, str] | None = None
@@ -103,7 +103,7 @@ class Custom(msgspec.Struct, frozen=True, kw_only=True):
     allowed_requests: dict[str, bool] | None = None
     request_path_overrides: dict[str, str] | None = None
     does_not_send_done_marker: bool | None = None
-    """Streams without a final marker are understood anyway."""
+    """Streams without a final marker are accepted in any case."""
 
 
 class ProviderTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,14 +116,14 @@ class ProviderTable(msgspec.Struct, frozen=True, kw_only=True):
     custom_provider_config: Custom | None = None
     send_back_raw_request: bool | None = None
     send_back_raw_response: bool | None = None
-    """Answers have their `raw` bytes anyway."""
+    """Responses always have `raw`."""
     store_raw_request_response: bool | None = None
     description: str | None = None
     status: str | None = None
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """`client`, as far as it means something here."""
+    """The fields of `client` that have an equivalent."""
 
     drop_excess_requests: bool | None = None
 
@@ -153,7 +153,7 @@ SECTIONS: Mapping[str, str] = {
     "env_label": "there is no user interface",
     "circuit_breaker_config": "there are no circuit breakers",
 }
-"""The sections that have no counterpart here, each with what a note says about it."""
+"""The sections without an equivalent, each with the text of its note."""
 
 PROVIDERS: AbstractSet[str] = frozenset(
     [
@@ -163,13 +163,15 @@ PROVIDERS: AbstractSet[str] = frozenset(
         *("runway", "sarvam", "sgl", "vertex", "vllm", "xai"),
     ]
 )
-"""The gateway's own providers: one that is not here is left out with a note, any other name is a mistake."""
+"""The gateway's own providers. Those that bifrost lacks are ignored with a note; any other name is an error."""
 
 OURS: Mapping[str, str] = {"sgl": "sglang"}
-"""Our name of the gateway's providers, where it is not the same."""
+"""bifrost's names of the gateway's providers, if they differ."""
 
 OPERATIONS: Mapping[str, str] = {"chat_completion": "chat", "embedding": "embeddings", "list_models": "models"}
-"""What the gateway calls our operations, where it is not the same. Its `_stream` behind is our `stream_` in front."""
+"""The gateway's names of bifrost's operations, if they differ. Its suffix `_stream` corresponds to the prefix
+`stream_`.
+"""
 
 _MARKS = frozenset([*SECTIONS, "client", "version"])
 _PROVIDER_MARKS = frozenset(ProviderTable.__struct_fields__) - {"keys"} | {"openai_config", "prompt_cache"}
@@ -178,9 +180,9 @@ _BLOCK = "_key_config"
 
 
 def is_original(document: Mapping[str, Any]) -> bool:
-    """Say whether a document is a `config.json` of the gateway: it has a word that only that has.
+    """Return whether a document is the gateway's `config.json`: it has a field that only that format has.
 
-    One that has none means the same in both forms.
+    A document without such a field means the same in both formats.
     """
     schema = document.get("$schema")
     if not _MARKS.isdisjoint(document) or (isinstance(schema, str) and "getbifrost.ai" in schema):
@@ -193,7 +195,7 @@ def is_original(document: Mapping[str, Any]) -> bool:
 
 
 def _tables(value: object) -> list[dict[str, Any]]:
-    """Give the tables in a table or a list."""
+    """Return the tables in a table or a list."""
     if isinstance(value, dict):
         value = list(cast("dict[str, object]", value).values())
     entries = cast("list[object]", value) if isinstance(value, list) else []
@@ -201,11 +203,11 @@ def _tables(value: object) -> list[dict[str, Any]]:
 
 
 def is_block(name: str) -> bool:
-    """Say whether a key's field is its settings for one kind of provider."""
+    """Return whether a field of a key has its settings for one kind of provider."""
     return name.endswith(_BLOCK)
 
 
 def operation_of(request: str) -> str:
-    """Give our word for one of the gateway's request types: `stream_chat` for `chat_completion_stream`."""
+    """Return bifrost's name of one of the gateway's request types: `stream_chat` for `chat_completion_stream`."""
     stem = request.removesuffix("_stream")
     return ("stream_" if stem != request else "") + OPERATIONS.get(stem, stem)

@@ -1,4 +1,4 @@
-"""The gateway's keys: values, references, lists of models, aliases, and what stands in them about the provider."""
+"""The gateway's keys: values, references, lists of models, aliases, and settings of the provider in them."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def read_keys(
 
 
 def has_value(given: list[Any]) -> bool:
-    """Say whether one of the keys has a value, or names where it stands."""
+    """Return whether one of the keys has a value or a reference to one."""
     return any(isinstance(each, dict) and cast("dict[str, Any]", each).get("value") for each in given)
 
 
 def plain(value: str | Reference | None, *, at: str, reading: Reading) -> str | None:
-    """Give a value in its short form: itself, or `env.NAME`; `None`, with a problem, for a vault's."""
+    """Return a value in its short form, itself or `env.NAME`. `None`, with a problem, for a vault's."""
     if isinstance(value, Reference):
         named = value.env_var or value.ref or value.value or ""
         if value.type == "env" or value.from_env:
@@ -129,7 +129,7 @@ def _aliases(
 
 
 class _Blocks:
-    """What the blocks of one key say: deployments, the provider's address, or settings of the key."""
+    """The settings in the blocks of one key: deployments, the provider's address, or settings of the key."""
 
     def __init__(self, *, addresses: list[tuple[str, str]], settings: type[Any] | None) -> None:
         self.deployments: dict[str, str] = {}
@@ -139,7 +139,7 @@ class _Blocks:
         self._settings = settings
 
     def read(self, value: object, *, at: str, reader: Reader, reading: Reading) -> None:
-        """Read what a key needs at one kind of provider."""
+        """Read the settings of a key for one kind of provider."""
         block = None if value is None else reader.table(value, KeyBlock, at)
         if block is None:
             return

@@ -1,4 +1,4 @@
-"""Where the gateway would send a request (addresses, paths, allowed requests), as a row and an address of ours."""
+"""Converts the gateway's addresses, paths and allowed requests to a provider and its base URL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from bifrost.settings.reading import Reading
 
 Address: TypeAlias = tuple[str, str]
-"""The path of the field that it stands in, and the address."""
+"""The path of a field, and the address in it."""
 
 _VERSION = re.compile(r"/v\d+$")
 _ORIGIN = re.compile(r"[a-zA-Z]+://[^/?#]+")
 
 
 def address_of(network: Network, others: list[Address], at: str, reading: Reading) -> Address | None:
-    """Give the provider's address, as the gateway means it. `others` stand in the keys."""
+    """Return the provider's address in the gateway's sense. `others` are those in the keys."""
     found = list(others)
     if network.base_url:
         here = below(below(at, "network_config"), "base_url")
@@ -43,7 +43,10 @@ def address_of(network: Network, others: list[Address], at: str, reading: Readin
 def row_of(
     name: str, base: Provider, custom: Custom | None, *, address: Address | None, at: str, reading: Reading
 ) -> tuple[Provider, Address | None]:
-    """Give the row, and the address as we mean it: the gateway puts `/v1` between address and path, ours has it."""
+    """Return the provider, and the base URL in bifrost's sense.
+
+    The gateway inserts `/v1` before the path; bifrost's URL has it.
+    """
     found = _VERSION.search(base.base_url)
     version = found[0] if found else ""
     if custom is None:
@@ -88,7 +91,7 @@ def _operations(custom: Custom, base: Provider, at: str, reading: Reading) -> li
 
 
 def _overrides(custom: Custom, base: Provider, at: str, reading: Reading) -> dict[str, str]:
-    """Give the paths and full addresses by our names of the operations."""
+    """Return the paths and full addresses by bifrost's names of the operations."""
     known = operations_of(base)
     overrides: dict[str, str] = {}
     for request, given in (custom.request_path_overrides or {}).items():
@@ -110,7 +113,7 @@ def _urls(overrides: dict[str, str], bare: str) -> dict[str, str]:
 def _one_place(
     overrides: dict[str, str], bare: str, operations: list[str], at: str, reading: Reading
 ) -> tuple[str, str]:
-    """Give the address that all requests have in common, and what stands between it and the dialect's own paths."""
+    """Return the common address of all requests, and the part between it and the dialect's own paths."""
     urls = _urls(overrides, bare)
     if all(url.startswith(f"{bare}/") for url in urls.values()):
         return bare, ""
@@ -123,6 +126,6 @@ def _one_place(
 
 
 def _origin(url: str) -> str:
-    """Give scheme and host of an address; nothing of a path."""
+    """Return the scheme and host of an address."""
     found = _ORIGIN.match(url)
     return found[0] if found else ""

@@ -1,4 +1,4 @@
-"""Reading a `config.json` of the Go gateway, from its head to its providers."""
+"""Converts the Go gateway's `config.json` to `Settings`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _READ = ("$schema", "version", "client", "providers")
 
 
 def read_original(document: dict[str, Any], reading: Reading) -> Settings | None:
-    """Read a document of the gateway's form; `None`, with a problem at least, if it cannot be used."""
+    """Convert a document in the gateway's format. `None`, with at least one problem, if it is unusable."""
     reader = Reader(reading.problems, unknown=lambda at, alike: _note_unknown(at, alike, reading))
     reader.names(document, "")
     for name, section in document.items():
@@ -64,7 +64,7 @@ def _note_unknown(at: str, alike: str, reading: Reading) -> None:
 
 
 def _drops(value: object, reader: Reader, reading: Reading) -> bool:
-    """Read `client`; give whether callers are refused when a queue is full."""
+    """Read `client`. Returns whether callers are refused when a queue is full."""
     if value is None:
         return False
     table = reader.names(value, "client")
@@ -77,7 +77,7 @@ def _drops(value: object, reader: Reader, reading: Reading) -> bool:
 
 
 def _as_used(row: Provider, name: str, *, with_key: bool) -> Provider:
-    """Give a row under the name that the file has for it; a server that needs no key is sent one that is given."""
+    """Return a provider under its name in the file. If a server without a key has one there, the key is sent."""
     if with_key and isinstance(row.auth, NoAuth):
         return derive(row, name=name, auth=BEARER)
     return row if row.name == name else derive(row, name=name)
@@ -161,7 +161,7 @@ class _Providers:
         return base
 
     def _note_the_rest(self, table: ProviderTable, at: str) -> None:
-        """Note what is read, but has no counterpart."""
+        """Report the fields that are read but have no equivalent."""
         if table.send_back_raw_request:
             self._reading.note(below(at, "send_back_raw_request"), "left out, answers do not hold their request")
         if table.store_raw_request_response:

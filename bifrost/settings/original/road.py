@@ -1,4 +1,4 @@
-"""The gateway's `proxy_config` and what its `network_config` says of TLS, as a `NetworkConfig`."""
+"""Converts the gateway's `proxy_config` and the TLS settings in its `network_config` to a `NetworkConfig`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def network_of(table: ProviderTable, at: str, reading: Reading) -> NetworkConfig | None:
-    """Give the road to a provider; `None`, with a problem, if there can be none."""
+    """Return the network settings of a provider. `None`, with a problem, if they are invalid."""
     before = len(reading.problems)
     network, network_at = table.network_config or Network(), below(at, "network_config")
     ca = _text(network.ca_cert_pem, below(network_at, "ca_cert_pem"), reading)
@@ -60,6 +60,6 @@ def _auth(proxy: Proxy, at: str, reading: Reading) -> Secret | None:
 
 
 def _text(value: str | Reference | None, at: str, reading: Reading) -> str | None:
-    """Give a setting's text, from the variable if it names one."""
+    """Return the text of a setting, from the variable if it names one."""
     named = plain(value, at=at, reading=reading)
     return reading.environment.text(named, at=at, problems=reading.problems) if named else None

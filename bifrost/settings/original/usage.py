@@ -1,4 +1,4 @@
-"""How the gateway would use a provider (waits, retries, sizes, headers), as a `ProviderConfig`."""
+"""Converts the gateway's settings of a provider (waits, retries, sizes, headers) to a `ProviderConfig`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SECONDS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3
 def config_of(
     table: ProviderTable, address: Address | None, *, drop: bool, at: str, reading: Reading
 ) -> ProviderConfig | None:
-    """Give a provider's settings; `None`, with a problem at least, if they cannot be.
+    """Return the settings of a provider. `None`, with at least one problem, if they are invalid.
 
     `drop` says whether callers are refused when the queue is full.
     """
@@ -100,8 +100,8 @@ def _sizes(given: Concurrency, network: Network, at: str, reading: Reading) -> d
     connections_at = below(below(at, "network_config"), "max_conns_per_host")
     connections = _number(network.max_conns_per_host, connections_at, reading)
     if connections is not None and connections < (concurrency or ProviderConfig().concurrency):
-        concurrency = connections  # An exchange has a connection to itself.
-    return _given(concurrency=concurrency and int(concurrency), queue=queue and int(queue))
+        concurrency = connections  # Each request uses its own connection.
+    return _without_none(concurrency=concurrency and int(concurrency), queue=queue and int(queue))
 
 
 def _waits(network: Network, at: str, reading: Reading) -> dict[str, Any]:
@@ -110,20 +110,20 @@ def _waits(network: Network, at: str, reading: Reading) -> dict[str, Any]:
     if whole is not None:
         reading.note(whole_at, "taken for streams, until their first token; for whole answers set the client's timeout")
     idle = _number(network.stream_idle_timeout_in_seconds, below(at, "stream_idle_timeout_in_seconds"), reading)
-    return _given(first_token=whole, idle_bytes=idle)
+    return _without_none(first_token=whole, idle_bytes=idle)
 
 
 def _retry(network: Network, at: str, reading: Reading) -> dict[str, Any]:
     retries = network.max_retries
     if retries is not None and retries < 0:
         reading.problems.add(below(at, "max_retries"), "must be 0 or more")
-    # The gateway has no bound on the attempts of a call; ours must not cut these short.
+    # The gateway does not limit the attempts of a call, so bifrost's limit must not reduce them.
     attempts = None if retries is None else max(RetryConfig().attempts_total, retries + 1)
     base = _backoff(network, "retry_backoff_initial", at, reading)
     cap = _backoff(network, "retry_backoff_max", at, reading)
     if base is not None and cap is not None and base > cap:
         reading.problems.add(below(at, "retry_backoff_initial"), "it is longer than retry_backoff_max")
-    return _given(max_retries=retries, attempts_total=attempts, backoff_base=base, backoff_cap=cap)
+    return _without_none(max_retries=retries, attempts_total=attempts, backoff_base=base, backoff_cap=cap)
 
 
 def _backoff(network: Network, name: str, at: str, reading: Reading) -> float | None:
@@ -143,12 +143,12 @@ def _backoff(network: Network, name: str, at: str, reading: Reading) -> float | 
 
 
 def _number(value: float | None, at: str, reading: Reading) -> float | None:
-    """Give a number; `None` also for 0, by which the gateway means its default."""
+    """Return a number. `None` also for 0, which means the gateway's default."""
     if value is not None and not 0 <= value < math.inf:
         reading.problems.add(at, "must be greater than 0")
         return None
     return value or None
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _without_none(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
