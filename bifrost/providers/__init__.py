@@ -1,1 +1,1 @@
-"""The providers: dialects, a file or folder each, and the rows made of them. Pure functions of values."""
+"""The providers: dialects, each a file or folder, and the `Provider` values made of them. Pure functions of values."""

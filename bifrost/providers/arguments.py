@@ -9,14 +9,14 @@ from bifrost.wire import json
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 UNREADABLE = "unreadable_arguments"
-"""The one member of the object that is sent for arguments that are no JSON object: it holds their text."""
+"""The only member of the object that replaces arguments that are not a JSON object: it contains their text."""
 
 
 def as_object(arguments: str) -> str:
-    """Return the arguments if they are a JSON object, `{}` for none, otherwise an object that holds their text.
+    """Return the arguments if they are a JSON object, `{}` if they are empty, otherwise an object with their text.
 
-    Models are cut off within their arguments, and write lists, texts and NaN. A server that parses the history would
-    refuse the conversation from then on.
+    Models write truncated arguments, lists, texts and NaN. A server that parses the history would refuse the
+    conversation from then on.
     """
     if not arguments.strip():
         return "{}"
@@ -29,5 +29,5 @@ def as_object(arguments: str) -> str:
 
 
 def unreadable(name: str, where: str) -> str:
-    """Return the warning for arguments that were sent as the text in an object."""
+    """Return the warning for arguments that were sent as text within an object."""
     return f"{where}: the arguments of tool {name!r} are no JSON object, and were sent as the text in one"

@@ -1,7 +1,7 @@
-"""Azure OpenAI: OpenAI's dialect at an address of one's own, where a model is known by its deployment.
+"""Azure OpenAI: OpenAI's dialect at the address of a resource, where models are identified by deployments.
 
-Two forms of its paths are spoken: the newer `/openai/v1/`, which needs no version, and the dated one with the
-deployment in the path. Reference: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle.
+There are two forms of paths: the newer `/openai/v1/`, which needs no version, and the dated one with the deployment in
+the path. Reference: https://learn.microsoft.com/azure/foundry/openai/api-version-lifecycle.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 class AzureSettings(Frozen):
     """The settings of a key of Azure OpenAI. The key's `aliases` name the deployments of its resource.
 
-    Raises `ConfigError` for a value that is no version, or no address.
+        Key(name="eu", value=..., settings=AzureSettings(endpoint="https://my-eu.openai.azure.com"))
+
+    Raises `ConfigError` for an invalid version or address.
     """
 
     endpoint: str | None = None
@@ -84,7 +86,7 @@ def _path(path: str, target: Target) -> str:
     if settings is None or settings.api_version is None:
         return f"/openai/v1{path}"
     version = f"api-version={settings.api_version}"
-    if not target.model:  # a question to the resource: its models
+    if not target.model:  # a request to the resource: its models
         return f"/openai{path}?{version}"
     if not target.model.strip("."):
         raise InvalidRequestError(f"{target.provider}: {target.model!r} cannot be the name of a deployment")
@@ -114,4 +116,4 @@ AZURE = Provider(
     schema_rules=AZURE_RULES,
     docs="https://learn.microsoft.com/azure/foundry/openai/latest",
 )
-"""Without an address of its own: that of the resource is given, by the settings of the provider or of each key."""
+"""It has no address of its own: the settings of the provider or of each key contain that of the resource."""

@@ -1,4 +1,4 @@
-"""What a provider is: a row of values, with a codec for each of its endpoints. Pure: no clock, socket, key."""
+"""`Provider`: a provider as a value, with a codec for each of its endpoints. Pure: no clock, socket or key."""
 
 from __future__ import annotations
 
@@ -28,67 +28,89 @@ IssuerMember: TypeAlias = Literal["provider", "address", "key", "region", "model
 """A member of an `Issuer`."""
 
 STREAM = "stream_"
-"""What stands before an endpoint's name for the operation that streams it."""
+"""The prefix of an endpoint's name that means the streamed operation."""
 
 ANSWERS: frozenset[int] = frozenset(range(200, 300)) - {204, 205, 206}
-"""Statuses that come with an answer, unless a codec names others: all good ones but those without a whole body."""
+"""The default statuses of responses: all success statuses except those without a complete body."""
 
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ResponseT = TypeVar("ResponseT", bound=msgspec.Struct)
 
 
 class Target(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """What a codec may know of where its request goes."""
+    """What a codec may know about the destination of its request."""
 
     provider: str
+    """The name of the provider."""
+
     model: str
-    """The provider's own name of the model, aliases resolved."""
+    """The provider's own name of the model, with aliases resolved."""
     stream: bool = False
+    """Whether the response is streamed."""
+
     settings: Any = None
-    """The key's provider-specific settings, a class of the dialect's file."""
+    """The key's provider-specific settings, of a class in the dialect's file."""
     issuer: Issuer | None = None
-    """Who answers there. `None`: nothing but the provider's name is known."""
+    """The identity of the server. `None`: only the provider's name is known."""
     issuer_members: tuple[IssuerMember, ...] = ("provider", "address")
-    """Which members of an `Issuer` must be the same for its signatures and ids to be good there."""
+    """The members of an `Issuer` that must be equal so that its signatures and ids are valid there."""
 
     def issued(self, issuer: Issuer | None) -> bool:
-        """Say whether what this issuer made may go there unchanged. One that is not known did not."""
+        """Return whether what this issuer made may be sent there unchanged; false for an unknown issuer."""
         ours = self.issuer
         if issuer is None or ours is None:
             return issuer is not None and issuer.provider == self.provider
         return all(getattr(issuer, name) == getattr(ours, name) for name in self.issuer_members)
 
     def owns(self, part: ReasoningPart | ToolCall | OpaquePart) -> bool:
-        """Say whether the opaque state of a part may go there: its issuer is the same, or else the provider's name."""
+        """Return whether the opaque state of a part may be sent there: its issuer, or else its provider, is equal."""
         return part.provider == self.provider if part.issuer is None else self.issued(part.issuer)
 
 
 class Built(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """A wire request, and what was mapped or left out to make it (ends on the answer's `warnings`)."""
+    """An HTTP request, with warnings about what was converted or omitted.
+
+    They become part of the response's `warnings`.
+    """
 
     request: HttpRequest
+    """The request."""
+
     warnings: list[str] = []
+    """The warnings."""
 
 
 class ErrorBody(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """An error in a provider's words, dialect removed. `retry_after` is a wait named in the body, in seconds."""
+    """A provider's error, independent of the dialect."""
 
     message: str
+    """The message."""
+
     type: str | None = None
+    """The provider's type of the error."""
+
     code: str | None = None
+    """The provider's code of the error."""
+
     param: str | None = None
+    """The field of the request that the provider objects to."""
+
     request_id: str | None = None
+    """The provider's identifier of the request."""
+
     retry_after: float | None = None
+    """The wait that the body demands, in seconds."""
+
     meaning: Meaning | None = None
-    """What the vendor's sentence says, where it may say more than status and code (`bifrost.providers.wording`)."""
+    """What the vendor's message means, if it says more than status and code (`bifrost.providers.wording`)."""
     generated: str = ""
-    """What the model wrote, where the provider refuses it and tells it."""
+    """What the model wrote, if the provider refuses it and reports it."""
 
 
 class ReportedError(Exception):
-    """The provider reports an error where an answer should stand: inside a 200, or as an event of a stream.
+    """The provider reports an error instead of a response: with status 200, or as an event of a stream.
 
-    Raised by codecs for the engine, which turns it into a `BifrostError`; it never reaches a caller.
+    Codecs raise it, and the engine converts it to a `BifrostError`. It never reaches a caller.
     """
 
     def __init__(self, body: ErrorBody, *, status: int | None = None) -> None:
@@ -96,37 +118,40 @@ class ReportedError(Exception):
         self.body = body
         self.status = status
         self.chunks: Sequence[Chunk] = ()
-        """What the same event of a stream says beside the error: text, or the usage so far."""
+        """Other content of the same event of a stream: text, or the usage so far."""
 
 
 Ending: TypeAlias = Literal["complete", "unmarked", "cut"]
-"""How a stream ended: with its final marker, with a finish reason but no marker, or cut off."""
+"""How a stream ended: with its final marker, with a finish reason but without a marker, or cut off."""
 
 
 class StreamDecoder(Protocol):
-    """Turns the events of one stream into chunks. Made anew for each stream; the only codec part with state."""
+    """Converts the events of one stream to chunks.
+
+    A new one is made for each stream; no other part of a codec has state.
+    """
 
     done: bool
-    """The final marker was seen; whatever follows is not read."""
+    """Whether the final marker was received; what follows is not read."""
 
     def feed(self, event: SseEvent, /) -> Sequence[Chunk]:
-        """Take an event, give its chunks. Raises `ReportedError` for an error event, `MalformedResponseError`."""
+        """Return the chunks of an event. Raises `ReportedError` for an error event, and `MalformedResponseError`."""
         ...
 
     def finish(self) -> Ending:
-        """Say how the stream ended, once its bytes are at an end."""
+        """Return how the stream ended, after its last byte."""
         ...
 
 
 class Framer(Protocol):
-    """Cuts a stream's bytes into events."""
+    """Divides the bytes of a stream into events."""
 
     def feed(self, data: bytes, /) -> Sequence[SseEvent]:
-        """Take bytes as they come, give the events that are complete."""
+        """Add bytes. Returns the events that are complete."""
         ...
 
     def finish(self) -> Sequence[SseEvent]:
-        """Give what the end of the input completes."""
+        """Return the events that are complete at the end of the input."""
         ...
 
 
@@ -135,19 +160,29 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     """The pure functions of one operation in one dialect."""
 
     operation: Operation[RequestT, ResponseT, Any]
+    """The operation."""
+
     build: Callable[[RequestT, Target], Built]
+    """Converts a request to an HTTP request."""
+
     parse: Callable[[HttpResponse, Target], ResponseT]
+    """Converts a complete HTTP response to a response."""
+
     fields: FieldTable | None = None
-    """What `build` does with each field of a request. `None`: nobody has said it."""
+    """How `build` sends each field of a request. `None`: unknown."""
     statuses: frozenset[int] = ANSWERS
-    """The statuses whose body `parse` or `decoder` reads. Any other is an error, which `parse_error` reads."""
+    """The statuses with a body for `parse` or `decoder`. Any other is an error, which `parse_error` reads."""
     check: Callable[[RequestT, ResponseT], None] | None = None
-    """Compare a complete answer with its request. Raises `MalformedResponseError` if it cannot be the answer to it."""
+    """Compares a complete response with its request. Raises `MalformedResponseError` if it cannot belong to it. `None`:
+    no check.
+    """
     decoder: Callable[[Target], StreamDecoder] | None = None
+    """Makes the decoder of a new stream. `None`: the operation is not streamed."""
+
     is_whole: Callable[[bytes], bool] | None = None
-    """Whether the data of an event is a complete answer and no piece of one."""
+    """Returns whether the data of an event is a complete response and not a piece of one."""
     framer: Callable[..., Framer] = SseParser
-    """Called with `event_limit` and `stream_limit`, in bytes."""
+    """Makes the framer of a new stream, from `event_limit` and `stream_limit` in bytes."""
 
 
 def _callable_name(_: object, __: object, name: Any) -> None:
@@ -163,47 +198,59 @@ def _same_names(_: object, __: object, codecs: Mapping[str, Codec[Any, Any]]) ->
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Provider(Frozen):
-    """A provider as a value. `codecs` says what it can do; there is no second list."""
+    """A provider as a value. `codecs` defines what it can do."""
 
     name: str = attrs.field(validator=_callable_name)
+    """The name in calls, before the slash."""
+
     base_url: str
+    """The address of the API, up to the version. Empty: it has none of its own."""
+
     codecs: Mapping[OperationName, Codec[Any, Any]] = attrs.field(validator=_same_names)
+    """The codecs by operation."""
+
     parse_error: Callable[[HttpResponse], ErrorBody]
+    """Parses the body of an error response."""
+
     auth: Auth = BEARER
+    """How the key is sent. Default: `Authorization: Bearer`."""
+
     key_variables: tuple[str, ...] = ()
-    """Environment variables that may hold the key, in the order in which they are looked up."""
+    """The environment variables of the key, in the order in which they are tried."""
     other_key_variables: tuple[str, ...] = ()
-    """Further ones, by which other tools know it; looked up where none of those is set."""
+    """Further variables, of other tools, that are tried if none of those is set."""
     base_url_variable: str | None = None
-    """Environment variable that may hold another address."""
+    """The environment variable of another address."""
     other_base_url_variables: tuple[str, ...] = ()
-    """Further ones, by which other tools know it; read in order where that is not set."""
+    """Further variables, of other tools, that are tried in order if that is not set."""
     key_settings: type[Any] | None = None
-    """The class of `Key.settings`, for a provider whose keys need some."""
+    """The class of `Key.settings`, for a provider whose keys need settings."""
     address_of: Callable[[Any, str], str] | None = None
-    """Return the address of a key, from its settings and the provider's address (empty if it has none).
+    """Returns the address of a key, from its settings and the provider's address (empty if it has none).
 
     `None`: all keys are used at the provider's address. An empty result: the key has no address. Raises `ConfigError`.
     """
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """Sent with every request (an API version, say)."""
+    """Header fields of every request (an API version, for example)."""
     request_id_headers: tuple[str, ...] = ("x-request-id", "request-id")
-    idempotency_header: str | None = None
-    """The header by which the vendor recognises a request that comes again; set only where its documentation says so.
+    """The header fields of a response that may contain the provider's identifier of the request, in order."""
 
-    None of the shipped providers' does today.
+    idempotency_header: str | None = None
+    """The header by which the vendor recognises a repeated request; set only if its documentation says so.
+
+    None of the built-in providers has one today.
     """
     issuer_members: tuple[IssuerMember, ...] = ("provider", "address")
-    """What must be the same for signatures, opaque reasoning and ids of tool calls to go back to the provider."""
+    """What must be equal so that signatures, opaque reasoning and ids of tool calls are sent back to the provider."""
     structured: tuple[StructuredMode, ...] = ("native", "tool", "prompt")
-    """The ways in which an answer of a type can be asked for, the best first."""
+    """The modes of structured output, the best first."""
     schema_rules: SchemaRules = COMMON_RULES
-    """What its strict mode takes of JSON schema."""
+    """The JSON schema features of its strict mode."""
     docs: str = ""
-    """The vendor's reference of the format."""
+    """The address of the vendor's reference."""
 
 
 def operations_of(provider: Provider) -> list[str]:
-    """Give what can be asked of a provider: its endpoints, and `stream_` with those that stream."""
+    """Return the operations of a provider: its endpoints, and with the prefix `stream_` those that can be streamed."""
     plain = list(provider.codecs)
     return [*plain, *(STREAM + endpoint for endpoint, codec in provider.codecs.items() if codec.decoder is not None)]

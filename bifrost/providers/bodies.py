@@ -1,4 +1,4 @@
-"""What a body holds that is not what was expected, said in a line for an error's message."""
+"""Descriptions of unexpected bodies for error messages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _TITLE = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
 
 def shown_body(body: bytes) -> str:
-    """Say in one printable line what a body that is no error object holds."""
+    """Return one printable line that describes a body that is not an error object."""
     text = " ".join(body[: 32 * MESSAGE_LIMIT].decode("utf-8", "replace").split())
     if not text:
         return "the answer is empty"
     if text.startswith("<"):
-        # Imported here: it brings a table of 2,000 entities, and hardly any answer is a page.
+        # Imported here because it loads a table of 2,000 entities and few responses are web pages.
         import html
 
         title = _TITLE.search(text)
@@ -27,5 +27,5 @@ def shown_body(body: bytes) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Give foreign text as one printable line of at most `limit` characters."""
+    """Return foreign text as one printable line of at most `limit` characters."""
     return shown(" ".join(text.split()), limit)[:limit]

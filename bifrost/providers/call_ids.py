@@ -1,8 +1,8 @@
-"""Ids of tool calls, made to fit the server that a conversation is sent to.
+"""Adapts the ids of tool calls to the server that a conversation is sent to.
 
-Servers take back the ids that they made themselves, but not always each other's: some want a certain form, some want
-every id once in a conversation. An id that fits stays; any other is replaced by a hash of the whole id, for the call
-and its result alike. The same conversation gives the same ids each time, so that prompt caches hold.
+Servers accept the ids that they made themselves, but not always those of others: some require a certain form, some a
+unique id for each call of a conversation. A valid id is kept. Any other is replaced with a hash of it, for the call and
+its result alike. The same conversation always has the same ids, so that prompt caches remain valid.
 """
 
 from __future__ import annotations
@@ -29,21 +29,23 @@ _LETTERS = digits + ascii_letters
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class CallIdRule(Frozen):
-    """Which ids of tool calls a server takes, and how one that it does not take is replaced."""
+    """The ids of tool calls that a server accepts, and how others are replaced."""
 
     pattern: re.Pattern[str]
-    """What the whole id must match."""
+    """The pattern of the whole id."""
     unique: bool = False
-    """No two calls of a conversation may have the same id. Those of one message never may."""
+    """Whether ids must be unique in a conversation. Within a message they must be unique in any case."""
     prefix: str = ""
+    """The prefix of a new id."""
+
     length: int
-    """How many letters and digits follow the prefix of an id that is made here."""
+    """The number of letters and digits after the prefix of a new id."""
 
 
 class CallIds:
     """The ids of the calls and results of one request, in the order in which they are written.
 
-    Without a rule every id stays.
+    Without a rule all ids are kept.
     """
 
     def __init__(self, messages: Sequence[Message], target: Target, rule: CallIdRule | None) -> None:
@@ -56,14 +58,14 @@ class CallIds:
         self._latest: dict[str, str] = {}
         self._made: dict[tuple[str, int], str] = {}
         self._taken: set[str] | None = None
-        """Ids of the conversation, which no id that is made here may be."""
+        """The ids of the conversation, which a new id must not repeat."""
 
     def begin(self) -> None:
-        """Begin a message that may hold calls."""
+        """Begin a message that may contain calls."""
         self._in_message = {}
 
     def of_call(self, call: ToolCall) -> str:
-        """Return the id that a call has in the request."""
+        """Return the id of a call in the request."""
         rule, given = self._rule, call.id
         if rule is None:
             return given
@@ -72,15 +74,15 @@ class CallIds:
         seen = self._in_conversation.get(given, 0) if rule.unique else in_message
         self._in_conversation[given] = self._in_conversation.get(given, 0) + 1
         fits = self._target.issued(call.issuer) or (not seen and rule.pattern.fullmatch(given) is not None)
-        told = given if fits else self._hashed(given, seen, rule)
+        used = given if fits else self._hashed(given, seen, rule)
         if not in_message:
             self._unanswered[given] = deque()
-        self._unanswered[given].append(told)
-        self._latest[given] = told
-        return told
+        self._unanswered[given].append(used)
+        self._latest[given] = used
+        return used
 
     def of_result(self, given: str) -> str:
-        """Return the id of the call that a result answers: the first of that id that has no result yet."""
+        """Return the id of the call that a result belongs to: the first one with that id and without a result."""
         rule = self._rule
         if rule is None:
             return given

@@ -1,4 +1,4 @@
-"""Every provider that is shipped, by name, and what of it an outside judge has seen."""
+"""All built-in providers by name, and which of their operations were verified against real responses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class Catalog(Mapping[str, "Provider"]):
-    """The rows by their names, in the order in which a list of providers shows them.
+    """The providers by name, in the order in which they are listed.
 
-    The dialects are imported when the first row is looked up: `import bifrost` would take a fifth longer with them.
+    The dialects are imported when the first provider is looked up. Otherwise `import bifrost` would take a fifth
+    longer.
     """
 
     @cached_property
@@ -43,7 +44,7 @@ CATALOG: Mapping[str, Provider] = Catalog()
 
 
 class Operations(Mapping[str, "Operation[Any, Any, Any]"]):
-    """The operations by their names: those that a row of the catalog has a codec for."""
+    """The operations by name: those for which a provider of the catalog has a codec."""
 
     @cached_property
     def _operations(self) -> Mapping[OperationName, Operation[Any, Any, Any]]:
@@ -60,7 +61,7 @@ class Operations(Mapping[str, "Operation[Any, Any, Any]"]):
 
 
 OPERATIONS: Mapping[OperationName, Operation[Any, Any, Any]] = Operations()
-"""What can be asked at all. It follows from the codecs; there is no second list."""
+"""All operations. They follow from the codecs."""
 
 STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
     {
@@ -80,4 +81,6 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "ollama-cloud": frozenset(["chat"]),
     }
 )
-"""The operations that a recording of true traffic, or the vendor's own SDK, has judged. All others are experimental."""
+"""The operations that were verified with recorded real traffic or with the vendor's own SDK. All others are
+experimental.
+"""

@@ -1,4 +1,4 @@
-"""Providers that speak OpenAI's dialect, a row each. A row that departs from the dialect names the vendor's page."""
+"""The providers with OpenAI's dialect. Where one departs from the dialect, the vendor's page is named."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ def speaks_openai(
     request_id_headers: Sequence[str] = ("x-request-id", "request-id"),
     structured: Sequence[StructuredMode] = ("native", "tool", "prompt"),
 ) -> Provider:
-    """Make the row of a provider that speaks OpenAI's dialect.
+    """Return a provider with OpenAI's dialect.
 
         speaks_openai("somehost", "https://api.somehost.example/v1", "SOMEHOST_API_KEY", Quirks(...))
 
     Args:
-        name: What calls put before the slash.
-        base_url: Its address up to the version. `EnvAccount` looks for another one in the variable `<NAME>_BASE_URL`.
-        key_variable: The environment variable in which `EnvAccount` looks for its key; `None`: there is none.
-        quirks: Where it departs from the dialect.
-        other_key_variables: Further ones, by which other tools know it; read in order where that is not set.
-        other_base_url_variables: As `<NAME>_BASE_URL`; read in order where that is not set.
-        docs: The vendor's reference of the format.
-        endpoints: What it has.
-        auth: How the key is sent, `NoAuth()` for a server that needs none.
-        request_id_headers: Where its answers say what the vendor calls the request.
-        structured: The ways in which an answer of a type can be asked for, the best first.
+        name: The name in calls, before the slash.
+        base_url: Its address, up to the version. `EnvAccount` prefers the variable `<NAME>_BASE_URL`, if it is set.
+        key_variable: The environment variable with the key, for `EnvAccount`; `None`: there is none.
+        quirks: The departures from the dialect.
+        other_key_variables: Further variables, of other tools; tried in order if that one is not set.
+        other_base_url_variables: Like `<NAME>_BASE_URL`; tried in order if that one is not set.
+        docs: The address of the vendor's reference.
+        endpoints: The operations that it supports.
+        auth: How the key is sent; `NoAuth()` for a server without keys.
+        request_id_headers: The header fields that may contain the vendor's identifier of the request.
+        structured: The modes of structured output, the best first.
 
-    Raises `ConfigError` for a name that no call could write, and for an endpoint that the dialect does not have.
+    Raises `ConfigError` for a name that calls cannot use, and for an endpoint that the dialect does not have.
     """
     for what, given in (("name", name), ("base_url", base_url), ("key_variable", key_variable)):
         if given is not None and looks_like_key(given):
@@ -102,7 +102,7 @@ def speaks_openai(
 
 
 def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
-    """Give the codecs of OpenAI's dialect, with the quirks of one server put in."""
+    """Return the codecs of OpenAI's dialect, adapted to the quirks of a server."""
     return {
         "chat": Codec[ChatRequest, ChatResponse](
             operation=CHAT,
@@ -139,7 +139,7 @@ _GROQ = speaks_openai(
     "https://api.groq.com/openai/v1",
     "GROQ_API_KEY",
     Quirks(
-        # What is not supported is refused: https://console.groq.com/docs/openai
+        # Unsupported options are refused: https://console.groq.com/docs/openai
         lacks=(OPENAI_ALONE - {"service_tier"})
         | {"names", "n", "logprobs", "top_logprobs", "logit_bias", "sounds", "files"},
         # The last event has the usage, and x_groq too.
@@ -173,7 +173,7 @@ _DEEPSEEK = speaks_openai(
         cache_marks=None,
     ),
     endpoints=("chat", "models"),
-    # While it thinks, which it does unless told not to, it cannot be made to call a tool.
+    # While it thinks, which is the default, it cannot be forced to call a tool.
     structured=("json_object", "tool", "prompt"),
     docs="https://api-docs.deepseek.com/api/create-chat-completion",
 )
@@ -252,7 +252,7 @@ _CEREBRAS = speaks_openai(
     "https://api.cerebras.ai/v1",
     "CEREBRAS_API_KEY",
     Quirks(
-        # What is not supported is refused: https://inference-docs.cerebras.ai/resources/openai
+        # Unsupported options are refused: https://inference-docs.cerebras.ai/resources/openai
         lacks=(OPENAI_ALONE - {"service_tier", "prediction"})
         | {"frequency_penalty", "presence_penalty", "logit_bias"}
         | {"images", "sounds", "files", "web_search"},
@@ -291,7 +291,7 @@ _MISTRAL = speaks_openai(
     "https://api.mistral.ai/v1",
     "MISTRAL_API_KEY",
     Quirks(
-        # What is not in its specification is refused: https://docs.mistral.ai/api/endpoint/chat
+        # Options that are not in its specification are refused: https://docs.mistral.ai/api/endpoint/chat
         max_tokens_field="max_tokens",
         renames={"seed": "random_seed", "dimensions": "output_dimension"},
         lacks=(OPENAI_ALONE - {"metadata", "prompt_cache_key", "prediction"})
@@ -329,13 +329,13 @@ _HUGGINGFACE = speaks_openai(
         cache_marks=None,
     ),
     endpoints=("chat", "models"),
-    # What a schema does is up to the host behind the router.
+    # Support for schemas depends on the host behind the router.
     structured=("tool", "native", "prompt"),
     other_key_variables=("HUGGINGFACE_API_KEY", "HUGGINGFACEHUB_API_TOKEN"),
     docs="https://huggingface.co/docs/inference-providers/tasks/chat-completion",
 )
 
-# --- servers on one's own machine; they need no key unless told to ask for one
+# --- servers on the user's own machine; they need no key by default
 
 _LOCAL = OPENAI_ALONE | {"files", "web_search"}
 
@@ -441,7 +441,7 @@ _OLLAMA_CLOUD = speaks_openai(
     "OLLAMA_API_KEY",
     _OLLAMAS,
     endpoints=("chat", "models"),
-    # Its models take a schema and do not keep to it: https://docs.ollama.com/capabilities/structured-outputs
+    # Its models accept a schema but ignore it: https://docs.ollama.com/capabilities/structured-outputs
     structured=("json_object", "prompt"),
     docs="https://docs.ollama.com/cloud",
 )
@@ -464,4 +464,4 @@ COMPATIBLE: Sequence[Provider] = (
     _OLLAMA,
     _OLLAMA_CLOUD,
 )
-"""The rows, in the order in which a list of providers shows them."""
+"""The providers, in the order in which they are listed."""

@@ -1,6 +1,6 @@
-"""Answers that come as an event stream although none was asked for.
+"""Responses that are event streams although no stream was requested.
 
-Some servers and gateways always stream, or put a complete answer into one `data:` event.
+Some servers and gateways always stream, or put a complete response into one `data:` event.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _WINDOW = 64 * 1024
-"""How many bytes are cut into events at once."""
+"""The number of bytes that are divided into events at once."""
 
 
 def is_event_stream(body: bytes) -> bool:
-    """Whether a body that is no JSON is an event stream."""
+    """Return whether a body that is not JSON is an event stream."""
     return body[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_BEGINNINGS)
 
 
 def events_of(body: bytes) -> Iterator[SseEvent]:
-    """Cut a complete body into events."""
+    """Yield the events of a complete body."""
     parser = SseParser(event_limit=len(body) + 1, stream_limit=len(body) + 1)
     for start in range(0, len(body), _WINDOW):
         yield from parser.feed(body[start : start + _WINDOW])
@@ -40,7 +40,7 @@ def events_of(body: bytes) -> Iterator[SseEvent]:
 
 
 def lone_event(body: bytes) -> bytes | None:
-    """Return the data of the one event of a body; `None` if it has several, or is no event stream."""
+    """Return the data of the only event of a body; `None` if it has several, or is not an event stream."""
     if not is_event_stream(body):
         return None
     found = [event.data for event in events_of(body) if event.data and not event.data.startswith(b"[DONE]")]
@@ -48,10 +48,10 @@ def lone_event(body: bytes) -> bytes | None:
 
 
 def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, ChatResponse]) -> ChatResponse:
-    """Make one answer of a body that is an event stream, by a codec that streams.
+    """Return the response of a body that is an event stream, for a codec that streams.
 
-    An event that holds a complete answer is the answer; otherwise the pieces are put together. Raises `ReportedError`
-    for an error event, `MalformedResponseError` if the stream ends amid the answer.
+    An event with a complete response is the response; otherwise the pieces are combined. Raises `ReportedError` for an
+    error event, and `MalformedResponseError` if the stream ends within the response.
     """
     decoder = codec.decoder and codec.decoder(target)
     if decoder is None:

@@ -1,9 +1,9 @@
-"""What a dialect says of each field of a request: a table of data, and one check of a request against it.
+"""How a dialect sends each field of a request: a table of data, and one check of a request against it.
 
-A table has an entry for every field of the request's type, nested ones too. A path names the fields from the request
-down (`reasoning.effort`); a part of a union is named by its tag (`messages.content.image.detail`), and one value of a
-field by the value (`response_format.type=json_object`). Whatever is said of a path holds for all that is below it,
-unless it is sent. A field that no entry covers is reported as one that is left out.
+A table has an entry for every field of the request's type, including nested ones. A path names the fields from the
+request down (`reasoning.effort`); a part of a union is named by its tag (`messages.content.image.detail`), and a single
+value of a field by the value (`response_format.type=json_object`). An entry applies to everything below its path,
+unless the field is sent. A field without an entry is reported as omitted.
 """
 
 from __future__ import annotations
@@ -23,32 +23,37 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Target
 
 Support: TypeAlias = Literal["required", "optional", "mapped", "emulated", "unsupported", "local"]
-"""How a dialect says a field.
+"""How a dialect supports a field.
 
 `required`: always sent. `optional`: sent if the caller sets it. `mapped`: sent in another form, or with another value.
-`emulated`: its effect is reached in another way. `unsupported`: left out with a warning, or refused. `local`: it tells
-bifrost something, or repeats what another field says; it is never sent, and nothing is lost.
+`emulated`: its effect is achieved in another way. `unsupported`: omitted with a warning, or refused. `local`: it is
+information for bifrost, or repeats another field; it is never sent, and nothing is lost.
 """
 
 
 class Field(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a dialect says one field."""
+    """How a dialect sends one field."""
 
     support: Support
+    """The kind of support."""
+
     name: str | None = None
-    """Its name on the wire, where it is sent as it is at the top of the body."""
+    """Its name on the wire, if it is sent unchanged at the top level of the body."""
     words: str = ""
-    """What a user is told of a field that is left out or refused. `{field}`, `{provider}`, `{place}` and `{value}`
-    are filled in."""
+    """The message for a field that is omitted or refused. `{field}`, `{provider}`, `{place}` and `{value}` are
+    replaced.
+    """
     is_refused: bool = False
-    """A request that sets it is refused: without it the answer would be another."""
+    """Whether a request that sets it is refused, because omitting it would change the response."""
     neutral: tuple[Any, ...] = ()
+    """Values that request nothing, so that no warning is needed."""
+
     """Values that ask for nothing, so that nobody needs to hear of them."""
     is_conditional: bool = False
-    """Whether it can be said depends on more than the field: the code that builds the request decides."""
+    """Whether support depends on more than the field. The code that builds the request decides."""
 
     def warning(self, field: str, provider: str, *, place: str = "", value: object = "") -> str:
-        """Return the warning that it was left out, or sent in another way."""
+        """Return the warning that it was omitted, or sent in another form."""
         return self.words.format(field=field, provider=provider, place=place, value=value)
 
     def refusal(self, path: str, target: Target, *, provider: str | None = None, place: str = "") -> UnsupportedError:
@@ -64,73 +69,79 @@ class Field(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 def sent(name: str | None = None) -> Field:
-    """Return the entry of a field that is sent if it is set; with `name`, as it is and under this name."""
+    """Return the entry of a field that is sent if it is set; with `name`, unchanged and under this name."""
     return Field(support="optional", name=name)
 
 
 def mapped(words: str = "", *, name: str | None = None, neutral: tuple[Any, ...] = ()) -> Field:
-    """Return the entry of a field that is sent in another form or value. `words`: the warning where it cannot be."""
+    """Return the entry of a field that is sent in another form or value.
+
+    `words` is the warning if that is impossible.
+    """
     return Field(support="mapped", name=name, words=words, neutral=neutral, is_conditional=True)
 
 
 def emulated(words: str) -> Field:
-    """Return the entry of a field whose effect is reached in another way."""
+    """Return the entry of a field whose effect is achieved in another way."""
     return Field(support="emulated", words=words, is_conditional=True)
 
 
 def left_out(reason: str = "has no such option", *, neutral: tuple[Any, ...] = ()) -> Field:
-    """Return the entry of a field that is left out with a warning. `reason` says what the provider does not do."""
+    """Return the entry of a field that is omitted with a warning. `reason` says what the provider does not do."""
     return Field(support="unsupported", words=f"{{field}} was left out: {{provider}} {reason}", neutral=neutral)
 
 
 def left_out_saying(words: str, *, neutral: tuple[Any, ...] = ()) -> Field:
-    """Return the entry of a field that is left out with a warning in words of its own."""
+    """Return the entry of a field that is omitted with its own warning."""
     return Field(support="unsupported", words=words, neutral=neutral)
 
 
 def refused(words: str, *, neutral: tuple[Any, ...] = ()) -> Field:
-    """Return the entry of a field that is refused. `words`: what the provider does not do; what to do instead."""
+    """Return the entry of a field that is refused.
+
+    `words` says what the provider does not do, and what to do instead.
+    """
     return Field(support="unsupported", words=words, is_refused=True, neutral=neutral)
 
 
 def local(reason: str) -> Field:
-    """Return the entry of a field that is never sent, and why nothing is lost by that."""
+    """Return the entry of a field that is never sent, with the reason why nothing is lost."""
     return Field(support="local", words=reason)
 
 
 def in_some_places(field: Field) -> Field:
-    """Return the entry of a field that is left out or refused in some places only."""
+    """Return the entry of a field that is omitted or refused in some places only."""
     return field.replace(is_conditional=True)
 
 
 REQUIRED: Final = Field(support="required")
 OF_STREAMS: Final = mapped("{field} was left out: only a stream has it")
-"""The entry of what is sent with a stream and with nothing else."""
+"""The entry of a field that is sent with streams only."""
 
 _UNKNOWN: Final = left_out_saying("{field} was left out: bifrost does not know how to say it to {provider}")
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What is looked at in one field of a request."""
+    """What is checked in one field of a request."""
 
     name: str
     path: str
     default: Any
     field: Field | None
-    """What it is reported with; `None`: it is said."""
+    """The entry to report; `None`: the field is supported."""
     values: Mapping[Any, Field | None] | None
-    """The same by single values."""
+    """The same for single values."""
     inner: Mapping[type, tuple[_Entry, ...]]
     is_of_streams: bool
 
 
 class FieldTable:
-    """What one dialect says of each field of one type of request.
+    """How one dialect sends each field of one type of request.
 
     Args:
         request: The type of the request.
-        fields: The entries, by their paths.
-        speaker: How warnings and errors call the provider; `None`: by the name that calls write.
+        fields: The entries by path.
+        speaker: The name of the provider in warnings and errors; `None`: the name in calls.
     """
 
     def __init__(
@@ -141,16 +152,16 @@ class FieldTable:
         self.plain: tuple[tuple[str, str], ...] = tuple(
             (path, field.name) for path, field in fields.items() if field.name is not None
         )
-        """Fields that are sent as they are, by our name and the wire's."""
+        """Fields that are sent unchanged, with their names on the wire."""
         self.lacking = frozenset(path for path, field in fields.items() if field.is_refused)
-        """What is refused, always or in some places."""
+        """Fields that are refused, always or in some places."""
         self._speaker = speaker
 
     def __getitem__(self, path: str) -> Field:
         return self.fields[path]
 
     def check(self, request: msgspec.Struct, target: Target) -> list[str]:
-        """Return a warning for each field that is set and left out.
+        """Return a warning for each field that is set and omitted.
 
         Raises `UnsupportedError` for one that is refused.
         """
@@ -184,7 +195,7 @@ class FieldTable:
         return warnings
 
     def warning(self, path: str, target: Target, *, place: str = "") -> str:
-        """Return the warning for a field that is left out here, or sent in another way.
+        """Return the warning for a field that is omitted here, or sent in another form.
 
         `place` is that of the message, part or tool.
         """
@@ -207,13 +218,13 @@ class FieldTable:
 
 
 def label_of(path: str, place: str = "") -> str:
-    """Return how a warning calls a field: by its path, or within a message, part or tool by its place and name."""
+    """Return the name of a field in a warning: its path, or within a message, part or tool its place and name."""
     field = path.partition("=")[0]
     return f"{place}: {field.rpartition('.')[2]}" if place else field
 
 
 def covering(path: str, fields: Mapping[str, Field]) -> Field | None:
-    """Return the entry that holds for a path: that of what it is a part of, if this is never sent, or else its own."""
+    """Return the entry that applies to a path: that of a parent if it is never sent, or else its own."""
     steps = path.split(".")
     for place in range(1, len(steps)):
         above = fields.get(".".join(steps[:place]))
@@ -223,7 +234,7 @@ def covering(path: str, fields: Mapping[str, Field]) -> Field | None:
 
 
 def paths_of(request: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield the path of every field of a type of request, what is above before what is below it."""
+    """Yield the path of every field of a type of request, parents first."""
     for name, below in _fields_of(request):
         yield name
         for step, kind in below:
@@ -232,7 +243,7 @@ def paths_of(request: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def _compiled(kind: type[msgspec.Struct], above: str, fields: Mapping[str, Field]) -> Iterator[_Entry]:
-    """Yield what is to be looked at; fields of which nothing can be said are left out."""
+    """Yield what must be checked; fields that are always supported are omitted."""
     defaults = {each.name: each for each in msgspec.structs.fields(kind)}
     for name, below in _fields_of(kind):
         path = above + name
@@ -268,7 +279,7 @@ def _default_of(field: Any) -> Any:
 
 @cache
 def _fields_of(kind: type[msgspec.Struct]) -> list[tuple[str, list[tuple[str, type[msgspec.Struct]]]]]:
-    """Return the fields of a Struct, and for each the Structs that it may hold, with their step in a path."""
+    """Return the fields of a Struct, each with the Structs that it may contain and their step in a path."""
     return [(field.name, list(_structs_in(field.type))) for field in msgspec.structs.fields(kind)]
 
 

@@ -1,6 +1,6 @@
-"""The caller's own JSON in a request (schemas, definitions, `extra`), checked before anything is done with it.
+"""Checks the caller's own JSON in a request (schemas, definitions, `extra`) before it is used.
 
-What JSON cannot say would otherwise be sent as something else: NaN as null, bytes as base64, numbers as text.
+What JSON cannot express would otherwise be sent as something else: NaN as null, bytes as base64, numbers as text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_own_json(request: ChatRequest) -> None:
-    """Check a chat's schemas, tool definitions and `extra`. Raises `InvalidRequestError` naming the place."""
+    """Check a chat's schemas, tool definitions and `extra`. Raises `InvalidRequestError`, which names the place."""
     for number, tool in enumerate(request.tools or ()):
         where = f"tools[{number}]"
         if not isinstance(tool, Tool):
@@ -34,6 +34,6 @@ def check_own_json(request: ChatRequest) -> None:
 
 
 def check_extra(extra: Mapping[str, Any] | None) -> None:
-    """Check what a caller says in a provider's own words."""
+    """Check a caller's provider-specific options."""
     if extra is not None:
         check_json(extra, where="extra")

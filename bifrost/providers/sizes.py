@@ -1,6 +1,6 @@
-"""How many things one answer may hold: far more than any provider sends, and few enough to take little memory.
+"""Limits for the number of elements of a response: far more than any provider sends, and few enough for little memory.
 
-These are no user's matter: the sizes in bytes are (`SizeLimits`).
+They are not settings, unlike the limits in bytes (`SizeLimits`).
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from bifrost.errors import ResponseTooLargeError
 
 CHOICES_LIMIT = 1024
-"""The most choices of one answer, streamed or not."""
+"""The most choices of one response, streamed or not."""
 
 PARTS_LIMIT = 8192
-"""The most parts of one answer, all choices together: blocks, pieces of content, tool calls, citations."""
+"""The most parts of one response, in all choices: blocks, pieces of content, tool calls, citations."""
 
 VECTORS_LIMIT = 65_536
-"""The most vectors of one answer."""
+"""The most vectors of one response."""
 
 NUMBERS_LIMIT = 65_536
 """The most numbers of one vector."""
@@ -24,10 +24,10 @@ MODELS_LIMIT = 16_384
 
 
 SPARSE = 32
-"""Of an answer that is read into dicts, or into structs of many fields, each object or list has so many bytes."""
+"""The bytes per object or list of a response that is decoded to dicts, or to structs with many fields."""
 
 
 def check_count(count: int, limit: int, *, what: str) -> None:
-    """Raise `ResponseTooLargeError` if there are too many."""
+    """Raise `ResponseTooLargeError` if the count exceeds the limit."""
     if count > limit:
         raise ResponseTooLargeError(f"the answer has more than {limit:,} {what}")

@@ -1,7 +1,7 @@
-"""What vendors' sentences mean where neither status nor code says it. Pure data, and a linear search.
+"""The meaning of vendors' error messages if neither status nor code says it. Pure data, and a linear search.
 
-The statuses and codes that do say it are in `bifrost.routing.classify`. A pattern here has no open-ended part, so the
-search takes time in proportion to the message, which is cut to `MESSAGE_LIMIT` before.
+The statuses and codes that do say it are in `bifrost.routing.classify`. No pattern here has an open-ended part, so the
+search takes linear time, and the message is cut to `MESSAGE_LIMIT` before.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Meaning: TypeAlias = Literal[
     "endpoint",
     "failed_generation",
 ]
-"""What a refusal is about.
+"""The meaning of a refusal.
 
-`allowance`: this request is larger than the account may send, and a smaller one would pass. `credential`: the key is
-not valid. `quota`: the account's credit is used up. `access`: the key is valid, and lacks a right that this endpoint
-or model needs. `content`: moderation refuses what was sent. `context_length`: the request is too long for the model.
-`model`: there is no such model. `endpoint`: there is no such endpoint. `failed_generation`: the request is right, and
-what the model wrote is no tool call or JSON that its server can read.
+`allowance`: this request is larger than the account may send, and a smaller one would succeed. `credential`: the key is
+not valid. `quota`: the account's credit is exhausted. `access`: the key is valid but lacks a right that this endpoint
+or model requires. `content`: moderation refused the content. `context_length`: the request is too long for the model.
+`model`: the model does not exist. `endpoint`: the endpoint does not exist. `failed_generation`: the request is valid,
+but the model's output is not a tool call or JSON that the server can parse.
 """
 
 OF_THE_REQUEST: Sequence[Meaning] = ("context_length", "content", "failed_generation")
-"""What a gateway may repeat of the provider behind it. The rest is about a key that is not ours."""
+"""Meanings that a gateway may repeat from the provider behind it. The others concern a key that is not ours."""
 
 _ARTICLES = r"(?:the |this |its |your |max |maximum |available |allowed |configured |model's |model )"
 
-# In this order, as some sentences have two of them.
+# The order matters, because some messages match two of them.
 _SENTENCES: Mapping[Meaning, Sequence[str]] = {
     "allowance": (
         # OpenRouter, https://openrouter.ai/docs/api-reference/errors
@@ -184,11 +184,11 @@ _SENTENCES: Mapping[Meaning, Sequence[str]] = {
 
 
 _PATTERNS: Mapping[Meaning, str] = {meaning: "|".join(sentences) for meaning, sentences in _SENTENCES.items()}
-"""Compiled, and kept, by `re` when the first error comes: importing the package does not pay for them."""
+"""`re` compiles and caches them when the first error occurs, so that importing the package does not pay for it."""
 
 
 def meaning_of(message: str, among: Sequence[Meaning] | None = None) -> Meaning | None:
-    """Return what a provider's sentence means, `None` if nothing is known of it."""
+    """Return the meaning of a provider's message; `None` if it is unknown."""
     text = message.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     for meaning, pattern in _PATTERNS.items():
         if (among is None or meaning in among) and re.search(pattern, text):

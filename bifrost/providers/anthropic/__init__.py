@@ -1,4 +1,4 @@
-"""Anthropic, and whoever else speaks its Messages format."""
+"""Anthropic's Messages format, and the provider."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Anthropic's complete answer: its blocks, usage and stop reasons, in our words. The stream decoder reads by it too.
+"""Parses Anthropic's complete response: blocks, usage and stop reasons. The stream decoder uses the same functions.
 
-Blocks that we have no word for (server tools and their results, compaction, ...) are kept whole as `OpaquePart`.
-Format: https://platform.claude.com/docs/en/api/messages
+Blocks without an equivalent (server tools and their results, compaction, ...) are kept as `OpaquePart`. Format:
+https://platform.claude.com/docs/en/api/messages
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpResponse
 
 DIALECT = "anthropic"
-"""The name of the dialect, and of the provider whose it is."""
+"""The name of the dialect, and of its provider."""
 
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -41,23 +41,23 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 
 
-# Numbers may be written as 3.0, and what may be left out may be null: gateways that pass answers on write them anew.
+# Numbers may be written as 3.0, and optional fields may be null, because gateways encode responses again.
 
 
 class CacheCreation(msgspec.Struct):
-    """What was written to the prompt cache, by the time it lives."""
+    """Tokens written to the prompt cache, by lifetime."""
 
     ephemeral_1h_input_tokens: int | None = None
 
 
 class OutputTokensDetails(msgspec.Struct):
-    """What the output was spent on."""
+    """The kinds of output tokens."""
 
     thinking_tokens: int | None = None
 
 
 class Iteration(msgspec.Struct):
-    """One round of a server-side loop, or the making of a summary (`compaction`)."""
+    """One round of a server-side loop, or the creation of a summary (`compaction`)."""
 
     type: str | None = None
     input_tokens: int | None = None
@@ -67,7 +67,7 @@ class Iteration(msgspec.Struct):
 
 
 class WireUsage(msgspec.Struct):
-    """Anthropic's count. `input_tokens` leaves out what was read from or written to the cache."""
+    """Anthropic's usage. `input_tokens` does not include tokens read from or written to the cache."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -80,33 +80,33 @@ class WireUsage(msgspec.Struct):
     service_tier: str | None = None
 
     def updated(self, later: WireUsage) -> WireUsage:
-        """Give the count with a later event's: its numbers are totals, and those it leaves out stand."""
+        """Return the usage updated with that of a later event: its numbers are totals, and missing ones are kept."""
         known = {name: value for name in self.__struct_fields__ if (value := getattr(later, name)) is not None}
         return msgspec.structs.replace(self, **known)
 
 
 class StopDetails(msgspec.Struct):
-    """Why the provider declined."""
+    """Why the provider refused."""
 
     type: str | None = None
     explanation: str | None = None
 
 
 class Tag(msgspec.Struct):
-    """The type of a block or an event, whatever else it holds."""
+    """The type of a block or an event."""
 
     type: str | None = None
 
 
 class TextBlock(msgspec.Struct):
-    """Text, and the sources it cites."""
+    """Text, with the sources that it cites."""
 
     text: str | None = None
     citations: list[dict[str, Any]] | None = None
 
 
 class ThinkingBlock(msgspec.Struct):
-    """Thinking in the open; its text is empty where the request asks to omit it."""
+    """Visible thinking. Its text is empty if the request asks to omit it."""
 
     thinking: str | None = None
     signature: str | None = None
@@ -129,7 +129,7 @@ class ToolUseBlock(msgspec.Struct):
 
     @property
     def state(self) -> str | None:
-        """What must go back with the call beside its input, as JSON: a code sandbox that made it, a toolset."""
+        """The JSON that must be sent back with the call in addition to its input: its code sandbox and its toolset."""
         kept: dict[str, Any] = {}
         if self.caller is not None and self.caller.get("type") != "direct":
             kept["caller"] = self.caller
@@ -168,9 +168,9 @@ _WHOLE = msgspec.json.Decoder(dict[str, Any])
 
 
 def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
-    """Read a complete answer.
+    """Return the response that a body contains.
 
-    Raises `ReportedError` for an error object under a good status, `MalformedResponseError` for what is no message.
+    Raises `ReportedError` for an error object with a success status, and `MalformedResponseError` for other content.
     """
     message = json.decode(response.body, _MESSAGE, what="the answer", sparse=SPARSE)
     if message.type == "error":
@@ -210,20 +210,20 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether an event holds a complete message."""
+    """Return whether an event contains a complete message."""
     with suppress(MalformedResponseError):
         return json.decode(data, _TAG, what="an event of the stream").type == "message"
     return False
 
 
 def parse_block(block: msgspec.Raw | bytes) -> Part | None:
-    """Read one block of content. `None`: it is empty (and Anthropic does not take empty text back)."""
+    """Return the part for a block of content; `None` if it is empty (Anthropic does not accept empty text back)."""
     read = _READERS.get(json.decode(block, _TAG, what="a block of the answer").type or "", _read_opaque)
     return read(block)
 
 
 def signed(part: Part, target: Target) -> Part:
-    """Write on a part whose it is: another server of this dialect has a name of its own."""
+    """Return a part with its origin. Another server of this dialect has its own name."""
     provider, issuer = target.provider, target.issuer
     match part:
         case ReasoningPart() | OpaquePart():
@@ -237,25 +237,26 @@ def signed(part: Part, target: Target) -> Part:
 
 
 def cited_at(cited: Citation, target: Target) -> Citation:
-    """Write on a citation whose it is."""
+    """Return a citation with its origin."""
     return cited if target.provider == DIALECT else msgspec.structs.replace(cited, provider=target.provider)
 
 
 def finish_reason_of(stop_reason: str | None) -> FinishReason | None:
-    """Give our word for a stop reason; new ones are `unknown`."""
+    """Return the finish reason for a stop reason; `unknown` for new ones."""
     return None if stop_reason is None else _FINISH_REASONS.get(stop_reason, "unknown")
 
 
 def refusal_of(details: StopDetails | None) -> str | None:
-    """Give the provider's explanation of a refusal, if there is one."""
+    """Return the provider's explanation of a refusal, or `None`."""
     return details.explanation if details is not None and details.type == "refusal" else None
 
 
 def usage_of(wire: WireUsage | None) -> Usage | None:
-    """Count by our convention: input includes the cache, output includes thinking.
+    """Return the usage by bifrost's convention: input includes the cache, output includes thinking.
 
-    The making of a summary (an iteration of type `compaction`) is billed at the model's price and not in Anthropic's
-    totals; it is in ours. An advisor's iterations are another model's, with other prices, and are left out of both.
+    The creation of a summary (an iteration of type `compaction`) is billed at the model's price but not part of
+    Anthropic's totals; it is part of ours. Iterations of an advisor belong to another model with other prices and are
+    not part of either.
     """
     if wire is None:
         return None
@@ -283,14 +284,14 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
 
 
 def citation_of(native: dict[str, Any]) -> Citation:
-    """Read a citation. The native object stands beside our words, to be sent back unchanged.
+    """Return a citation, with the native object, which is sent back unchanged.
 
-    Anthropic's offsets are places in the source; ours are places in the answer, so they stay empty.
+    Anthropic's offsets are positions in the source; ours are positions in the response, so they stay empty.
     """
     try:
         place = msgspec.convert(native, _CitedPlace)
     except msgspec.ValidationError:
-        place = _CitedPlace()  # a kind of citation that we do not know
+        place = _CitedPlace()  # an unknown kind of citation
     return Citation(
         url=place.url,
         title=place.title or place.document_title,
@@ -303,7 +304,7 @@ def citation_of(native: dict[str, Any]) -> Citation:
 
 
 def opaque_of(block: dict[str, Any]) -> OpaquePart:
-    """Keep a block whole."""
+    """Return a block as an opaque part."""
     return OpaquePart(provider=DIALECT, kind=str(block.get("type") or ""), data=block)
 
 
@@ -343,7 +344,7 @@ def _read_opaque(block: msgspec.Raw | bytes) -> Part:
 
 
 def arguments_of(value: msgspec.Raw) -> str:
-    """Give a tool's input as the model wrote it."""
+    """Return a tool's input as the model wrote it."""
     try:
         return bytes(value).decode()
     except UnicodeDecodeError as error:

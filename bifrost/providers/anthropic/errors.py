@@ -1,4 +1,4 @@
-"""Anthropic's error object, with a status or inside a stream: https://platform.claude.com/docs/en/api/errors."""
+"""Anthropic's error object, with a status or within a stream: https://platform.claude.com/docs/en/api/errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STATUSES: Mapping[str, int] = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""The status that each type comes with, for an error that arrives after a 200."""
+"""The status of each error type, for an error that arrives after a 200."""
 
 
 class _Details(msgspec.Struct):
@@ -52,12 +52,12 @@ _ERROR = msgspec.json.Decoder(_ErrorResponse, strict=False)
 
 
 def parse_error(response: HttpResponse) -> ErrorBody:
-    """Read the body of an answer whose status is an error. Any bytes will do: a proxy's page is shown by its title."""
+    """Parse the body of an error response. Any bytes are accepted: a web page is described by its title."""
     return _read(response.body) or ErrorBody(message=shown_body(response.body))
 
 
 def reported_error(data: bytes) -> ReportedError:
-    """Make the error that stands where an answer or an event should."""
+    """Return the error that a body or an event contains instead of a response."""
     body = _read(data) or ErrorBody(message=shown_body(data))
     return ReportedError(body, status=_STATUSES.get(body.type or ""))
 

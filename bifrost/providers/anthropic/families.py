@@ -1,6 +1,6 @@
-"""What families of Claude models refuse, as Anthropic documents it.
+"""The options that families of Claude models refuse, according to Anthropic's documentation.
 
-Models of other names (another vendor's, behind a row of this dialect) have no family: nothing is known of them.
+Models with other names (of another vendor, behind a provider with this dialect) belong to no family.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ _VERSION = re.compile(r"claude-(?:(?:opus|sonnet|haiku|fable|mythos)-)?(\d{1,2})
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Family(Frozen):
-    """What the models from a version on take."""
+    """The options that models accept from a version on."""
 
     since: tuple[int, int]
+    """The first version, as major and minor number."""
+
     sampling: bool = True
-    """`temperature`, `top_p` and `top_k` are taken."""
+    """Whether `temperature`, `top_p` and `top_k` are accepted."""
     both_samplings: bool = True
-    """`temperature` and `top_p` are taken beside each other."""
+    """Whether `temperature` and `top_p` are accepted together."""
     budgets: bool = True
-    """Thinking can have a budget of tokens."""
+    """Whether thinking can have a budget of tokens."""
     beginnings: bool = True
-    """The last message may be the assistant's, as the beginning of the answer."""
+    """Whether the last message may be the assistant's, as the beginning of the response."""
 
 
 _FAMILIES: Sequence[Family] = (

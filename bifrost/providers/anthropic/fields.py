@@ -1,4 +1,4 @@
-"""What Anthropic says of each field of a request: https://platform.claude.com/docs/en/api/messages."""
+"""How each field of a request is sent to Anthropic: https://platform.claude.com/docs/en/api/messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SPEAKER = "Anthropic"
-"""How warnings and errors call whoever speaks this dialect."""
+"""The name of the provider in warnings and errors."""
 
 _ORIGIN = "says who made a part of an answer, and so where it may go"
 _ONE_ANSWER = refused("gives one answer per request, so n must be 1; send the request several times", neutral=(1,))
@@ -182,15 +182,15 @@ CHAT = FieldTable(
     {"model": REQUIRED, "extra": sent(), **_MESSAGES, **_TOOLS, **_OPTIONS},
     speaker=SPEAKER,
 )
-"""What Anthropic says of the fields of a chat."""
+"""How the fields of a chat are sent to Anthropic."""
 
 
 def warning_of(path: str, *, place: str = "", value: object = "") -> str:
-    """Return the warning for a field of a chat that is left out here, or sent in another way."""
+    """Return the warning for a field of a chat that is omitted here, or sent in another form."""
     return CHAT[path].warning(label_of(path, place), SPEAKER, place=place, value=value)
 
 
 MODELS = FieldTable(
     ModelsRequest, {"model": local("the question is put to the provider"), "limit": sent(), "after": mapped()}
 )
-"""What it says of those of a request for its models."""
+"""How the fields of a request for models are sent."""

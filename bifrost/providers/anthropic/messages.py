@@ -1,7 +1,7 @@
 """Anthropic's Messages request: https://platform.claude.com/docs/en/api/messages.
 
-What Anthropic cannot say raises `UnsupportedError` where leaving it out would change the meaning; an option that only
-tunes is left out with a warning that names it.
+What Anthropic does not support raises `UnsupportedError` if omitting it would change the meaning. An option that only
+tunes the output is omitted with a warning that names it.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Target
 
 DEFAULT_MAX_TOKENS = 4096
-"""Sent when the caller gives no `max_tokens`, which Anthropic requires: the most that every model of theirs allows.
+"""Sent if the caller does not set `max_tokens`, which Anthropic requires: the most that all of its models allow.
 
-A thinking budget comes on top. An answer that is cut by it has the finish reason `length`.
+A thinking budget is added. A response that it cuts off has the finish reason `length`.
 """
 
 _SERVICE_TIERS: Mapping[str, str] = {"auto": "auto", "standard_only": "standard_only", "default": "standard_only"}
@@ -66,16 +66,16 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
 CALL_IDS = CallIdRule(pattern=re.compile("[a-zA-Z0-9_-]+"), unique=True, prefix="toolu_", length=24)
-"""Other ids are refused, and those that come twice: "`tool_use` ids must be unique"."""
+"""Anthropic refuses other ids, and repeated ones: "`tool_use` ids must be unique"."""
 
 _STATE = msgspec.json.Decoder(dict[str, Any])
 
 
 def build_messages(request: ChatRequest, target: Target) -> Built:
-    """Make the HTTP request of a chat.
+    """Return the HTTP request for a chat.
 
-    Raises `InvalidRequestError` for what is wrong in itself (a picture without a source), `UnsupportedError` for what
-    Anthropic has no words for.
+    Raises `InvalidRequestError` for an invalid request (an image without a source), and `UnsupportedError` for what
+    Anthropic does not support.
     """
     warnings = CHAT.check(request, target)
     _refuse_of_family(request, family_of(target.model), target)
@@ -114,7 +114,7 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
 
 
 def _refuse_of_family(request: ChatRequest, family: Family, target: Target) -> None:
-    """Refuse what the model can never accept, and what leaving out would change."""
+    """Refuse what the model never accepts, if omitting it would change the meaning."""
     reasoning, extra = request.reasoning, (request.extra or {}).get(target.provider) or {}
     budget = reasoning.max_tokens if reasoning is not None and _thinks(reasoning) and family.budgets else None
     if budget is not None:
@@ -141,7 +141,7 @@ def _refuse_of_family(request: ChatRequest, family: Family, target: Target) -> N
 
 
 def _interleaves(extra: Mapping[str, Any]) -> bool:
-    # With tools between its thoughts, the budget is for all of them, and may exceed max_tokens.
+    # With tools between its thoughts, the budget applies to all of them and may exceed max_tokens.
     return "interleaved-thinking" in str(extra.get("betas"))
 
 
@@ -168,7 +168,7 @@ def _sampling(request: ChatRequest, family: Family, warnings: list[str]) -> dict
 
 
 def _refused_sampling(name: str, value: float, request: ChatRequest, family: Family) -> str | None:
-    """Return why a sampling option is never accepted with this model and request, `None` if it is."""
+    """Return why a sampling option is never accepted with this model and request; `None` if it is accepted."""
     if not family.sampling:
         return "this model has no sampling options"
     if name == "top_p" and request.temperature is not None and not family.both_samplings:
@@ -213,7 +213,7 @@ def _output(request: ChatRequest, family: Family, warnings: list[str]) -> dict[s
 
 
 def _unthought(reasoning: Reasoning) -> list[str]:
-    """Return warnings for what else is asked of thinking that is switched off."""
+    """Return warnings for other options of reasoning that is switched off."""
     warnings: list[str] = []
     if reasoning.enabled:
         warnings.append(warning_of("reasoning.enabled"))
@@ -295,7 +295,7 @@ def _tools(request: ChatRequest, target: Target, warnings: list[str]) -> dict[st
 
 
 def _spare_choices(choice: ToolChoice, *, calls: bool, parallel: bool | None) -> list[str]:
-    """Return warnings for what cannot be said of calls with this choice."""
+    """Return warnings for options of calls that have no effect with this choice."""
     warnings: list[str] = []
     if choice.name is not None and choice.mode != "tool":
         warnings.append(warning_of("tool_choice.name"))
@@ -351,21 +351,24 @@ def _web_search(search: WebSearch) -> dict[str, Any]:
 
 @attrs.frozen
 class _Context:
-    """What writing a message needs to know beside it."""
+    """What is needed to convert a message."""
 
     target: Target
     warnings: list[str]
     ids: CallIds
 
     def note(self, path: str, place: str) -> None:
-        """Note that a field is left out here, or sent in another way."""
+        """Record that a field is omitted here, or sent in another form."""
         self.warnings.append(warning_of(path, place=place))
 
 
 def _conversation(
     messages: Sequence[Message], context: _Context
 ) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
-    """Part the system prompt from the turns; neighbours of one role become one turn, as Anthropic reads them anyway."""
+    """Return the system prompt and the turns.
+
+    Consecutive messages of one role are merged into a turn, as Anthropic does.
+    """
     system: list[Message] = []
     turns: list[dict[str, Any]] = []
     for place, message in enumerate(messages):
@@ -397,7 +400,7 @@ def _conversation(
 
 
 def _of_results(message: Message, where: str) -> list[str]:
-    """Return warnings for what only the result of a tool has, on a message that is none."""
+    """Return warnings for options of tool results on a message that is not one."""
     warnings: list[str] = []
     if message.tool_call_id is not None:
         warnings.append(warning_of("messages.tool_call_id", place=where))
@@ -407,9 +410,9 @@ def _of_results(message: Message, where: str) -> list[str]:
 
 
 def _speaks_natively(message: Message, target: Target) -> bool:
-    # Models that take system messages amid the conversation are few, and only the caller knows them:
+    # Few models accept system messages within the conversation, and only the caller knows them:
     # https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages. Anthropic's own blocks
-    # (`tool_addition`, or text as an `OpaquePart`) say so, and have no other place.
+    # (`tool_addition`, or text as an `OpaquePart`) indicate it, and are allowed nowhere else.
     return any(isinstance(part, OpaquePart) and target.owns(part) for part in message.parts)
 
 
@@ -432,7 +435,7 @@ def _add(turns: list[dict[str, Any]], role: str, content: str | list[dict[str, A
         turns.append({"role": role, "content": content})
         return
     blocks = [*_as_blocks(last["content"]), *_as_blocks(content)]
-    # Results must open the turn that follows the calls:
+    # Results must be at the beginning of the turn that follows the calls:
     # https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls
     blocks.sort(key=lambda block: block.get("type") != "tool_result")
     last["content"] = blocks
@@ -462,7 +465,9 @@ def _tool_result(message: Message, where: str, context: _Context) -> list[dict[s
     if isinstance(message.content, str):
         block["content"] = message.content
     elif message.content is not None:
-        block["content"] = [told for part in message.parts if (told := _block(part, where, context)) is not None]
+        block["content"] = [
+            converted for part in message.parts if (converted := _block(part, where, context)) is not None
+        ]
     if message.is_error:
         block["is_error"] = True
     return [_marked(block, message.cache)]
@@ -487,7 +492,7 @@ def _marked(block: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
 
 
 def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
-    """Give the block of a part; `None` for one that has no place here, which a warning tells."""
+    """Return the block for a part; `None`, with a warning, for one that is omitted."""
     match part:
         case TextPart():
             return _text(part, where, context)
@@ -515,7 +520,7 @@ def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
 
 def _text(part: TextPart, where: str, context: _Context) -> dict[str, Any] | None:
     if not part.text.strip() and not part.citations:
-        return None  # Anthropic refuses blank text, its models' own included
+        return None  # Anthropic refuses blank text, even of its own models
     block: dict[str, Any] = {"type": "text", "text": part.text}
     if part.citations:
         native = [
@@ -547,7 +552,7 @@ def _image(part: ImagePart, where: str) -> dict[str, Any]:
 
 
 def _inline(part: ImagePart | FilePart) -> tuple[str | None, str | None]:
-    """Give media type and base64 data; they may stand in a `data:` URL, which Anthropic does not read."""
+    """Return media type and base64 data, which may be part of a `data:` URL. Anthropic does not accept such URLs."""
     found = _DATA_URL.fullmatch(part.url) if part.data is None and part.url is not None else None
     return (found[1], found[2]) if found is not None else (part.media_type, part.data)
 
@@ -597,7 +602,7 @@ def _reasoning(part: ReasoningPart, where: str, context: _Context) -> dict[str, 
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
     if part.signature is None:
-        # A thought without its signature (a stream that was cut) would be refused.
+        # A thought without its signature (from a stream that was cut) would be refused.
         context.note("messages.content.reasoning.signature", where)
         return None
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
@@ -609,7 +614,7 @@ def _tool_use(call: ToolCall, where: str, context: _Context) -> dict[str, Any]:
     arguments = as_object(call.arguments)
     if arguments is not call.arguments and call.arguments.strip():
         context.warnings.append(unreadable(call.name, where))
-    # The model's text, neither parsed nor written anew.
+    # The model's text, neither parsed nor encoded again.
     given = msgspec.Raw(arguments.encode())
     block = {"type": "tool_use", "id": context.ids.of_call(call), "name": call.name, "input": given}
     return _marked({**block, **_state(call, where, context)}, call.cache)

@@ -41,7 +41,7 @@ _PAGE = msgspec.json.Decoder(_Page, strict=False)
 
 
 def build_models(request: ModelsRequest, target: Target) -> Built:
-    """Ask for a page of models (20 unless `limit` says otherwise)."""
+    """Return the HTTP request for a page of models (20 unless `limit` is set)."""
     asked = {"limit": request.limit, "after_id": request.after}
     query = urlencode({name: value for name, value in asked.items() if value is not None}, quote_via=quote)
     path = "/v1/models" + (f"?{query}" if query else "")
@@ -49,7 +49,7 @@ def build_models(request: ModelsRequest, target: Target) -> Built:
 
 
 def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
-    """Read a page of models."""
+    """Return the page of models that a body contains."""
     page = json.decode(response.body, _PAGE, what="the list of models")
     if page.type == "error":
         raise reported_error(response.body)
@@ -79,4 +79,4 @@ def _seconds(moment: str | None) -> int | None:
     try:
         return int(datetime.fromisoformat(moment).timestamp()) if moment else None
     except (ValueError, OverflowError):
-        return None  # a date worth nothing is no reason to lose the list
+        return None  # an invalid date must not invalidate the list

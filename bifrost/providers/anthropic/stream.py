@@ -1,7 +1,7 @@
-"""Anthropic's event stream, decoded: https://platform.claude.com/docs/en/build-with-claude/streaming.
+"""Decodes Anthropic's event stream: https://platform.claude.com/docs/en/build-with-claude/streaming.
 
-A chunk's `delta.block` is the number of Anthropic's content block; tool calls are numbered among themselves, as
-OpenAI does. Blocks that we have no word for come whole, as a part, when they end.
+`delta.block` of a chunk is the number of Anthropic's content block; tool calls are numbered separately, as in OpenAI's
+format. Blocks without an equivalent are returned as a complete part when they end.
 """
 
 from __future__ import annotations
@@ -85,17 +85,17 @@ _INPUT = msgspec.json.Decoder(dict[str, Any])
 
 
 class _Call:
-    """A call of a caller's tool while it comes."""
+    """A call of a caller's tool as it arrives."""
 
     def __init__(self, number: int, given: str) -> None:
         self.number = number
         self.given = given
-        """The input that the block began with: all there is when no piece follows."""
+        """The input at the beginning of the block, which is all of it if no piece follows."""
         self.written = False
 
 
 class _Opaque:
-    """A block of the provider's own while it comes."""
+    """A block of the provider's own as it arrives."""
 
     def __init__(self, part: OpaquePart) -> None:
         self._part = part
@@ -105,14 +105,14 @@ class _Opaque:
     def finished(self) -> OpaquePart:
         written = "".join(self.input)
         if written:
-            # An answer may be cut within the input (max_tokens); the block still says what was called.
+            # A response may be cut off within the input (max_tokens); the block still says what was called.
             with suppress(MalformedResponseError):
                 self.block["input"] = json.decode(written.encode(), _INPUT, what="a server tool's input", sparse=SPARSE)
         return msgspec.structs.replace(self._part, data=self.block)
 
 
 class MessagesDecoder:
-    """Decode the stream of one message."""
+    """Decodes the stream of one message."""
 
     def __init__(self, target: Target) -> None:
         self.done = False
@@ -127,14 +127,15 @@ class MessagesDecoder:
         self._calls = 0
         self._blocks = 0
         self._begun = 0
-        """How many blocks there are, whatever their numbers."""
+        """The number of blocks, whatever their indexes."""
         self._finished = False
         self._has_content = False
 
     def feed(self, event: SseEvent) -> Sequence[Chunk]:
-        """Take an event, give its chunks; kinds of events and deltas that are not known give none.
+        """Return the chunks of an event; unknown kinds of events and deltas have none.
 
-        Raises `ReportedError` for an error event, `MalformedResponseError` for what is no JSON or has no known shape.
+        Raises `ReportedError` for an error event, and `MalformedResponseError` for data that is not JSON or has an
+        unknown shape.
         """
         if self.done:
             return ()
@@ -149,13 +150,13 @@ class MessagesDecoder:
         return read(self, wire, event.data) if read is not None else ()
 
     def finish(self) -> Ending:
-        """Say how the stream ended."""
+        """Return how the stream ended."""
         if self.done:
             return "complete"
         return "unmarked" if self._finished else "cut"
 
     def _feed_foreign(self, event: SseEvent) -> Sequence[Chunk] | None:
-        """Take what uses our field names for something else. `None`: it is no JSON, or an event that we should know."""
+        """Handle an event that uses known field names differently. `None`: it is not JSON, or of a known kind."""
         if not event.data:
             return ()
         kind = json.decode(event.data, _TAG, what="an event of the stream").type or event.event
@@ -167,7 +168,7 @@ class MessagesDecoder:
         return None if known else self._extend(event.data)
 
     def _chunk(self, delta: Delta) -> list[Chunk]:
-        # Usage commits a stream, so message_start's waits for the first content.
+        # Usage commits a stream, so that of message_start waits for the first content.
         usage, self._held = self._held, None
         self._has_content = True
         return [Chunk(id=self._id, model=self._model, choices=[ChunkChoice(delta=delta)], usage=usage)]
@@ -207,7 +208,7 @@ class MessagesDecoder:
             case OpaquePart() as part:
                 self._open[index] = _Opaque(part)
             case _:
-                pass  # a text or a thought that begins empty, as they do
+                pass  # text or thinking that begins empty, as usual
         return ()
 
     def _start_call(self, index: int, call: ToolCall) -> Sequence[Chunk]:
@@ -258,9 +259,9 @@ class MessagesDecoder:
         return ()
 
     def _extend(self, data: bytes) -> Sequence[Chunk]:
-        """Put the fields of a delta that we do not know into the block, if that is one we keep whole.
+        """Add the fields of an unknown delta to the block, if it is one that is kept as a whole.
 
-        `compaction_delta`, the one such delta that is documented, brings its fields complete.
+        The only documented one of this kind is `compaction_delta`, whose fields are complete.
         """
         foreign = json.decode(data, _FOREIGN_DELTA, what="a content_block_delta event")
         opaque = self._open.get(foreign.index or 0)

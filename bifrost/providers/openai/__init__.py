@@ -1,4 +1,4 @@
-"""OpenAI's dialect, which most other providers speak too; their rows are in `bifrost.providers.compatible`."""
+"""OpenAI's dialect, which most other providers use as well. They are defined in `bifrost.providers.compatible`."""
 
 from __future__ import annotations
 

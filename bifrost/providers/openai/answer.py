@@ -1,9 +1,9 @@
-"""OpenAI's complete chat answer, read into our words. The stream decoder reads its pieces by the same shapes.
+"""Parses OpenAI's complete chat response. The stream decoder uses the same shapes for its pieces.
 
-What servers of this dialect are known to vary in (or may leave out) is read with patience: counts, log probabilities
-and annotations of an unknown shape are passed over, `raw` has the bytes. What a server adds under a name that no other
-server uses for anything else is read from every server; what only a quirk can tell apart has its field in `Quirks`.
-Format: https://platform.openai.com/docs/api-reference/chat/object
+What servers of this dialect vary in, or may omit, is read leniently: counts, log probabilities and annotations of an
+unknown shape are ignored, and `raw` has the bytes. A member that a server adds under a name that no other server uses
+differently is read from every server; what only a quirk can distinguish has a field in `Quirks`. Format:
+https://platform.openai.com/docs/api-reference/chat/object
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _NULL = len(b"null")
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
 
 PLAIN = Quirks()
-"""A server without quirks."""
+"""The quirks of a server without quirks."""
 
-# Beside OpenAI's words those of, in this order: Together, text-generation-inference (behind Hugging Face's router),
-# Mistral (spec: ChatCompletionChoice), DeepSeek (api-docs.deepseek.com/api/create-chat-completion), vLLM and SGLang.
+# In addition to OpenAI's: Together, text-generation-inference (behind Hugging Face's router), Mistral (spec:
+# ChatCompletionChoice), DeepSeek (api-docs.deepseek.com/api/create-chat-completion), vLLM and SGLang.
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -73,7 +73,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 
 
-# --- the wire's shapes: everything may be missing
+# --- shapes on the wire, in which everything is optional
 
 
 class WireFunction(msgspec.Struct):
@@ -84,7 +84,7 @@ class WireFunction(msgspec.Struct):
 
 
 class WireCustom(msgspec.Struct):
-    """A call of a tool that takes free text."""
+    """A call of a tool with free text."""
 
     name: str | None = None
     input: str | None = None
@@ -101,7 +101,7 @@ class WireToolCall(msgspec.Struct):
 
 
 class _ContentPart(msgspec.Struct):
-    """A part of the content; a `thinking` part (Mistral) holds parts itself."""
+    """A part of the content. A `thinking` part (Mistral) contains parts itself."""
 
     type: str = ""
     text: str | None = None
@@ -115,7 +115,7 @@ class _Thought(msgspec.Struct):
 
 
 class WireAudio(msgspec.Struct):
-    """A spoken answer, or a piece of one."""
+    """Spoken output, or a piece of it."""
 
     id: str | None = None
     data: str | None = None
@@ -124,7 +124,7 @@ class WireAudio(msgspec.Struct):
 
 
 class WireMessage(msgspec.Struct, gc=False):
-    """A message, or the delta of one. What models think has several names: `reasoning`, `reasoning_content`, ..."""
+    """A message, or a delta. Reasoning has several names: `reasoning`, `reasoning_content`, ..."""
 
     content: str | list[_ContentPart] | None = None
     role: Any = None
@@ -142,7 +142,10 @@ class WireMessage(msgspec.Struct, gc=False):
 
 
 class WireChoice(msgspec.Struct, gc=False):
-    """One of the answers. OpenRouter adds its upstream's `native_finish_reason`; vLLM and SGLang tell what stopped."""
+    """One of the choices.
+
+    OpenRouter adds its upstream's `native_finish_reason`; vLLM and SGLang report the stop sequence.
+    """
 
     index: int | None = None
     finish_reason: str | None = None
@@ -172,14 +175,14 @@ class _Answer(msgspec.Struct):
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""A number of tokens. One that is negative, or larger than any JSON library reads exactly, is passed over."""
+"""A number of tokens. A negative one, or one that is too large for other JSON libraries, is ignored."""
 
 
 class _InputDetails(msgspec.Struct):
     cached_tokens: _Count | None = None
     cache_write_tokens: _Count | None = None
     cache_creation_tokens: _Count | None = None
-    """LiteLLM's."""
+    """LiteLLM."""
     audio_tokens: _Count | None = None
 
 
@@ -202,29 +205,29 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _OutputDetails | None = None
     input_tokens: _Count | None = None
     output_tokens: _Count | None = None
-    """Anthropic's names, and those of OpenAI's other endpoints, which some gateways use here too."""
+    """Anthropic's names, and those of OpenAI's other endpoints, which some gateways use here as well."""
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
     prompt_token_details: _InputDetails | None = None
-    """Mistral's, beside OpenAI's name of it."""
+    """Mistral, in addition to OpenAI's name."""
     cached_tokens: _Count | None = None
-    """Together's and Moonshot's, outside of the details."""
+    """Together and Moonshot, outside of the details."""
     num_cached_tokens: _Count | None = None
-    """Mistral's."""
+    """Mistral."""
     prompt_cache_hit_tokens: _Count | None = None
     prompt_cache_miss_tokens: _Count | None = None
-    """DeepSeek's."""
+    """DeepSeek."""
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
-    """Anthropic's, handed on by gateways."""
+    """Anthropic, passed on by gateways."""
     prompt_audio_seconds: float | None = None
-    """Mistral's: `prompt_tokens` then leaves the sound out, which only the total counts."""
+    """Mistral: `prompt_tokens` does not include audio; only the total does."""
     reasoning_tokens: _Count | None = None
-    """Perplexity's and SGLang's."""
+    """Perplexity and SGLang."""
     num_search_queries: _Count | None = None
-    """Perplexity's."""
+    """Perplexity."""
     server_tool_use_details: _ServerTools | None = None
-    """OpenRouter's."""
+    """OpenRouter."""
 
 
 class _Inside(msgspec.Struct):
@@ -232,7 +235,7 @@ class _Inside(msgspec.Struct):
 
 
 class _Outline(msgspec.Struct):
-    """What tells a complete answer from a piece of one."""
+    """The members that distinguish a complete response from a piece of one."""
 
     message: msgspec.Raw = _NOTHING
     delta: msgspec.Raw = _NOTHING
@@ -276,13 +279,13 @@ _URLS = msgspec.json.Decoder(list[str] | None)
 _RESULTS = msgspec.json.Decoder(list[_SearchResult] | None)
 
 
-# --- the complete answer
+# --- the complete response
 
 
 def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN) -> ChatResponse:
-    """Read a complete answer.
+    """Return the response that a body contains.
 
-    Raises `ReportedError` for an error object under a good status, `MalformedResponseError` for what holds no answer.
+    Raises `ReportedError` for an error object with a success status, and `MalformedResponseError` for other content.
     """
     wire = decode_answer(response.body, _ANSWER, _Answer)
     if wire.error or wire.object == "error":
@@ -290,7 +293,7 @@ def parse_chat(response: HttpResponse, target: Target, *, quirks: Quirks = PLAIN
     if not wire.choices:
         raise reported_error(response.body) or _shapeless(response.body, "no choices")
     if len(response.body) > CHOICES_LIMIT:
-        # A smaller answer has not the bytes for as many.
+        # A smaller response cannot contain as many.
         check_count(len(wire.choices), CHOICES_LIMIT, what="choices")
         check_count(sum(map(_size, wire.choices)), PARTS_LIMIT, what="parts and tool calls")
     sources = sources_of(wire.search_results, wire.citations)
@@ -316,7 +319,7 @@ def _size(choice: _Choice) -> int:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether an event holds a complete answer, and no piece of one."""
+    """Return whether an event contains a complete response and not a piece of one."""
     if b'"message"' not in data:
         return False
     try:
@@ -329,9 +332,9 @@ def is_whole(data: bytes) -> bool:
 def decode_answer(
     body: bytes, decoder: msgspec.json.Decoder[_T], shape: type[msgspec.Struct], *, sparse: int = 16
 ) -> _T:
-    """Decode a body that came with a good status; if it does not fit, into `shape` without its odd members.
+    """Decode a body with a success status. If it does not match, unexpected members are ignored as `shape` allows.
 
-    Raises `ReportedError` if it is an error in another shape, `MalformedResponseError` if it is nothing of the kind.
+    Raises `ReportedError` if it is an error in another shape, and `MalformedResponseError` for other content.
     """
     try:
         return json.decode(body, decoder, what="the answer", sparse=sparse)
@@ -350,7 +353,7 @@ def decode_answer(
 
 
 def fitted_of(data: bytes | msgspec.Raw, shape: type[_StructT], *, needed: frozenset[str] = NEEDED) -> _StructT | None:
-    """Read a JSON object without its odd members; `None` if it is no object, or lacks what is needed."""
+    """Return a JSON object without unexpected members; `None` if it is not an object, or lacks a required member."""
     try:
         return fit(data if isinstance(data, msgspec.Raw) else json.mended(data), shape, needed=needed)
     except UnfitError:
@@ -361,7 +364,9 @@ def _choice(
     choice: _Choice, place: int, body: bytes, target: Target, *, quirks: Quirks, sources: list[Citation] | None
 ) -> Choice:
     message = choice.message
-    if choice.error:  # OpenRouter's upstream failed in the middle: https://openrouter.ai/docs/api-reference/errors
+    if (
+        choice.error
+    ):  # OpenRouter's upstream failed within the response: https://openrouter.ai/docs/api-reference/errors
         error = reported_error(msgspec.json.encode({"error": choice.error}), always=True)
         raise error or _shapeless(body, f"an error in choices[{place}]")
     if message is None and choice.finish_reason is None:
@@ -406,8 +411,8 @@ def _tool_calls(message: WireMessage, target: Target) -> Iterator[ToolCall]:
         call_id = id_of(call.id)
         if not (call_id or name or arguments):
             continue
-        # Without an id (the old function_call, some servers) the tool's result could not name its call; nor with that
-        # of another call.
+        # Without an id (the old function_call, some servers), or with that of another call, the tool's result could not
+        # refer to its call.
         if call_id is None or call_id in seen:
             call_id = new_call_id()
         seen.add(call_id)
@@ -419,17 +424,17 @@ def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
     return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
 
 
-# --- reading pieces
+# --- pieces of a message
 
 
 def size_of(message: WireMessage) -> int:
-    """Return how many things a message holds, or the delta of one."""
+    """Return the number of parts and tool calls of a message or delta."""
     content = message.content
     return len(message.tool_calls or ()) + (len(content) if isinstance(content, list) else 0)
 
 
 def words_of(message: WireMessage) -> tuple[str | None, str | None]:
-    """Give the text and the refusal; content in parts is joined, parts that are not text are passed over."""
+    """Return the text and the refusal. Content in parts is joined; parts that are not text are ignored."""
     content, refusal = message.content, message.refusal
     if isinstance(content, list):
         refusal = refusal or "".join([part.refusal for part in content if part.refusal]) or None
@@ -438,7 +443,7 @@ def words_of(message: WireMessage) -> tuple[str | None, str | None]:
 
 
 def plain_text_of(message: WireMessage) -> str | None:
-    """Give the text of a message that is text alone, as nearly every event of a stream is."""
+    """Return the text of a message that has only text, as in nearly all events of a stream; else `None`."""
     if (
         message.role is None
         and message.tool_calls is None
@@ -459,7 +464,7 @@ def plain_text_of(message: WireMessage) -> str | None:
 
 
 def thought_of(message: WireMessage) -> str | None:
-    """Give what the model thought: under any of its names, in `reasoning_details`, or in parts of the content."""
+    """Return the reasoning under any of its names, in `reasoning_details` or in parts of the content; else `None`."""
     for thought in (message.reasoning_content, message.reasoning, message.reasoning_text, message.thinking):
         if isinstance(thought, str):
             if thought:
@@ -484,16 +489,16 @@ def _inner_thought(thought: object) -> str:
 
 
 def _thinking(part: _ContentPart) -> str:
-    thoughts = _patiently(part.thinking, _THINKING) or ()
+    thoughts = _decode_leniently(part.thinking, _THINKING) or ()
     text = thoughts if isinstance(thoughts, str) else "".join([text_of(thought.text) for thought in thoughts])
     return text or (part.text or "" if part.type in {"reasoning", "thinking"} else "")
 
 
 def images_of(message: WireMessage) -> list[ImagePart]:
-    """Give the pictures of an answer: OpenRouter's `images`, or parts of the content."""
+    """Return the images of a response: OpenRouter's `images`, or parts of the content."""
     found: list[_Image | _ContentPart] = []
     if message.images is not _NOTHING:
-        images = _patiently(message.images, _IMAGES) or ()
+        images = _decode_leniently(message.images, _IMAGES) or ()
         check_count(len(images), PARTS_LIMIT, what="pictures")
         found += images
     if isinstance(message.content, list):
@@ -511,7 +516,7 @@ def _image(address: object) -> ImagePart | None:
 
 
 def called(call: WireToolCall) -> tuple[str, str]:
-    """Give the name of the tool and its arguments or free text."""
+    """Return the name of the tool and its arguments or free text."""
     if is_custom(call):
         custom = call.custom or WireCustom()
         return custom.name or "", custom.input or ""
@@ -531,7 +536,7 @@ def _written(arguments: object) -> str:
 
 
 def is_custom(call: WireToolCall) -> bool:
-    """Say whether the tool takes free text. Some servers write an empty `custom` beside every function."""
+    """Return whether the tool has free text. Some servers send an empty `custom` with every function."""
     custom, function = call.custom, call.function
     if function is not None and (function.name or function.arguments):
         return False
@@ -539,7 +544,7 @@ def is_custom(call: WireToolCall) -> bool:
 
 
 def id_of(value: object) -> str | None:
-    """Give the id of a call as text, `None` for none. Some servers number their calls, from 0."""
+    """Return the id of a call as text, or `None`. Some servers number their calls from 0."""
     match value:
         case str():
             return value or None
@@ -550,36 +555,36 @@ def id_of(value: object) -> str | None:
 
 
 def says_something(audio: WireAudio) -> bool:
-    """Say whether a spoken answer is one. Some servers write the field with nothing in it."""
+    """Return whether spoken output has content. Some servers send an empty field."""
     return bool(audio.id or audio.data or audio.transcript)
 
 
 def audio_of(audio: WireAudio) -> AudioPart:
-    """Read a spoken answer."""
+    """Return spoken output as a part."""
     return AudioPart(id=audio.id, data=audio.data, transcript=audio.transcript, expires_at=audio.expires_at)
 
 
 def finish_reason_of(native: str | None) -> FinishReason | None:
-    """Translate a finish reason; one that is not known stays readable as `native_finish_reason`."""
+    """Return the finish reason; `unknown` for a word that is only available as `native_finish_reason`."""
     return _FINISH_REASONS.get(native, "unknown") if native else None
 
 
 def native_reason_of(choice: WireChoice) -> str | None:
-    """Give the word for why an answer ended that is nearest to the model."""
+    """Return the finish reason in the words that are closest to the model's."""
     native = choice.native_finish_reason
     return (choice.finish_reason if native is None else text_of(native) or choice.finish_reason) or None
 
 
 def stop_sequence_of(choice: WireChoice) -> str | None:
-    """Give the stop sequence that ended an answer; a number is a token's, and no sequence of the caller's."""
+    """Return the stop sequence that ended a choice; `None` for a number, which identifies a token."""
     if choice.stop_reason is None and choice.matched_stop is None:
         return None
     return text_of(choice.stop_reason) or text_of(choice.matched_stop) or None
 
 
 def usage_of(raw: msgspec.Raw, quirks: Quirks = PLAIN) -> Usage | None:
-    """Read a count of tokens, `None` if there is none that can be read. What is odd in it is passed over."""
-    wire = _patiently(raw, _USAGE)
+    """Return the usage; `None` if there is none. Unexpected members are ignored."""
+    wire = _decode_leniently(raw, _USAGE)
     if wire is None and len(raw) > _NULL:
         wire = fitted_of(raw, _Usage)
     if wire is None:
@@ -626,7 +631,7 @@ def usage_of(raw: msgspec.Raw, quirks: Quirks = PLAIN) -> Usage | None:
 
 
 def _counted(wire: _Usage) -> tuple[int | None, int | None]:
-    """Give input and output. One that is missing follows from the other and the total; a total alone is input."""
+    """Return input and output tokens. A missing one follows from the other and the total; a total alone is input."""
     taken = wire.input_tokens if wire.prompt_tokens is None else wire.prompt_tokens
     output = wire.output_tokens if wire.completion_tokens is None else wire.completion_tokens
     if taken is None and wire.prompt_cache_hit_tokens is not None and wire.prompt_cache_miss_tokens is not None:
@@ -642,14 +647,14 @@ def _counted(wire: _Usage) -> tuple[int | None, int | None]:
 
 
 def inner_usage_of(raw: msgspec.Raw) -> Usage | None:
-    """Read the count that Groq puts into its `x_groq`, in a stream that was not asked for usage."""
-    inside = _patiently(raw, _INSIDE)
+    """Return the usage in Groq's `x_groq`, in a stream without requested usage."""
+    inside = _decode_leniently(raw, _INSIDE)
     return None if inside is None else usage_of(inside.usage)
 
 
 def citations_of(raw: msgspec.Raw) -> list[Citation] | None:
-    """Read the sources of an answer, `None` if it names none."""
-    notes = _patiently(raw, _ANNOTATIONS) or ()
+    """Return the sources of a response; `None` if there are none."""
+    notes = _decode_leniently(raw, _ANNOTATIONS) or ()
     check_count(len(notes), PARTS_LIMIT, what="annotations")
     sources = [note.url_citation for note in notes if note.url_citation is not None]
     return [
@@ -665,10 +670,10 @@ def citations_of(raw: msgspec.Raw) -> list[Citation] | None:
 
 
 def sources_of(results: msgspec.Raw, urls: msgspec.Raw) -> list[Citation] | None:
-    """Read the sources that Perplexity lists beside its answers, whose text names them by number."""
+    """Return the sources that Perplexity lists with its responses, whose text refers to them by number."""
     if results is _NOTHING and urls is _NOTHING:
         return None
-    listed, named = _patiently(results, _RESULTS) or (), _patiently(urls, _URLS) or ()
+    listed, named = _decode_leniently(results, _RESULTS) or (), _decode_leniently(urls, _URLS) or ()
     check_count(len(listed) + len(named), PARTS_LIMIT, what="sources")
     found = [
         Citation(url=result.url, title=result.title, text=result.snippet) for result in listed if result.url is not None
@@ -677,21 +682,21 @@ def sources_of(results: msgspec.Raw, urls: msgspec.Raw) -> list[Citation] | None
 
 
 def text_of(value: object) -> str:
-    """Give text, or nothing for what is none."""
+    """Return text; an empty string for other types."""
     return value if isinstance(value, str) else ""
 
 
 def whole_of(value: object) -> int | None:
-    """Give a number of tokens, `None` for what is no positive whole number."""
+    """Return a number of tokens; `None` if it is not a positive integer."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def seconds_of(value: object) -> int:
-    """Give a time in seconds, 0 for what is no number."""
+    """Return a time in seconds; 0 if it is not a number."""
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
-def _patiently(raw: msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T | None:
+def _decode_leniently(raw: msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T | None:
     if not len(raw):
         return None
     try:

@@ -1,8 +1,8 @@
-"""Which pieces of a stream form one tool call.
+"""Assigns the pieces of a stream to tool calls.
 
-OpenAI numbers calls by `index`, and tells id and name with the first piece. Other servers give every call the index 0
-or none, repeat id or name with every piece, change the id on the way, or cut the name into pieces. The decisions here
-need only what came so far, and take time in proportion to it.
+OpenAI numbers calls by `index`, and sends id and name with the first piece. Other servers use the index 0 for every
+call or none, repeat id or name with every piece, change the id within a call, or divide the name. The decisions depend
+only on what was received so far, and take linear time.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ _IN_TEXT = re.compile(r'["\\]')
 
 
 class StreamedCall:
-    """One tool call as it grows."""
+    """One tool call as it arrives."""
 
     def __init__(self, call_id: str | None, index: int | None) -> None:
         self.id = call_id
         self.index = index
         self.name = ""
         self.inherits = ""
-        """The name that it has from the call before it, until it was told."""
+        """The name that it has from the previous call, until it is returned."""
         self.is_namesake = False
-        """An earlier call of the answer has the same id."""
+        """Whether an earlier call of the response has the same id."""
         self.is_renewed = False
-        """Its name came again after its arguments were complete: arguments that follow are another call's."""
+        """Whether its name was repeated after its arguments were complete, so that further arguments belong to another
+        call.
+        """
         self._pieces: list[str] = []
         self._length = 0
         self._scanned = 0
@@ -36,7 +38,7 @@ class StreamedCall:
 
     @property
     def has_arguments(self) -> bool:
-        """Whether any arguments have come."""
+        """Whether any arguments were received."""
         return bool(self._pieces)
 
     @property
@@ -52,17 +54,17 @@ class StreamedCall:
         return self._begun and (self._depth > 0 or self._in_text)
 
     def repeats(self, arguments: str) -> bool:
-        """Whether a piece is the complete arguments once more."""
+        """Return whether a piece repeats the complete arguments."""
         return len(arguments) == self._length and self.is_whole and arguments == "".join(self._pieces)
 
     def add(self, arguments: str) -> None:
-        """Take the next piece of the arguments."""
+        """Add the next piece of the arguments."""
         if arguments:
             self._pieces.append(arguments)
             self._length += len(arguments)
 
     def take_name(self, name: str) -> str | None:
-        """Take the name, or a piece of it. Returns what is new of it."""
+        """Add the name, or a piece of it. Returns what is new of it."""
         name, self.inherits = name or self.inherits, ""
         if name == self.name:
             return None
@@ -71,12 +73,12 @@ class StreamedCall:
         return new
 
     def hand_on(self) -> str:
-        """Return the name for a call that goes on without one, if this call's came again."""
+        """Return the name for a call that continues without one, if this call's name was repeated."""
         renewed, self.is_renewed = self.is_renewed, False
         return self.name if renewed else ""
 
     def _scan(self) -> None:
-        """Look at the pieces that came since the last time: each is looked at once."""
+        """Examine the new pieces. Each is examined once."""
         while self._scanned < len(self._pieces):
             self._read(self._pieces[self._scanned])
             self._scanned += 1
@@ -101,7 +103,7 @@ class StreamedCall:
 
 
 class StreamedCalls:
-    """The tool calls of one answer, numbered from 0 in the order in which they begin."""
+    """The tool calls of one response, numbered from 0 in the order in which they begin."""
 
     def __init__(self) -> None:
         self._calls: list[StreamedCall] = []
@@ -116,7 +118,7 @@ class StreamedCalls:
     ) -> tuple[int, str | None, str | None, str] | None:
         """Return the number of the call that a piece belongs to, and what is new in it: id, name and arguments.
 
-        Returns `None` for a piece that says nothing and belongs to no call.
+        Returns `None` for a piece without content that belongs to no call.
         """
         number = self._find(index, call_id, name, arguments)
         if number is None:
@@ -141,7 +143,7 @@ class StreamedCalls:
         number = len(self._calls)
         call = StreamedCall(call_id, index)
         if call_id is not None:
-            # Two calls of one answer with the same id could not be told apart by their results.
+            # Two calls of one response with the same id could not be distinguished by their results.
             call.is_namesake = call_id in self._by_id
             self._by_id[call_id] = number
         if not name and index in self._by_index:
@@ -150,7 +152,7 @@ class StreamedCalls:
         return number
 
     def _find(self, index: int | None, call_id: str | None, name: str, arguments: str) -> int | None:
-        """Return the call that goes on with a piece, `None` if a new one begins."""
+        """Return the call that a piece continues; `None` if a new one begins."""
         known = self._by_id.get(call_id) if call_id is not None else None
         if known is not None:
             return None if _begins_despite_its_id(self._calls[known], index, name, arguments) else known
@@ -161,14 +163,15 @@ class StreamedCalls:
         if not name:
             begins = _begins_without_a_name(call, index, call_id, arguments)
         elif call_id is not None and call.id is not None:
-            # An id of its own with every piece: the same name in the midst of the arguments is no other call.
+            # The server sends a new id with every piece: the same name within the arguments does not begin another
+            # call.
             begins = index is None or name != call.name or not call.is_partial
         else:
             begins = _begins_with_a_name(call, index, name, arguments)
         return None if begins else number
 
     def _stray(self, call_id: str | None, name: str, arguments: str) -> int | None:
-        """Return the last call for arguments of which nothing says whose they are."""
+        """Return the last call for arguments without any indication of their call."""
         if call_id is not None or name or not arguments or not self._calls:
             return None
         return len(self._calls) - 1 if self._calls[-1].is_partial else None
@@ -180,13 +183,13 @@ def _begins_despite_its_id(call: StreamedCall, index: int | None, name: str, arg
     if name == call.name:
         return bool(arguments) and call.is_whole and not call.repeats(arguments)
     moved = index is not None and call.index is not None and index != call.index
-    # A name in pieces comes before the arguments are complete.
+    # A name in pieces precedes the complete arguments.
     return bool(call.name) and (moved or call.is_whole)
 
 
 def _begins_without_a_name(call: StreamedCall, index: int | None, call_id: str | None, arguments: str) -> bool:
     if call_id is not None and call.id is not None:
-        # Another id at the same index is the same call's; without an index it is, unless the call is complete.
+        # Another id at the same index belongs to the same call; without an index as well, unless the call is complete.
         return index is None and not call.is_partial
     return call.is_renewed and bool(arguments)
 
@@ -195,7 +198,7 @@ def _begins_with_a_name(call: StreamedCall, index: int | None, name: str, argume
     if not call.name:
         return False
     if name != call.name:
-        # The rest of a name whose beginning came with the id begins none.
+        # The rest of a name whose beginning came with the id does not begin a call.
         return call.id is None or call.has_arguments or (index is None and bool(arguments))
     if index is None:
         return not call.is_partial

@@ -1,7 +1,7 @@
 """OpenAI's chat request: https://platform.openai.com/docs/api-reference/chat/create.
 
-What OpenAI, or a server with quirks, cannot say raises `UnsupportedError` where leaving it out would change the
-meaning; an option that only tunes is left out with a warning that names it.
+What OpenAI, or a server with quirks, does not support raises `UnsupportedError` if omitting it would change the
+meaning. An option that only tunes the output is omitted with a warning that names it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _TUNED = frozenset(["temperature", "top_p", "logprobs", "top_logprobs", "presenc
 
 
 def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built:
-    """Make the HTTP request of a chat.
+    """Return the HTTP request for a chat.
 
-    Raises `InvalidRequestError` for what is wrong in itself, `UnsupportedError` for what the server has no words for.
+    Raises `InvalidRequestError` for an invalid request, and `UnsupportedError` for what the server does not support.
     """
     extra = (request.extra or {}).get(target.provider) or {}
     if "stream" in extra:
@@ -73,7 +73,10 @@ def build_chat(request: ChatRequest, target: Target, *, quirks: Quirks) -> Built
 def _without(
     request: ChatRequest, refused: Sequence[str], body: dict[str, Any], writer: MessageWriter, target: Target
 ) -> ChatRequest:
-    """Leave out options that the model never accepts. Raises `UnsupportedError` where that would change the meaning."""
+    """Return the request without options that the model never accepts.
+
+    Raises `UnsupportedError` if that changes the meaning.
+    """
     for name in refused:
         lacking = LACKS[name][name]
         if lacking.is_refused:
@@ -84,7 +87,7 @@ def _without(
 
 
 class _Options:
-    """Adds to a body what needs words of its own, and notes what was left out."""
+    """Adds the options that need a conversion to a body, and records what was omitted."""
 
     def __init__(
         self, body: dict[str, Any], request: ChatRequest, target: Target, quirks: Quirks, writer: MessageWriter
@@ -97,7 +100,7 @@ class _Options:
         self._writer = writer
 
     def leave_out(self, path: str, *, place: str = "") -> None:
-        """Note that a field is left out here, though it may be sent elsewhere."""
+        """Record that a field is omitted here, although it may be sent elsewhere."""
         self.warnings.append(self._quirks.chat.warning(path, self._target, place=place))
 
     def add_rare(self) -> None:
@@ -119,7 +122,7 @@ class _Options:
             add_search(body, request.web_search, quirks.web_search)
 
     def add_streaming(self, options: StreamOptions | None) -> None:
-        """Ask for a stream, and for its usage unless the caller does not want it."""
+        """Request a stream, with its usage unless the caller does not want it."""
         self._body["stream"] = True
         asked: dict[str, Any] = {}
         if not self._quirks.usage_comes_unasked and (options is None or options.include_usage):
@@ -205,7 +208,7 @@ class _Options:
             wire["strict"] = strict
         return self._writer.mark({"type": "function", "function": wire}, tool.cache)
 
-    # --- the others
+    # --- other options
 
     def _response_format(self, wanted: ResponseFormat) -> dict[str, Any]:
         if wanted.type != "json_schema":
@@ -244,7 +247,7 @@ class _Options:
 
 
 def _overruled(reasoning: Reasoning, style: str) -> str | None:
-    """Return which of the two switches of reasoning says what the server is not told."""
+    """Return which of the two switches of reasoning is not sent to the server."""
     effort, enabled = reasoning.effort, reasoning.enabled
     if effort is None:
         return "enabled" if enabled and style == "effort" else None
@@ -258,7 +261,7 @@ def _effort(reasoning: Reasoning, style: str) -> dict[str, Any]:
     if style == "effort":
         effort = "none" if effort is None and enabled is False else effort
         return {} if effort is None else {"reasoning_effort": effort}
-    # The others have a switch of their own beside the effort.
+    # The other servers have a switch in addition to the effort.
     off = effort == "none" or enabled is False
     said: dict[str, Any] = {} if off or effort is None else {"reasoning_effort": effort}
     if not off and enabled is None:
@@ -277,7 +280,7 @@ def _reasoning_object(reasoning: Reasoning) -> dict[str, Any]:
 
 
 def _whole(bias: float) -> float:
-    # OpenAI's type is a whole number; ours is wider, and writes 5 as 5.0.
+    # OpenAI's type is an integer; ours also allows 5.0.
     return int(bias) if float(bias).is_integer() else bias
 
 

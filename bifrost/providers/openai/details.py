@@ -1,4 +1,6 @@
-"""OpenRouter's `reasoning_details`: what its upstreams want back unchanged, kept as text in a part's `signature`.
+"""OpenRouter's `reasoning_details`, which its upstreams require back unchanged.
+
+They are stored in a part's `signature`.
 
 Format: https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning
 """
@@ -15,19 +17,19 @@ from bifrost.wire import json
 _LIST = msgspec.json.Decoder(list[dict[str, Any]] | None)
 
 _IN_PIECES = ("reasoning.text", "reasoning.summary")
-"""Details that a stream gives piece by piece; the others come whole."""
+"""Details that a stream sends in pieces; the others are complete."""
 
 _GROWING = ("text", "summary")
 
 
 class Details:
-    """The details of a streamed answer, as they come."""
+    """The details of a streamed response, as they arrive."""
 
     def __init__(self) -> None:
         self._details: list[dict[str, Any]] = []
 
     def add(self, raw: msgspec.Raw) -> None:
-        """Take the details of an event. What is no list of objects is passed over."""
+        """Add the details of an event. Values other than a list of objects are ignored."""
         for piece in _decode(raw):
             last = self._details[-1] if self._details else None
             if last is not None and _continues(piece, last):
@@ -36,29 +38,29 @@ class Details:
                 self._details.append(piece)
 
     def taken(self) -> str | None:
-        """Give what has come, as `kept_details` does, and forget it."""
+        """Return the details so far, like `kept_details`, and discard them."""
         details, self._details = self._details, []
         return _kept(details)
 
 
 def kept_details(raw: msgspec.Raw) -> str | None:
-    """Give the details of a whole answer as a line of JSON, `None` if there are none."""
+    """Return the details of a complete response as a line of JSON; `None` if there are none."""
     return _kept(_decode(raw))
 
 
 def details_text(raw: msgspec.Raw) -> str:
-    """Give the text that details show, as far as they show any."""
+    """Return the visible text of details; empty if there is none."""
     shown = [detail.get(field) for detail in _decode(raw) for field in _GROWING]
     return "".join([text for text in shown if isinstance(text, str)])
 
 
 def read_details(signature: str | None) -> list[dict[str, Any]]:
-    """Give the details that a part was kept with; nothing if it holds none."""
+    """Return the details that a part stores; empty if there are none."""
     return [detail for line in (signature or "").splitlines() for detail in _decode(msgspec.Raw(line.encode()))]
 
 
 def _kept(details: list[dict[str, Any]]) -> str | None:
-    # Each line stands for itself, so that those of one stream can be joined.
+    # Each line is complete, so that the lines of one stream can be joined.
     return msgspec.json.encode(details).decode() + "\n" if details else None
 
 

@@ -39,14 +39,14 @@ class _Embeddings(msgspec.Struct):
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings, strict=False)
 _VECTOR: msgspec.json.Decoder[str | list[float] | None] = msgspec.json.Decoder(str | list[float] | None, strict=False)
 _SHORT = 6
-"""Numbers written in fewer bytes than this, comma included, would take many times that in memory (32 bytes each)."""
+"""Numbers of fewer bytes than this, including the comma, would take many times that in memory (32 bytes each)."""
 
 
 def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirks = PLAIN) -> Built:
-    """Make the HTTP request of embeddings.
+    """Return the HTTP request for embeddings.
 
-    Base64 is asked for unless the caller says otherwise or the server does not know it: it is exact, and a third of the
-    size of numbers in JSON.
+    Base64 is requested unless the caller chooses otherwise or the server does not support it: it is exact, and a third
+    of the size of numbers in JSON.
     """
     if not request.input:
         raise InvalidRequestError("input: the list is empty; give at least one text")
@@ -72,7 +72,7 @@ def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirk
 
 
 def check_embeddings(request: EmbeddingRequest, response: EmbeddingResponse) -> None:
-    """Look whether there is one vector for each text. Raises `MalformedResponseError` if not."""
+    """Check that there is one vector for each text. Raises `MalformedResponseError` if not."""
     texts, vectors = len(request.input), len(response.data)
     numbers = [item.index for item in response.data]
     if texts != vectors:
@@ -85,15 +85,15 @@ def check_embeddings(request: EmbeddingRequest, response: EmbeddingResponse) -> 
 
 
 def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingResponse:
-    """Read vectors, as base64 or as numbers, into the order of the inputs.
+    """Return vectors, sent as base64 or as numbers, in the order of the inputs.
 
-    Raises `ReportedError` for an error under a good status, `MalformedResponseError` for what holds no vectors.
+    Raises `ReportedError` for an error with a success status, and `MalformedResponseError` for other content.
     """
     wire = decode_answer(response.body, _EMBEDDINGS, _Embeddings, sparse=SPARSE)
     if wire.error or not wire.data:
         raise reported_error(response.body) or _shapeless(response.body, "no data")
     check_count(len(wire.data), VECTORS_LIMIT, what="vectors")
-    # Without numbers, or with the same one for all, they stand in the order of the texts.
+    # Without indexes, or with the same one for all, they are in the order of the texts.
     numbered = len({item.index for item in wire.data}) > 1 or len(wire.data) == 1
     data = [_embedding(item, place, response.body, numbered=numbered) for place, item in enumerate(wire.data)]
     data.sort(key=lambda item: item.index)
@@ -114,7 +114,7 @@ def _embedding(item: _Embedding, place: int, body: bytes, *, numbered: bool) -> 
         raise _shapeless(body, f"no vector in data[{place}]")
     vector = read_vector(given, what=what)
     if len(item.embedding) < _SHORT * len(vector):
-        # Numbers that are so short are few different ones; each is kept once.
+        # Such short numbers have few different values; each is stored once.
         known: dict[float, float] = {}
         vector = [known.setdefault(number, number) for number in vector]
     return Embedding(embedding=vector, index=item.index if numbered and item.index is not None else place)

@@ -1,4 +1,4 @@
-"""OpenAI's error object, and what compatible servers and the proxies before them send in its place.
+"""OpenAI's error object, and what compatible servers and the proxies before them send instead.
 
 Format: https://platform.openai.com/docs/guides/error-codes/api-errors
 """
@@ -35,7 +35,7 @@ _STATUSES: Mapping[str, int] = {
     "server_error": 500,
     "tokens": 429,
 }
-"""The status that a code or type comes with, for an error that arrives after a 200."""
+"""The status of each code or type, for an error that arrives after a 200."""
 
 _FACT_LIMIT = 256
 
@@ -63,7 +63,7 @@ _BODY: msgspec.json.Decoder[_Body | list[_Body]] = msgspec.json.Decoder(_Body | 
 
 
 def parse_error(response: HttpResponse) -> ErrorBody:
-    """Read the body of an answer whose status is an error. Any bytes will do: a proxy's page is shown by its title."""
+    """Parse the body of an error response. Any bytes are accepted: a web page is described by its title."""
     found = _read(response.body)
     body = _error_of(found, always=True) if found is not None else None
     if body is None:
@@ -74,9 +74,9 @@ def parse_error(response: HttpResponse) -> ErrorBody:
 
 
 def reported_error(data: bytes, *, always: bool = False) -> ReportedError | None:
-    """Give the error that stands where an answer or an event should; `None` if `data` is no error object.
+    """Return the error that a body or an event contains instead of a response; `None` if `data` is not an error object.
 
-    `always`: it is known to be an error, in whatever words (an event named `error`).
+    `always`: it is known to be an error in any form (an event named `error`).
     """
     found = _read(data)
     body = _error_of(found, always=always) if found is not None else None
@@ -121,7 +121,10 @@ def _error_of(body: _Body, *, always: bool) -> ErrorBody | None:
 
 
 def _meaning_of(error: _Fields, body: _Body) -> Meaning | None:
-    """Return what the error means beside its status. What is not plain text may repeat the request: it says nothing."""
+    """Return what the error means in addition to its status.
+
+    Only plain text is considered: other text may repeat the request.
+    """
     message = error.message or body.detail or body.message
     meaning = meaning_of(message[:MESSAGE_LIMIT]) if isinstance(message, str) else None
     if meaning is not None:
@@ -137,11 +140,11 @@ def _meaning_of(error: _Fields, body: _Body) -> Meaning | None:
 
 def _words_of(error: _Fields, body: _Body) -> object:
     message = error.message or body.detail or body.message
-    # OpenRouter tells in the message that its upstream failed, and beside it how.
+    # OpenRouter says in the message that its upstream failed, and next to it how.
     match error.metadata:
         case {"raw": str(said), "provider_name": str(upstream)} if isinstance(message, str):
             return f"{message} ({upstream}): {said}"
-        # Its moderation tells beside the message what was found, and quotes what was sent, which is not repeated here.
+        # Its moderation reports the reasons next to the message, and quotes what was sent, which is not repeated here.
         case {"reasons": [str(), *_] as reasons} if isinstance(message, str):
             return f"{message} (moderation: {', '.join(map(str, reasons[:_MOST_REASONS]))})"
         case _:
@@ -149,7 +152,10 @@ def _words_of(error: _Fields, body: _Body) -> object:
 
 
 def _minimax_error(base_resp: object) -> _Fields | None:
-    """Read what MiniMax puts beside an answer, or in its place: https://platform.minimax.io/docs/api-reference/errorcode."""
+    """Return MiniMax's error next to or instead of a response, or `None`.
+
+    https://platform.minimax.io/docs/api-reference/errorcode
+    """
     match base_resp:
         case {"status_code": int(code), "status_msg": str(message)} if code:
             return _Fields(message=message, code=code)
@@ -172,7 +178,7 @@ def _message(message: object, error: _Fields) -> str:
 
 
 def _fact(value: object) -> str | None:
-    """Read a short fact: text, or a number as some servers write their codes."""
+    """Return a short fact: text, or a number, as some servers send their codes."""
     match value:
         case str() if value.strip():
             return one_line(value, _FACT_LIMIT)
@@ -183,7 +189,7 @@ def _fact(value: object) -> str | None:
 
 
 def _given_status(body: _Body | None) -> int | None:
-    """Give the status that Groq writes into an error event."""
+    """Return the status that Groq writes into an error event."""
     match body:
         case _Body(error={"status_code": int(status)}) if 400 <= status <= 599:
             return status

@@ -1,4 +1,4 @@
-"""What families of OpenAI's models refuse, as OpenAI documents it."""
+"""The options that families of OpenAI's models refuse, according to OpenAI's documentation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ _TUNING = (*_SAMPLING, "presence_penalty", "frequency_penalty", "logit_bias")
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ModelFamily(Frozen):
-    """Options that models of some names never accept."""
+    """Options that models with certain names never accept."""
 
     models: re.Pattern[str]
+    """The pattern of the models' names."""
+
     refuses: Sequence[str]
+    """The names of the options."""
+
     while_reasoning: bool = False
-    """They are refused only if an effort other than "none" is asked for."""
+    """Whether they are refused only with an effort other than "none"."""
 
 
 OPENAI_FAMILIES: Sequence[ModelFamily] = (
@@ -41,7 +45,7 @@ OPENAI_FAMILIES: Sequence[ModelFamily] = (
 
 
 def refused_options(request: ChatRequest, model: str, families: Sequence[ModelFamily]) -> list[str]:
-    """Return which of the options that a request gives its model never accepts."""
+    """Return the options of a request that its model never accepts."""
     for family in families:
         if family.models.fullmatch(model) and not (family.while_reasoning and not _reasons(request)):
             return [name for name in family.refuses if _asks(request, name)]
@@ -55,5 +59,5 @@ def _reasons(request: ChatRequest) -> bool:
 
 def _asks(request: ChatRequest, name: str) -> bool:
     value = getattr(request, name)
-    # 1 is the one temperature and top_p that there is.
+    # 1 is the only temperature and top_p that they accept.
     return value is not None and value is not False and not (name in {"temperature", "top_p"} and value == 1)

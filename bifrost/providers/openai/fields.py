@@ -1,7 +1,7 @@
-"""What OpenAI's dialect says of each field of a request, and how the quirks of a server change that.
+"""How each field of a request is sent in OpenAI's dialect, and how the quirks of a server change that.
 
-Chat: https://platform.openai.com/docs/api-reference/chat/create.
-Embeddings: https://platform.openai.com/docs/api-reference/embeddings/create.
+Chat: https://platform.openai.com/docs/api-reference/chat/create. Embeddings:
+https://platform.openai.com/docs/api-reference/embeddings/create.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PLAIN = (
     "prompt_cache_retention",
     "modalities",
 )
-"""Options with the same name and shape in both languages."""
+"""Options with the same name and type in both."""
 
 _ORIGIN = "says who made a part of an answer, and so where it may go"
 
@@ -125,7 +125,7 @@ _CHAT: Mapping[str, Field] = {
     "tool_choice.mode": sent(),
     "tool_choice.name": mapped("{field} was left out: only the mode tool has one"),
     "tool_choice.allowed": mapped("{field} was left out: the modes none and tool have none"),
-    # --- the answer
+    # --- the response
     "response_format": sent(),
     "response_format.type": sent(),
     **{
@@ -147,7 +147,7 @@ _CHAT: Mapping[str, Field] = {
     "logit_bias": sent(),
     **{name: sent(name) for name in _PLAIN},
 }
-"""What OpenAI itself takes, without what depends on `Quirks`."""
+"""How fields are sent to OpenAI itself, without what depends on `Quirks`."""
 
 _NO_AUDIO = refused("answers in text only; leave out audio and modalities", neutral=(["text"],))
 _NO_LOGPROBS = refused("gives no log probabilities; leave out logprobs and top_logprobs", neutral=(False, 0))
@@ -156,7 +156,7 @@ _RULED_OUT = emulated(
 )
 
 LACKS: Mapping[str, Mapping[str, Field]] = {
-    # --- what only tunes: it is left out, or said in another way
+    # --- options that only tune the output are omitted, or expressed differently
     **{
         name: {name: left_out()}
         for name in (
@@ -182,7 +182,7 @@ LACKS: Mapping[str, Mapping[str, Field]] = {
     "include_obfuscation": {"stream_options.include_obfuscation": left_out()},
     "names": {"messages.name": left_out("has no names of participants")},
     "refusals": {"messages.content.refusal.refusal": emulated("{place}: a refusal was sent as text")},
-    # --- what changes the meaning: it is refused
+    # --- options that change the meaning are refused
     "tools": {"tools": refused("has no tools; leave out tools", neutral=([],))},
     "custom_tools": {
         "tools.tool.kind=custom": refused("has no tools that take free text; give them JSON parameters"),
@@ -218,14 +218,14 @@ LACKS: Mapping[str, Mapping[str, Field]] = {
     },
     "sounds": {"messages.content.audio": in_some_places(refused("takes no sound; send its text"))},
     "files": {"messages.content.file": in_some_places(refused("takes no files; send their text"))},
-    # --- what is said in another way: the tools that must not be called are left out of the request
+    # --- options that are expressed differently: the tools that must not be called are not sent
     "named_tool": {"tool_choice.name": _RULED_OUT},
     "allowed_tools": {"tool_choice.allowed": _RULED_OUT},
 }
-"""What a server may lack (`Quirks.lacks`), and what then holds for the fields that need it."""
+"""What a server may lack (`Quirks.lacks`), and how the fields concerned are sent then."""
 
 _MARKED = ("messages.cache", *(f"messages.content.{part}.cache" for part in ("text", "image", "audio", "file")))
-"""What can have a cache mark, beside tools."""
+"""What can have a cache mark, in addition to tools."""
 
 _SELF_CACHING = mapped(
     "cache marks were left out: {provider} caches by itself; those of its models that take marks get them if extra has "
@@ -239,11 +239,11 @@ _SEARCHES: Mapping[str, frozenset[str]] = {
     "filters": frozenset(["context_size", "user_location", "allowed_domains", "blocked_domains"]),
     "tool": frozenset(["context_size", "user_location", "max_uses", "allowed_domains", "blocked_domains"]),
 }
-"""Which fields of a web search each style has."""
+"""The fields of a web search that each style supports."""
 
 
 def chat_fields(quirks: Quirks) -> FieldTable:
-    """Return what a server says of the fields of a chat."""
+    """Return how a server receives the fields of a chat."""
     fields = {
         **_CHAT,
         "max_tokens": mapped(name=quirks.max_tokens_field),
@@ -265,7 +265,7 @@ def chat_fields(quirks: Quirks) -> FieldTable:
 
 
 def embeddings_fields(quirks: Quirks) -> FieldTable:
-    """Return what a server says of the fields of embeddings."""
+    """Return how a server receives the fields of embeddings."""
     fields: dict[str, Field] = {
         "model": REQUIRED,
         "input": REQUIRED,
@@ -287,7 +287,7 @@ _ALL_AT_ONCE = left_out("gives all its models at once")
 MODELS = FieldTable(
     ModelsRequest, {"model": local("the question is put to the provider"), "limit": _ALL_AT_ONCE, "after": _ALL_AT_ONCE}
 )
-"""What OpenAI says of the fields of a request for its models."""
+"""How the fields of a request for models are sent."""
 
 
 def _renamed(quirks: Quirks, names: Iterable[str]) -> dict[str, Field]:

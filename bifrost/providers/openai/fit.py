@@ -1,8 +1,8 @@
-"""Reads a JSON object into a wire shape although some of its members are odd.
+"""Decodes a JSON object to a shape although some of its members have unexpected types.
 
-The decoders of this dialect refuse a document as a whole when one member has another type than expected. Servers that
-are nearly OpenAI write members that are there but empty, or details of a shape of their own. Such a member is passed
-over here; the rest is read. What an answer cannot do without (`NEEDED`) is still refused unless it is empty.
+The decoders of this dialect refuse a whole document if one member has an unexpected type. Servers that are nearly
+compatible send empty members, or details of their own shape. Such a member is ignored here, and the rest is decoded.
+Members that a response needs (`NEEDED`) are refused nevertheless unless they are empty.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import msgspec
 _StructT = TypeVar("_StructT", bound=msgspec.Struct)
 
 NEEDED = frozenset(["choices", "content", "data", "delta", "embedding", "function", "message", "tool_calls"])
-"""Members whose loss would change the answer: text, calls, vectors, and what holds them."""
+"""Members whose loss would change the response: text, calls, vectors, and what contains them."""
 
 _COMMAS = 65_536, 64
-"""So many commas a document may have, and another for each so many bytes: a list of tiny things takes much memory."""
+"""The number of commas that any document may have, and the bytes per further comma: a list of tiny values takes much
+memory.
+"""
 
 _ODD = object()
 _ERRORS = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
@@ -29,14 +31,14 @@ _BLANKS = b" \t\r\n"
 
 
 class UnfitError(Exception):
-    """A member that is needed has another type."""
+    """A required member has another type."""
 
 
 def fit(data: bytes | msgspec.Raw, shape: type[_StructT], *, needed: frozenset[str] = NEEDED) -> _StructT:
-    """Return a JSON object as a struct of this shape, without its odd members.
+    """Return a JSON object as a struct of this shape, without unexpected members.
 
-    Raises `UnfitError` if it is no object or holds too many things, or if a member that is needed is missing or has
-    another type.
+    Raises `UnfitError` if it is not an object or has too many values, or if a required member is missing or has another
+    type.
     """
     least, each = _COMMAS
     if bytes(data).count(b",") > least + len(data) // each:

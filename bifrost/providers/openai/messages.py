@@ -1,8 +1,8 @@
-"""The messages of a chat, in OpenAI's words or those of a server with quirks.
+"""The messages of a chat in OpenAI's form, or in that of a server with quirks.
 
-Reasoning that this provider showed is sent back where `Quirks.reasoning_field` names a place for it; OpenAI's history
-has none. Cache marks are sent to OpenAI only if `extra` has `prompt_cache_options`, since models before gpt-5.6 refuse
-them and cache by themselves: https://platform.openai.com/docs/guides/prompt-caching.
+Reasoning of this provider is sent back if `Quirks.reasoning_field` names a field for it; OpenAI's history has none.
+Cache marks are sent to OpenAI only if `extra` has `prompt_cache_options`, because models before gpt-5.6 refuse them and
+cache by themselves: https://platform.openai.com/docs/guides/prompt-caching.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from bifrost.providers.openai.quirks import Quirks
 
 DIALECT = "openai"
-"""Whose words a `ProviderTool` or `OpaquePart` of this dialect may be marked with, beside the provider's own name."""
+"""The name of this dialect as the provider of a `ProviderTool` or `OpaquePart`, in addition to the provider's own
+name.
+"""
 
 
 class MessageWriter:
-    """Writes the messages of one request, and notes what was left out."""
+    """Converts the messages of one request, and records what was omitted."""
 
     def __init__(self, target: Target, quirks: Quirks, *, breakpoints: bool) -> None:
         self.warnings: list[str] = []
@@ -50,9 +52,10 @@ class MessageWriter:
         self._made_ids: CallIds | None = None
 
     def write(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
-        """Write the messages.
+        """Return the messages in the server's form.
 
-        Raises `InvalidRequestError` for what is wrong in itself, `UnsupportedError` for what there are no words for.
+        Raises `InvalidRequestError` for an invalid message, and `UnsupportedError` for what the server does not
+        support.
         """
         if not messages:
             raise InvalidRequestError("messages: the list is empty; give at least one message")
@@ -66,7 +69,7 @@ class MessageWriter:
         return self._made_ids
 
     def mark(self, wire: dict[str, Any], mark: CacheMark | None) -> dict[str, Any]:
-        """Give a part or a tool with a cache mark, if it has one and the server takes it."""
+        """Return a part or a tool with a cache mark, if it has one and the server accepts it."""
         if mark is None:
             return wire
         if self._quirks.cache_marks == "cache_control":
@@ -81,7 +84,7 @@ class MessageWriter:
         return wire
 
     def leave_out(self, path: str, where: str = "") -> None:
-        """Note that a field is left out here, or sent in another way."""
+        """Record that a field is omitted here, or sent in another form."""
         self.warnings.append(self._quirks.chat.warning(path, self._target, place=where))
 
     def _message(self, message: Message, place: int) -> dict[str, Any]:
@@ -126,13 +129,13 @@ class MessageWriter:
         if content:
             return content
         if message.role == "tool":
-            return ""  # the tool gave nothing, and content must be there
+            return ""  # the tool returned nothing, but content is required
         raise InvalidRequestError(f"{where}: the {message.role} message has no content")
 
-    # --- what a model answered
+    # --- messages of a model
 
     def _add_answer(self, wire: dict[str, Any], parts: Sequence[Part], where: str) -> None:
-        """Write what a model answered: its parts go to the fields that the answer had them in."""
+        """Convert a message of a model: its parts are put into the fields that a response has them in."""
         self._ids.begin()
         texts: list[str] = []
         refusals: list[str] = []
@@ -184,7 +187,7 @@ class MessageWriter:
             raise self._unsupported(f"takes no audio part in an assistant message ({where})", "take it out")
 
     def _add_picture(self, wire: dict[str, Any], part: ImagePart, where: str) -> None:
-        """Write a picture that a model made: only its own provider may have a place for it."""
+        """Add an image of a model, which only its own provider may accept."""
         if self._quirks.answers_have_images:
             image = {"type": "image_url", "image_url": self._image(part, where)}
             wire["images"] = [*wire.get("images", ()), image]
@@ -192,7 +195,7 @@ class MessageWriter:
             self.warnings.append(f"{where}: a picture was left out: {self._target.provider} takes none from a model")
 
     def _lose_mark(self, part: TextPart, where: str) -> None:
-        """Note a mark on a piece of an answer, whose text is sent in one piece."""
+        """Record a mark on a piece of a response, whose text is sent in one piece."""
         if part.cache is not None and self._quirks.cache_marks is not None:
             self.leave_out("messages.content.text.cache", where)
 
@@ -312,7 +315,7 @@ class MessageWriter:
             return {"file_id": part.file_id, **file}
         if part.data is not None:
             file["file_data"] = _data_url(part.data, part.media_type)
-            # Refused without a name.
+            # It is refused without a name.
             return file if "filename" in file else {"filename": _default_name(part.media_type), **file}
         if part.url is not None and self._quirks.files_by_url:
             return {"filename": _default_name(part.media_type), **file, "file_data": part.url}
@@ -329,7 +332,7 @@ class MessageWriter:
         return document
 
     def _attachment(self, part: FilePart, where: str) -> dict[str, Any]:
-        # Base64 stands there without the beginning of a data URL.
+        # Base64 is sent without the beginning of a data URL.
         attachment: dict[str, Any] = {"type": "file_url", "file_url": {"url": part.data or self._address(part, where)}}
         if part.filename is not None:
             attachment["file_name"] = part.filename
@@ -344,7 +347,7 @@ class MessageWriter:
             raise self._refusal("file.file_id", where)
         raise InvalidRequestError(f"{where}: the file has no source; give url, text, or data with media_type")
 
-    # --- what cannot be said
+    # --- what is not supported
 
     def _leave_out(self, part: Part, where: str) -> None:
         match part:
@@ -387,7 +390,7 @@ _USER_PARTS = (TextPart, ImagePart, AudioPart, FilePart, OpaquePart)
 
 
 def unsupported(target: Target, what: str, hint: str) -> UnsupportedError:
-    """Make the error for what a provider has no words for, with what to do instead."""
+    """Return the error for what a provider does not support, with a hint what to do instead."""
     return UnsupportedError(f"{target.provider} {what}; {hint}", provider=target.provider, model=target.model)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Model(msgspec.Struct):
-    """A model; OpenAI tells no more than the first three fields, the others are other servers'."""
+    """A model. OpenAI has the first three fields only; the others belong to other servers."""
 
     id: Any = None
     created: Any = None
@@ -38,7 +38,7 @@ class _Model(msgspec.Struct):
 
 class _List(msgspec.Struct):
     data: list[_Model] | msgspec.UnsetType | None = msgspec.UNSET
-    """A server without models may say so with null."""
+    """A server without models may send null."""
     error: Any = None
 
 
@@ -46,15 +46,18 @@ _LIST: msgspec.json.Decoder[_List | list[_Model]] = msgspec.json.Decoder(_List |
 
 
 def build_models(request: ModelsRequest, target: Target) -> Built:
-    """Make the HTTP request of a model list. OpenAI gives all models at once, so there is no page to ask for."""
+    """Return the HTTP request for a list of models. OpenAI returns all models at once, so there are no pages."""
     warnings = MODELS.check(request, target)
     return Built(request=HttpRequest(method="GET", path="/models", source=request), warnings=warnings)
 
 
 def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
-    """Read a model list. Raises `ReportedError` for an error under a good status, `MalformedResponseError`."""
+    """Return the list of models in a body.
+
+    Raises `ReportedError` for an error with a success status, and `MalformedResponseError`.
+    """
     wire = decode_answer(response.body, _LIST, _List, sparse=SPARSE)
-    if isinstance(wire, list):  # Together's list has no object around it.
+    if isinstance(wire, list):  # Together sends a list without an object around it.
         wire = _List(data=wire)
     if wire.data is msgspec.UNSET or (wire.error and not wire.data):
         raise (
@@ -67,7 +70,7 @@ def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
 
 
 def _model(model: _Model, target: Target) -> ModelInfo:
-    # By those of Groq, OpenRouter and Together, Mistral, vLLM.
+    # The names are those of Groq, OpenRouter and Together, Mistral, vLLM.
     windows = (model.context_window, model.context_length, model.max_context_length, model.max_model_len)
     return ModelInfo(
         id=text_of(model.id),

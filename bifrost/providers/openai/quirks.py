@@ -1,7 +1,7 @@
 """How a server departs from OpenAI's dialect, as a value.
 
-A quirk is what would be said or read wrongly without it. What servers merely add (another name of the reasoning, say)
-is read from all of them, and needs no quirk.
+A quirk prevents that something is sent or read wrongly. What servers only add (another name of the reasoning, for
+example) is read from all of them and needs no quirk.
 """
 
 from __future__ import annotations
@@ -40,21 +40,23 @@ OPENAI_ALONE = frozenset(
         "allowed_tools",
     ]
 )
-"""What OpenAI has and hardly any other server: a beginning for `lacks`."""
+"""What hardly any other server than OpenAI supports: a starting point for `lacks`."""
 
 OPENAI_CALL_IDS = CallIdRule(pattern=re.compile(".{1,40}", re.DOTALL), prefix="call_", length=24)
 """OpenAI's ids of tool calls: "Expected a string with maximum length 40"."""
 
 ReasoningStyle = Literal["effort", "thinking", "switch", "object"]
-"""How an effort is asked for: in `reasoning_effort` alone (OpenAI); beside DeepSeek's `thinking`, Together's
-`reasoning.enabled`; or in OpenRouter's `reasoning` object, which takes a budget too."""
+"""How an effort is requested: in `reasoning_effort` only (OpenAI); with DeepSeek's `thinking` or Together's
+`reasoning.enabled` in addition; or in OpenRouter's `reasoning` object, which has a budget as well.
+"""
 
 ReasoningField = Literal["reasoning_content", "reasoning", "reasoning_details", "thinking"]
-"""Where reasoning stands in the history: in a field of the message, or (`thinking`) in a part of its content."""
+"""Where the history has reasoning: in a field of the message, or (`thinking`) in a part of its content."""
 
 SearchStyle = Literal["options", "settings", "filters", "tool"]
-"""How a web search is asked for: OpenAI's `web_search_options`, Groq's `search_settings`, Perplexity's filters, or
-OpenRouter's server tool."""
+"""How a web search is requested: OpenAI's `web_search_options`, Groq's `search_settings`, Perplexity's filters, or
+OpenRouter's server tool.
+"""
 
 FileStyle = Literal["file", "document_url", "file_url"]
 """OpenAI's `file` part, Mistral's `document_url`, or Perplexity's `file_url`."""
@@ -62,80 +64,89 @@ FileStyle = Literal["file", "document_url", "file_url"]
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Quirks(Frozen):
-    """Departures from OpenAI's dialect. Each is named for the departure and defaults to what OpenAI does."""
+    """The departures of a server from OpenAI's dialect. Each default is what OpenAI does."""
 
     # --- options
 
     lacks: frozenset[str] = frozenset()
-    """What the server does not have: names in `bifrost.providers.openai.fields.LACKS`."""
+    """What the server does not support: names in `bifrost.providers.openai.fields.LACKS`."""
     max_tokens_field: str = "max_completion_tokens"
-    """What the limit of output tokens is called; many servers know the older `max_tokens` only."""
+    """The name of the limit of output tokens. Many servers support only the older `max_tokens`."""
     renames: Mapping[str, str] = attrs.field(factory=dict[str, str])
-    """The server's name of an option, by ours."""
+    """The server's names of options, by bifrost's names."""
     top_k: bool = False
-    """`top_k` is known."""
+    """Whether `top_k` is supported."""
     families: Sequence[ModelFamily] = ()
     """Options that some of its models never accept."""
     logprobs_are_counted: bool = False
-    """`logprobs` is a number: that of the likeliest tokens to tell."""
+    """Whether `logprobs` is a number: how many of the most probable tokens to return."""
     prediction_is_text: bool = False
-    """A prediction's content is text, never parts."""
+    """Whether a prediction's content must be text and not parts."""
     usage_comes_unasked: bool = False
-    """A stream tells its usage by itself; `stream_options` is not known."""
+    """Whether a stream reports its usage by default; `stream_options` is not supported."""
     reasoning: ReasoningStyle = "effort"
+    """How reasoning is requested."""
+
     web_search: SearchStyle = "options"
+    """How a web search is requested."""
+
     parameters_are_needed: bool = False
-    """A tool without parameters must say so in a schema."""
+    """Whether a tool without parameters needs a schema."""
     schema_rules: SchemaRules = COMMON_RULES
-    """What the server's strict mode takes of JSON schema."""
+    """The JSON schema features of the server's strict mode."""
 
     # --- messages
 
     developer_role: Literal["developer", "system"] = "developer"
-    """What a developer's message is marked as."""
+    """The role of a developer's message."""
     reasoning_field: ReasoningField | None = None
-    """Where the model's reasoning is sent back to it; `None`: nowhere."""
+    """The field in which reasoning is sent back; `None`: it is not sent back."""
     raw_arguments: bool = False
-    """Arguments in the history that are no JSON object go back as they came. Other servers parse them, and get an
-    object that holds the text."""
+    """Whether arguments in the history that are not a JSON object are sent unchanged. Other servers parse them and
+    receive an object with the text.
+    """
     call_ids: CallIdRule | None = None
-    """Which ids of tool calls are taken. `None`: any."""
+    """The ids of tool calls that are accepted. `None`: any."""
     calls_need_content: bool = False
-    """A message with tool calls must have `content`, empty if the model wrote no text."""
+    """Whether a message with tool calls must have `content`, empty if the model wrote no text."""
     images_in_results: bool = False
-    """The result of a tool may hold pictures."""
+    """Whether the result of a tool may contain images."""
     answers_have_images: bool = False
-    """Pictures that a model made go back in the `images` of its message."""
+    """Whether images of a model are sent back in the `images` of its message."""
     calls_need_reasoning: bool = False
-    """A message with tool calls must have `reasoning_field`, empty if there was no reasoning."""
+    """Whether a message with tool calls must have `reasoning_field`, empty if there was no reasoning."""
     cache_marks: Literal["breakpoint", "cache_control"] | None = "breakpoint"
-    """How the end of what may be cached is marked; OpenAI's breakpoints are for those who ask for them in `extra`."""
+    """How the end of a cacheable prefix is marked; `None`: marks are not supported. OpenAI's breakpoints must be
+    enabled in `extra`.
+    """
     files: FileStyle = "file"
+    """The form of a file part."""
+
     files_by_url: bool = False
-    """The file part takes an address too."""
+    """Whether the file part may have a URL."""
     sound_is_bare: bool = False
-    """`input_audio` is the base64 text itself."""
+    """Whether `input_audio` is the base64 text itself."""
 
     # --- embeddings
 
     vectors_are_numbers: bool = False
-    """Vectors come as numbers; base64 is not known."""
+    """Whether vectors are sent as numbers; base64 is not supported."""
 
-    # --- answers
+    # --- responses
 
     reasoning_tokens_apart: bool = False
-    """`completion_tokens` leaves the reasoning out, which only the total counts."""
+    """Whether `completion_tokens` does not include reasoning, which only the total includes."""
 
-    # --- worked out once
+    # --- derived once
 
     chat: FieldTable = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(chat_fields, takes_self=True)
     )
-    """What the server says of the fields of a chat."""
+    """How the server receives the fields of a chat."""
     embeddings: FieldTable = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(embeddings_fields, takes_self=True)
     )
-    """What it says of those of embeddings."""
+    """How it receives the fields of embeddings."""
 
     def __attrs_post_init__(self) -> None:
         unknown = self.lacks - LACKS.keys()

@@ -1,9 +1,9 @@
-"""A web search, asked for in the words of the servers that have one.
+"""Web search, in the forms of the servers that support it.
 
-OpenAI: https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat.
-Groq: https://console.groq.com/docs/compound/search-settings.
-Perplexity: https://docs.perplexity.ai/api-reference/chat-completions-post.
-OpenRouter: https://openrouter.ai/docs/guides/features/server-tools/web-search.
+OpenAI: https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat. Groq:
+https://console.groq.com/docs/compound/search-settings. Perplexity:
+https://docs.perplexity.ai/api-reference/chat-completions-post. OpenRouter:
+https://openrouter.ai/docs/guides/features/server-tools/web-search.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_search(body: dict[str, Any], search: WebSearch, style: SearchStyle) -> None:
-    """Add a web search to a body. Which fields of it a style has is in `bifrost.providers.openai.fields`."""
+    """Add a web search to a body. `bifrost.providers.openai.fields` says which of its fields a style supports."""
     _STYLES[style](body, search)
 
 
@@ -39,7 +39,7 @@ def _add_settings(body: dict[str, Any], search: WebSearch) -> None:
         settings["include_domains"] = search.allowed_domains
     if search.blocked_domains is not None:
         settings["exclude_domains"] = search.blocked_domains
-    if settings:  # Groq's systems that can search do so unasked.
+    if settings:  # Groq's systems that support it search by default.
         body["search_settings"] = settings
 
 
@@ -49,7 +49,7 @@ def _add_filters(body: dict[str, Any], search: WebSearch) -> None:
         options["search_context_size"] = search.context_size
     if search.user_location is not None:
         options["user_location"] = msgspec.to_builtins(search.user_location)
-    if options:  # Perplexity searches unasked.
+    if options:  # Perplexity searches by default.
         body["web_search_options"] = options
     domains = [*(search.allowed_domains or ()), *(f"-{domain}" for domain in search.blocked_domains or ())]
     if domains:

@@ -1,7 +1,7 @@
-"""OpenAI's chat stream, decoded: https://platform.openai.com/docs/api-reference/chat-streaming.
+"""Decodes OpenAI's chat stream: https://platform.openai.com/docs/api-reference/chat-streaming.
 
-Events that are neither an answer's piece, usage nor an error are passed over. Tool calls are numbered from 0 in the
-order in which they appear, whatever numbers and ids a server gives or forgets.
+Events other than a piece of a response, usage or an error are ignored. Tool calls are numbered from 0 in the order in
+which they appear, whatever indexes and ids a server sends or omits.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _NOTHING = msgspec.Raw(b"")
 _NULL = len(b"null")
 _NO_DELTA = WireMessage()
 _LONGEST_PAUSE = 64
-"""How many events at most go by before one is tried as a plain one again."""
+"""The most events after which the fast path is tried again."""
 
 
 class _Choice(WireChoice, gc=False):
@@ -79,7 +79,7 @@ class _Event(msgspec.Struct, gc=False):
 
 
 class _Usual(_Event, gc=False):
-    """An event as nearly all servers send it: nothing of it needs to be looked at twice."""
+    """An event as nearly all servers send it, which needs no second look."""
 
     id: str | None = None
     model: str | None = None
@@ -112,7 +112,7 @@ class _PlainChoice(msgspec.Struct, gc=False):
 
 
 class _Plain(msgspec.Struct, gc=False):
-    """An event that adds text and nothing else, as nearly all of a stream are: what could say more is not there."""
+    """An event that adds only text, as nearly all events of a stream do. It has no other content."""
 
     choices: list[_PlainChoice]
     id: str | None = None
@@ -134,7 +134,7 @@ _USUAL = msgspec.json.Decoder(_Usual, strict=False)
 
 
 class ChatDecoder:
-    """Decode the stream of one answer, or of `n`."""
+    """Decodes the stream of one choice, or of `n`."""
 
     def __init__(self, target: Target, *, quirks: Quirks = PLAIN) -> None:
         self.done = False
@@ -144,22 +144,23 @@ class ChatDecoder:
         self._quirks = quirks
         self._keeps_details = quirks.reasoning_field == "reasoning_details"
         self._spoke = False
-        """Something of the answer was given."""
+        """Whether a part of the response was returned."""
         self._finished: dict[int, bool] = {}
         self._calls: dict[int, StreamedCalls] = {}
         self._details: dict[int, Details] = {}
         self._cited: set[str | None] = set()
         self._parts = 0
-        """How many tool calls and pictures there are, in all choices together."""
+        """The number of tool calls and images in all choices together."""
         self._skip = 0
-        """So many events are not tried as plain ones."""
+        """The number of events for which the fast path is not tried."""
         self._pause = 0
-        """How many it was last: each trial in vain costs, and a stream may have none at all."""
+        """The last such number. Each failed try costs time, and a stream may never succeed."""
 
     def feed(self, event: SseEvent) -> Sequence[Chunk]:
-        """Take an event, give its chunk.
+        """Return the chunks of an event.
 
-        Raises `ReportedError` for an error event, `MalformedResponseError` for what is no JSON or has no known shape.
+        Raises `ReportedError` for an error event, and `MalformedResponseError` for data that is not JSON or has an
+        unknown shape.
         """
         if self.done:
             return ()
@@ -181,7 +182,7 @@ class ChatDecoder:
         choices: list[ChunkChoice] = []
         if len(wire.choices) > 1:
             check_count(len(wire.choices), CHOICES_LIMIT, what="choices in one event")
-        # No comprehension: there is one choice nearly always, and it would cost a call more.
+        # Not a comprehension, which would cost another call: there is nearly always one choice.
         for choice in wire.choices:
             index, delta = choice.index or 0, choice.delta
             if index not in self._finished:
@@ -203,7 +204,7 @@ class ChatDecoder:
         )
 
     def _feed(self, event: SseEvent) -> Sequence[Chunk]:
-        """Take an event of whatever kind."""
+        """Handle an event of any kind."""
         data = event.data
         if data.startswith(b"[DONE]"):
             self.done = True
@@ -219,7 +220,7 @@ class ChatDecoder:
             error = reported_error(data, always=event.event == "error")
             if error is not None:
                 if self._spoke:
-                    # What it says before that would commit the stream, which can still be asked for again.
+                    # Its content before the error would commit the stream, which can still be retried.
                     error.chunks = [chunk for chunk in self._chunks(wire) if chunk.has_content]
                 raise error
         return self._chunks(wire)
@@ -251,7 +252,7 @@ class ChatDecoder:
         return [*pictures, head]
 
     def _pictures(self, choice: _Choice) -> Iterator[Delta]:
-        """Give the pictures of an event: a chunk holds one."""
+        """Yield the images of an event, one per chunk."""
         message = choice.delta
         if message is not None and (message.images is not _NOTHING or isinstance(message.content, list)):
             for image in images_of(message):
@@ -260,13 +261,13 @@ class ChatDecoder:
                 yield Delta(part=image)
 
     def finish(self) -> Ending:
-        """Say how the stream ended."""
+        """Return how the stream ended."""
         if self.done:
             return "complete"
         return "unmarked" if self._finished and all(self._finished.values()) else "cut"
 
     def _decode_unusual(self, event: SseEvent) -> _Usual | None:
-        """Take an event whose names and numbers have other types, as far as they can be read."""
+        """Decode an event whose names and numbers have other types, as far as possible."""
         try:
             wire = _EVENT.decode(event.data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -284,7 +285,7 @@ class ChatDecoder:
         return _Usual(**fields)
 
     def _decode_foreign(self, event: SseEvent) -> _Event | None:
-        """Take what is no JSON, or has our field names with other types: fatal only where we should know it."""
+        """Handle data that is not JSON, or uses known names with other types: an error only if it should be known."""
         data = event.data
         if not data.strip():
             return None
@@ -297,7 +298,7 @@ class ChatDecoder:
         return fitted
 
     def _begin(self, index: int) -> None:
-        """Note a choice that is new. Raises `ResponseTooLargeError` for one too many."""
+        """Record a new choice. Raises `ResponseTooLargeError` if there are too many."""
         check_count(len(self._finished) + 1, CHOICES_LIMIT, what="choices")
         self._finished[index] = False
 
@@ -356,7 +357,7 @@ class ChatDecoder:
         )
 
     def _with_sources(self, choice: ChunkChoice, sources: Sequence[Citation]) -> ChunkChoice:
-        """Add the sources that were not yet told: Perplexity lists all of them with every event."""
+        """Add the sources that were not returned yet: Perplexity lists all of them with every event."""
         new = [source for source in sources if source.url not in self._cited]
         if not new:
             return choice
