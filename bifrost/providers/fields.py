@@ -194,12 +194,13 @@ class FieldTable:
                     warnings.append(self._lacking(field, entry, place, target))
         return warnings
 
-    def warning(self, path: str, target: Target, *, place: str = "") -> str:
+    def warning(self, path: str, target: Target, *, place: str = "", value: object = "") -> str:
         """Return the warning for a field that is omitted here, or sent in another form.
 
-        `place` is that of the message, part or tool.
+        `place` is that of the message, part or tool; `value` is what the words want to know beside it.
         """
-        return self.fields[path].warning(label_of(path, place), self._speaker or target.provider, place=place)
+        provider = self._speaker or target.provider
+        return self.fields[path].warning(label_of(path, place), provider, place=place, value=value)
 
     def refusal(self, path: str, target: Target, *, place: str = "") -> UnsupportedError:
         """Return the error for a field that is refused here. `place` says where, or with what."""

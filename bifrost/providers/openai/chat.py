@@ -99,9 +99,9 @@ class _Options:
         self._quirks = quirks
         self._writer = writer
 
-    def leave_out(self, path: str, *, place: str = "") -> None:
+    def leave_out(self, path: str, *, place: str = "", value: object = "") -> None:
         """Record that a field is omitted here, although it may be sent elsewhere."""
-        self.warnings.append(self._quirks.chat.warning(path, self._target, place=place))
+        self.warnings.append(self._quirks.chat.warning(path, self._target, place=place, value=value))
 
     def add_rare(self) -> None:
         """Add the options that few requests have."""
@@ -156,12 +156,11 @@ class _Options:
     def _check_choice(self, choice: ToolChoice) -> None:
         if choice.mode == "tool" and choice.name is None:
             raise InvalidRequestError("tool_choice is 'tool' but names no tool; set its name")
+        named = choice.allowed is not None
         if choice.mode != "tool" and choice.name is not None:
-            self.leave_out("tool_choice.name")
-        if choice.mode == "none" and choice.allowed is not None:
-            self.leave_out("tool_choice.allowed")
-        if choice.mode == "tool" and choice.allowed is not None and "allowed_tools" not in self._quirks.lacks:
-            self.leave_out("tool_choice.allowed")
+            self.leave_out("tool_choice", value="name")
+        if named and (choice.mode == "none" or (choice.mode == "tool" and "allowed_tools" not in self._quirks.lacks)):
+            self.leave_out("tool_choice", value="allowed")
 
     def _only(self, tools: Sequence[Tool | ProviderTool], names: Sequence[str]) -> list[Tool | ProviderTool]:
         kept: list[Tool | ProviderTool] = [tool for tool in tools if isinstance(tool, Tool) and tool.name in names]

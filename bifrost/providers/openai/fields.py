@@ -121,10 +121,10 @@ _CHAT: Mapping[str, Field] = {
     "tools.tool.format": mapped("{field} was left out: only a tool that takes free text has one"),
     "tools.provider.definition": sent(),
     "tools.provider.provider": local("says whose words the definition is in"),
-    "tool_choice": sent(),
+    "tool_choice": mapped("tool_choice.{value} was left out: the mode takes none"),
     "tool_choice.mode": sent(),
-    "tool_choice.name": mapped("{field} was left out: only the mode tool has one"),
-    "tool_choice.allowed": mapped("{field} was left out: the modes none and tool have none"),
+    "tool_choice.name": sent(),
+    "tool_choice.allowed": sent(),
     # --- the response
     "response_format": sent(),
     "response_format.type": sent(),
@@ -255,7 +255,7 @@ def chat_fields(quirks: Quirks) -> FieldTable:
         **_search(quirks),
     }
     if quirks.logprobs_are_counted:
-        fields["logprobs"] = mapped()
+        fields["logprobs"] = mapped(neutral=(False,))
         fields["top_logprobs"] = mapped("{field} was left out: logprobs is false")
     if quirks.usage_comes_unasked:
         fields["stream_options.include_usage"] = left_out("tells the usage of every stream")
@@ -270,7 +270,7 @@ def embeddings_fields(quirks: Quirks) -> FieldTable:
         "model": REQUIRED,
         "input": REQUIRED,
         "dimensions": sent("dimensions"),
-        "encoding_format": mapped(),
+        "encoding_format": mapped(neutral=("base64",)),
         "user": sent("user"),
         "extra": sent(),
         **_renamed(quirks, ("dimensions",)),

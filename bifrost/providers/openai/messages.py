@@ -351,12 +351,15 @@ class MessageWriter:
 
     def _leave_out(self, part: Part, where: str) -> None:
         match part:
-            case ReasoningPart() if part.signature is not None or part.provider != self._target.provider:
+            case ReasoningPart() if not self._is_own_text(part):
                 self.warnings.append(f"{where}: reasoning of another provider was left out")
             case OpaquePart():
                 self.warnings.append(f"{where}: {part.provider}'s own block {part.kind!r} was left out")
             case _:
                 pass
+
+    def _is_own_text(self, part: ReasoningPart) -> bool:
+        return part.signature is None and part.redacted is None and part.provider == self._target.provider
 
     def _mark_end(self, wire: dict[str, Any], mark: CacheMark, where: str) -> None:
         if self._quirks.cache_marks is None:

@@ -1,0 +1,306 @@
+"""Requests that set one field, or two, found by reflection, and what a provider's codec makes of them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from bifrost.errors import InvalidRequestError, UnsupportedError
+from bifrost.providers.base import Target
+from bifrost.providers.fields import covering, paths_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bifrost.providers.base import Codec
+    from bifrost.providers.fields import Field, FieldTable
+
+MISSING = object()
+
+_PDF = "application/pdf"
+_CALL: dict[str, Any] = {"type": "tool_call", "id": "abcdefghi", "name": "f", "arguments": "{}"}
+_TOOLS: list[dict[str, Any]] = [{"type": "tool", "name": "f"}, {"type": "tool", "name": "g"}]
+_SCHEMA: dict[str, Any] = {"type": "json_schema", "schema": {"type": "object"}}
+
+
+def _part(**part: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+def _answer(**part: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "assistant", "content": [part]}]}
+
+
+# What must stand beside a field for it to mean anything; the longest beginning of its path counts. `PROVIDER` is
+# replaced by the name of the provider that is asked.
+PROVIDER = "the provider's name"
+CONTEXTS: Mapping[str, Mapping[str, Any]] = {
+    "messages": {"messages": [{"role": "user", "content": "hello"}]},
+    "messages.tool_call_id": {
+        "messages": [
+            {"role": "assistant", "content": [_CALL, {**_CALL, "id": "abcdefghj"}]},
+            {"role": "tool", "content": "x"},
+        ]
+    },
+    "messages.is_error": {
+        "messages": [
+            {"role": "assistant", "content": [_CALL]},
+            {"role": "tool", "tool_call_id": "abcdefghi", "content": "x"},
+        ]
+    },
+    "messages.content.text": _part(type="text", text="a"),
+    "messages.content.text.citations": _part(type="text", text="a", citations=[{"provider": PROVIDER}]),
+    "messages.content.image": _part(type="image", url="https://a.example/b"),
+    "messages.content.image.url": _part(type="image"),
+    "messages.content.image.file_id": _part(type="image"),
+    "messages.content.image.data": _part(type="image", media_type="image/png"),
+    "messages.content.image.media_type": _part(type="image", data="AA=="),
+    "messages.content.audio": _part(type="audio", data="AA==", format="wav"),
+    "messages.content.audio.id": _answer(type="audio"),
+    "messages.content.audio.transcript": _answer(type="audio"),
+    "messages.content.file": _part(type="file", data="AA==", media_type=_PDF),
+    "messages.content.file.url": _part(type="file"),
+    "messages.content.file.text": _part(type="file"),
+    "messages.content.file.file_id": _part(type="file"),
+    "messages.content.file.data": _part(type="file", media_type=_PDF),
+    "messages.content.file.media_type": _part(type="file", data="YQ=="),
+    "messages.content.reasoning": _answer(type="reasoning", text="a", signature="[]", provider=PROVIDER),
+    "messages.content.reasoning.redacted": _answer(type="reasoning", provider=PROVIDER),
+    "messages.content.refusal": _answer(type="refusal", refusal="a"),
+    "messages.content.tool_call": _answer(**_CALL, provider=PROVIDER),
+    "messages.content.opaque": _part(type="opaque", provider=PROVIDER, kind="k", data={"type": "k"}),
+    "tools": {"tools": _TOOLS},
+    "tools.tool.name": {"tools": [{"type": "tool", "name": "f"}]},
+    "tools.tool.format": {"tools": [{"type": "tool", "name": "f", "kind": "custom"}]},
+    "tools.provider": {"tools": [{"type": "provider", "definition": {"type": "a"}}]},
+    "tool_choice": {"tools": _TOOLS},
+    "tool_choice.name": {"tools": _TOOLS, "tool_choice": {"mode": "tool", "name": "f"}},
+    "tool_choice.mode": {"tools": _TOOLS, "tool_choice": {"name": "f"}},
+    "parallel_tool_calls": {"tools": _TOOLS},
+    "response_format": {"response_format": _SCHEMA},
+    "audio": {"audio": {"voice": "v", "format": "wav"}},
+    "prediction": {"prediction": {"content": "a"}},
+    "prediction.content.text.citations": {
+        "prediction": {"content": [{"type": "text", "text": "a", "citations": [{"title": "a"}]}]}
+    },
+    "prediction.content.text": {"prediction": {"content": [{"type": "text", "text": "a"}]}},
+}
+
+# Two values of what no type tells: others would be refused as wrong in themselves, or mean the same.
+VALUES: Mapping[str, Sequence[Any]] = {
+    "model": ("a", "b"),
+    "messages.role": ("system", "user"),
+    "messages.content": ("a", "b"),
+    "messages.tool_call_id": ("abcdefghi", "abcdefghj"),
+    "messages.content.image.url": ("https://a.example/1", "https://a.example/2"),
+    "messages.content.image.data": ("AA==", "AQ=="),
+    "messages.content.image.media_type": ("image/png", "image/jpeg"),
+    "messages.content.audio.data": ("AA==", "AQ=="),
+    "messages.content.file.url": ("https://a.example/1", "https://a.example/2"),
+    "messages.content.file.data": ("AA==", "AQ=="),
+    "messages.content.file.media_type": (_PDF, "text/plain"),
+    "messages.content.reasoning.signature": (
+        '[{"type": "reasoning.text", "text": "1"}]',
+        '[{"type": "reasoning.text", "text": "2"}]',
+    ),
+    "messages.content.tool_call.id": ("abcdefghi", "abcdefghj"),
+    "messages.content.tool_call.arguments": ('{"a": 1}', '{"a": 2}'),
+    "messages.content.tool_call.signature": ('{"a": 1}', '{"a": 2}'),
+    "messages.content.tool_call.kind": ("custom",),
+    "tools.tool.kind": ("custom",),
+    "tools.tool.parameters": ({"type": "object", "description": "1"}, {"type": "object", "description": "2"}),
+    "tools.tool.format": ({"type": "text"}, {"type": "grammar"}),
+    "tool_choice.mode": ("tool", "none", "required"),
+    "tool_choice.name": ("f", "g"),
+    "tool_choice.allowed": (["f"], ["g"]),
+    "response_format.type": ("json_object", "json_schema"),
+    "response_format.schema": ({"type": "object", "title": "1"}, {"type": "object", "title": "2"}),
+    "temperature": (0.25, 0.5, 1.5),
+    "n": (1, 2, 3),
+    "modalities": (["text"], ["text", "audio"], ["audio"]),
+    "service_tier": ("auto", "flex"),
+    "metadata": ({"a": "1"}, {"user_id": "1"}),
+    "reasoning.effort": ("none", "minimal", "low", "high"),
+    "reasoning.max_tokens": (2000, 3000),
+    "extra": ({PROVIDER: {"a": 1}}, {PROVIDER: {"a": 2}}),
+}
+
+Outcome = tuple[Any, tuple[str, ...]] | InvalidRequestError
+"""The wire and the warnings, or the error."""
+
+
+@cache
+def leaves(request: type[msgspec.Struct]) -> list[str]:
+    """Return the path of every field that holds no Struct of ours alone."""
+    paths = list(paths_of(request))
+    return [path for path in paths if path in VALUES or not any(other.startswith(f"{path}.") for other in paths)]
+
+
+@cache
+def values_of(request: type[msgspec.Struct], path: str) -> Sequence[Any]:
+    """Return values of a field that differ from each other and from its default."""
+    return VALUES.get(path) or _values(_type_of(request, path))
+
+
+@cache
+def default_of(request: type[msgspec.Struct], path: str) -> Any:
+    """Return the value that a field has if nobody sets it."""
+    above, _, name = path.rpartition(".")
+    kind = _type_of(request, above) if above else request
+    return next(
+        field.default for each in _structs(kind) for field in msgspec.structs.fields(each) if field.name == name
+    )
+
+
+@cache
+def _type_of(request: type[msgspec.Struct], path: str) -> Any:
+    kind: Any = request
+    for step in path.split("."):
+        structs = list(_structs(kind))
+        tagged = [each for each in structs if each.__struct_config__.tag == step]
+        if tagged and not isinstance(kind, type):
+            kind = tagged[0]
+            continue
+        kind = next(field.type for each in structs for field in msgspec.structs.fields(each) if field.name == step)
+    return kind
+
+
+def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+    for part in get_args(kind):
+        yield from _structs(part)
+
+
+def _values(kind: Any) -> Sequence[Any]:
+    origin, arguments = get_origin(kind), [part for part in get_args(kind) if part is not type(None)]
+    if origin in (Union, UnionType):
+        words = [part for part in arguments if get_origin(part) is Literal]
+        return _values(words[0] if words else arguments[0])
+    if origin is Literal:
+        return arguments[:2]
+    if origin is list:
+        return [[value] for value in _values(arguments[0])]
+    if origin is dict:
+        return [{"1": value} for value in _values(arguments[1])]
+    return {bool: (True, False), int: (2, 3), float: (0.25, 0.5), str: ("a1", "b2"), Any: ("a1", "b2")}[kind]
+
+
+# --- requests
+
+
+def context_of(path: str) -> dict[str, Any]:
+    """Return what stands beside a field, as a dict."""
+    steps = path.split(".")
+    names = (".".join(steps[:place]) for place in range(len(steps), 0, -1))
+    return copy.deepcopy(dict(next((CONTEXTS[name] for name in names if name in CONTEXTS), {})))
+
+
+def with_value(form: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a request's form with one field set, or taken out (`MISSING`)."""
+    form = copy.deepcopy(dict(form))
+    steps = path.split(".")
+    place: Any = form
+    for step in steps[:-1]:
+        if isinstance(place, list):
+            place = place[-1]
+            if place.get("type") == step:  # the step is a tag, and no field
+                continue
+        if value is MISSING and step not in place:
+            return form
+        place = place.setdefault(step, {})
+    if isinstance(place, list):
+        place = place[-1]
+    if value is MISSING:
+        place.pop(steps[-1], None)
+    else:
+        place[steps[-1]] = value
+    return form
+
+
+def outcome(
+    codec: Codec[Any, Any], provider: str, form: Mapping[str, Any], *, stream: bool, model: str = "m"
+) -> Outcome:
+    """Build a request of this form."""
+    table = codec.fields
+    assert table is not None
+    whole = _named(form, provider)
+    if "messages" in table.request.__struct_fields__:
+        whole.setdefault("messages", [{"role": "user", "content": "hello"}])
+    if "input" in table.request.__struct_fields__:
+        whole.setdefault("input", ["hello"])
+    whole.setdefault("model", model)
+    try:
+        request = msgspec.convert(whole, table.request)
+    except msgspec.ValidationError as error:  # a field that must be there was taken out
+        return InvalidRequestError(str(error))
+    target = Target(provider=provider, model=whole["model"], stream=stream)
+    try:
+        built = codec.build(request, target)
+    except InvalidRequestError as error:
+        return error
+    wire = built.request
+    body = json.loads(bytes(wire.body)) if wire.body else None
+    return (wire.path, dict(wire.headers.items()), body), tuple(built.warnings)
+
+
+def _named(value: Any, provider: str) -> Any:
+    if isinstance(value, dict):
+        return {provider if key == PROVIDER else key: _named(each, provider) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_named(each, provider) for each in value]
+    return provider if value == PROVIDER else value
+
+
+# --- judging
+
+
+def entry_of(table: FieldTable, path: str, value: Any) -> Field | None:
+    """Return what a table says of a value of a field."""
+    if isinstance(value, str) and (found := table.fields.get(f"{path}={value}")) is not None:
+        return found
+    return covering(path, table.fields)
+
+
+def top_of(table: FieldTable, path: str) -> str:
+    """Return the path whose entry holds for a path: that of what it is a part of, or its own."""
+    steps = path.split(".")
+    beginnings = (".".join(steps[:place]) for place in range(1, len(steps) + 1))
+    entry = covering(path, table.fields)
+    ends = entry is not None and entry.support in {"unsupported", "local"}
+    return next(each for each in beginnings if each == path or (ends and table.fields.get(each) is entry))
+
+
+def shows(path: str, after: Outcome, before: Outcome) -> bool:
+    """Whether what a field changed in a request can be seen: on the wire, in a warning or in an error that names it."""
+    if isinstance(after, UnsupportedError):
+        param = after.param or ""
+        return path.startswith(param) or param.startswith(path.partition(".")[0]) or isinstance(before, Exception)
+    if isinstance(after, InvalidRequestError):
+        return isinstance(before, Exception)
+    if isinstance(before, InvalidRequestError):
+        return True
+    return after[0] != before[0] or any(names(path, warning) for warning in set(after[1]) - set(before[1]))
+
+
+def warns(after: Outcome, before: Outcome) -> bool:
+    """Whether a field that was set brought a warning or an error."""
+    if isinstance(after, InvalidRequestError):
+        return True
+    return bool(set(after[1]) - (set() if isinstance(before, InvalidRequestError) else set(before[1])))
+
+
+def names(path: str, warning: str) -> bool:
+    """Whether a warning tells of a field: by its name, or by that of what it is a part of."""
+    steps = path.split(".")
+    known = {*steps[-1:], *steps} - {"messages", "content", "tools", "tool", *({"text"} - set(steps[-1:]))}
+    return any(_CALLED.get(step, step) in warning for step in known)
+
+
+_CALLED = {"audio": "sound"}
+"""How warnings call a part, where it is not by its tag."""
