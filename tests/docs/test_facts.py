@@ -14,6 +14,8 @@ import bifrost
 import bifrost.testing
 from bifrost import BifrostError, CallOptions, CallTimeoutError, Key, ProviderConfig, Timeouts
 from bifrost.config import _RESERVED_HEADERS, check_headers
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
+from bifrost.operations.usage import Usage
 from bifrost.providers.base import ErrorBody
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES
@@ -211,6 +213,29 @@ async def test_a_stream_that_fails_after_it_is_interrupted(fault: str) -> None:
     assert caught.value.partial.text == "one "
     assert caught.value.__cause__ is not None
     assert len(mock.calls) == 1
+
+
+COMMITS: Mapping[str, Chunk] = {
+    "text": Chunk(choices=[ChunkChoice(delta=Delta(content="a"))]),
+    "a refusal": Chunk(choices=[ChunkChoice(delta=Delta(refusal="no"))]),
+    "reasoning": Chunk(choices=[ChunkChoice(delta=Delta(reasoning="hm"))]),
+    "signature": Chunk(choices=[ChunkChoice(delta=Delta(signature="s"))]),
+    "a piece of a tool call": Chunk(choices=[ChunkChoice(delta=Delta(tool_calls=[ToolCallDelta(index=0)]))]),
+    "usage": Chunk(usage=Usage(input_tokens=1)),
+    "a finish reason": Chunk(choices=[ChunkChoice(finish_reason="stop")]),
+}
+"""Chunks that commit a stream, by their words on the page."""
+
+
+@pytest.mark.parametrize("words", COMMITS)
+def test_what_commits_a_stream_is_what_the_page_says(words: str) -> None:
+    section = TEXTS["streaming.md"].partition("## When a stream is committed")[2].partition("\n## ")[0]
+    assert words in section
+    assert COMMITS[words].has_content
+
+
+def test_a_role_and_the_head_of_a_message_commit_nothing() -> None:
+    assert not Chunk(id="c1", model="m", choices=[ChunkChoice(delta=Delta(role="assistant"))]).has_content
 
 
 UNREAD = 400

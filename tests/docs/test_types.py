@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -29,7 +30,8 @@ _HEAD = "# pyright: basic, reportUndefinedVariable=false, reportMissingImports=f
 def _examples(page: Path) -> Iterator[str]:
     blocks = [dedent(match["code"]) for match in _BLOCK.finditer(page.read_text(encoding="utf-8"))]
     ours = [code for code in blocks if not _OTHERS.search(code)]
-    yield "".join(sorted({line + "\n" for code in ours for line in code.splitlines() if re.match("from|import", line)}))
+    nodes = [node for code in ours for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    yield "".join(sorted({ast.unparse(node) + "\n" for node in nodes}))
     yield from (code for code in ours if "reply" in code)
 
 

@@ -62,7 +62,7 @@ def table() -> str:
 
 
 def sections() -> str:
-    """What each provider lacks, and how it is asked for an answer of a type."""
+    """What each provider lacks, and how it supports structured output."""
     return "\n\n".join(_section(row) for row in CATALOG.values())
 
 
@@ -80,7 +80,7 @@ def state_of(table: FieldTable, path: str) -> str:
 
 
 def filled(page: str) -> str:
-    """Give the page with its generated parts made anew."""
+    """Return the page with its generated parts made again."""
     for name, text in (("table", table()), ("fields", fields()), ("providers", sections())):
         begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
         page, found = re.subn(
@@ -150,11 +150,11 @@ def _section(row: Provider) -> str:
     lines += _listed("Left out with a warning", _options(chat, LEFT_OUT))
     lines += _thinking(quirks) if quirks is not None else []
     ways = ", ".join(WAYS[mode] for mode in row.structured)
-    return "\n".join([*lines, f"- Asked for an answer of a type by: {ways}."])
+    return "\n".join([*lines, f"- Structured output through: {ways}."])
 
 
 def _setup(row: Provider) -> list[str]:
-    """What to type, from the key to an answer."""
+    """What to type, from the key to a response."""
     lines = ["```sh", *(f"export {variable}=..." for variable in row.key_variables)]
     if not row.key_variables or not row.base_url:
         lines.append(f"export {row.base_url_variable}={row.base_url or 'https://my-resource.openai.azure.com'}")
@@ -163,7 +163,7 @@ def _setup(row: Provider) -> list[str]:
 
 
 def _model(provider: str) -> str:
-    """Give the model that most of a provider's recorded chats are with, or a name to be replaced."""
+    """Return the model of most of a provider's recorded chats, or a placeholder."""
     if provider == "azure":
         return "my-deployment"
     requests = [json.loads(path.read_bytes()) for path in sorted(GOLDEN.glob(f"{provider}/chat/*/request.json"))]
@@ -173,11 +173,13 @@ def _model(provider: str) -> str:
 
 def _options(table: FieldTable, state: str) -> list[str]:
     """Which options of a chat are in a state; of messages, those that are refused."""
-    return [
+    found = [
         path
         for path in table.fields
         if state_of(table, path) == state and (state == REFUSED or not path.startswith("messages."))
     ]
+    # With a whole option, its fields need no mention.
+    return [path for path in found if not any(path.startswith((f"{other}.", f"{other}=")) for other in found)]
 
 
 def _listed(title: str, names: Iterable[str]) -> list[str]:
