@@ -28,6 +28,7 @@ from bifrost.operations.chat.structured.lowering import lower
 from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
 from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
 from bifrost.operations.models import MODELS, models_request
+from bifrost.operations.moderations import MODERATIONS, moderation_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_arguments, no_attribute
 from bifrost.providers.own_json import check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.structured.lowering import ParsedResponse
     from bifrost.operations.embeddings import EmbeddingResponse
     from bifrost.operations.models import ModelsResponse
+    from bifrost.operations.moderations import ModerationResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation
@@ -448,6 +450,35 @@ class Bifrost(Uncopyable):
         call = self._call(timeout, max_retries, (), extra_headers, key)
         request = models_request(provider, limit=limit, after=after)
         response: ModelsResponse = await self._engines.now().run(MODELS, request, call)
+        return response
+
+    @hides_keys
+    async def moderate(
+        self,
+        model: str,
+        input: str | Sequence[str] | Sequence[Mapping[str, Any]],  # noqa: A002 - OpenAI's name
+        *,
+        images: Sequence[str] | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ModerationResponse:
+        """Classify texts, and pictures beside them, as harmful or not.
+
+            reply = await client.moderate("openai/omni-moderation-latest", ["I will hurt you", "A nice day"])
+            print([result.flagged for result in reply.results])
+
+        Each text has a result of its own. With `images` (`https:` or `data:` URLs), or pictures in `input` in OpenAI's
+        form, there is one result for everything together. Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        request = moderation_request(_model(model), input, images=images, extra=extra)
+        response: ModerationResponse = await self._engines.now().run(MODERATIONS, request, call)
         return response
 
     # --- what it tells

@@ -190,6 +190,7 @@ class SyncBifrost(_Twin):
     map = _Twin.results(Bifrost.map)
     embed = _Twin.plain(Bifrost.embed)
     list_models = _Twin.plain(Bifrost.list_models)
+    moderate = _Twin.plain(Bifrost.moderate)
 
     # --- what it tells
 

@@ -26,6 +26,7 @@ from bifrost.providers.openai import (
     build_models,
     check_embeddings,
     is_whole,
+    moderations,
     parse_chat,
     parse_embeddings,
     parse_error,
@@ -122,6 +123,7 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
         "models": Codec[ModelsRequest, ModelsResponse](
             operation=MODELS, build=build_models, parse=parse_models, fields=MODEL_FIELDS
         ),
+        "moderations": moderations.CODEC,
     }
 
 
@@ -131,6 +133,7 @@ OPENAI = speaks_openai(
     "OPENAI_API_KEY",
     Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES, families=OPENAI_FAMILIES),
     other_base_url_variables=("OPENAI_API_BASE",),
+    endpoints=("chat", "embeddings", "models", "moderations"),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 

@@ -61,6 +61,8 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "tool_choice=ToolChoice": lambda server: server.reply(tool_calls=[("weather", {"city": "Bern"})]),
     "calls = (await stream.final())": lambda server: server.reply(tool_calls=[("weather", {"city": "Oslo"})]),
     "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
+    '["I will hurt you"': lambda server: server.json({"results": [{"flagged": True}, {"flagged": False}]}),
+    "client.moderate(\n": lambda server: server.json({"results": [{"flagged": False}]}),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     # Without a key they get no recorded answer.
     **dict.fromkeys(

@@ -40,6 +40,7 @@ from bifrost.providers.openai.answer import parse_chat
 from bifrost.providers.openai.embeddings import parse_embeddings
 from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.models import parse_models
+from bifrost.providers.openai.moderations import parse_moderations
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.routing.classify import error_of
 from bifrost.settings.document import parse
@@ -188,6 +189,9 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "embeddings": lambda text: parse_embeddings(
         _response(_many("data", {"index": 0, "embedding": [0.5]}, text)), TARGET
     ),
+    "moderations": lambda text: parse_moderations(
+        _response(_many("results", {"flagged": True, "categories": {"hate": True}}, text)), TARGET
+    ),
     "details": lambda text: details.kept_details(msgspec.Raw(msgspec.json.encode([{"text": "a"}] * (len(text) // 16)))),
     "stream": lambda text: _streamed([_event({"content": text[at : at + 8]}) for at in range(0, len(text), 8)]),
     "stream of calls": lambda text: _streamed([_calls(number) for number in range(len(text) // 64)]),
@@ -259,6 +263,7 @@ COVERED: dict[str, str] = {
             "providers.openai.errors reported_error",
             "providers.openai.fit fit",
             "providers.openai.models parse_models",
+            "providers.openai.moderations parse_moderations",
             "providers.openai.stream ChatDecoder.feed",
             "routing.classify error_of",
             "settings.document parse",

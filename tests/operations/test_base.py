@@ -14,6 +14,7 @@ from bifrost.operations.base import Operation
 from bifrost.operations.chat.operation import CHAT
 from bifrost.operations.embeddings import EMBEDDINGS
 from bifrost.operations.models import MODELS
+from bifrost.operations.moderations import MODERATIONS
 from bifrost.providers.catalog import CATALOG, OPERATIONS
 
 ENVELOPE = {"provider", "model", "request_id", "attempts", "warnings", "rate_limit"}
@@ -21,10 +22,11 @@ ENVELOPE = {"provider", "model", "request_id", "attempts", "warnings", "rate_lim
 
 
 def test_the_table_has_every_operation_by_its_name() -> None:
-    assert {name: OPERATIONS[name] for name in ("chat", "embeddings", "models")} == {
+    assert {name: OPERATIONS[name] for name in ("chat", "embeddings", "models", "moderations")} == {
         "chat": CHAT,
         "embeddings": EMBEDDINGS,
         "models": MODELS,
+        "moderations": MODERATIONS,
     }
     assert all(operation.name == name for name, operation in OPERATIONS.items())
 
@@ -34,7 +36,7 @@ def test_the_table_follows_from_the_codecs() -> None:
     assert len(OPERATIONS) == len(list(OPERATIONS))
 
 
-@pytest.mark.parametrize("operation", [CHAT, EMBEDDINGS, MODELS], ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", [CHAT, EMBEDDINGS, MODELS, MODERATIONS], ids=lambda operation: operation.name)
 def test_requests_and_responses_have_what_the_engine_needs(
     operation: Operation[Any, Any, Any],
 ) -> None:

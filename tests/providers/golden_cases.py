@@ -12,12 +12,9 @@ import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
-from bifrost.operations.chat.request import ChatRequest
-from bifrost.operations.embeddings import EmbeddingRequest
-from bifrost.operations.models import ModelsRequest
 from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Built, Codec, Ending, ErrorBody, Provider, ReportedError, Target
-from bifrost.providers.catalog import CATALOG
+from bifrost.providers.catalog import CATALOG, OPERATIONS
 from bifrost.wire.http import Headers, HttpResponse
 
 if TYPE_CHECKING:
@@ -27,11 +24,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 
-REQUESTS: dict[str, type[msgspec.Struct]] = {
-    "chat": ChatRequest,
-    "embeddings": EmbeddingRequest,
-    "models": ModelsRequest,
-}
+REQUESTS: dict[str, type[msgspec.Struct]] = {name: operation.request for name, operation in OPERATIONS.items()}
 
 
 @dataclass(frozen=True)

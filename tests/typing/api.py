@@ -59,6 +59,7 @@ from bifrost import (
     ToolCall,
     Usage,
 )
+from bifrost.operations.moderations import ModerationResponse
 from bifrost.providers.base import Provider
 from bifrost.providers.compatible import speaks_openai
 from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
@@ -161,6 +162,13 @@ async def other_operations(client: Bifrost) -> None:
     await client.embed("openai/text-embedding-3-small", "a")
     await client.embed("openai/text-embedding-3-small", [[1, 2, 3]])
     assert_type(await client.list_models("openai", limit=10), ModelsResponse)
+    moderation = await client.moderate("openai/omni-moderation-latest", ["a", "b"])
+    assert_type(moderation, ModerationResponse)
+    assert_type([result.flagged for result in moderation.results], list[bool])
+    await client.moderate(
+        "openai/omni-moderation-latest", [{"type": "text", "text": "a"}], images=["https://a.example"]
+    )
+    await client.moderate("openai/omni-moderation-latest", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def errors(client: Bifrost) -> float | None:
@@ -343,6 +351,7 @@ def everything_without_await(client: SyncBifrost, requests: list[ChatRequest]) -
     assert_type(client.embed("openai/text-embedding-3-small", ["a"], dimensions=8), EmbeddingResponse)
     client.embed("openai/text-embedding-3-small")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(client.list_models("openai", limit=10), ModelsResponse)
+    assert_type(client.moderate("openai/omni-moderation-latest", "a", key="main"), ModerationResponse)
     assert_type(client.explain("openai/gpt-4o-mini", "hi", stream=True), Explanation)
     assert_type(client.with_options(timeout=5), SyncBifrost)
     assert_type(client.refresh("openai"), None)
