@@ -117,8 +117,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return came
 
 
-@pytest.mark.parametrize("opened", [True, False], ids=["opened", "new"])
-@pytest.mark.parametrize("work", [_chat, _block, _stream, _map], ids=["chat", "block", "stream", "map"])
+@pytest.mark.parametrize(
+    ("work", "opened"),
+    [
+        *((work, True) for work in (_chat, _block, _stream, _map)),
+        (_chat, False),
+        *(pytest.param(work, False, marks=pytest.mark.wide) for work in (_block, _stream, _map)),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:a bifrost client was never closed:ResourceWarning")
 def test_interrupted_at_any_moment(waits: list[bool], work: Callable[[SyncBifrost], None], opened: bool) -> None:
     at, pressed = 0, True

@@ -150,7 +150,7 @@ async def refused(client: Bifrost, mock: MockTransport, *, times: int = 1) -> No
 async def test_the_limit_finds_what_a_provider_takes_and_refusals_become_few() -> None:
     fixed, adaptive = Crowded(10), Crowded(10)
     async with fixed.client(concurrency=40) as client:
-        await Callers(client).work(60, seconds=30)
+        await Callers(client).work(60, seconds=10)
         assert seen(client).limit is None
     async with leak_check(), adaptive.client(concurrency=40, adaptive=ADAPTS) as client:
         callers = Callers(client)
@@ -163,7 +163,7 @@ async def test_the_limit_finds_what_a_provider_takes_and_refusals_become_few() -
     # Nearly all of them in the first crowd; after that one for each time that the limit is tried.
     assert adaptive.share_refused < 0.25
     assert adaptive.refused - at_first < 20
-    assert adaptive.served.total() > 0.9 * fixed.served.total()
+    assert adaptive.served.total() / 30 > 0.9 * fixed.served.total() / 10
 
 
 async def test_it_begins_where_it_is_told_to_and_then_hardly_anybody_is_refused() -> None:
@@ -205,10 +205,10 @@ async def test_clients_that_share_a_providers_room_come_to_equal_parts_of_it() -
     callers = [Callers(client) for client in clients]
     async with anyio.create_task_group() as group:
         for each in callers:
-            group.start_soon(lambda each=each: each.work(30, seconds=120))
+            group.start_soon(lambda each=each: each.work(30, seconds=80))
     for client in clients:
         await client.close()
-    parts = [sum(each.limits[60:]) / 60 for each in callers]
+    parts = [sum(each.limits[40:]) / 40 for each in callers]
     assert all(6.5 <= part <= 9.5 for part in parts), parts
     assert upstream.share_refused < 0.1
 
