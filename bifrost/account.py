@@ -15,7 +15,8 @@ from bifrost.frozen import Frozen
 from bifrost.misplaced_keys import hides_keys, is_surely_key
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
-from bifrost.wire.auth import NoAuth, Secret, check_secret
+from bifrost.wire.auth import NoAuth
+from bifrost.wire.secrets import Secret, check_secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -13,8 +13,8 @@ from attrs import validators
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
 from bifrost.misplaced_keys import hides_keys_in_init, is_surely_key
-from bifrost.wire.auth import Secret
 from bifrost.wire.hosts import is_loopback, read_authority
+from bifrost.wire.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -37,7 +37,8 @@ from bifrost.errors import (
 )
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.compatible import speaks_openai
-from bifrost.wire.auth import HeaderAuth, NoAuth, sign
+from bifrost.wire.auth import HeaderAuth, NoAuth
+from tests.wire.signing import sign
 
 CANARY = "sk-CANARY-0123456789"
 

@@ -137,7 +137,7 @@ def test_a_secret_is_revealed_at_one_place() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reveal"
     ]
-    assert [place.split(":")[0] for place in places] == ["bifrost.wire.auth"], places
+    assert [place.split(":")[0] for place in places] == ["bifrost.wire.secrets"], places
 
 
 def test_no_module_keeps_state() -> None:

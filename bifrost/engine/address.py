@@ -16,6 +16,8 @@ class Address(msgspec.Struct, frozen=True):
     url: str
     """Without a slash at its end."""
     origin: Origin
+    authority: str
+    """Host and port as the `Host` header names them."""
     path: str
     """What stands before the path of each request."""
 
@@ -23,4 +25,5 @@ class Address(msgspec.Struct, frozen=True):
     def of(cls, url: str, *, where: str, allow_insecure_http: bool) -> Address:
         """Check a base address. Raises `ConfigError` for one that cannot be used; `where` says whose it is."""
         checked = check_base_url(url, where=where, allow_insecure_http=allow_insecure_http)
-        return cls(checked, Origin.of(checked), urlsplit(checked).path)
+        origin = Origin.of(checked)
+        return cls(checked, origin, origin.authority, urlsplit(checked).path)

@@ -11,9 +11,9 @@ from bifrost.attempt_record import AttemptRecord, shown
 from bifrost.errors import BifrostError, InternalError, UnsupportedError
 from bifrost.providers.base import Issuer, Target
 from bifrost.routing.classify import error_of
-from bifrost.wire.auth import redact, redact_bytes
 from bifrost.wire.http import Headers
 from bifrost.wire.redaction import SLICE, merged, without
+from bifrost.wire.secrets import redact, redact_bytes
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:

@@ -21,4 +21,4 @@ class Clock:
     random: Callable[[], float] = attrs.field(factory=lambda: _random.Random().random)  # noqa: S311 - no secret depends on it
     """Gives numbers from 0 up to, not including, 1."""
     wall: Callable[[], float] = _time.time
-    """Seconds since the epoch; read only to judge HTTP dates."""
+    """Seconds since the epoch, for HTTP dates and signatures of requests."""

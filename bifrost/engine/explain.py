@@ -176,7 +176,7 @@ def _with_request(address: Address, built: Built, told: PlannedCandidate, *, war
     return msgspec.structs.replace(
         told,
         method=request.method,
-        url=address.url.removesuffix(address.path) + request.path,
+        url=address.url.removesuffix(address.path) + request.shown_path,
         headers=sorted(request.headers),
         body=request.body,
         warnings=warnings,

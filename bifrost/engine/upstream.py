@@ -17,7 +17,6 @@ from bifrost.routing.health import Health
 from bifrost.routing.keys import OWN_ADDRESS, KeyRing
 from bifrost.telemetry.provider import ProviderObserver
 from bifrost.transport import PerProvider
-from bifrost.wire.auth import sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +91,7 @@ class Upstream:
         self.config = config
         self.name = row.name
         self.now = host.now
+        self._wall = clock.wall
         self.address: Address | None = None
         """The provider's own address; `None`: each key's settings name one."""
         self._addresses: dict[str, Address] = {}
@@ -284,8 +284,9 @@ class Upstream:
         headers = {**self._headers, **request.headers}
         for name, value in extra_headers.items():
             headers[name.lower()] = value
-        sign(headers, self.row.auth, None if key is None else key.value)
         request.headers = headers
+        secret, settings = (None, None) if key is None else (key.value, key.settings)
+        self.row.auth.sign(request, secret, now=self._wall(), host=address.authority, settings=settings)
 
     def stats(self, retired: Sequence[Upstream] = (), *, keys: KeyRing | None = None) -> ProviderStats:
         """Tell what goes on here, and what has. From any thread. `retired`: whose place it took, not at their end."""

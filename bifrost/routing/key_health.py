@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bifrost.attempt_record import RateLimit
     from bifrost.config import KeyPoolConfig
     from bifrost.routing.balance import Random
-    from bifrost.wire.auth import Secret
+    from bifrost.wire.secrets import Secret
 
 KeyState: TypeAlias = Literal["ready", "parked", "dead", "probing"]
 

@@ -10,7 +10,7 @@ import msgspec
 
 from bifrost.account import EnvAccount
 from bifrost.errors import InvalidKeyError, MissingKeyError
-from bifrost.wire.auth import Secret, check_secret
+from bifrost.wire.secrets import Secret, check_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

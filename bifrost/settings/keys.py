@@ -8,7 +8,7 @@ from bifrost.account import Key
 from bifrost.config import check_base_url
 from bifrost.errors import ConfigError
 from bifrost.settings.problems import below
-from bifrost.wire.auth import Secret
+from bifrost.wire.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from bifrost.routing.plan import GroupForm
     from bifrost.settings.environment import EnvName
     from bifrost.settings.reading import Reading
-    from bifrost.wire.auth import Auth, Secret
+    from bifrost.wire.auth import Auth
+    from bifrost.wire.secrets import Secret
 
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -14,7 +14,7 @@ from bifrost.errors import ConfigError
 from bifrost.providers.catalog import CATALOG
 from bifrost.settings.form import NOT_THE_CLIENTS, File, KeyEntry, ProviderEntry
 from bifrost.settings.shape import Field, fields_of, is_shape, members_of
-from bifrost.wire.auth import Secret
+from bifrost.wire.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from bifrost.attempt_record import AttemptRecord
 from bifrost.errors import BifrostError
 from bifrost.testing.calls import check_endpoint, fake_key
-from bifrost.wire.auth import Secret, redact
+from bifrost.wire.secrets import Secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

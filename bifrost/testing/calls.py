@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -11,9 +11,6 @@ from bifrost.frozen import Value
 from bifrost.operations.base import OperationName
 from bifrost.providers.catalog import OPERATIONS
 from bifrost.wire.http import HttpRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
 """The header fields that contain a credential."""
@@ -66,10 +63,12 @@ def fake_key(name: str) -> str:
     return _FAKE + name
 
 
-def key_of(headers: Mapping[str, str]) -> tuple[bool, str | None]:
-    """Return whether header fields (names in lower case) contain a credential, and the name of a fake key."""
-    for name in CREDENTIALS:
-        value = headers.get(name)
+def key_of(request: HttpRequest) -> tuple[bool, str | None]:
+    """Return whether a request (header names in lower case) has a credential, and the name of the key if it is fake."""
+    _, fake, name = request.path.rpartition(_FAKE)
+    if fake:
+        return True, name.partition("&")[0]
+    for value in (*map(request.headers.get, CREDENTIALS), *request.secret_query.values()):
         if value is not None:
             # `encode` returns what is sent; the text of a signed request's credential is masked.
             sent = value.encode("latin-1").decode("latin-1").rpartition(" ")[2]
@@ -81,8 +80,17 @@ def masked(request: HttpRequest) -> HttpRequest:
     """Return a copy of a request with its credentials masked."""
     headers = {name: _MASK if name.lower() in CREDENTIALS else str(value) for name, value in request.headers.items()}
     return HttpRequest(
-        method=request.method, path=request.path, headers=headers, body=request.body, source=request.source
+        method=request.method, path=_shown(request), headers=headers, body=request.body, source=request.source
     )
+
+
+def _shown(request: HttpRequest) -> str:
+    """Return a request's path with its key masked, as `bifrost` or a server sees the key."""
+    before, fake, after = request.shown_path.partition(_FAKE)
+    if not fake:
+        return before
+    _, mark, others = after.partition("&")
+    return f"{before}{_MASK}{mark}{others}"
 
 
 def body_of(request: HttpRequest) -> Any:

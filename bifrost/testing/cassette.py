@@ -208,7 +208,7 @@ class Cassette:
 
     def asked(self, request: HttpRequest, origin: Origin) -> RecordedRequest:
         """Read what is asked, without its secrets."""
-        self.cleaner.learn_from(request.headers)
+        self.cleaner.learn_from(request.headers, request.secret_query)
         return recorded_request(request, origin=_address(origin), cleaner=self.cleaner, keep=self._keep)
 
     def find(self, asked: RecordedRequest) -> Recording | None:

@@ -336,7 +336,7 @@ class LoopbackProvider(Rules):
     def _record(self, request: HttpRequest, number: int) -> tuple[MockCall, Dialect]:
         dialect, endpoint = dialect_of(request)
         body = body_of(request)
-        has_key, key = key_of(request.headers)
+        has_key, key = key_of(request)
         call = MockCall(
             index=len(self.calls),
             provider=dialect.name,

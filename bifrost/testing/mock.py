@@ -107,7 +107,7 @@ class MockTransport(Rules):
         """Return a request as a call that is not counted yet and has no connection. The connections use it."""
         dialect, endpoint = dialect_of(request)
         body = body_of(request)
-        has_key, key = key_of(request.headers)
+        has_key, key = key_of(request)
         call = MockCall(
             index=len(self.calls),
             provider=request.provider or self._provider(origin, request.path),

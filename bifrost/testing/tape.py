@@ -24,8 +24,8 @@ from bifrost.errors import (
 )
 from bifrost.frozen import Value
 from bifrost.testing.calls import CREDENTIALS
-from bifrost.wire.auth import Secret, pieces_of
 from bifrost.wire.redaction import merged, without
+from bifrost.wire.secrets import Secret, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -222,9 +222,9 @@ class Cleaner:
             self._secrets[secret] = None
             self._search = None
 
-    def learn_from(self, headers: Mapping[str, str]) -> None:
+    def learn_from(self, headers: Mapping[str, str], secret_query: Mapping[str, str]) -> None:
         """Treat the credentials of a request as secrets."""
-        for name, value in headers.items():
+        for name, value in (*headers.items(), *secret_query.items()):
             # `encode` returns what is sent; the text of a signed request's credential is masked.
             sent = value.encode("latin-1").decode("latin-1")
             if name.lower() in CREDENTIALS or sent != str(value):

@@ -9,9 +9,9 @@ import anyio
 
 from bifrost.errors import ProtocolError
 from bifrost.transport.api import Answer, Reader
-from bifrost.wire.auth import basic_auth
 from bifrost.wire.http import Headers
 from bifrost.wire.http.response import FIELDS_LIMIT, HEAD_LIMIT, INTERIM_LIMIT
+from bifrost.wire.secrets import basic_auth
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence

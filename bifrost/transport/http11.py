@@ -119,11 +119,11 @@ class Http1Connection:
             fields = fields_of(request, self._authority)
         except UnicodeEncodeError:
             fields = [(b"", b"")]
-        target = target_of(request.path)
+        target = target_of(request.path, request.secret_query)
         if road.forwards:
-            target = f"{road.origin}{target}"
+            target = f"{road.origin}".encode("ascii") + target
             fields += credentials_of_proxy(road.proxy)
-        return request_head(request.method.encode("ascii"), target.encode("ascii"), fields)
+        return request_head(request.method.encode("ascii"), target, fields)
 
     async def _write(self, head: bytes, body: bytes, timeout: float) -> None:
         network = self._network

@@ -12,8 +12,8 @@ from bifrost.transport.failures import as_error
 from bifrost.transport.heads import answer_of, fields_of
 from bifrost.transport.http2_stream import Http2Stream, UntakenError
 from bifrost.transport.wires import WireReadError
-from bifrost.wire.auth import credentials_of
 from bifrost.wire.http.request import target_of
+from bifrost.wire.secrets import credentials_of
 
 if TYPE_CHECKING:
     from bifrost.config import Timeouts
@@ -99,7 +99,7 @@ class Http2Connection:
                 request.body,
                 stream,
                 limit=timeouts.write,
-                secrets=credentials_of(request.headers),
+                secrets=credentials_of(request.headers, request.secret_query),
             )
             await self._link.wait(stream, lambda: stream.status is not None, read_timeout)
         except Exception as error:  # noqa: BLE001 - foreign code; translated below, outside the block
@@ -116,7 +116,7 @@ class Http2Connection:
             (b":method", request.method.encode("ascii")),
             (b":authority", authority),
             (b":scheme", origin.scheme.encode("ascii")),
-            (b":path", target_of(request.path).encode("ascii")),
+            (b":path", target_of(request.path, request.secret_query)),
             *((name.lower(), value) for name, value in fields_of(request, authority)[1:]),
         ]
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bifrost.transport.api import Task
     from bifrost.transport.routes import Road
-    from bifrost.wire.auth import Secret
+    from bifrost.wire.secrets import Secret
 
 _PROTOCOLS = ("h2", "http/1.1")
 _STREAM_WINDOW = 1024 * 1024

@@ -14,7 +14,9 @@ from bifrost.transport.failures import connect_failure, never_sent
 from bifrost.transport.heads import SLICE, answer_of, briefly, fields_of, interim_alone
 from bifrost.transport.logs import SENDING
 from bifrost.transport.sockets import is_readable, is_silent, shut
+from bifrost.wire.http.request import target_of
 from bifrost.wire.http.response import INTERIM_LIMIT
+from bifrost.wire.secrets import credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -78,7 +80,7 @@ class HttpxConnection:
         if self._traced:
             self._extensions["trace"] = _Trace(self)
         failure: BifrostError
-        sending = (request.headers, ())
+        sending = (request.headers, credentials_of(request.secret_query) if request.secret_query else ())
         before = SENDING.set(sending)
         try:
             response = await self._transport.handle_async_request(self._outgoing(request))
@@ -96,13 +98,18 @@ class HttpxConnection:
     def _outgoing(self, request: HttpRequest) -> httpx.Request:
         return httpx.Request(
             request.method,
-            self._url(request.path),
+            self._url(request),
             headers=fields_of(request, self._authority),
             stream=Upload(request.body),
             extensions=self._extensions,
         )
 
-    def _url(self, path: str) -> httpx.URL:
+    def _url(self, request: HttpRequest) -> httpx.URL:
+        path = request.path
+        if request.secret_query:
+            # Not remembered, since it contains a key.
+            target = target_of(path, request.secret_query)
+            return httpx.URL(str(self._origin)).copy_with(raw_path=target)
         url = self._urls.get(path)
         if url is None:
             if len(self._urls) >= _URLS_KEPT:

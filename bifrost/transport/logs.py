@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
-from bifrost.wire.auth import Secret, credentials_of, redact
+from bifrost.wire.secrets import Secret, credentials_of, redact
 
 Sending: TypeAlias = tuple[Mapping[str, str], Iterable[Secret]]
 """The header fields of a request, and further secrets (the password of a proxy)."""

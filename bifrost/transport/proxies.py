@@ -11,8 +11,8 @@ import msgspec
 
 from bifrost.config import PROXY_PORTS
 from bifrost.errors import ConfigError
-from bifrost.wire.auth import Secret
 from bifrost.wire.hosts import is_loopback, read_authority
+from bifrost.wire.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

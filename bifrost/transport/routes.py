@@ -12,9 +12,9 @@ from bifrost.transport.failures import never_sent
 from bifrost.transport.heads import credentials_of_proxy
 from bifrost.transport.socks import ask_socks
 from bifrost.transport.wires import ConnectTimeoutError, PeerError
-from bifrost.wire.auth import Secret, password_of
 from bifrost.wire.http.request import request_head
 from bifrost.wire.http.response import HttpFormatError, ResponseParser
+from bifrost.wire.secrets import Secret, password_of
 
 if TYPE_CHECKING:
     import ssl

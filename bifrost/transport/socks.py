@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bifrost.errors import ConnectError, ProtocolError
 from bifrost.transport.failures import never_sent
 from bifrost.transport.wires import WireReadError
-from bifrost.wire.auth import user_and_password
+from bifrost.wire.secrets import user_and_password
 
 if TYPE_CHECKING:
     from socksio.socks5 import SOCKS5ReplyCode

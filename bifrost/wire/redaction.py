@@ -1,4 +1,4 @@
-"""Finds pieces of a secret in foreign text, in linear time. Pure; `bifrost.wire.auth` provides the secrets.
+"""Finds pieces of a secret in foreign text, in linear time. Pure; `bifrost.wire.secrets` provides the secrets.
 
 A provider may repeat a key as a whole, cut, masked or escaped. The search finds:
 

@@ -118,7 +118,7 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
             "Gt as GtE in `len(data) > self._event_limit`",
         ): "a piece that is no larger than the limit holds no event that is",
     },
-    "wire/auth": {
+    "wire/secrets": {
         (
             "redact",
             "without `not text` in `not secret or not text`",

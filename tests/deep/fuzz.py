@@ -27,10 +27,10 @@ from bifrost.operations.chat.chunks import ChatAccumulator
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.classify import error_of
-from bifrost.wire.auth import Secret, redact, redact_bytes
 from bifrost.wire.body import BodyReader, ErrorBodyReader
 from bifrost.wire.framing.sse import SseParser
 from bifrost.wire.http import Headers, HttpResponse
+from bifrost.wire.secrets import Secret, redact, redact_bytes
 from bifrost.wire.waits import LONGEST_WAIT, rate_limit, retry_after
 from tests.deep.row import Row
 from tests.providers.golden_cases import cases

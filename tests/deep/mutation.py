@@ -69,7 +69,7 @@ TARGETS = {
     "hedge": Target("routing/hedge", ("tests/routing/test_hedge.py",)),
     "adaptive": Target("routing/adaptive", ("tests/routing/test_adaptive.py",)),
     "sse": Target("wire/framing/sse", ("tests/wire/framing/test_sse.py",)),
-    "redaction": Target("wire/auth", ("tests/wire/test_auth.py",)),
+    "redaction": Target("wire/secrets", ("tests/wire/test_auth.py",)),
     "redaction_of_errors": Target("engine/attempt", ("tests/engine/test_attempt.py",)),
     "redaction_of_logs": Target("transport/logs", ("tests/transport/test_logs.py",)),
 }

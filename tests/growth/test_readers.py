@@ -48,12 +48,12 @@ from bifrost.testing.tape import Cleaner, piece_of, read_file
 from bifrost.transport.api import Origin
 from bifrost.transport.proxies import proxy_of
 from bifrost.wire import json
-from bifrost.wire.auth import Secret, redact_bytes
 from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.http.response import HttpFormatError, ResponseParser
 from bifrost.wire.partial_json import PartialJson, complete
+from bifrost.wire.secrets import Secret, redact_bytes
 from bifrost.wire.vectors import decode_vector
 from bifrost.wire.waits import rate_limit, retry_after
 from tests.growth.measure import SLACK, growth_of
@@ -272,7 +272,7 @@ COVERED: dict[str, str] = {
             "testing.tape Cleaner.pieces",
             "testing.tape Cleaner.is_seen_in",
             "testing.tape piece_of",
-            "wire.auth redact_bytes",
+            "wire.secrets redact_bytes",
             "wire.body Inflater.feed",
             "wire.body BodyReader.feed",
             "wire.body ErrorBodyReader.feed",

@@ -16,7 +16,8 @@ from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.models import ModelsRequest
 from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.providers.base import Built, Target
-from bifrost.wire.auth import Secret, sign
+from bifrost.wire.secrets import Secret
+from tests.wire.signing import sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,9 +26,11 @@ from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.providers.base import Built, Provider, Target
 from bifrost.providers.catalog import CATALOG, STABLE
 from bifrost.providers.compatible import COMPATIBLE, OPENAI, Quirks, speaks_openai
-from bifrost.wire.auth import BEARER, NoAuth, Secret, sign
+from bifrost.wire.auth import BEARER, NoAuth
 from bifrost.wire.http import Headers, HttpResponse
+from bifrost.wire.secrets import Secret
 from tests.providers.golden_cases import cases
+from tests.wire.signing import sign
 
 ROW = speaks_openai(
     "some-host",

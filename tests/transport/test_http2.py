@@ -18,12 +18,14 @@ from bifrost.transport import Connection, Origin, Transport
 from bifrost.transport.http2 import Http2Connection
 from bifrost.transport.own import DirectTransport
 from bifrost.transport.wires import WireWriteError
-from bifrost.wire.auth import BEARER, Secret, sign
+from bifrost.wire.auth import BEARER
+from bifrost.wire.secrets import Secret
 from tests.canary import CANARY, Log, assert_unseen
 from tests.engine.peers import CHAT, MODEL, Authority, Served, answer, client_of, until_left
 from tests.engine.rig import is_quiet, until
 from tests.transport.http2_peer import Http2Server, Request, serving
 from tests.transport.proxying import Proxy, request, sent
+from tests.wire.signing import sign
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bifrost.transport.logs import SENDING, guard_loggers
-from bifrost.wire.auth import BEARER, HeaderAuth, Secret, sign
+from bifrost.wire.auth import BEARER, HeaderAuth
+from bifrost.wire.secrets import Secret
 from tests.canary import CANARY, assert_unseen, listening
+from tests.wire.signing import sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

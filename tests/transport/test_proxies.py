@@ -13,7 +13,7 @@ from bifrost.errors import BifrostError, ConfigError, ConnectError, ProtocolErro
 from bifrost.event_loop import spawn
 from bifrost.testing import RawServer, leak_check
 from bifrost.transport import Origin, PerProvider, as_transport
-from bifrost.wire.auth import Secret
+from bifrost.wire.secrets import Secret
 from tests.engine.peers import Authority, Served, answer, until_left
 from tests.transport.proxying import SMALL, Proxy, Socks, opened, request, sent
 

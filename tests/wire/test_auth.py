@@ -19,10 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import InvalidKeyError
-from bifrost.wire.auth import (
-    BEARER,
-    HeaderAuth,
-    NoAuth,
+from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth
+from bifrost.wire.http import HttpRequest
+from bifrost.wire.secrets import (
     Secret,
     basic_auth,
     check_secret,
@@ -30,10 +29,9 @@ from bifrost.wire.auth import (
     password_of,
     redact,
     redact_bytes,
-    sign,
     user_and_password,
 )
-from bifrost.wire.http import HttpRequest
+from tests.wire.signing import sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable

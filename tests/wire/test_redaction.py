@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifrost.wire.auth import Secret, pieces_of, redact, redact_bytes
 from bifrost.wire.redaction import SLICE, merged, without
+from bifrost.wire.secrets import Secret, pieces_of, redact, redact_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

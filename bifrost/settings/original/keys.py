@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bifrost.account import Key
     from bifrost.settings.reading import Reading
     from bifrost.settings.shape import Reader
-    from bifrost.wire.auth import Secret
+    from bifrost.wire.secrets import Secret
 
 _WORDS: Mapping[str, str] = {"deny": "blacklisted_models"}
 

@@ -9,7 +9,7 @@ from bifrost.errors import ConfigError
 from bifrost.settings.original.form import Network
 from bifrost.settings.original.keys import plain
 from bifrost.settings.problems import below
-from bifrost.wire.auth import Secret
+from bifrost.wire.secrets import Secret
 
 if TYPE_CHECKING:
     from bifrost.settings.original.form import ProviderTable, Proxy, Reference

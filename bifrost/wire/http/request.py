@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _IN_A_TARGET = "!$%&'()*+,/:;=?@[]~"
 """Characters of a request target that are not escaped, in addition to letters, digits and `-._`."""
@@ -19,9 +19,17 @@ class UnsafeHeadError(ValueError):
     """The name or value of a field must not be part of a request. The message contains no value."""
 
 
-def target_of(path: str) -> str:
-    """Return a path and query as a request target, with the characters percent-encoded that RFC 9112 does not allow."""
-    return quote(path, safe=_IN_A_TARGET)
+def target_of(path: str, secret_query: Mapping[str, str] | None = None) -> bytes:
+    """Return a path and query as a request target, with the characters percent-encoded that RFC 9112 does not allow.
+
+    `secret_query` has the parameters that contain a key (`HttpRequest.secret_query`). The target contains their values.
+    """
+    target = quote(path, safe=_IN_A_TARGET).encode("ascii")
+    for name, value in (secret_query or {}).items():
+        # The value shows itself only as bytes.
+        parameter = f"{quote(name, safe='')}=".encode() + quote(value.encode("utf-8"), safe="").encode("ascii")
+        target += (b"&" if b"?" in target else b"?") + parameter
+    return target
 
 
 def request_head(method: bytes, target: bytes, fields: Sequence[tuple[bytes, bytes]]) -> bytes:

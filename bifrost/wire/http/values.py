@@ -68,6 +68,11 @@ class HttpRequest(msgspec.Struct, kw_only=True, eq=False):
     headers: dict[str, str] = {}
     """The header fields, without the credential until the request is signed."""
 
+    secret_query: dict[str, str] = {}
+    """Parameters of the query that contain a key. A transport adds them to the path when it makes the bytes of the
+    request (`wire.http.request.target_of`), since their values show themselves only as bytes. Empty for nearly every
+    provider."""
+
     body: bytes = b""
     """The body."""
 
@@ -77,8 +82,16 @@ class HttpRequest(msgspec.Struct, kw_only=True, eq=False):
     provider: str | None = None
     """The name of the provider that it is for; `None` if unknown."""
 
+    @property
+    def shown_path(self) -> str:
+        """The path and query with `***` in place of a key."""
+        path = self.path
+        for name in self.secret_query:
+            path += f"{'&' if '?' in path else '?'}{name}=***"
+        return path
+
     def __repr__(self) -> str:
-        return f"HttpRequest({self.method} {self.path!r}, headers={list(self.headers)}, {len(self.body)} bytes)"
+        return f"HttpRequest({self.method} {self.shown_path!r}, headers={list(self.headers)}, {len(self.body)} bytes)"
 
 
 class HttpResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False):

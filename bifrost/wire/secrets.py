@@ -1,15 +1,13 @@
-"""Secrets, and how one gets onto a request. The only place that reveals a secret."""
+"""Secrets: values that show nowhere, and their removal from foreign text. The only place that reveals one."""
 
 from __future__ import annotations
 
+import hmac
 import re
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-import msgspec
-
-from bifrost.errors import ConfigError, InvalidKeyError
-from bifrost.frozen import Value
+from bifrost.errors import InvalidKeyError
 from bifrost.wire.redaction import Pieces
 
 if TYPE_CHECKING:
@@ -75,34 +73,38 @@ class Secret:
         return self
 
 
-class _Credential(str):
-    """A header's value that holds a secret. As text it is `***`, whoever prints, joins or serialises it.
+class Credential(str):
+    """A part of a request that contains a secret. As text it is `***`, whoever prints, joins or serialises it.
 
-    What is sent comes out of `encode` alone, the step that every transport takes to bytes. One that took the text
-    instead would send `***` and be refused, which is the better failure.
+    Only `encode` returns what is sent, in the step that every transport takes to bytes. A transport that takes the text
+    instead sends `***` and is refused, which is the better failure.
     """
 
-    __slots__ = ("_prefix", "secret")
+    __slots__ = ("_prefix", "_suffix", "secret")
 
     _prefix: str
+    _suffix: str
     secret: Secret
 
-    def __new__(cls, prefix: str, secret: Secret) -> Self:
+    def __new__(cls, prefix: str, secret: Secret, suffix: str = "") -> Self:
+        """Return the mask, with what it stands for: a text around a secret."""
         value = super().__new__(cls, _MASK)
         value._prefix = prefix
+        value._suffix = suffix
         value.secret = secret
         return value
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return (self._prefix + _text(self.secret)).encode(encoding, errors)
+        """Return what is sent."""
+        return (self._prefix + _text(self.secret) + self._suffix).encode(encoding, errors)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a signed request is not pickled; take the request before it is signed")
 
-    def __copy__(self) -> _Credential:
+    def __copy__(self) -> Credential:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Credential:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Credential:
         return self
 
 
@@ -118,38 +120,6 @@ def check_secret(value: str, *, name: str) -> Secret:
         return Secret(value.strip())
     del value  # Tracebacks may print the locals of this frame.
     raise InvalidKeyError(f"key {name!r} cannot be used: {problem}; set it anew without surrounding text", key=name)
-
-
-NO_CREDENTIALS = frozenset(
-    {
-        *("host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
-        *("content-length", "content-type", "content-encoding", "expect", "range", "date", "via", "forwarded"),
-        *("accept", "accept-charset", "accept-encoding", "accept-language", "user-agent", "referer", "origin"),
-        *("cookie", "cookie2", "set-cookie", "set-cookie2", "location", "x-forwarded-for", "x-forwarded-host"),
-        *("anthropic-version", "anthropic-beta", "openai-beta", "idempotency-key"),
-    }
-)
-"""Header fields that have a meaning of their own, or that others on the way read, log or change."""
-
-
-class HeaderAuth(Value, msgspec.Struct, frozen=True, kw_only=True):
-    """Send the secret in one header: `prefix` + secret. Raises `ConfigError` for one that is no place for a key."""
-
-    header: str
-    prefix: str = ""
-
-    def __post_init__(self) -> None:
-        if self.header.lower() in NO_CREDENTIALS:
-            raise ConfigError(f"a key cannot be sent in the header {self.header!r}, which has a meaning of its own")
-
-
-class NoAuth(Value, msgspec.Struct, frozen=True):
-    """Send no credential (local servers)."""
-
-
-BEARER = HeaderAuth(header="authorization", prefix="Bearer ")
-
-Auth: TypeAlias = HeaderAuth | NoAuth
 
 
 def basic_auth(secret: Secret) -> bytes:
@@ -168,22 +138,24 @@ def user_and_password(secret: Secret) -> tuple[bytes, bytes]:
     return user.encode(), password.encode()
 
 
-def sign(headers: dict[str, str], auth: Auth, secret: Secret | None) -> None:
-    """Add the credential to a request's headers, in place. The value shows as `***`; its `encode` gives what is sent.
-
-    Raises `InvalidKeyError` for a secret that did not come through `check_secret` and cannot stand in a header: HTTP
-    libraries put such a value into their own error's text.
-    """
-    if not isinstance(auth, HeaderAuth) or secret is None:
-        return
-    if not _SENDABLE.fullmatch(_text(secret)):
-        raise InvalidKeyError(f"the key's value cannot stand in the {auth.header} header; set it anew")
-    headers[auth.header] = _Credential(auth.prefix, secret)
+def parts_of(secret: Secret) -> list[Secret]:
+    """Return the parts of a secret that are separated by colons."""
+    return [Secret(part) for part in _text(secret).split(":")]
 
 
-def credentials_of(headers: Mapping[str, str]) -> list[Secret]:
-    """Give the secrets that were put on a request's headers."""
-    return [value.secret for value in headers.values() if isinstance(value, _Credential)]
+def keyed_hash(secret: Secret, message: bytes, *, prefix: str = "") -> bytes:
+    """Return the HMAC-SHA-256 of a message, with the secret behind a prefix as the key."""
+    return hmac.digest((prefix + _text(secret)).encode(), message, "sha256")
+
+
+def is_sendable(secret: Secret) -> bool:
+    """Return whether a secret consists of printable ASCII without blanks, and is not too long."""
+    return _SENDABLE.fullmatch(_text(secret)) is not None
+
+
+def credentials_of(*fields: Mapping[str, str]) -> list[Secret]:
+    """Return the secrets among the values of a request's headers or query."""
+    return [value.secret for each in fields for value in each.values() if isinstance(value, Credential)]
 
 
 def redact(text: str, secret: Secret | None, *, known: Sequence[str] = ()) -> str:
