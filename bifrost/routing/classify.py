@@ -1,6 +1,7 @@
 """Which error a provider's refusal is: its codes first, then its sentence where that is known, then its status. Pure.
 
-Codes, types and statuses are here; what vendors' sentences mean is in `bifrost.providers.wording`.
+Codes, types and statuses are here; what vendors' messages mean is in `bifrost.providers.wording` and in
+the `wording` modules of the dialects.
 """
 
 from __future__ import annotations

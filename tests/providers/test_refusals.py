@@ -23,8 +23,9 @@ from bifrost import (
     StaticAccount,
     StreamInterruptedError,
 )
-from bifrost.providers import wording
-from bifrost.providers.wording import meaning_of
+from bifrost.providers.anthropic import wording as anthropic_wording
+from bifrost.providers.openai import wording as openai_wording
+from bifrost.providers.wording import SHARED, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -569,16 +570,25 @@ async def test_a_refusal_in_a_stream(
 # --- the patterns themselves
 
 
+TABLES = (SHARED, anthropic_wording.MESSAGES, *openai_wording.VENDORS)
+
+
 def test_no_pattern_has_an_open_end() -> None:
-    for sentences in wording._SENTENCES.values():
-        for sentence in sentences:
+    for table in TABLES:
+        for sentence in (each for sentences in table.values() for each in sentences):
             assert not re.search(r"(?<!\\)[*+](?!\?)|\{\d+,\}", sentence.replace(r"\+", "")), sentence
 
 
 def test_every_meaning_has_sentences() -> None:
-    assert set(wording._SENTENCES) == set(get_args(wording.Meaning))
+    assert {meaning for table in TABLES for meaning in table} == set(get_args(Meaning))
+
+
+def test_no_sentence_stands_in_two_tables() -> None:
+    sentences = [each for table in TABLES for found in table.values() for each in found]
+    assert len(sentences) == len(set(sentences))
 
 
 @pytest.mark.parametrize("text", ["", "hi", "a" * 2048, "context length except " * 90, "too long " * 200])
 def test_what_says_nothing_means_nothing(text: str) -> None:
-    assert meaning_of(text) is None
+    assert openai_wording.WORDING.meaning_of(text) is None
+    assert anthropic_wording.WORDING.meaning_of(text) is None

@@ -28,7 +28,7 @@ from bifrost.errors import (
 )
 from bifrost.providers.base import ErrorBody
 from bifrost.providers.catalog import CATALOG
-from bifrost.providers.wording import meaning_of
+from bifrost.providers.openai.wording import WORDING
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES, NextCandidate, Retry, decide
 from bifrost.wire.http import Headers, HttpResponse
@@ -52,7 +52,7 @@ def classified(
 
 
 def said(message: str = "it failed", **words: Any) -> ErrorBody:
-    return ErrorBody(message=message, meaning=meaning_of(message), **words)
+    return ErrorBody(message=message, meaning=WORDING.meaning_of(message), **words)
 
 
 def openai(status: int, **error: Any) -> ErrorBody:

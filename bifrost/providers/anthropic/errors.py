@@ -8,9 +8,9 @@ import msgspec
 
 from bifrost.attempt_record import shown
 from bifrost.errors import MESSAGE_LIMIT
+from bifrost.providers.anthropic.wording import WORDING
 from bifrost.providers.base import ErrorBody, ReportedError
 from bifrost.providers.bodies import shown_body
-from bifrost.providers.wording import meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,7 @@ def _read(data: bytes) -> ErrorBody | None:
         type=error.type,
         code=(error.details and error.details.error_code) or error.type,
         request_id=read.request_id,
-        meaning=meaning_of((error.message or "")[:MESSAGE_LIMIT]),
+        meaning=WORDING.meaning_of((error.message or "")[:MESSAGE_LIMIT]),
     )
 
 

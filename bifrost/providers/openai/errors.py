@@ -12,7 +12,8 @@ import msgspec
 from bifrost.errors import MESSAGE_LIMIT
 from bifrost.providers.base import ErrorBody, ReportedError
 from bifrost.providers.bodies import one_line, shown_body
-from bifrost.providers.wording import OF_THE_REQUEST, meaning_of
+from bifrost.providers.openai.wording import WORDING
+from bifrost.providers.wording import OF_THE_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,14 +127,14 @@ def _meaning_of(error: _Fields, body: _Body) -> Meaning | None:
     Only plain text is considered: other text may repeat the request.
     """
     message = error.message or body.detail or body.message
-    meaning = meaning_of(message[:MESSAGE_LIMIT]) if isinstance(message, str) else None
+    meaning = WORDING.meaning_of(message[:MESSAGE_LIMIT]) if isinstance(message, str) else None
     if meaning is not None:
         return meaning
     match error.metadata:
         case {"flagged_input": _} | {"reasons": [str(), *_]}:  # OpenRouter's moderation
             return "content"
         case {"raw": str(said)}:
-            return meaning_of(said[:MESSAGE_LIMIT], OF_THE_REQUEST)
+            return WORDING.meaning_of(said[:MESSAGE_LIMIT], OF_THE_REQUEST)
         case _:
             return None
 
