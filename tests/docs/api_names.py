@@ -25,7 +25,7 @@ Every public name with its fields and methods, as plain Markdown that can be rea
 other pages of this reference have the full descriptions. `{COMMAND}` makes this page from the code.
 """
 
-_PAGES = ("clients", "answers", "settings", "plugins", "errors", "testing")
+_PAGES = ("clients", "answers", "settings", "plugins", "telemetry", "errors", "testing")
 _ENTRY = re.compile(r"^\.\. auto(?:class|exception|function|data):: (\S+)$", re.MULTILINE)
 _STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)

@@ -70,7 +70,9 @@ _ENTRY = re.compile(r"^\.\. auto(?:class|exception|function|data):: (\S+)$", re.
 ENTRIES = [entry for page in (DOCS / "api").glob("*.md") for entry in _ENTRY.findall(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("module", ["bifrost", "bifrost.testing", "bifrost.plugins", "bifrost.settings"])
+@pytest.mark.parametrize(
+    "module", ["bifrost", "bifrost.testing", "bifrost.plugins", "bifrost.settings", "bifrost.telemetry"]
+)
 def test_the_reference_has_every_public_name(module: str) -> None:
     public = {f"{module}.{name}" for name in getattr(importlib.import_module(module), "__all__", ())}
     assert public - set(ENTRIES) == set(), "write it on a page of docs/api"
