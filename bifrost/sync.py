@@ -104,7 +104,7 @@ class _Twin(Uncopyable):
     _portal: _Portal
 
     @staticmethod
-    def plain(
+    def _plain(
         method: Callable[Concatenate[Bifrost, P], Coroutine[Any, Any, T]],
     ) -> Callable[Concatenate[_Twin, P], T]:
         """Return the method that waits for the result."""
@@ -115,7 +115,7 @@ class _Twin(Uncopyable):
         return hides_keys(_named_as(method, call))
 
     @staticmethod
-    def stream(
+    def _stream(
         method: Callable[Concatenate[Bifrost, P], ChunkStream[ChunkT, ResponseT]],
     ) -> Callable[Concatenate[_Twin, P], SyncChunkStream[ChunkT, ResponseT]]:
         """Return the method whose stream is read without `await`."""
@@ -126,7 +126,7 @@ class _Twin(Uncopyable):
         return hides_keys(_named_as(method, call))
 
     @staticmethod
-    def results(
+    def _results(
         method: Callable[Concatenate[Bifrost, P], MapIterator[InputT, T]],
     ) -> Callable[Concatenate[_Twin, P], SyncMapIterator[InputT, T]]:
         """Return the method whose results are read without `await`."""
@@ -137,7 +137,7 @@ class _Twin(Uncopyable):
         return hides_keys(_named_as(method, call))
 
     @staticmethod
-    def copy(method: Callable[Concatenate[Bifrost, P], Bifrost]) -> Callable[Concatenate[TwinT, P], TwinT]:
+    def _copy(method: Callable[Concatenate[Bifrost, P], Bifrost]) -> Callable[Concatenate[TwinT, P], TwinT]:
         """Return the method that makes another client with the same event loop."""
 
         def call(self: TwinT, /, *args: P.args, **options: P.kwargs) -> TwinT:
@@ -185,12 +185,12 @@ class SyncBifrost(_Twin):
 
     # --- operations
 
-    chat = _Twin.plain(Bifrost.chat)
-    stream_chat = _Twin.stream(Bifrost.stream_chat)
-    map = _Twin.results(Bifrost.map)
-    embed = _Twin.plain(Bifrost.embed)
-    list_models = _Twin.plain(Bifrost.list_models)
-    moderate = _Twin.plain(Bifrost.moderate)
+    chat = _Twin._plain(Bifrost.chat)
+    stream_chat = _Twin._stream(Bifrost.stream_chat)
+    map = _Twin._results(Bifrost.map)
+    embed = _Twin._plain(Bifrost.embed)
+    list_models = _Twin._plain(Bifrost.list_models)
+    moderate = _Twin._plain(Bifrost.moderate)
 
     # --- what it tells
 
@@ -198,12 +198,12 @@ class SyncBifrost(_Twin):
         """Tell what the client is doing and has done since it opened. As `Bifrost.stats`."""
         return self._client.stats()
 
-    providers = _Twin.plain(Bifrost.providers)
-    explain = _Twin.plain(Bifrost.explain)
+    providers = _Twin._plain(Bifrost.providers)
+    explain = _Twin._plain(Bifrost.explain)
 
     # --- options and plugins
 
-    with_options = _Twin.copy(Bifrost.with_options)
+    with_options = _Twin._copy(Bifrost.with_options)
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
@@ -214,21 +214,21 @@ class SyncBifrost(_Twin):
         """Pass a record of each event to a function, on the thread of the event loop. As `Bifrost.subscribe`."""
         return self._client.subscribe(function)
 
-    add_plugin = _Twin.plain(Bifrost.add_plugin)
-    remove_plugin = _Twin.plain(Bifrost.remove_plugin)
-    reorder_plugins = _Twin.plain(Bifrost.reorder_plugins)
+    add_plugin = _Twin._plain(Bifrost.add_plugin)
+    remove_plugin = _Twin._plain(Bifrost.remove_plugin)
+    reorder_plugins = _Twin._plain(Bifrost.reorder_plugins)
 
     # --- providers
 
-    add_provider = _Twin.plain(Bifrost.add_provider)
-    update_provider = _Twin.plain(Bifrost.update_provider)
-    remove_provider = _Twin.plain(Bifrost.remove_provider)
-    refresh = _Twin.plain(Bifrost.refresh)
+    add_provider = _Twin._plain(Bifrost.add_provider)
+    update_provider = _Twin._plain(Bifrost.update_provider)
+    remove_provider = _Twin._plain(Bifrost.remove_provider)
+    refresh = _Twin._plain(Bifrost.refresh)
 
     # --- life
 
-    open = _Twin.plain(Bifrost.open)
-    warm_up = _Twin.plain(Bifrost.warm_up)
+    open = _Twin._plain(Bifrost.open)
+    warm_up = _Twin._plain(Bifrost.warm_up)
 
     def close(self, *, drain: float = DRAIN) -> None:
         """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.

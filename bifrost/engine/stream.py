@@ -148,7 +148,8 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         self._read = read
         self._pass = on_chunk
         self._settle = settle
-        self._restart = restart
+        # Without a chunk that takes back others, no reader could tell that the stream began anew.
+        self._restart = restart if self._restarts else None
 
     def drop_source(self) -> None:
         """Let go of a source that failed."""
