@@ -1,4 +1,4 @@
-"""`Bifrost`: one client object over many providers. One short method per operation; the path itself is in `engine`."""
+"""`Bifrost`: one client for many providers, with a short method per operation. The path of a call is in `engine`."""
 
 from __future__ import annotations
 
@@ -77,26 +77,26 @@ class Bifrost(Uncopyable):
             reply = await client.chat("openai/gpt-4o-mini", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"])
             print(reply.text)
 
-    It opens on first use; `async with`, or `close()`, ends it in order. One client serves any number of concurrent
-    calls of one event loop (asyncio or trio).
+    The client opens on first use; `async with`, or `close()`, closes it. One client serves any number of concurrent
+    calls on one event loop (asyncio or trio).
 
     Args:
-        account: Providers, keys and settings; by default what the environment has (`EnvAccount`).
-        models: Names of your own for models, each standing for one or several: `{"fast": ["openai/gpt-4o-mini",
-            ("anthropic/claude-haiku-4-5", 0.3)]}` (a number is a weight). A `ModelGroup` also says how one of
-            them is chosen.
+        account: Providers, keys and settings. Default: those of the environment (`EnvAccount`).
+        models: Your own names of models, each for one or several: `{"fast": ["openai/gpt-4o-mini",
+            ("anthropic/claude-haiku-4-5", 0.3)]}` (a number is a weight). A `ModelGroup` also sets the policy that
+            chooses among them.
         plugins: Hooks around every call, in order.
-        transport: An httpx transport (shared as it is), a function that makes one per connection, or a
-            `Transport`.
-        timeout: The most a call may take, in seconds, everything included.
-        max_retries: Further attempts per provider after the first; `None`: the provider's setting (2).
-        fallbacks: `provider/model` names to try when the first cannot serve.
-        extra_headers: Sent with every request.
-        on_interrupt: What follows when a stream breaks after its first content: `"raise"` the error, or `"restart"` the
-            stream as far as retries and fallbacks allow it (see `stream_chat`).
-        clock: Time and chance, for tests.
+        transport: An httpx transport (shared by all connections), a function that makes one per connection, or a
+            `Transport`. Default: bifrost's own.
+        timeout: The time limit of a whole call, in seconds.
+        max_retries: Retries per candidate after its first attempt. `None`: the provider's setting (2).
+        fallbacks: `provider/model` names to try, in order, when the first model fails.
+        extra_headers: Header fields that are added to every request.
+        on_interrupt: What happens when a stream breaks after its first content: `"raise"` raises the error, `"restart"`
+            restarts the stream within the limits of retries and fallbacks (see `stream_chat`).
+        clock: The source of time and random numbers, for tests.
 
-    Raises `ConfigError` for settings that cannot work.
+    Raises `ConfigError` for invalid settings.
     """
 
     @hides_keys
@@ -147,14 +147,14 @@ class Bifrost(Uncopyable):
     @classmethod
     @hides_keys
     def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
-        """Make a client from a TOML or JSON file, the Go gateway's `config.json` included.
+        """Return a client configured by a TOML or JSON file, including the Go gateway's `config.json`.
 
-        `overrides` are arguments of the class that take the place of the file's. What the file says and this library
-        has no counterpart for is told in one warning.
+        `overrides` are arguments of the class that override those of the file. Settings of the file without an
+        equivalent are reported in one warning.
 
-        Raises `ConfigError` that names the path of every wrong field, `MissingKeyError` for a variable that is not set.
+        Raises `ConfigError` with the path of every invalid field, and `MissingKeyError` for a variable that is not set.
         """
-        # Imported on first use: few clients come from a file.
+        # Imported on first use, because few clients are made from a file.
         from bifrost.settings import load
 
         settings = load(path)
@@ -205,25 +205,28 @@ class Bifrost(Uncopyable):
         session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChatResponse:
-        """Ask a model and wait for its whole answer.
+        """Send a chat to a model and return its complete response.
+
+            reply = await client.chat("openai/gpt-4o-mini", "Say hello")
+            print(reply.text)
 
         Args:
-            model: `provider/model`, or a bare name: one of the client's `models`, or one that a key lists.
-            messages: Text, one message, or a list; a message is a `Message` or an OpenAI-form dict.
-            output: The type that the answer must have, found in its `parsed`: a msgspec Struct, attrs class, dataclass,
-                TypedDict, pydantic model, or builtins of these.
-            max_output_retries: How often a model whose answer does not fit `output` is told so and asked again.
-            system: A shortcut for a system message in front.
-            timeout: The most this call may take, in seconds.
-            max_retries: Further attempts per provider after the first.
-            fallbacks: `provider/model` names to try when the first cannot serve.
-            extra_headers: Sent with this call's requests.
-            key: Use the key of this name or id only.
-            session: Any text; calls of the same session use the same key as long as it is ready.
+            model: `provider/model`, or a name without a slash: one of the client's `models`, or one that a key lists.
+            messages: Text, one message, or a list; a message is a `Message` or a dict in OpenAI's form.
+            output: The type of the output, which is returned in `parsed`: a msgspec Struct, attrs class, dataclass,
+                TypedDict, pydantic model, or built-in types of these.
+            max_output_retries: How often a model whose response does not match `output` is asked to correct it.
+            system: A system message that precedes the others.
+            timeout: The time limit of this call, in seconds.
+            max_retries: Retries per candidate after its first attempt.
+            fallbacks: `provider/model` names to try, in order, when the first model fails.
+            extra_headers: Header fields that are added to this call's requests.
+            key: The name or id of the only key that may be used.
+            session: Any text. Calls of the same session use the same key while it is ready.
             **options: See `ChatOptions`.
 
-        Raises `BifrostError`: see the tree in `bifrost.errors`. `attempts` on it tells what was tried. An answer that
-        does not fit `output` raises `OutputValidationError`.
+        Raises `BifrostError` (`bifrost.errors` shows the tree), whose `attempts` lists the attempts. A response that
+        does not match `output` raises `OutputValidationError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         request = chat_request(_model(model), messages, system=system, options=options)
@@ -275,17 +278,19 @@ class Bifrost(Uncopyable):
         on_interrupt: OnInterrupt | None = None,
         **options: Unpack[ChatOptions],
     ) -> ChunkStream[Chunk, ChatResponse]:
-        """Ask a model and take its answer as it comes. The arguments are those of `chat`, without `max_output_retries`.
+        """Send a chat to a model and stream its response.
+
+        The arguments are those of `chat`, without `max_output_retries`.
 
             async with client.stream_chat("anthropic/claude-sonnet-4-5", "Tell me a story") as stream:
                 async for text in stream.text_stream:
                     print(text, end="")
                 reply = await stream.final()
 
-        With `output=` the stream has a `partial_stream` as well, and the final answer `parsed`.
-        With `on_interrupt="restart"` a stream that breaks after its first content begins anew, here or at a fallback,
-        as often as retries allow: iterate it, and at each `StreamReset` throw away what came before.
-        Raises `BifrostError` on entering the block; `StreamInterruptedError` while reading.
+        With `output=` the stream has a `partial_stream` as well, and the final response has `parsed`. With
+        `on_interrupt="restart"` a stream that breaks after its first content starts again, at the same candidate or at
+        a fallback, within the limits of retries: iterate over it, and discard what came before each `StreamReset`.
+        Raises `BifrostError` on entering the block, and `StreamInterruptedError` while reading.
         """
         call = self._call(
             timeout, max_retries, fallbacks, extra_headers, key, session=session, on_interrupt=on_interrupt
@@ -350,39 +355,39 @@ class Bifrost(Uncopyable):
         session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> MapIterator[InputT, ChatResponse]:
-        """Ask once for each of many inputs, and return the results as they come. For bulk work of any size.
+        """Send a chat for each of many inputs, and return the results as they arrive. Use it for bulk work of any size.
 
             async with client.map(prompts, model="openai/gpt-4o-mini") as results:
                 async for result in results:
                     print(result.index, result.response.text if result.ok else result.error)
 
-        An input is taken, and its `timeout` begins, only when one of the places is free, so memory stays constant and
-        no call spends its time in a queue of its own client. A call that fails is a result like any other, with
-        `error` set; the others go on. What the iteration of the inputs raises is raised behind the last result.
+        An input is read, and its `timeout` begins, only when a place is free. Memory use is therefore constant, and no
+        call waits in a queue of its own client. A call that fails is a result with `error` set; the others continue. An
+        exception of the iteration of the inputs is raised after the last result.
 
         Args:
-            inputs: Any iterable, async or not, also an endless one. An input is what `chat` takes as `messages`, a
-                `ChatRequest`, or a dict in OpenAI's form with `messages` and options of its own.
-            model: Where inputs go that name no model themselves.
-            concurrency: How many calls run at once; without it as many as the provider's `concurrency` allows for now
-                (of several providers, the smallest).
-            ordered: Whether results come in the order of the inputs rather than as they are ready.
+            inputs: Any iterable, async or not, possibly endless. An input is a value of `messages` as in `chat`, a
+                `ChatRequest`, or a dict in OpenAI's form with `messages` and its own options.
+            model: The model for inputs that do not name one themselves.
+            concurrency: The most calls at once. Default: the provider's current `concurrency` limit (the smallest of
+                several providers).
+            ordered: Whether results have the order of the inputs. Default: the order in which they are ready.
             output: As in `chat`.
             max_output_retries: As in `chat`.
             system: As in `chat`.
-            timeout: The most one of the calls may take, in seconds.
+            timeout: The time limit of each call, in seconds.
             max_retries: As in `chat`.
             fallbacks: As in `chat`.
             extra_headers: As in `chat`.
             key: As in `chat`.
-            session: As in `chat`; all calls are of the same session.
-            **options: As in `chat`; they fill in what an input leaves open.
+            session: As in `chat`; all calls belong to the same session.
+            **options: As in `chat`; options of an input take precedence.
 
-        At most twice as many inputs as there are places are taken and not read yet. Leaving the block cancels what is
-        under way.
+        At most twice as many inputs as there are places are in progress or unread. Leaving the block cancels the calls
+        in progress.
 
-        Raises `InvalidRequestError` for arguments that no call could be made with; on entering the block, or with the
-        first result, what a call of `model` would raise before it is sent (`UnknownProviderError`, say).
+        Raises `InvalidRequestError` for invalid arguments. On entering the block, or with the first result, it raises
+        what a call to `model` raises before it is sent (`UnknownProviderError`, for example).
         """
         check_inputs(inputs)
         calls, begin = self._map(
@@ -414,9 +419,12 @@ class Bifrost(Uncopyable):
         key: str | None = None,
         session: str | None = None,
     ) -> EmbeddingResponse:
-        """Turn texts into vectors, in the order of the texts.
+        """Convert texts to vectors, in the order of the texts.
 
-        A fallback must be a model whose vectors can be compared with the first one's. Raises `BifrostError`.
+            response = await client.embed("openai/text-embedding-3-small", ["first text", "second text"])
+            print(response.vectors)
+
+        A fallback must be a model whose vectors are comparable with those of the first. Raises `BifrostError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         check_extra(extra)
@@ -443,9 +451,9 @@ class Bifrost(Uncopyable):
         extra_headers: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> ModelsResponse:
-        """Ask a provider which models it has: one page, with `next` to give as `after` for the page behind it.
+        """Return a page of a provider's models. Its `next` is the value of `after` for the next page.
 
-        Raises `BifrostError`; there are no fallbacks here.
+        Raises `BifrostError`. There are no fallbacks.
         """
         call = self._call(timeout, max_retries, (), extra_headers, key)
         request = models_request(provider, limit=limit, after=after)
@@ -467,13 +475,13 @@ class Bifrost(Uncopyable):
         key: str | None = None,
         session: str | None = None,
     ) -> ModerationResponse:
-        """Classify texts, and pictures beside them, as harmful or not.
+        """Classify texts, and images with them, as harmful or not.
 
             reply = await client.moderate("openai/omni-moderation-latest", ["I will hurt you", "A nice day"])
             print([result.flagged for result in reply.results])
 
-        Each text has a result of its own. With `images` (`https:` or `data:` URLs), or pictures in `input` in OpenAI's
-        form, there is one result for everything together. Raises `BifrostError`.
+        Each text has its own result. With `images` (`https:` or `data:` URLs), or images in `input` in OpenAI's form,
+        there is a single result. Raises `BifrostError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         check_extra(extra)
@@ -481,20 +489,20 @@ class Bifrost(Uncopyable):
         response: ModerationResponse = await self._engines.now().run(MODERATIONS, request, call)
         return response
 
-    # --- what it tells
+    # --- reports
 
     def stats(self) -> Stats:
-        """Tell what the client is doing and has done since it opened, provider by provider.
+        """Return what the client is doing and has done since it opened, by provider.
 
-        It costs nothing but the reading of counters, and may be asked in any state and from any thread. Print it, or
-        end a notebook's cell with it.
+        It only reads counters, and may be called in any state and from any thread. Print it, or make it the last value
+        of a notebook cell.
         """
         return self._engine.stats()
 
     async def providers(self) -> ProviderTable:
-        """Tell how the client's providers are set up: address, operations, keys by name, limits.
+        """Return the configuration of the client's providers: address, operations, keys by name, limits.
 
-        One that cannot be used as it is set up has the reason in its row. Opens the client and asks its account.
+        A provider that cannot be used has the reason in its row. This opens the client and reads its account.
         """
         return await self._engine.providers()
 
@@ -515,16 +523,16 @@ class Bifrost(Uncopyable):
         session: str | None = None,
         **options: Unpack[ChatOptions],
     ) -> Explanation:
-        """Tell what `chat` (with `stream`: `stream_chat`) would do with these arguments, and send nothing.
+        """Return what `chat` (with `stream`: `stream_chat`) would do with these arguments, without sending anything.
 
-        For each candidate in order: who may be chosen and how likely that is, the keys by name, the address, the names
-        of the headers, what the provider's dialect leaves out or refuses, the queue as it is now, times and retries.
-        No chance is drawn, no turn taken, nothing counted.
+        The result has the candidates in order, each with its probability, the keys by name, the address, the names of
+        the header fields, what the provider's dialect omits or refuses, the state of the queue, time limits and
+        retries. No random number is drawn, no turn is used, and nothing is counted.
 
-        Opens the client and asks its account. Plugins' hooks are **not** run, since they may reserve, count or answer;
-        `plugins` on the result names them and the hooks that a call would pass.
+        This opens the client and reads its account. The hooks of plugins are **not** run, because they may reserve,
+        count or respond; `plugins` of the result lists them and the hooks that a call would run.
 
-        Raises what a call would raise before it comes to a candidate: `InvalidRequestError`, `UnknownProviderError`.
+        Raises what a call raises before it has a candidate: `InvalidRequestError`, `UnknownProviderError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         request = chat_request(_model(model), messages, system=system, options=options)
@@ -545,7 +553,7 @@ class Bifrost(Uncopyable):
         session: str | None = None,
         on_interrupt: OnInterrupt | None = None,
     ) -> Self:
-        """Give a client with other defaults that shares everything else: pools, plugins, life."""
+        """Return a client with other defaults that shares everything else: pools, plugins, opening and closing."""
         copy = object.__new__(type(self))
         copy._options = self._call(
             timeout, max_retries, fallbacks, extra_headers, key, session=session, on_interrupt=on_interrupt
@@ -561,35 +569,36 @@ class Bifrost(Uncopyable):
         return self._engine.chain.plugins
 
     def subscribe(self, function: Callable[[Record], object]) -> Subscription:
-        """Pass a record of each event to a function: calls, attempts, committed streams, keys, breakers, full queues.
+        """Call a function with a record of each event: calls, attempts, committed streams, keys, breakers, full queues.
 
             with client.subscribe(print):
                 await client.chat("openai/gpt-4o-mini", "Say hello")
 
-        The function is called at once, on the event loop, so it must be quick, and it cannot be `async`. If it raises,
-        the first failure is logged and no call is harmed. The subscription ends with the block, or with its `cancel()`.
-        `bifrost.telemetry` has the records. Copies of the client (`with_options`) report to the same subscribers.
+        The function is called at once, on the event loop, so it must be fast, and it cannot be `async`. If it raises,
+        the first failure is logged and no call is affected. The subscription ends with the block, or with its
+        `cancel()`. `bifrost.telemetry` defines the records. Copies of the client (`with_options`) report to the same
+        subscribers.
 
-        Raises `ConfigError` if it is no plain function.
+        Raises `ConfigError` if it is not a plain function.
         """
         return self._telemetry.add(function)
 
     @hides_keys
     async def add_plugin(self, plugin: Plugin, *, before: str | None = None) -> None:
-        """Add a plugin at the end, or before the one named; one of the same name is replaced.
+        """Add a plugin at the end, or before the plugin named `before`. A plugin of the same name is replaced.
 
-        Running calls keep the plugins they started with.
+        Running calls keep the plugins with which they started.
         """
         await self._engine.change_plugins(lambda chain: chain.with_plugin(plugin, before=before))
 
     @hides_keys
     async def remove_plugin(self, name: str) -> None:
-        """Take a plugin out and close it. Raises `ConfigError` if there is none of this name."""
+        """Remove a plugin and close it. Raises `ConfigError` if there is none of this name."""
         await self._engine.change_plugins(lambda chain: chain.without(name))
 
     @hides_keys
     async def reorder_plugins(self, names: Sequence[str]) -> None:
-        """Put the plugins in another order. Raises `ConfigError` unless every name stands once."""
+        """Change the order of the plugins. Raises `ConfigError` unless each name occurs once."""
         await self._engine.change_plugins(lambda chain: chain.ordered(names))
 
     # --- providers
@@ -598,9 +607,9 @@ class Bifrost(Uncopyable):
     async def add_provider(
         self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ProviderConfig | None = None
     ) -> None:
-        """Add a provider, of the catalog by its name or a row of your own, beside those of the account.
+        """Add a provider to those of the account: one of the catalog by name, or a `Provider` of your own.
 
-        Raises `ConfigError`, or a kind of it, if it is there already or cannot work; then nothing changes.
+        Raises `ConfigError` or a subclass if it exists already or is invalid; nothing changes then.
         """
         try:
             change = await self._engine.account.added(provider, keys=keys, config=config)
@@ -612,15 +621,15 @@ class Bifrost(Uncopyable):
     async def update_provider(
         self, provider: str | Provider, *, keys: KeyEntries | None = None, config: ConfigEntry | None = None
     ) -> None:
-        """Change what is given of a provider while calls run: its keys, its settings, or its row.
+        """Change a provider's keys, settings or definition while calls run.
 
-        `config` takes the place of all its settings, the address included. To change some of them, give a function that
-        makes the new ones of those that it has: `config=lambda config: attrs.evolve(config, concurrency=64)`.
+        `config` replaces all its settings, including the address. To change some of them, pass a function that returns
+        new settings for the current ones: `config=lambda config: config.replace(concurrency=64)`.
 
-        Nothing gets lost. Calls in flight finish as they began, calls in the queue go on under the new settings. A
-        lower `concurrency` takes effect as calls finish.
+        No call is lost. Calls in flight finish unchanged, and queued calls continue with the new settings. A lower
+        `concurrency` takes effect as calls finish.
 
-        Raises `ConfigError`, or a kind of it, for what cannot work; then nothing changes.
+        Raises `ConfigError` or a subclass for invalid arguments; nothing changes then.
         """
         try:
             change = await self._engine.account.updated(provider, keys=keys, config=config)
@@ -630,44 +639,45 @@ class Bifrost(Uncopyable):
 
     @hides_keys
     async def remove_provider(self, name: str, *, drain: float = DRAIN) -> None:
-        """Take a provider out: its queued calls are refused, so that they fall back, and running ones finish.
+        """Remove a provider: its queued calls are refused, so that they use their fallbacks, and running ones finish.
 
-        Returns when they have, after `drain` seconds at the latest. Raises `ConfigError` if there is none of this name.
+        Returns when they have finished, after `drain` seconds at most. Raises `ConfigError` if there is none of this
+        name.
         """
         await self._engine.change_provider(name, await self._engine.account.removed(name), drain=drain)
 
     @hides_keys
     async def refresh(self, *providers: str) -> None:
-        """Ask the account again which providers there are, and for the settings of those named (of all if none is).
+        """Read the providers of the account again, and the settings of those named (default: of all).
 
-        Call it when your account has other answers than before; keys are asked for on every call anyway. What changed
-        takes effect as with `update_provider` and `remove_provider`. Raises what the account raises; then nothing
-        changes.
+        Call it when your account returns other values than before. Keys need no refresh, because they are read for
+        every call. Changes take effect as in `update_provider` and `remove_provider`. Raises what the account raises;
+        nothing changes then.
         """
         await self._engine.refresh(providers or None)
 
     # --- life
 
     async def open(self) -> None:
-        """Start the client now rather than with its first call. Any number of times."""
+        """Open the client now instead of with its first call. It may be called repeatedly."""
         await self._engine.open()
 
     @hides_keys
     async def warm_up(self, *providers: str, connections: int = 1) -> None:
-        """Connect ahead of the first calls: look names up, connect, shake hands in TLS.
+        """Open connections before the first calls: name resolution, TCP and TLS.
 
-        So many connections stand ready afterwards at each of the providers named, or of all; those that are idle
-        anyway count. What is not used for `ConnectionConfig.idle` seconds is closed again.
+        Afterwards this many connections are ready at each of the providers named, or at all; idle connections count. A
+        connection that is not used for `ConnectionConfig.idle` seconds is closed again.
 
-        Raises `UnknownProviderError`, and, when all have been tried, the first of the errors of connecting, with the
-        others in its `errors`.
+        Raises `UnknownProviderError`, and, after all were tried, the first connection error, with the others in its
+        `errors`.
         """
         await self._engine.warm_up(providers, _count(connections))
 
     async def close(self, *, drain: float = DRAIN) -> None:
-        """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
+        """Close the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
 
-        Callable from any task of the loop, any number of times. Copies made by `with_options` end with it.
+        It may be called repeatedly, from any task of the event loop. Copies made by `with_options` are closed as well.
         """
         await self._engine.close(drain=drain)
 
@@ -686,7 +696,7 @@ class Bifrost(Uncopyable):
         await self.close(drain=DRAIN if kind is None else 0.0)
 
     def __repr__(self) -> str:
-        # It may be asked of a client that is just failing to be made, by whoever prints a traceback's locals.
+        # A traceback with local variables may call it for a client whose construction has failed.
         if getattr(self, "_engines", None) is None:
             return "Bifrost()"
         return f"Bifrost({self._engine.account!r}, {self._engine.state})"
@@ -696,7 +706,7 @@ class Bifrost(Uncopyable):
         def __getattr__(self, name: str) -> Any:
             raise no_attribute(self, name, OF_A_CLIENT)
 
-    # --- inside
+    # --- private
 
     @property
     def _engine(self) -> Engine:
@@ -714,11 +724,11 @@ class Bifrost(Uncopyable):
         call: CallOptions,
         options: ChatOptions,
     ) -> tuple[MapCalls, BeginMap]:
-        """Return the calls of a map, and what begins it."""
+        """Return the calls of a map, and the function that begins it."""
         if model is not None:
             _model(model)
         check_concurrency(concurrency)
-        # What no input can mend is told at once.
+        # Errors that do not depend on the inputs are raised at once.
         sample = chat_request(model or "any/model", "hello", system=system, options=options)
         check_own_json(sample)
         wanted, _ = self._wanted(output, sample)
@@ -738,11 +748,11 @@ class Bifrost(Uncopyable):
         return calls, partial(self._engine.begin_map, operation=CHAT, options=call, model=model, model_of=model_named)
 
     def _wanted(self, output: Any, request: ChatRequest) -> tuple[OutputType[Any] | None, ChatRequest]:
-        """Give the type that is wanted, and a request that says so: plugins see it, and caches tell types apart."""
+        """Return the output type, and a request with it, so that plugins see it and caches distinguish types."""
         if output is None:
             return None, request
         if request.response_format is not None:
-            raise InvalidRequestError("give output= or response_format, not both: output= makes the response format")
+            raise InvalidRequestError("pass output= or response_format, not both: output= makes the response format")
         wanted = self._outputs.of(output)
         return wanted, lower(request, wanted, "native")
 
@@ -757,7 +767,7 @@ class Bifrost(Uncopyable):
         session: str | None = None,
         on_interrupt: OnInterrupt | None = None,
     ) -> CallOptions:
-        """Give the options of a call: its own, and for the rest this client's."""
+        """Return the options of a call: its own, completed with the client's."""
         options = self._options
         given = (timeout, max_retries, fallbacks, extra_headers, key, session, on_interrupt)
         if given == _NOTHING:
@@ -778,10 +788,10 @@ class Bifrost(Uncopyable):
 
 
 _NOTHING = (None,) * 7
-"""A call without options of its own."""
+"""A call without its own options."""
 
 
-# What OpenAI's client has at this place: a method's attributes are its function's.
+# An attribute that OpenAI's client has: attributes of a method are those of its function.
 Bifrost.chat.completions = Elsewhere(  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
     "client.chat.completions", "write client.chat(model, messages), or client.stream_chat(...) for a stream"
 )

@@ -1,7 +1,7 @@
-"""`SyncBifrost`: the client for code without `await`, over an event loop in a thread of its own.
+"""`SyncBifrost`: the client for code without `await`, which runs an event loop in its own thread.
 
-A call is handed to that loop and waited for; nothing else of it happens in the caller's thread, which may therefore run
-an event loop itself. A call costs one hop there and one back.
+A call is passed to that event loop, and the caller's thread waits for it. Nothing else happens in the caller's thread,
+which may therefore run an event loop itself. A call costs one switch of threads in each direction.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ Response_co = TypeVar("Response_co", covariant=True)
 _OPEN = object()
 
 _WAITS = re.compile(r"\basync (?=with |for )|\bawait ")
-"""The words in a docstring's examples that this client does without."""
+"""The words in the examples of docstrings that this client does not need."""
 
 _CUT_SHORT = "the client was closed, or its event loop ended, while this call was running"
 
 _END_LIMIT = 5.0
-"""How long the end of a cancelled call, and of the thread, is waited for, in seconds; at exit all of closing."""
+"""How long to wait for a cancelled call, and for the thread, in seconds; at exit, for closing as a whole."""
 
 
 def _signature_of(
@@ -82,7 +82,7 @@ def _signature_of(
 
 
 def _named_as(method: Callable[..., Any], call: F) -> F:
-    """Give a function the name, signature and docstring that a method of the async client has here."""
+    """Set the name, signature and docstring of a function to those of a method of the async client."""
     written: Any = wraps(method)(call)
     signature = inspect.signature(method)
     returns = signature.return_annotation
@@ -95,9 +95,9 @@ def _named_as(method: Callable[..., Any], call: F) -> F:
 
 
 class _Twin(Uncopyable):
-    """An async client and the way into its event loop. Makes methods of it methods that need no `await`.
+    """Base class with an async client and its event loop. It converts methods of the client to methods without `await`.
 
-    Their signatures, overloads and docstrings are written at the async client alone.
+    Their signatures, overloads and docstrings are defined only at the async client.
     """
 
     _client: Bifrost
@@ -138,7 +138,7 @@ class _Twin(Uncopyable):
 
     @staticmethod
     def _copy(method: Callable[Concatenate[Bifrost, P], Bifrost]) -> Callable[Concatenate[TwinT, P], TwinT]:
-        """Return the method that makes another client with the same event loop."""
+        """Return the method that returns another client with the same event loop."""
 
         def call(self: TwinT, /, *args: P.args, **options: P.kwargs) -> TwinT:
             return self._around(method(self._client, *args, **options), self._portal)
@@ -159,12 +159,12 @@ class SyncBifrost(_Twin):
             reply = client.chat("openai/gpt-4o-mini", "Say hello", fallbacks=["anthropic/claude-haiku-4-5"])
             print(reply.text)
 
-    It opens on first use; `with`, or `close()`, ends it in order, and the end of the program does if nobody else did.
-    Any number of threads may use one client at once, also where an event loop runs. It may be made before a process
-    forks; once opened, it belongs to the process that opened it. Ctrl-C cancels the call that waits.
+    The client opens on first use. It is closed by `with`, by `close()`, or at the end of the program. Any number of
+    threads may use one client at once, even if they run an event loop. It may be made before a process forks; after it
+    is opened, it belongs to the process that opened it. Ctrl-C cancels the call that is waiting.
 
-    Hooks, accounts and transports run in the client's own thread: one that blocks holds up every call of the client,
-    and one that uses this same client without `await` gets a `UsageError`.
+    Hooks, accounts and transports run in the client's own thread: one that blocks delays all calls of the client, and
+    one that uses the same client without `await` gets a `UsageError`.
 
     The arguments are those of `Bifrost`.
     """
@@ -179,7 +179,10 @@ class SyncBifrost(_Twin):
     @classmethod
     @hides_keys
     def from_file(cls, path: str | os.PathLike[str], **overrides: Any) -> Self:
-        """Make a client from a TOML or JSON file, the Go gateway's `config.json` included. As `Bifrost.from_file`."""
+        """Return a client configured by a TOML or JSON file, including the Go gateway's `config.json`.
+
+        See `Bifrost.from_file`.
+        """
         client = Bifrost.from_file(path, **overrides)
         return cls._around(client, _Portal(client))
 
@@ -192,10 +195,10 @@ class SyncBifrost(_Twin):
     list_models = _Twin._plain(Bifrost.list_models)
     moderate = _Twin._plain(Bifrost.moderate)
 
-    # --- what it tells
+    # --- reports
 
     def stats(self) -> Stats:
-        """Tell what the client is doing and has done since it opened. As `Bifrost.stats`."""
+        """Return what the client is doing and has done since it opened. See `Bifrost.stats`."""
         return self._client.stats()
 
     providers = _Twin._plain(Bifrost.providers)
@@ -211,7 +214,7 @@ class SyncBifrost(_Twin):
         return self._client.plugins
 
     def subscribe(self, function: Callable[[Record], object]) -> Subscription:
-        """Pass a record of each event to a function, on the thread of the event loop. As `Bifrost.subscribe`."""
+        """Call a function with a record of each event, on the thread of the event loop. See `Bifrost.subscribe`."""
         return self._client.subscribe(function)
 
     add_plugin = _Twin._plain(Bifrost.add_plugin)
@@ -231,10 +234,10 @@ class SyncBifrost(_Twin):
     warm_up = _Twin._plain(Bifrost.warm_up)
 
     def close(self, *, drain: float = DRAIN) -> None:
-        """End the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
+        """Close the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them.
 
-        Callable from any thread, any number of times. Copies made by `with_options` end with it. In the child of a
-        fork it does nothing: what was opened belongs to the parent.
+        It may be called repeatedly, from any thread. Copies made by `with_options` are closed as well. In the child of
+        a fork it does nothing, because what was opened belongs to the parent.
         """
         self._portal.close(drain)
 
@@ -262,9 +265,9 @@ class SyncBifrost(_Twin):
 
 
 class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
-    """A streamed answer, used with `with`. Iterate it for chunks, or `text_stream` for text.
+    """A streamed response, used with `with`. Iterate over it for chunks, or over `text_stream` for text.
 
-    As `ChunkStream` and `ParsedStream`, without `await`. It is read by one thread at a time.
+    It corresponds to `ChunkStream` and `ParsedStream`, without `await`. One thread at a time may read it.
     """
 
     def __init__(self, stream: ChunkStream[ChunkT_co, ResponseT_co], portal: _Portal) -> None:
@@ -296,7 +299,7 @@ class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return self
 
     def __next__(self) -> ChunkT_co:
-        """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
+        """Return the next chunk. Raises `StreamInterruptedError` if the stream broke, also when called again."""
         if self._interrupted:
             raise UsageError("reading this stream was interrupted, which ended it")
         try:
@@ -307,22 +310,22 @@ class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         except Exception:
             raise
         except BaseException:
-            # Ctrl-C: a chunk may have been on its way, and the next one would follow a gap.
+            # Ctrl-C: a chunk may have been lost, and the next one would follow a gap.
             self._interrupted = True
             self.close()
             raise
 
     @property
     def text_stream(self) -> SyncTextStream:
-        """The stream's text alone, as it comes. Raises `UsageError` for a stream that may restart."""
+        """The text of the stream as it arrives. Raises `UsageError` for a stream that may restart."""
         self._stream.check_text()
         return SyncTextStream(self, self._stream.text_of)
 
     @property
     def partial_stream(self: SyncChunkStream[Chunk, ParsedResponse[Any]]) -> SyncPartialStream:
-        """The answer's JSON as far as it has come, each time that there is more. As `ParsedStream.partial_stream`.
+        """The JSON of the response so far, whenever there is more. See `ParsedStream.partial_stream`.
 
-        Raises `UsageError` for a stream that was not asked for with `output=`.
+        Raises `UsageError` for a stream without `output=`.
         """
         output = getattr(self._stream, "output", None)
         if output is None:
@@ -330,16 +333,17 @@ class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return SyncPartialStream(self, output)
 
     def final(self) -> ResponseT_co:
-        """Read what is left and give the whole answer, the same that a plain call gives."""
+        """Read the rest, and return the complete response, which equals that of a call without streaming."""
         final = self._final
         if final is None:
             final = self._final = self._portal.run(self._stream.final)
         return final
 
     def display(self) -> ResponseT_co:
-        """Show the answer as it comes and give it whole: in a notebook in the cell's output, elsewhere on stdout.
+        """Show the response as it arrives, and return the complete one.
 
-        A stream that is not open is opened for it and closed: `reply = client.stream_chat(model, prompt).display()`.
+        It is shown in the output of a notebook cell, elsewhere on stdout. A stream that is not open is opened and
+        closed: `reply = client.stream_chat(model, prompt).display()`.
         """
         text, reset = self._stream.text_of, self._stream.reset
         if not self._entered:
@@ -356,15 +360,15 @@ class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
 
     @property
     def partial(self) -> ResponseT_co:
-        """The answer as far as it was read."""
+        """The response so far."""
         return self._stream.partial
 
     def check_unread(self) -> None:
-        """Refuse to be read once more. Raises `UsageError`."""
+        """Raise `UsageError` if the stream was read before."""
         self._stream.check_unread()
 
     def close(self) -> None:
-        """Stop reading and let the connection go. Any number of times; a no-op after the end."""
+        """Stop reading and release the connection. It may be called repeatedly, and has no effect after the end."""
         self._portal.leave(self._stream.close)
 
     def __repr__(self) -> str:
@@ -374,20 +378,20 @@ class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         try:
             return await self._stream.__anext__()
         except StopAsyncIteration:
-            # Fetched on the same way: the client may be closed by the time that somebody asks for it.
+            # Read in the same step, because the client may be closed later.
             self._final = await self._stream.final()
             return None
 
 
 class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
-    """The results of a `map` as they come. A plain iterator, and a context manager.
+    """The results of a `map` as they arrive: an iterator and a context manager.
 
         for result in client.map(prompts, model="openai/gpt-4o-mini"):
             print(result.index, result.response.text if result.ok else result.error)
 
-    One who may break out of the loop writes `with client.map(...) as results:`, or calls `close()`: that cancels what
-    is under way at once, and not only when the iterator is collected. It is read by one thread at a time. The inputs
-    are read in that thread, when it asks for the next result; those of an async iterable in the client's own thread.
+    If the loop may be left early, use `with client.map(...) as results:` or call `close()`. This cancels the calls in
+    progress at once, and not only when the iterator is collected. One thread at a time may read it. The inputs are read
+    in that thread, when it requests the next result; those of an async iterable are read in the client's own thread.
     """
 
     def __init__(self, mapped: MapIterator[Input_co, Response_co], portal: _Portal) -> None:
@@ -408,7 +412,7 @@ class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
         return self
 
     def __next__(self) -> MapResult[Input_co, Response_co]:
-        """Return the next result. After the last one, raises what the inputs raised, if they did."""
+        """Return the next result. After the last one, raises the exception of the inputs if there was one."""
         if not self._reading.acquire(blocking=False):
             raise UsageError("another thread is reading this map; give each thread a map of its own")
         try:
@@ -416,7 +420,7 @@ class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
         except Exception:
             raise
         except BaseException:
-            # Ctrl-C: an input or a result may have been on its way.
+            # Ctrl-C: an input or a result may have been lost.
             self.close()
             raise
         finally:
@@ -435,7 +439,10 @@ class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
             brought = item if isinstance(item, Ended) else (item,)
 
     def close(self) -> None:
-        """Take no more inputs and cancel the calls that are under way. Any number of times; a no-op after the end."""
+        """Read no more inputs, and cancel the calls in progress.
+
+        It may be called repeatedly, and has no effect after the end.
+        """
         self._portal.leave(self._map.close)
         if self._inputs is not None:
             self._inputs.drop()
@@ -445,7 +452,7 @@ class SyncMapIterator(Uncopyable, Generic[Input_co, Response_co]):
 
 
 class SyncPartialStream:
-    """The JSON of a stream's answer, as far as it has come."""
+    """The JSON of a streamed response so far."""
 
     __slots__ = ("_partial", "_stream")
 
@@ -492,24 +499,26 @@ class SyncTextStream:
 
 
 class _Portal:
-    """The way of a client and its copies into their event loop, whose thread is started on first use."""
+    """The connection of a client and its copies to their event loop, whose thread is started on first use."""
 
     def __init__(self, client: Bifrost) -> None:
         self._client = client
         self._thread: _LoopThread | None = None
         self._closed_in: Any = _OPEN
         self._starting: dict[int, threading.Lock] = {}
-        """By process: a lock that some thread holds during a fork stays locked in the child for ever."""
+        """The process that it belongs to: a lock that a thread holds during a fork stays locked in the child
+        forever.
+        """
         self._at_exit: weakref.finalize[[weakref.ref[_Portal]], _Portal] | None = None
 
     def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a coroutine function on the loop and wait for its end."""
+        """Run a coroutine function on the event loop and wait for its result."""
         return self._started().run(partial(function, *args, **kwargs))
 
     def leave(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run what ends a stream or a map. With the client, everything behind it has ended.
+        """Run the function that closes a stream or a map. If the client is closed, they are closed already.
 
-        Garbage may be collected in the loop's own thread, which must not wait for itself.
+        Garbage collection may run in the thread of the event loop, which must not wait for itself.
         """
         with suppress(ClientClosedError, ForkedClientError, ShuttingDownError):
             thread = self._started()
@@ -519,24 +528,24 @@ class _Portal:
                 thread.run(function)
 
     def close(self, drain: float) -> None:
-        """Close the client and end its thread. Any number of times."""
+        """Close the client and end its thread. It may be called repeatedly."""
         if self._forked() or (self._closed and self._thread is None):
             return
-        # Several threads may close it: the first to have done so is enough.
+        # Several threads may close it; one that does so is enough.
         with suppress(ClientClosedError):
             thread = self._started()
             thread.refuse_own_calls()
             try:
                 thread.run(partial(self._client.close, drain=drain))
             except BaseException:
-                # Ctrl-C ends the patience, and closing may not even have begun.
+                # Ctrl-C ends the waiting, and closing may not even have begun.
                 self._close_now(thread, _END_LIMIT)
                 raise
             finally:
                 self._end(thread, _END_LIMIT)
 
     def close_at_exit(self) -> None:
-        """Close the client as the program ends, in no more than `_END_LIMIT` altogether."""
+        """Close the client at the end of the program, within `_END_LIMIT` as a whole."""
         thread = self._thread
         if thread is None or thread.over or not thread.begun or self._forked():
             return
@@ -563,7 +572,7 @@ class _Portal:
         if self._forked():
             raise ForkedClientError(
                 "this client was opened before the process forked; its thread and sockets belong to the parent. "
-                "Make a client in each worker process, or make one before the fork and use it only behind it"
+                "Make a client in each worker process, or make one before the fork and use it only after it"
             )
         thread = self._thread
         if thread is not None and thread.begun and not thread.over:
@@ -578,13 +587,13 @@ class _Portal:
                 self._at_exit = weakref.finalize(self, _close_at_exit, weakref.ref(self))
             if thread is None or thread.over:
                 thread = self._thread = _LoopThread()
-            # Also where somebody was interrupted while starting it.
+            # Also if somebody was interrupted while starting it.
             thread.start()
             return thread
 
     @property
     def _closed(self) -> bool:
-        """Whether it was closed; in a test with a stand-in for the network, that holds for this test."""
+        """Whether it was closed; in a test with a stand-in for the network, whether it was closed in this test."""
         return self._closed_in is None or self._closed_in is stand_in.present()
 
     def _forked(self) -> bool:
@@ -592,52 +601,48 @@ class _Portal:
         return thread is not None and thread.pid != os.getpid()
 
     def __del__(self) -> None:
-        # The engine warns of a client that was never closed. Finalisers run anywhere: nothing is waited for here.
+        # The engine warns about a client that was never closed. Finalizers run anywhere, so nothing is awaited here.
         thread = self._thread
         if thread is not None and not self._forked():
             thread.stop()
 
 
 class _LoopThread:
-    """An event loop in a thread; a daemon, since others are joined before `atexit` is asked and could not be ended.
+    """An event loop in a thread. It is a daemon thread, because others are joined before `atexit` functions run.
 
-    It knows nothing of the client it serves: one that nobody uses any more can be collected, and ends it.
-
-    A signal handler may raise in the caller's thread between any two steps. So nothing that the loop's thread needs is
-    locked there: what is handed over is put into a collection first and announced afterwards, and a step that may have
-    been left out is done again by whoever comes next.
+    It does not refer to the client that it serves, so that an unused client can be collected, which ends it.
     """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.over = False
-        """The loop has ended; every call was answered."""
+        """Whether the event loop has ended and every call has its result."""
         self._failure: BaseException | None = None
         self._calls: set[_Call[Any]] = set()
-        """Those that nobody has come back from."""
+        """The calls whose callers are waiting."""
         self._told: deque[Callable[[], object]] = deque()
-        """What is to be done on the loop next."""
+        """Functions that the event loop will run next."""
         self._may_serve = [None]
-        """Is emptied by the thread that serves: there may be two, if the start of the first was interrupted."""
+        """Emptied by the thread that serves: there may be two if starting the first one was interrupted."""
         self._thread: threading.Thread | None = None
         self._launched = False
         self._ended = False
         self._running = threading.Lock()
-        """Is held until it has ended."""
+        """Held until the thread has ended."""
         self._running.acquire()
         self._loop: Any = None
         self._stopped = False
-        """The loop has heard that it is to end."""
+        """Whether the event loop was asked to end."""
         self._end: Callable[[], None] | None = None
 
     @property
     def begun(self) -> bool:
-        """Whether its thread runs, or has run."""
+        """Whether its thread was started."""
         return self._launched or self._thread is not None
 
     @property
     def is_own(self) -> bool:
-        """Whether the present thread is this one."""
+        """Whether the current thread is this one."""
         return self._thread is not None and threading.get_ident() == self._thread.ident
 
     def start(self) -> None:
@@ -650,10 +655,7 @@ class _LoopThread:
             self._launched = True
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine function and wait for its end. Raises what it raises, or `ClientClosedError`.
-
-        A caller who leaves early (Ctrl-C) cancels it and sees it end; one who presses twice does not.
-        """
+        """Run a coroutine function and wait for its result. Raises its exception, or `ClientClosedError`."""
         self.refuse_own_calls()
         call = _Call(function)
         try:
@@ -683,11 +685,11 @@ class _LoopThread:
             )
 
     def stop(self) -> None:
-        """Ask the loop to end and to cancel what still runs. From any thread and from finalisers."""
+        """Stop the event loop, which cancels what is running. Any thread and finalizers may call it."""
         self._soon(self._stop)
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of the thread, for so many seconds at most."""
+        """Wait for the end of the thread, for `seconds` at most."""
         if not self.begun or not (self._ended or self._running.acquire(timeout=max(0.0, seconds))):
             return
         self._ended = True
@@ -697,24 +699,24 @@ class _LoopThread:
     def _submit(self, call: _Call[Any]) -> None:
         self._calls.add(call)
         if self.over:
-            # It ended before it could see this call, or has answered it already.
+            # The loop ended before it received this call, or has finished it already.
             call.end(error=self._gone("this client was closed while the call was on its way"))
         self._soon(partial(self._begin, call))
 
     def _leave(self, call: _Call[Any]) -> None:
-        """Cancel a call whose caller leaves, and see it end."""
+        """Cancel a call whose caller leaves, and wait for its end."""
         try:
             self._soon(call.cancel)
         except BaseException:
-            # Interrupted once more: nobody waits for it, but it must end.
+            # Interrupted again: the caller does not wait, but the call must end.
             self._soon(call.cancel)
             raise
         call.wait(_END_LIMIT)
 
     def _soon(self, function: Callable[[], object]) -> None:
-        """Do something on the loop, as soon as there is one."""
+        """Run a function on the event loop, as soon as there is one."""
         self._told.append(function)
-        # What a loop could not do any more is made up for in `_finish`.
+        # `_finish` does what an event loop that has ended could not do.
         if self._loop is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._hear)
@@ -729,7 +731,7 @@ class _LoopThread:
         except IndexError:
             return
         try:
-            # One that others know by its name, that is listed, and that can be waited for.
+            # A registered thread, which has a name, is listed and can be joined.
             self._thread = threading.Thread(target=self._serve, name="bifrost", daemon=True)
             self._thread.start()
         except BaseException as error:  # noqa: BLE001 - as below
@@ -742,7 +744,7 @@ class _LoopThread:
         try:
             with asyncio.Runner() as runner:
                 runner.run(self._live())
-        except BaseException as error:  # noqa: BLE001 - nobody waits for the thread; the callers are told
+        except BaseException as error:  # noqa: BLE001 - nobody waits for the thread; the callers receive it
             failure = error
         self._finish(failure)
 
@@ -760,13 +762,13 @@ class _LoopThread:
         stop = asyncio.Event()
         self._end = stop.set
         self._loop = asyncio.get_running_loop()
-        # What was said before there was a loop to wake.
+        # Functions that were passed before there was an event loop.
         self._hear()
         await stop.wait()
 
     def _begin(self, call: _Call[Any]) -> None:
         if self._stopped:
-            # A task that is made now would never run.
+            # A task that is created now would never run.
             call.end(error=self._gone(_CUT_SHORT))
         else:
             call.start()
@@ -785,7 +787,7 @@ class _LoopThread:
 
 
 class _Call(Generic[T]):
-    """A coroutine function on its way through the loop, and the place where its caller waits."""
+    """A coroutine function that runs on the event loop, and its waiting caller."""
 
     __slots__ = (
         "_context",
@@ -803,7 +805,7 @@ class _Call(Generic[T]):
     def __init__(self, function: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self.done = False
         self.on_end: Callable[[_Call[Any]], object] | None = None
-        """Is called at the end of a call that nobody waits for."""
+        """Called at the end of a call that nobody waits for."""
         self._function = function
         self._context = _context()
         self._task: Any = None
@@ -811,18 +813,18 @@ class _Call(Generic[T]):
         self._result: Any = None
         self._error: BaseException | None = None
         self._may_end = [None]
-        """Is emptied by whoever ends it, in whichever thread."""
+        """Emptied by the thread that ends the call."""
         self._waiting = threading.Lock()
         self._waiting.acquire()
 
-    # --- the caller's side
+    # --- for the caller
 
     def wait(self, seconds: float = -1) -> bool:
-        """Wait for the end. Give `False` if it did not come in `seconds`."""
+        """Wait for the end. Returns `False` if it was not reached within `seconds`."""
         return self._waiting.acquire(timeout=seconds)
 
     def result(self) -> T:
-        """Give what came of it, or raise it; once."""
+        """Return the result or raise the error. It can be called once."""
         error, self._error = self._error, None
         if error is None:
             result: T = self._result
@@ -830,23 +832,23 @@ class _Call(Generic[T]):
         try:
             raise error
         finally:
-            del error  # It holds this frame by its traceback, and would be held by it in turn.
+            del error  # It refers to this frame through its traceback; this avoids a reference cycle.
 
-    # --- on the loop
+    # --- on the event loop
 
     def start(self) -> None:
-        """Make the call a task of the running loop, unless its caller has left."""
+        """Start the call as a task of the running loop, unless its caller has left."""
         if self._left or self.done:
             self._cut_short(None)
             return
         import asyncio
 
         self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
-        # A task that is cancelled before its first step never comes to `_run`.
+        # A task that is cancelled before its first step never reaches `_run`.
         self._task.add_done_callback(self._cut_short)
 
     def cancel(self) -> None:
-        """End the call of a caller who has left, also one that was never announced."""
+        """Cancel the call of a caller who has left, even if it was not started yet."""
         self._left = True
         if self._task is not None:
             self._task.cancel()
@@ -854,7 +856,7 @@ class _Call(Generic[T]):
             self._cut_short(None)
 
     def end(self, *, result: Any = None, error: BaseException | None = None) -> None:
-        """Let the caller go on. Only the first end counts."""
+        """Wake the caller. Only the first end counts."""
         try:
             self._may_end.pop()
         except IndexError:
@@ -878,12 +880,12 @@ class _Call(Generic[T]):
             self.end(result=result)
 
     def _cut_short(self, _: object) -> None:
-        """Answer a call whose task was cancelled: its caller has left, or the loop ends."""
+        """End a call whose task was cancelled, because its caller has left or the loop ends."""
         self.end(error=ShuttingDownError(_CUT_SHORT))
 
 
 def _context() -> Context:
-    """Copy the caller's context. What it may say of the caller's own event loop does not hold in ours."""
+    """Return a copy of the caller's context without variables about the caller's own event loop."""
     context = copy_context()
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
@@ -892,7 +894,7 @@ def _context() -> Context:
 
 
 def _close_at_exit(portal: weakref.ref[_Portal]) -> None:
-    """Close what is still there when the program ends. Asked too when a portal was collected, and then nothing is."""
+    """Close a client that is still open at the end of the program. It has no effect after the portal was collected."""
     known = portal()
     if known is not None:
         known.close_at_exit()

@@ -118,7 +118,7 @@ class Breaker:
         return "open" if now < self._open_until(fallback=fallback) else "half_open"
 
     def admit(self, now: float, *, fallback: bool = False) -> Ticket | None:
-        """Let a call through. Returns `None` if it is refused; `retry_after` then returns for how long.
+        """Return a ticket for a call; `None` if it is refused, and `retry_after` returns for how long.
 
         `fallback` says that the call has another candidate after this one. Such a call may try earlier, because a
         failed probe costs it little.

@@ -1,6 +1,6 @@
-"""Which error a provider's refusal is: its codes first, then its sentence where that is known, then its status. Pure.
+"""Classifies the failure of a provider: by its code, then by its message if that is known, then by its status. Pure.
 
-Codes, types and statuses are here; what vendors' messages mean is in `bifrost.providers.wording` and in
+Codes, types and statuses are here; the meaning of messages is in `bifrost.providers.wording` and in
 the `wording` modules of the dialects.
 """
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from bifrost.providers.wording import Meaning
 
 _Verdict: TypeAlias = tuple[type[BifrostError], str]
-"""The error's class, and its row of the failure table."""
+"""The class of the error, and its row of the failure table."""
 
 
 def _by_word(*rows: tuple[type[BifrostError], str, str]) -> Mapping[str, _Verdict]:
     return {word.lower(): (error, category) for error, category, words in rows for word in words.split()}
 
 
-# A word stands here once, whichever provider says it and whether it calls it a code, type, status or exception:
+# Each word is listed once, whichever provider uses it, as a code, type, status or exception:
 #   OpenAI     https://platform.openai.com/docs/guides/error-codes
 #   Anthropic  https://docs.claude.com/en/api/errors
 #   Gemini     https://ai.google.dev/gemini-api/docs/troubleshooting, https://cloud.google.com/apis/design/errors
@@ -137,12 +137,12 @@ _WORDS: Mapping[str, _Verdict] = _by_word(
 _BEGINNINGS: Mapping[str, _Verdict] = {
     "rate_limit": (RateLimitError, "throttled"),
     "billing_": (QuotaExceededError, "quota"),
-    # Groq's blocked accounts, beside the documented word above.
+    # Groq's blocked accounts, in addition to the documented word above.
     "spend_": (QuotaExceededError, "quota"),
 }
 
-# Words that providers use for whatever has no better one (OpenAI's for an unknown key, path or model too): where a
-# status stands, it tells more.
+# Words that providers use for anything without a better one (OpenAI also for an unknown key, path or model): the
+# status, if there is one, says more.
 _VAGUE_WORDS: Mapping[str, _Verdict] = _by_word(
     (
         BadRequestError,
@@ -165,10 +165,10 @@ _VAGUE_WORDS: Mapping[str, _Verdict] = _by_word(
 )
 
 ACCEPTED = 202
-"""The status of a provider that has taken a request and works on it."""
+"""The status of a provider that has accepted a request and is still working on it."""
 
 _STATUSES: Mapping[int, _Verdict] = {
-    # Answers without a body, or with a part of one.
+    # Responses without a body, or with a part of one.
     204: (MalformedResponseError, "malformed"),
     205: (MalformedResponseError, "malformed"),
     206: (MalformedResponseError, "malformed"),
@@ -196,52 +196,52 @@ _STATUSES: Mapping[int, _Verdict] = {
 }
 
 
-class _Meant(msgspec.Struct, frozen=True):
-    """What a sentence that is known makes of a refusal."""
+class _MessageMeaning(msgspec.Struct, frozen=True):
+    """What a known message means for the classification."""
 
     verdict: _Verdict
     over: frozenset[str]
-    """The categories that it overrules where a code says them."""
+    """The categories of codes that it overrides."""
     statuses: frozenset[int]
-    """The statuses with which it is believed. Without one it always is."""
+    """The statuses with which it applies. Without a status it always does."""
     says: str | None = None
 
 
-_REFUSALS = frozenset(range(400, 500))
+_CLIENT_ERRORS = frozenset(range(400, 500))
 _CODES_OF_CALLERS = frozenset(["caller"])
 _TOO_LARGE = (
     "this request is larger than {provider} allows this account; send less, or lower max_tokens "
     "(a smaller request may pass)"
 )
 
-_MEANINGS: Mapping[Meaning, _Meant] = {
-    # A status of the 5xx with such a sentence is a gateway's, and the key that it speaks of not ours.
-    "credential": _Meant((AuthenticationError, "credential"), frozenset(["access"]), _REFUSALS),
-    "quota": _Meant((QuotaExceededError, "quota"), _CODES_OF_CALLERS | {"access"}, _REFUSALS),
-    "allowance": _Meant(
-        (QuotaExceededError, "allowance"), frozenset(["quota", "throttled", "caller"]), _REFUSALS, _TOO_LARGE
+_MEANINGS: Mapping[Meaning, _MessageMeaning] = {
+    # With a 5xx status, such a message comes from a gateway, and its key is not ours.
+    "credential": _MessageMeaning((AuthenticationError, "credential"), frozenset(["access"]), _CLIENT_ERRORS),
+    "quota": _MessageMeaning((QuotaExceededError, "quota"), _CODES_OF_CALLERS | {"access"}, _CLIENT_ERRORS),
+    "allowance": _MessageMeaning(
+        (QuotaExceededError, "allowance"), frozenset(["quota", "throttled", "caller"]), _CLIENT_ERRORS, _TOO_LARGE
     ),
-    "access": _Meant(
+    "access": _MessageMeaning(
         (PermissionDeniedError, "access"),
         frozenset(["credential"]),
         frozenset([400, 401, 403]),
         "the key is valid, but may not use this at {provider}; give it the right, or use another key",
     ),
-    "content": _Meant((ContentFilterError, "caller"), _CODES_OF_CALLERS | {"access"}, _REFUSALS),
-    "context_length": _Meant(
+    "content": _MessageMeaning((ContentFilterError, "caller"), _CODES_OF_CALLERS | {"access"}, _CLIENT_ERRORS),
+    "context_length": _MessageMeaning(
         (ContextLengthError, "caller"),
         _CODES_OF_CALLERS,
         # 500: Ollama, llama.cpp and SGLang.
         frozenset([400, 413, 422, 424, 500]),
     ),
-    "model": _Meant((NotFoundError, "access"), _CODES_OF_CALLERS, frozenset([400, 422])),
-    "endpoint": _Meant((NotFoundError, "config"), frozenset(), _REFUSALS),
-    "failed_generation": _Meant(
+    "model": _MessageMeaning((NotFoundError, "access"), _CODES_OF_CALLERS, frozenset([400, 422])),
+    "endpoint": _MessageMeaning((NotFoundError, "config"), frozenset(), _CLIENT_ERRORS),
+    "failed_generation": _MessageMeaning(
         (MalformedResponseError, "failed_generation"), _CODES_OF_CALLERS, frozenset([400, 422])
     ),
 }
 
-_SAYS: Mapping[str, str] = {
+_MESSAGES: Mapping[str, str] = {
     "quota": "the quota or credit of the account at {provider} is used up; waiting does not help, see its billing",
     "throttled": "{provider} limits the rate; wait, send less at once, or give it another key",
     "overloaded": "{provider} has no capacity for {model} at the moment; try later, or give a fallback",
@@ -258,7 +258,7 @@ _SAYS: Mapping[str, str] = {
     "unknown": "{provider} gave an answer that means nothing here",
 }
 
-_SAYS_OF: Mapping[type[BifrostError], str] = {
+_MESSAGES_BY_CLASS: Mapping[type[BifrostError], str] = {
     ContextLengthError: (
         "the request does not fit into {model}; shorten it, or choose a model with a larger context window"
     ),
@@ -278,13 +278,13 @@ def error_of(
     raw: bytes = b"",
     request_id_headers: Sequence[str] = ("x-request-id", "request-id"),
 ) -> BifrostError:
-    """Make the error of an answer that is a refusal. It is returned, not raised.
+    """Return the error for a failure response. It is not raised.
 
-    `status` is `None` for an error that came without one, as an event of a stream; an answer's status says as little.
-    `key` is the key's name. `raw` is the answer's body: it may hold the wait that is asked for, and it becomes the
-    error's `body`. `now_wall` is the wall clock, in seconds since 1970, for waits that are given as a date.
+    `status` is `None` for an error without one, such as an event of a stream; the status of a successful response means
+    the same. `key` is the key's name. `raw` is the body of the response: it may contain a wait, and becomes the
+    error's `body`. `now_wall` is the wall clock, in seconds since 1970, for waits that are dates.
 
-    The provider's text, in the error's message and evidence, is as it came: take secrets out of it (`redact`).
+    The provider's text in the error's message and attributes is unchanged: remove secrets from it (`redact`).
     """
     headers = headers if headers is not None else Headers()
     kind, category = _verdict(status, body)
@@ -314,33 +314,33 @@ def error_of(
 
 
 def mark_accepted(error: ProviderError) -> None:
-    """Complete the error of a body that is no answer and came with a 202: asking again would begin the work anew."""
+    """Complete the error for a body with status 202 that is not a response. A retry would start the work again."""
     error.message = f"the provider accepted the request and has not answered it (status 202): {error.message}"
     error.retryable = False
 
 
 def _verdict(status: int | None, body: ErrorBody) -> _Verdict:
-    telling = _status_as_code(body.code) if status is None or _is_good(status) else status
+    known_status = _status_as_code(body.code) if status is None or _is_good(status) else status
     words = [word.lower() for word in (body.code, body.type) if word]
-    said = _said(words)
-    meant = _meant(body, telling, said)
-    judged = said or _judged(telling, words, body)
-    if meant is None:
-        return judged
-    if meant.verdict[1] == "allowance" and (judged[1] == "throttled" or telling == 413):
+    by_words = _verdict_of_words(words)
+    meaning = _meaning_of_message(body, known_status, by_words)
+    verdict = by_words or _verdict_of_status(known_status, words, body)
+    if meaning is None:
+        return verdict
+    if meaning.verdict[1] == "allowance" and (verdict[1] == "throttled" or known_status == 413):
         return RateLimitError, "allowance"
-    return meant.verdict
+    return meaning.verdict
 
 
-def _meant(body: ErrorBody, status: int | None, said: _Verdict | None) -> _Meant | None:
-    """Return what the sentence makes of it, unless a code or the status says otherwise."""
-    meant = None if body.meaning is None else _MEANINGS[body.meaning]
-    if meant is None or not (status is None or status in meant.statuses):
+def _meaning_of_message(body: ErrorBody, status: int | None, by_words: _Verdict | None) -> _MessageMeaning | None:
+    """Return the meaning of the message, unless a code or the status contradicts it."""
+    meaning = None if body.meaning is None else _MEANINGS[body.meaning]
+    if meaning is None or not (status is None or status in meaning.statuses):
         return None
-    return meant if said is None or said[1] in meant.over else None
+    return meaning if by_words is None or by_words[1] in meaning.over else None
 
 
-def _said(words: Sequence[str]) -> _Verdict | None:
+def _verdict_of_words(words: Sequence[str]) -> _Verdict | None:
     for word in words:
         if word in _WORDS:
             return _WORDS[word]
@@ -350,8 +350,8 @@ def _said(words: Sequence[str]) -> _Verdict | None:
     return None
 
 
-def _judged(status: int | None, words: Sequence[str], body: ErrorBody) -> _Verdict:
-    """Judge by the status, and without one by what words of little meaning are there."""
+def _verdict_of_status(status: int | None, words: Sequence[str], body: ErrorBody) -> _Verdict:
+    """Return the verdict by status, or without a status by words of little meaning."""
     vague = next((_VAGUE_WORDS[word] for word in words if word in _VAGUE_WORDS), None)
     if status is None:
         return vague or (ServerError, "transient")
@@ -368,7 +368,7 @@ def _is_good(status: int) -> bool:
 
 
 def _status_as_code(code: str | None) -> int | None:
-    """Read a code that is a status (OpenRouter's, in a stream)."""
+    """Return the status that a code contains (OpenRouter's, in a stream), or `None`."""
     if code is not None and len(code) == 3 and code.isascii() and code.isdecimal() and code[0] in "45":
         return int(code)
     return None
@@ -379,10 +379,10 @@ def _should_retry(headers: Headers) -> bool | None:
 
 
 def _wait(headers: Headers, body: ErrorBody, raw: bytes, now_wall: float) -> float | None:
-    asked = retry_after(headers, raw, now=now_wall)
-    if asked is None and body.retry_after is not None and body.retry_after > 0:
-        asked = min(body.retry_after, LONGEST_WAIT)
-    return asked
+    wait = retry_after(headers, raw, now=now_wall)
+    if wait is None and body.retry_after is not None and body.retry_after > 0:
+        wait = min(body.retry_after, LONGEST_WAIT)
+    return wait
 
 
 def _sentence(
@@ -397,18 +397,18 @@ def _sentence(
 ) -> str:
     if status is not None and 300 <= status < 400:
         return f"{provider} redirects{_target(headers)}, which is never followed; set base_url to the right address"
-    meant = None if body.meaning is None else _MEANINGS[body.meaning]
-    if meant is not None and meant.says is not None and category == meant.verdict[1]:
-        says = meant.says
+    meaning = None if body.meaning is None else _MEANINGS[body.meaning]
+    if meaning is not None and meaning.says is not None and category == meaning.verdict[1]:
+        says = meaning.says
     else:
-        says = _SAYS_OF.get(kind) or _SAYS[category]
+        says = _MESSAGES_BY_CLASS.get(kind) or _MESSAGES[category]
     advice = says.format(provider=provider, model=model or "the model")
     words = body.message.strip()
     return f"{advice}: {words}" if words else advice
 
 
 def _target(headers: Headers) -> str:
-    """Name where a redirect leads: scheme and host, since path and query may hold anything."""
+    """Return the scheme and host of a redirect. Its path and query are not shown, because they may contain anything."""
     try:
         target = urlsplit(headers.get("location") or "")
         host = target.hostname
