@@ -1,4 +1,4 @@
-"""The calls that are under way, and the moment at which none is."""
+"""Counts the calls in progress, and waits until there are none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import anyio
 
 
 class Active:
-    """Counts calls while work of theirs goes on: their attempts, their waits, their hooks; not a stream being read.
+    """Counts calls while they have work in progress: attempts, waits and hooks, but not a stream that is being read.
 
-    Whoever does such work adds one to `count`, and says `left` in the end.
+    Work in progress adds one to `count` when it begins, and calls `left` when it ends.
     """
 
     __slots__ = ("_none", "count")
@@ -18,15 +18,15 @@ class Active:
         self._none: anyio.Event | None = None
 
     def left(self) -> None:
-        """Count one less."""
+        """Decrement the count."""
         self.count -= 1
         if self.count == 0 and self._none is not None:
             self._none.set()
             self._none = None
 
     async def ended(self) -> None:
-        """Wait until there is none."""
+        """Wait until the count is 0."""
         while self.count:
-            # Two may be closing the client at once: they wait for the same moment.
+            # Two tasks may close the client at once; they wait for the same event.
             self._none = self._none or anyio.Event()
             await self._none.wait()

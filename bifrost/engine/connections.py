@@ -1,4 +1,4 @@
-"""A provider's idle connections: per origin a stack, last in first out, so that a warm one is used again first."""
+"""The idle connections of a provider: a stack per origin (last in, first out), so that warm ones are reused first."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from bifrost.transport import Connection, Origin, Transport
 
 _AGE_SPREAD = 0.2
-"""Connections live up to this share longer or shorter than configured, so that they do not all go at once."""
+"""How much the lifetime of connections varies, as a share, so that they do not all end at once."""
 
 
 class Kept:
-    """A connection and what decides how long it is kept."""
+    """A connection, and how long it is kept."""
 
     __slots__ = ("connection", "good_until", "origin", "requests", "retire_at")
 
@@ -30,12 +30,12 @@ class Kept:
         self.origin = origin
         self.retire_at = retire_at
         self.good_until = retire_at
-        """Until then it may be used again: neither too old nor idle for too long."""
+        """Until when it may be reused: it is neither too old nor idle for too long."""
         self.requests = 0
 
 
 class Connections:
-    """Lends connections to jobs. A job gives its connection back after a clean exchange, or drops it."""
+    """Lends connections to jobs. A job returns its connection after a complete exchange, or drops it."""
 
     def __init__(self, transport: Transport, config: ConnectionConfig, random: Callable[[], float]) -> None:
         self._transport = transport
@@ -44,24 +44,24 @@ class Connections:
         self._stacks: dict[Origin, list[Kept]] = {}
         self._lent: set[Kept] = set()
         self._early: dict[Kept, anyio.CancelScope] = {}
-        """Those that are being made ahead, each with the scope that it happens in."""
+        """Connections that are being established in advance, each with its cancel scope."""
         self.opened = 0
         self.reused = 0
-        """How often a connection was taken that had served before."""
+        """How often a connection was taken that had been used before."""
 
     @property
     def idle(self) -> int:
-        """How many connections are waiting to be used."""
-        # Copied in one step: it may be asked from another thread.
+        """The number of idle connections."""
+        # Copied in one step, because another thread may call it.
         return sum(map(len, list(self._stacks.values())))
 
     @property
     def lent(self) -> int:
-        """How many connections a job or a stream holds."""
+        """The number of connections in use by jobs and streams."""
         return len(self._lent)
 
     async def take(self, origin: Origin, now: float, *, fresh: bool = False) -> Kept:
-        """Give the most recently used connection that is still good, or a new one (`fresh`: always a new one)."""
+        """Return the connection that was used last and is still usable, or a new one (`fresh`: always a new one)."""
         stack = None if fresh else self._stacks.get(origin)
         while stack:
             kept = stack.pop()
@@ -75,9 +75,9 @@ class Connections:
         return kept
 
     async def give_back(self, kept: Kept, now: float) -> None:
-        """Take a connection back after an exchange whose answer was read to its end, if it may serve another.
+        """Take a connection back after a complete exchange, if it may be used again.
 
-        One that fails at that is dropped; the answer is there all the same.
+        A connection that fails then is dropped; the response is not affected.
         """
         try:
             await kept.connection.finish()
@@ -94,12 +94,15 @@ class Connections:
         self._put_back(kept, now)
 
     async def drop(self, kept: Kept) -> None:
-        """Throw a connection away: after a failure, a cancellation, or bytes that nobody asked for."""
+        """Close a connection after a failure, a cancellation, or unexpected bytes."""
         self._lent.discard(kept)
         await _close(kept)
 
     async def warm_up(self, origin: Origin, count: int, *, seconds: float) -> None:
-        """See that so many connections stand ready. Raises what connecting does; those that were made stay."""
+        """Establish connections until `count` are idle.
+
+        Raises the first error; connections that were established are kept.
+        """
         missing = count - len(self._stacks.get(origin, ()))
         failures: list[BifrostError] = []
 
@@ -145,7 +148,7 @@ class Connections:
         self._stacks.setdefault(kept.origin, []).append(kept)
 
     async def retire_idle(self) -> None:
-        """Close what has been idle or alive for too long, or was closed by the peer."""
+        """Close connections that were idle or alive for too long, or were closed by the peer."""
         now = anyio.current_time()
         for stack in list(self._stacks.values()):
             for kept in list(stack):
@@ -155,7 +158,10 @@ class Connections:
                     await _close(kept)
 
     async def close(self) -> None:
-        """Close everything, lent connections included. What is being made ahead is closed by whoever makes it."""
+        """Close all connections, including those in use.
+
+        Those that are being established are closed by their own task.
+        """
         for scope in self._early.values():
             scope.cancel()
         everything = [kept for stack in self._stacks.values() for kept in stack]
@@ -177,10 +183,10 @@ class Connections:
 def _usable(kept: Kept) -> bool:
     try:
         return kept.connection.usable()
-    except Exception:  # noqa: BLE001 - a user's transport; one that cannot tell is closed
+    except Exception:  # noqa: BLE001 - a user's transport; if it fails, the connection is closed
         return False
 
 
 async def _close(kept: Kept) -> None:
-    with suppress(Exception):  # a user's transport may fail here, and nobody is left to hear of it
+    with suppress(Exception):  # a user's transport may fail here, and there is no caller to inform
         await kept.connection.close()

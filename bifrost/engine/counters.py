@@ -1,10 +1,10 @@
-"""What has been counted at one provider. Nothing but additions: this is on the path of every call."""
+"""The counters of one provider. They only add, because they are on the path of every call."""
 
 from __future__ import annotations
 
 
 class Counters:
-    """Counts of calls and attempts at a provider since it was first used; they outlive a change of its settings."""
+    """Counts calls and attempts at a provider since it was first used. The counts survive changes of its settings."""
 
     __slots__ = (
         "asked",
@@ -24,7 +24,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.asked = 0
-        """How often a series of attempts began: a call's first, and one for each further question."""
+        """The number of series of attempts: one per call, and one per further request for structured output."""
         self.ok = 0
         self.failed = 0
         self.cancelled = 0
@@ -34,13 +34,13 @@ class Counters:
         self.hedge_wins = 0
         self.reasks = 0
         self.fallbacks = 0
-        # What pools have counted that are gone:
+        # The counts of pools that no longer exist:
         self.opened = 0
         self.reused = 0
         self.restarts = 0
 
     def fail(self, category: str) -> None:
-        """Count an attempt that gave no answer."""
+        """Count an attempt without a response."""
         if category == "cancelled":
             self.cancelled += 1
         else:

@@ -1,4 +1,4 @@
-"""A counted gate with a fair queue before it: places are counted by live holders, not by items in a channel."""
+"""A counting gate with a fair queue. It counts live holders, not items in a channel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from itertools import count
 import anyio
 
 _GONE_KEPT = 64
-"""How many waiters that left may stay in the queue before it is cleaned."""
+"""The most waiters that have left before they are removed from the queue."""
 
 
 class Gate:
-    """Let `capacity` holders in at once. Waiters are served in order; a freed place is handed to the first of them.
+    """Admits up to `capacity` holders at once. Waiters are served in order, and a free place goes to the first of them.
 
-    A place is reserved for the waiter that is woken, so that no newcomer gets in before it, and passed on if that
-    waiter has left meanwhile. Callers that left hold nothing.
+    A place is reserved for the waiter that is woken, so that no later caller takes it, and is passed on if that waiter
+    has left meanwhile. Callers that have left hold nothing.
     """
 
     __slots__ = ("_arrivals", "_waiters", "capacity", "held", "waiting")
@@ -25,26 +25,26 @@ class Gate:
         self.capacity = capacity
         self.held = 0
         self.waiting = 0
-        """How many are waiting."""
+        """The number of waiters."""
         self._arrivals = count()
         self._waiters: list[tuple[float, int, _Ticket]] = []
-        # A heap. It may hold tickets of waiters that left, which are dropped when they come to the top.
+        # A heap. It may contain tickets of waiters that have left, which are dropped when they reach the top.
 
     def try_enter(self) -> bool:
-        """Take a place if one is free and nobody waits before."""
+        """Take a place if one is free and no one is waiting."""
         if self.held >= self.capacity or self.waiting:
             return False
         self.held += 1
         return True
 
     def enter_again(self) -> None:
-        """Take a place for a holder that comes back, whether or not one is free."""
+        """Take a place for a holder that returns, even if none is free."""
         self.held += 1
 
     async def enter(self, order: float = math.inf) -> bool:
-        """Wait for a place; the lowest `order` is served first, then whoever came first.
+        """Wait for a place. The lowest `order` is served first, and equal ones in order of arrival.
 
-        Returns False if all who waited were turned away. A caller that is cancelled holds no place.
+        Returns `False` if all waiters were turned away. A caller that is cancelled holds no place.
         """
         if self.try_enter():
             return True
@@ -64,18 +64,18 @@ class Gate:
         return ticket.admitted
 
     def leave(self) -> None:
-        """Give a place back."""
+        """Release a place."""
         self.held -= 1
         if self.waiting:
             self._admit()
 
     def resize(self, capacity: int) -> None:
-        """Let more or fewer in from now on; who is in stays."""
+        """Change the capacity. Current holders keep their places."""
         self.capacity = capacity
         self._admit()
 
     def turn_away(self) -> None:
-        """Send everybody off who waits, in order and without a place."""
+        """Wake all waiters in order, without a place."""
         while self.waiting:
             self._call_next()
 
@@ -94,7 +94,7 @@ class Gate:
                 return ticket
 
     def _clean(self) -> None:
-        """Drop the tickets of waiters that left, when they are most of what is there."""
+        """Remove the tickets of waiters that have left, if they are the majority."""
         if len(self._waiters) > _GONE_KEPT + 2 * self.waiting:
             self._waiters = [entry for entry in self._waiters if not entry[2].called.is_set()]
             heapify(self._waiters)

@@ -1,7 +1,7 @@
-"""The client's host task: everything that a client runs is a child of it.
+"""The client's host task, the parent of all tasks of a client.
 
-No task group or cancel scope may be entered in a caller's task, because a client is opened in one task and closed in
-another (fixtures, notebook cells, ASGI life spans). So one detached task owns everything that runs.
+No task group or cancel scope may be entered in a caller's task, because a client may be opened in one task and closed
+in another (fixtures, notebook cells, ASGI lifespans). Therefore one separate task owns everything that runs.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from bifrost.event_loop import Signal
 
 _CLOSE_LIMIT = 5.0
-"""How long the end of the host's tasks is waited for, in seconds."""
+"""How long to wait for the end of the host's tasks, in seconds."""
 
 
 class Host:
-    """Owns a task group in a task of its own. `failure` holds what ended it early, if anything did.
+    """Owns a task group in its own task. `failure` is the error that ended it early, if there was one.
 
-    `setup` runs in that task before others may be started; `on_end` is called at its end, however that came about.
-    Both are bound methods and held weakly, so that a client that nobody uses any more can be collected. Tasks run in
-    copies of an empty context: the variables of whoever opened the client, its spans and tenants, are not theirs.
+    `setup` runs in that task before others may be started; `on_end` is called when it ends, for whatever reason. Both
+    are bound methods that are referenced weakly, so that an unused client can be collected. Tasks run in copies of an
+    empty context, without the context variables (spans, tenants) of the caller that opened the client.
     """
 
     def __init__(
@@ -53,33 +53,33 @@ class Host:
         self._pid = os.getpid()
         self.signal: Callable[[], Signal] = _not_started
         self.scope: Callable[..., anyio.CancelScope] = anyio.CancelScope
-        """anyio's class for this loop: asked for by its common name, anyio looks for the loop each time."""
+        """anyio's class for this event loop: under its common name, anyio determines the event loop each time."""
         self._current: Callable[[], Any] = running_loop
         self.telemetry = telemetry or Subscribers()
-        """Who receives the records of what runs here."""
+        """The subscribers to the records of this client."""
         self.orders = count()
-        """Numbers for the jobs of all queues, in the order in which they came."""
+        """Numbers for the jobs of all queues, in order of arrival."""
         self._over = False
         self.alive = False
-        """Tasks can be started."""
+        """Whether tasks can be started."""
         self.context = Context()
-        """Workers run in copies of it, never in anybody's own."""
+        """Workers run in copies of this context, never in that of a caller."""
         self.failure: BaseException | None = None
         self.now: Callable[[], float] = anyio.current_time
-        """The loop's own clock, in seconds: what deadlines go by."""
+        """The event loop's clock, in seconds, for deadlines."""
 
     @property
     def is_parents(self) -> bool:
-        """Say whether this is a child of the process that started the host."""
+        """Whether this is a child of the process that started the host."""
         return self._pid != os.getpid()
 
     @property
     def ended(self) -> bool:
-        """Say whether the host's task is over, also when its event loop was closed without ending it."""
+        """Whether the host's task has ended, or its event loop was closed without ending it."""
         return self._over or is_closed(self._loop)
 
     def start(self) -> None:
-        """Start the host's task on the running loop. `ready` must be awaited before tasks are started."""
+        """Start the host's task on the running event loop. Await `ready` before starting tasks."""
         self._loop = running_loop()
         self.now, self._current, self.signal = native(self._loop)
         self.scope = type(anyio.CancelScope())
@@ -93,13 +93,13 @@ class Host:
     def run(
         self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, context: Context | None = None
     ) -> None:
-        """Start a task of the host in a context that is nobody's, or in a copy of this one."""
+        """Start a task of the host in a copy of the empty context, or of the given one."""
         if not self.alive:
             raise InternalError("a task was started on a host that is not running")
         (context or self.context).copy().run(self._group.start_soon, guarded(function), *args)
 
     def here(self) -> bool:
-        """Say whether the host runs, and on the running loop of this process."""
+        """Return whether the host is running, and on the running event loop of this process."""
         if not self.alive or self._pid != os.getpid():
             return False
         try:
@@ -110,7 +110,7 @@ class Host:
     def check(self) -> None:
         """Refuse use from a forked child or from another event loop.
 
-        Raises `ForkedClientError`, `WrongLoopError`.
+        Raises `ForkedClientError` and `WrongLoopError`.
         """
         if self._pid != os.getpid():
             raise ForkedClientError(
@@ -124,9 +124,11 @@ class Host:
             )
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
-        """Call a function on the host's loop, from any thread and from finalisers. A loop that is gone is no error.
+        """Call a function on the host's event loop, from any thread and from finalizers.
 
-        In a forked child nothing happens: the loop, and the pipe that wakes it, are the parent's.
+        An ended event loop is ignored.
+
+        In a forked child nothing happens, because the event loop and the pipe that wakes it belong to the parent.
         """
         if self._pid != os.getpid():
             return
@@ -139,14 +141,14 @@ class Host:
             return
 
     def request_stop(self) -> None:
-        """Ask every task to end, without waiting; on the host's loop."""
+        """Cancel all tasks without waiting. It must be called on the host's event loop."""
         self._stopping = True
         self.alive = False
         if self._group is not None:
             self._group.cancel_scope.cancel()
 
     async def stop(self) -> None:
-        """End every task and wait for their end, briefly. Callable from any task of the loop, any number of times."""
+        """Cancel all tasks and wait briefly for their end. Any task of the event loop may call it repeatedly."""
         self.request_stop()
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _CLOSE_LIMIT):
             await self._ended.wait()
@@ -183,7 +185,7 @@ def _not_started() -> Signal:
 
 
 def _single(error: Exception) -> Exception:
-    """Unwrap the group that a task group makes of one error."""
+    """Return the single error of a group that a task group has made."""
     if not isinstance(error, ExceptionGroup):
         return error
     inner = cast("ExceptionGroup[Exception]", error).exceptions

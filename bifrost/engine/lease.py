@@ -1,7 +1,8 @@
-"""An open answer: its caller reads it, and the worker that opened it watches over it.
+"""An open response, which its caller reads and the worker that opened it supervises.
 
-Bytes are read, framed and decoded in the caller's task, in batches as they arrive: no channel, and back-pressure is
-the socket's own. The worker that opened the answer waits beside it, ends it when a timer fires, and closes it.
+Bytes are read, framed and decoded in the caller's task, in batches as they arrive. There is no channel, and the socket
+provides back-pressure. The worker that opened the response waits meanwhile, ends it when a time limit is reached, and
+closes it.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ if TYPE_CHECKING:
     from bifrost.wire.framing.sse import SseEvent
 
 _SLICE = 16 * 1024
-"""How many bytes are decoded at once. Other tasks run in between, so that no answer holds the event loop for long."""
+"""How many bytes are decoded at once. Other tasks run in between, so that no response blocks the event loop."""
 
 _TAIL_LIMIT = 0.1
-"""How long the end of a body is waited for after the final marker, in seconds: the price of keeping the connection."""
+"""How long to wait for the end of a body after the final marker, in seconds, so that the connection can be reused."""
 
 
 class Lease:
-    """An open answer on loan to its caller. The worker waits in `watch`; every exit of the caller is `release`."""
+    """An open response that is lent to its caller.
+
+    The worker waits in `watch`; the caller always ends with `release`.
+    """
 
     __slots__ = (
         "_asked",
@@ -82,33 +86,38 @@ class Lease:
         coding = attempt.content_encoding
         self._inflater = None if coding is None else Inflater(coding, limit=limits.stream)
         self._pieces: Iterator[bytes] | None = None
-        """What is left of the bytes that were read last: unpacked and decoded piece by piece, as they are asked for."""
+        """The rest of the bytes that were read last, which are decompressed and decoded piece by piece on demand."""
         self._has_tail = False
-        """Events came behind the final marker."""
+        """Whether events followed the final marker."""
         self._released = anyio.Event()
         self._on_release = on_release
-        """Called when the caller needs the answer no longer: its place in the pool is free then."""
+        """Called when the caller no longer needs the response, so that its place in the pool is free."""
         self._gone = anyio.Event()
         self._reason: BifrostError | None = None
-        """Why it was ended from this side. Looked at before and after each read: a cut can look like an end."""
+        """Why it was ended on this side. It is checked before and after each read, because a cut can look like an
+        end.
+        """
         self._failure: BifrostError | None = None
-        """What went wrong behind chunks that are given first."""
+        """An error after chunks that are returned first."""
         self._reading = False
         self._committed = False
         self._size = 0
         self.held = 0
         self._now = attempt.upstream.now
         self._last_event = self._last_pull = self._last_seen = self._asked = self._now()
-        # The worker watches over silence here: a timer for each read would cost more than the rest of it.
+        # The worker watches for silence, because a timer for each read would cost more than everything else.
         kept.connection.limit_reads(None)
         self.warnings: Sequence[str] = ()
 
-    # --- the caller's side
+    # --- for the caller
 
     async def next(self) -> Sequence[Any] | None:
-        """Read on until there are chunks. `None` after the final marker, or at a clean end that gave a finish reason.
+        """Read until there are chunks.
 
-        Raises what ended the stream otherwise: the provider's error event, a cut, a timer, a limit.
+        Returns `None` after the final marker, or at a regular end after a finish reason.
+
+        Otherwise raises the error that ended the stream: the provider's error event, a broken connection, a timeout, a
+        limit.
         """
         while self._failure is None:
             if self._decoder.done:
@@ -135,16 +144,16 @@ class Lease:
         raise self._failure
 
     def committed(self) -> None:
-        """Let the limits on silence hold. Before, a model may think as long as `first_token` allows it."""
+        """Apply the time limits for silence from now on. Before, `first_token` limits how long a model may think."""
         self._committed = True
         self._last_event = self._last_pull
 
     def seen(self) -> None:
-        """Note that there is a reader, though it does not need more bytes yet."""
+        """Record that the reader is active although it needs no bytes at the moment."""
         self._last_seen = self._now()
 
     def release(self) -> None:
-        """Give the answer back to its worker, which closes it (or keeps the connection, if it was read to its end)."""
+        """Return the response to its worker, which closes it, or keeps the connection if it was read to its end."""
         self._released.set()
         upstream = self._attempt.upstream
         if self in upstream.leases:
@@ -159,11 +168,11 @@ class Lease:
         self.release()
 
     async def gone(self) -> None:
-        """Wait until its worker has let go of the connection."""
+        """Wait until its worker has released the connection."""
         await self._gone.wait()
 
     async def _next_piece(self) -> bytes:
-        """Return the next bytes to decode, empty at the clean end."""
+        """Return the next bytes to decode, empty at the regular end."""
         while True:
             if self._pieces is not None:
                 await anyio.lowlevel.checkpoint()
@@ -179,7 +188,7 @@ class Lease:
             self._pieces = self._cut(data)
 
     def _cut(self, data: bytes) -> Iterator[bytes]:
-        """Unpack what was read, and cut it into pieces."""
+        """Decompress what was read, and divide it into pieces."""
         for unpacked in (data,) if self._inflater is None else self._inflater.feed(data):
             for start in range(0, len(unpacked), _SLICE):
                 yield unpacked[start : start + _SLICE]
@@ -188,7 +197,7 @@ class Lease:
         if self._reason is not None:
             raise self._reason
         now = self._asked = self._now()
-        # The time that the reader was away is not the provider's silence.
+        # The time that the reader was inactive is not silence of the provider.
         self._last_event += now - self._last_pull
         self._reading = True
         data = b""
@@ -200,7 +209,7 @@ class Lease:
         finally:
             self._reading = False
             self._last_pull = self._last_seen = self._now()
-        # If it was ended from this side, whatever came of the read came of that: an error, or what looks like an end.
+        # If it was ended on this side, the result of the read follows from that: an error, or what looks like an end.
         if self._reason is not None:
             raise self._reason
         if failure is not None:
@@ -214,7 +223,7 @@ class Lease:
         self._take(self._framer.feed(piece), chunks)
 
     def _take(self, events: Sequence[SseEvent], chunks: list[Any]) -> None:
-        """Decode events, up to the final marker. Raises what the provider reports in one."""
+        """Decode events up to the final marker. Raises the error that an event reports."""
         decoder = self._decoder
         reported: ReportedError
         try:
@@ -225,7 +234,7 @@ class Lease:
                     if not self._committed:
                         self.held += len(event.data)
                 if decoder.done:
-                    # A peer that goes on after the final marker may go on after the next answer too.
+                    # A peer that continues after the final marker may also continue after the next response.
                     self._has_tail = number < len(events)
                     break
             return
@@ -235,9 +244,9 @@ class Lease:
         raise self._attempt.reported(reported)
 
     def _end(self, chunks: list[Any]) -> None:
-        """Judge the end of the bytes: what the last line held, and whether the stream was complete."""
+        """Check the end of the bytes: the last line, and whether the stream was complete."""
         for event in self._framer.finish():
-            # The last event has no end: it may be whole or cut, and what is missing is judged by the decoder.
+            # The last event has no end: it may be complete or cut, and the decoder judges what is missing.
             with suppress(MalformedResponseError):
                 self._take((event,), chunks)
         match self._decoder.finish():
@@ -249,10 +258,13 @@ class Lease:
                 raise TransportError("the stream was cut off before its end")
         self._decoder.done = True
 
-    # --- the worker's side
+    # --- for the worker
 
     async def watch(self) -> None:
-        """Wait until the caller releases the answer, or a timer fires. Then close it, or keep its connection."""
+        """Wait until the caller releases the response or a time limit is reached.
+
+        Then close it, or keep its connection.
+        """
         leases = self._attempt.upstream.leases
         leases.add(self)
         try:
@@ -277,7 +289,7 @@ class Lease:
             await connections.drop(self._kept)
 
     def in_use(self, now: float, unread_limit: float) -> bool:
-        """Say whether somebody is reading, or was a moment ago and may go on."""
+        """Return whether the stream is being read, or was within the last `unread_limit` seconds."""
         return not self._released.is_set() and (self._reading or now - self._last_seen < unread_limit)
 
     async def _wait(self) -> None:
@@ -294,13 +306,13 @@ class Lease:
                 await self._released.wait()
 
     def _end_for(self, reason: BifrostError) -> None:
-        # The reason stands first: a reader that wakes must see it, or the cut would look like a clean end.
+        # The reason is set first: otherwise the cut would look like a regular end to a reader that wakes up.
         self._reason = self._reason or reason
         if self._reading:
             self._kept.connection.cut()
 
     def _overdue(self, now: float) -> BifrostError | None:
-        """Give the reason to end the stream now, if there is one."""
+        """Return the error with which the stream must end now; `None` if there is none."""
         timeouts = self._attempt.upstream.config.timeouts
         if now >= self._attempt.deadline:
             late = CallTimeoutError("the call's time ended while its stream was open", phase="stream")
@@ -314,14 +326,14 @@ class Lease:
                 return CallTimeoutError(f"no event for idle_events={timeouts.idle_events:g} s", phase="stream")
         if not self._reading and now >= self._last_seen + timeouts.consumer_idle:
             unread = CallTimeoutError(f"nobody read on for consumer_idle={timeouts.consumer_idle:g} s", phase="stream")
-            # Nobody waits for another one either.
+            # No retry waits for another one either.
             unread.retryable = unread.fallback = False
             unread.category = "limit"
             return unread
         return None
 
     def _next_look(self, now: float) -> float:
-        """Say when a timer can fire at the earliest, whether the reader stays where it is, leaves or comes back."""
+        """Return when a time limit may be reached at the earliest, whether the reader stays, leaves or returns."""
         timeouts = self._attempt.upstream.config.timeouts
         away, last_seen = (0.0, now) if self._reading else (now - self._last_pull, self._last_seen)
         last_event = self._last_event + away if self._committed else now
@@ -334,7 +346,7 @@ class Lease:
         )
 
     async def _at_end(self) -> bool:
-        """Say whether the body ended with its final marker. If its end has not come yet, it is waited for briefly."""
+        """Return whether the body ended with its final marker. If the end has not arrived yet, wait briefly for it."""
         if not self._decoder.done or self._has_tail:
             return False
         with anyio.move_on_after(_TAIL_LIMIT), suppress(BifrostError):

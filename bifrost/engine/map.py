@@ -1,7 +1,7 @@
-"""`client.map`: many calls, of which each begins when a place is free for it.
+"""`client.map`: many calls, each of which begins when a place is free.
 
-A map has one task of the client's host, in which the inputs are read and whose children are the calls. Its reader only
-takes results out, so a map may be left, cancelled or dropped at any point, and its end never depends on its reader.
+A map has one task of the client's host, which reads the inputs and has the calls as children. Its reader only takes
+results, so a map may be left, cancelled or dropped at any time, and its end never depends on its reader.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ Input_co = TypeVar("Input_co", covariant=True)
 Response_co = TypeVar("Response_co", covariant=True)
 
 _UNREAD = 2
-"""So many times as many items as there are places may be taken and not read yet: under way, or answered."""
+"""The most inputs in progress or unread, as a multiple of the number of places."""
 
 
 class MapResult(Value, msgspec.Struct, Generic[Input_co, Response_co], frozen=True, kw_only=True):
-    """What became of one input of a `map`: either `response` or `error` is set."""
+    """The result of one input of a `map`: either `response` or `error` is set."""
 
     index: int
-    """The input's place among the inputs, from 0."""
+    """The position of the input, from 0."""
     input: Input_co
-    """The input itself, as it was given."""
+    """The input."""
     response: Response_co | None = None
-    """The answer; `None` if the call failed."""
+    """The response; `None` if the call failed."""
     error: BifrostError | None = None
-    """The error that the call ended with; `None` if it was answered."""
+    """The error of the call; `None` if it succeeded."""
 
     @property
     def ok(self) -> bool:
-        """Whether the call was answered."""
+        """Whether the call succeeded."""
         return self.error is None
 
     def unwrap(self) -> Response_co:
@@ -60,21 +60,21 @@ class MapResult(Value, msgspec.Struct, Generic[Input_co, Response_co], frozen=Tr
 
 
 class Wanted:
-    """What `MapIterator.turn` returns when there is a place for another input."""
+    """Returned by `MapIterator.turn` when there is a place for another input."""
 
 
 WANTED: Final = Wanted()
 
 
 class Ended(Value, msgspec.Struct, frozen=True):
-    """Stands in an input's place when there are no more."""
+    """Returned instead of an input when there are no more."""
 
     error: Exception | None = None
-    """What the iteration of the inputs raised."""
+    """The exception of the iteration of the inputs; `None` if there was none."""
 
 
 class MapCalls:
-    """The calls of one map: those that are under way, and the results that nobody has read yet."""
+    """The calls of one map: those in progress, and the unread results."""
 
     def __init__(
         self, ask: Callable[[Any], Awaitable[Any]], *, concurrency: int | None = None, ordered: bool = False
@@ -83,44 +83,44 @@ class MapCalls:
         self._ordered = ordered
         self.concurrency = concurrency
         self.places: Callable[[], int] = lambda: concurrency or 1
-        """Returns how many calls there may be at once."""
+        """Returns the most calls at once."""
         self.prepare: Callable[[Any], Awaitable[None]] | None = None
-        """Is awaited with each input before its call begins; `places` may follow it."""
+        """Awaited with each input before its call begins; it may change `places`."""
         self.accepting: Callable[[], bool] = lambda: True
-        """Returns whether the client still takes calls."""
+        """Returns whether the client accepts calls."""
         self._taken = 0
         self._running = 0
         self._unread: deque[MapResult[Any, Any]] = deque()
         self._early: dict[int, MapResult[Any, Any]] = {}
-        """Results that wait for those before them, in a map that keeps the order."""
+        """Results that wait for earlier ones, in an ordered map."""
         self._next = 0
-        """The index of the result that is given next, in a map that keeps the order."""
+        """The index of the next result, in an ordered map."""
         self._changed = anyio.Event()
         self._group: TaskGroup | None = None
         self._inputs_ended = False
         self.failure: BaseException | None = None
-        """What is raised behind the last result."""
+        """The error to raise after the last result."""
         self.closed = False
-        """Its reader has left."""
+        """Whether its reader has left."""
         self.over = False
-        """Its task has ended."""
+        """Whether its task has ended."""
 
-    # --- the reader's side
+    # --- for the reader
 
     @property
     def has_place(self) -> bool:
-        """Whether another input may be taken."""
+        """Whether another input may be read."""
         places = max(1, self.places())
         unread = len(self._unread) + len(self._early)
         return self._running < places and self._running + unread < _UNREAD * places
 
     @property
     def wants_input(self) -> bool:
-        """Whether another input is to be taken."""
+        """Whether another input is to be read."""
         return not self._inputs_ended and self.failure is None and self.has_place
 
     def take(self) -> MapResult[Any, Any] | None:
-        """Return a result that can be given now, if there is one."""
+        """Return a result that is available now, or `None`."""
         if not self._unread:
             return None
         result = self._unread.popleft()
@@ -129,11 +129,11 @@ class MapCalls:
 
     @property
     def has_result(self) -> bool:
-        """Whether `take` returns one."""
+        """Whether `take` returns a result."""
         return bool(self._unread)
 
     async def change(self) -> None:
-        """Wait until something is different."""
+        """Wait until something has changed."""
         await self._changed.wait()
 
     async def begun(self) -> None:
@@ -147,40 +147,40 @@ class MapCalls:
             await self.prepare(item)
         index, self._taken = self._taken, self._taken + 1
         if self._group is None or self.over:
-            # The client was closed as this input was brought.
+            # The client was closed meanwhile.
             self._put(MapResult(index=index, input=item, error=self._gone()))
             return
         self._running += 1
         self._group.start_soon(self._call, index, item)
 
     def end_inputs(self, error: BaseException | None = None) -> None:
-        """Note that there are no more inputs."""
+        """Record that there are no more inputs."""
         self._inputs_ended = True
         if error is not None:
             self.failure = error
         self._notify()
 
     def check_accepting(self) -> bool:
-        """Return whether another input may be taken. Not of a client that is closed: the map ends with that error."""
+        """Return whether another input may be read. If the client is closed, the map ends with that error."""
         if not self.accepting() and not self._inputs_ended:
             self.end_inputs(self._gone())
         return not self._inputs_ended
 
     def cancel(self) -> None:
-        """Cancel what is under way, since nobody will read its result."""
+        """Cancel the calls in progress, because their results will not be read."""
         self.closed = True
         if self._group is not None:
             self._group.cancel_scope.cancel()
 
     async def ended(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no call is in progress."""
         while not self.over:
             await self._changed.wait()
 
-    # --- its task
+    # --- for its task
 
     async def own(self, inputs: Inputs | None) -> None:
-        """Be the task of the map: read the inputs, unless its reader brings them, and have the calls as children."""
+        """Run the task of the map: read the inputs, unless the reader brings them, and have the calls as children."""
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
@@ -209,7 +209,7 @@ class MapCalls:
                     self.end_inputs(item.error)
                     return
                 await self.bring(item)
-                # Inputs that are there at once must not keep the event loop from others.
+                # Inputs that are available at once must not block the event loop.
                 await anyio.lowlevel.checkpoint()
         except BaseException as error:
             if isinstance(error, anyio.get_cancelled_exc_class()):
@@ -227,9 +227,9 @@ class MapCalls:
         try:
             response = await self._ask(item)
         except BifrostError as failure:
-            # Its frames hold the request, and a caller may keep many errors.
+            # Its frames refer to the request, and a caller may keep many errors.
             error = failure.with_traceback(None)
-        except Exception as failure:  # noqa: BLE001 - a defect, or an object that is no prompt
+        except Exception as failure:  # noqa: BLE001 - a defect, or an object that is not a prompt
             error = _defect(failure)
         except BaseException as failure:
             if is_stray(failure):
@@ -246,7 +246,10 @@ class MapCalls:
         self._put(MapResult(index=index, input=item, response=response, error=error))
 
     def _abort(self, failure: BaseException) -> None:
-        """End everything for what is not an `Exception`, SystemExit say: it is the reader's, and at once."""
+        """End the map because of an exception that is not an `Exception`, `SystemExit` for example.
+
+        The reader gets it at once.
+        """
         self.end_inputs(failure)
         if self._group is not None:
             self._group.cancel_scope.cancel()
@@ -284,7 +287,7 @@ class Inputs:
 
     @property
     def is_async(self) -> bool:
-        """Whether they can only be read on an event loop."""
+        """Whether they can be read only on an event loop."""
         return self._async is not None
 
     async def next(self) -> Any:
@@ -312,7 +315,7 @@ class Inputs:
             return Ended(error)
 
     async def close(self) -> None:
-        """Close a generator: nobody would go on with it. What else can be iterated is its owner's to close."""
+        """Close a generator, because nothing else uses it. Other iterables belong to their owners."""
         inputs, self._async = self._async, None
         if inputs is not None and isasyncgen(inputs):
             await inputs.aclose()
@@ -326,14 +329,14 @@ class Inputs:
 
 
 class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
-    """The results of a `map` as they come. Use it with `async with`, and iterate it.
+    """The results of a `map` as they arrive. Use it with `async with`, and iterate over it.
 
         async with client.map(prompts, model="openai/gpt-4o-mini") as results:
             async for result in results:
                 print(result.index, result.response.text if result.ok else result.error)
 
-    Leaving the block cancels what is under way. A plain `async for` over the map works too, and begins with the first
-    result that is asked for; one who breaks out of that loop should call `close()`. One task at a time may read.
+    Leaving the block cancels the calls in progress. A plain `async for` over the map works as well, and begins with the
+    first result; if that loop may be left early, call `close()`. One task at a time may read it.
     """
 
     def __init__(
@@ -342,7 +345,7 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
         self._calls = calls
         self._begin = begin
         self._inputs = inputs
-        """Where the map's task reads the inputs; `None`: the reader brings them (`turn`)."""
+        """The inputs that the map's task reads; `None`: the reader brings them (`turn`)."""
         self._host: Host | None = None
         self._entered = False
         self._busy = False
@@ -363,23 +366,24 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
         return self
 
     async def __anext__(self) -> MapResult[Input_co, Response_co]:
-        """Return the next result. After the last one, raises what the inputs raised, if they did."""
+        """Return the next result. After the last one, raises the exception of the inputs if there was one."""
         result = await self.turn()
         if isinstance(result, MapResult):
             return result
         raise StopAsyncIteration
 
     def bring_inputs(self) -> Inputs | None:
-        """Return the inputs for a reader that brings them itself, in `turn`; `None` for those that are async."""
+        """Return the inputs for a reader that brings them itself in `turn`; `None` for async ones."""
         if self._inputs is None or self._inputs.is_async:
             return None
         inputs, self._inputs = self._inputs, None
         return inputs
 
     async def turn(self, brought: Any = None) -> MapResult[Input_co, Response_co] | Wanted | None:
-        """Wait for what comes next: a result, `None` at the end, or `WANTED` if the reader is to bring an input.
+        """Wait for a result, or `None` at the end. Returns `WANTED` if the reader is to bring an input.
 
-        `brought` is an input in a tuple, or `Ended`. One who has just brought something gets a result if there is one.
+        `brought` is an input in a tuple, or `Ended`. A reader that has just brought something gets a result if there is
+        one.
         """
         calls = self._calls
         if self._busy:
@@ -392,7 +396,7 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
             elif brought is not None:
                 await calls.bring(brought[0])
             while True:
-                # Results that are always there must not keep a cancellation from its reader.
+                # Results that are always available must not delay a cancellation of the reader.
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 if (answer := self._next(fed=brought is not None)) is not _NOTHING:
                     return cast("MapResult[Input_co, Response_co] | Wanted | None", answer)
@@ -401,14 +405,14 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
             raise
         except BaseException:
             if not self._entered:
-                # Nobody else would end it.
+                # Nothing else would end it.
                 await self.close()
             raise
         finally:
             self._busy = False
 
     def _next(self, *, fed: bool) -> object:
-        """Return what `turn` returns, if that is known already."""
+        """Return the result of `turn` if it is known already."""
         calls, failure = self._calls, self._calls.failure
         if failure is not None and not isinstance(failure, Exception):
             raise failure
@@ -431,7 +435,10 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
             await self._calls.begun()
 
     async def close(self) -> None:
-        """Take no more inputs and cancel the calls that are under way. Any number of times; a no-op after the end."""
+        """Read no more inputs, and cancel the calls in progress.
+
+        It may be called repeatedly, and has no effect after the end.
+        """
         calls = self._calls
         if calls.over:
             return
@@ -446,7 +453,7 @@ class MapIterator(Uncopyable, Generic[Input_co, Response_co]):
         return f"MapIterator({state})"
 
     def __del__(self) -> None:
-        # Finalisers run anywhere, also in another thread.
+        # Finalizers run anywhere, also in another thread.
         if self._host is not None and not self._calls.over:
             self._host.call_soon(self._calls.cancel)
 
@@ -463,7 +470,7 @@ def _defect(cause: BaseException) -> BifrostError:
 
 
 def check_inputs(inputs: object) -> None:
-    """Refuse what is no iterable of inputs, above all a single input. Raises `InvalidRequestError`."""
+    """Check that the inputs are an iterable, and not a single input. Raises `InvalidRequestError`."""
     kind = type(inputs).__name__
     if isinstance(inputs, str | bytes | bytearray | Mapping | msgspec.Struct):
         raise InvalidRequestError(
@@ -474,7 +481,7 @@ def check_inputs(inputs: object) -> None:
 
 
 def check_concurrency(concurrency: object) -> None:
-    """Refuse what is no number of calls. Raises `InvalidRequestError`."""
+    """Check a number of calls. Raises `InvalidRequestError`."""
     if concurrency is None:
         return
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:

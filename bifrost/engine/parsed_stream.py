@@ -1,4 +1,4 @@
-"""A stream of an answer that was asked for as a type: the values that its JSON makes, as far as it has come."""
+"""A stream with `output=`: the partial values of its JSON."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 
 class ParsedStream(ChunkStream["Chunk", "ParsedResponse[T]"], Generic[T]):
-    """A streamed answer that was asked for with `output=Type`: a `ChunkStream` that knows what is coming.
+    """A streamed response with `output=Type`: a `ChunkStream` with partial values.
 
         async with client.stream_chat("openai/gpt-4o-mini", "Plan my week", output=Plan) as stream:
             async for plan in stream.partial_stream:
                 print(plan.get("days", []))
             plan = (await stream.final()).parsed
 
-    If the whole answer does not fit, reading on from its end raises `OutputValidationError`. It is not asked for again:
-    its reader has seen it.
+    If the complete response does not match the type, reading beyond its end raises `OutputValidationError`. It is not
+    requested again, because its reader has seen it.
     """
 
     def __init__(
@@ -46,27 +46,27 @@ class ParsedStream(ChunkStream["Chunk", "ParsedResponse[T]"], Generic[T]):
 
     @property
     def partial_stream(self) -> PartialStream:
-        """The answer's JSON as far as it has come, each time that there is more: dicts, lists, text, numbers.
+        """The JSON of the response so far, whenever there is more: dicts, lists, text, numbers.
 
-        Each is part of the next, and none changes later; parts that are whole are shared, so leave them unchanged. A
-        list of more than some 4,000 entries, or a text of more than 130,000 characters, is not given with each chunk
-        but each time that it has grown by a part of its size, and at the end. Only
-        a stream that restarts begins anew, with a value that owes nothing to those before.
+        Each value is a part of the next one, and values do not change later; complete parts are shared, so do not
+        modify them. A list of more than about 4,000 entries, or a text of more than 130,000 characters, is not returned
+        for each chunk but whenever it has grown by a part of its size, and at the end. Only a stream that restarts
+        begins again with a new value.
         """
         return PartialStream(self, self._output)
 
     @property
     def output(self) -> OutputType[T]:
-        """The type that was asked for."""
+        """The requested type."""
         return self._output
 
     async def final(self) -> ParsedResponse[T]:
-        """Read what is left and give the whole answer, with `parsed`. Raises `OutputValidationError`."""
+        """Read the rest, and return the complete response with `parsed`. Raises `OutputValidationError`."""
         return await super().final()
 
 
 class PartialStream:
-    """The JSON of a stream's answer, as far as it has come."""
+    """The JSON of a streamed response so far."""
 
     __slots__ = ("_partial", "_stream")
 
@@ -93,7 +93,7 @@ class PartialStream:
 
 
 class PartialOutput:
-    """Makes partial values of a type's JSON as it comes."""
+    """Makes partial values of a type from its JSON as it arrives."""
 
     __slots__ = ("_begun", "_output", "_reader")
 
@@ -102,23 +102,23 @@ class PartialOutput:
         self._begin()
 
     def _begin(self) -> None:
-        # Imported on first use: most streams are read as text.
+        # Imported on first use, because most streams are read as text.
         from bifrost.wire.partial_json import PartialJson
 
         self._reader = PartialJson()
         self._begun = False
 
     def take(self, chunk: Chunk) -> Any:
-        """Take a chunk. Gives the value as far as it has come, `None` if there is nothing new."""
+        """Add a chunk. Returns the value so far; `None` if there is nothing new."""
         if isinstance(chunk, StreamReset):
             self._begin()
         text = chunk.text
         if not self._begun:
-            # White space may come before it begins.
+            # White space may precede it.
             text = text.lstrip()
             self._begun = bool(text)
         return self._output.unwrap(self._reader.value) if self._reader.feed(text) else None
 
     def finish(self) -> Any:
-        """Give the value at the end of the stream, `None` if it was given before."""
+        """Return the value at the end of the stream; `None` if it was returned before."""
         return self._output.unwrap(self._reader.value) if self._reader.settle() else None

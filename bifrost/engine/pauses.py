@@ -1,4 +1,4 @@
-"""The waits of calls between two attempts: they end at once where no further attempt can be made."""
+"""The waits of calls between attempts, which end at once if no further attempt is possible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Pauses:
-    """Who waits before an attempt at which provider."""
+    """The calls that wait before an attempt, by provider."""
 
     __slots__ = ("_clock", "_waiting")
 
@@ -20,7 +20,7 @@ class Pauses:
         self._waiting: dict[anyio.CancelScope, str] = {}
 
     async def wait(self, provider: str, seconds: float) -> None:
-        """Wait so long, or until it is broken off."""
+        """Wait `seconds`, or until the wait is ended."""
         with anyio.CancelScope() as scope:
             self._waiting[scope] = provider
             try:
@@ -29,7 +29,7 @@ class Pauses:
                 del self._waiting[scope]
 
     def break_off(self, provider: str | None = None) -> None:
-        """End the waits before attempts at a provider; of none in particular, at all."""
+        """End the waits before attempts at a provider, or at all providers for `None`."""
         for scope, where in self._waiting.items():
             if provider in (None, where):
                 scope.cancel()

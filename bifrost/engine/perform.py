@@ -1,4 +1,4 @@
-"""What a worker does with one attempt: build, sign, send, read, parse. Knows nothing of retries or plugins."""
+"""The work of a worker for one attempt: build, sign, send, read, parse. It does not involve retries or plugins."""
 
 from __future__ import annotations
 
@@ -40,20 +40,22 @@ if TYPE_CHECKING:
     from bifrost.wire.http import HttpRequest
 
 STALE_WITHIN = 1.0
-"""How soon after a request was begun the end of its kept connection counts as one from before, in seconds.
+"""How soon after the start of a request the end of a pooled connection means that it was closed before, in seconds.
 
-A connection that the peer closed while it was idle says so within a round trip. One that ends later was closed by a
-peer that may have worked on the request.
+A connection that the peer closed while it was idle fails within a round trip. If it fails later, the peer may have
+worked on the request.
 """
 
 _PACKED_SLICE = 16 * 1024
-"""How many bytes of a packed body are unpacked at once. Other tasks run in between."""
+"""How many bytes of a compressed body are decompressed at once. Other tasks run in between."""
 
 
 async def perform(job: Job) -> Any:
-    """Carry one attempt to its parsed answer; for a stream, hand over the open answer and watch it to its end.
+    """Carry an attempt to its parsed response.
 
-    Raises a `BifrostError` for everything that the network or the provider can do wrong.
+    For a stream, hand the open response over and supervise it until its end.
+
+    Raises a `BifrostError` for all failures of the network and the provider.
     """
     attempt: Attempt = job.subject
     attempt.taken_at = job.taken_at
@@ -62,7 +64,7 @@ async def perform(job: Job) -> Any:
         answer = await _perform(job, attempt)
         admission = attempt.admission
         if admission is not None and admission.is_trial and not (attempt.target.stream or job.abandoned):
-            # At once, as for a failure: what is learned may let in the next job.
+            # At once, as after a failure, because the next job may depend on it.
             admission.succeeded(attempt.upstream.now())
         return answer
     except BifrostError as error:
@@ -70,20 +72,20 @@ async def perform(job: Job) -> Any:
             error.after_silence = attempt.upstream.now() - job.taken_at >= LONG_SILENCE
         error = attempt.locate(error)
         if attempt.admission is not None and not job.abandoned:
-            # At once: this worker, and others, may choose a key for the next job before the caller's task runs.
+            # At once: this worker and others may choose a key for the next job before the caller's task runs.
             attempt.admission.report(error, attempt.upstream.now())
         raise error  # noqa: TRY201 - the same error, completed
     except BaseException as error:
         if not isinstance(error, Exception) and not is_stray(error):
             raise
         failure = attempt.defect(error)
-    # A codec trusts the types of a request, and a caller's Struct does not enforce them.
+    # A codec relies on the types of a request, which a caller's Struct does not enforce.
     problem = misfit(attempt.request) if attempt.connection is None else None
     raise attempt.locate(InvalidRequestError(problem) if problem else failure)
 
 
 async def _admit(job: Job, attempt: Attempt) -> None:
-    """Select a key for the attempt and admit it, with what is known at this moment. Raises `NotAdmitted`."""
+    """Select a key for the attempt and admit it, with the current knowledge. Raises `NotAdmitted`."""
     now = job.taken_at or attempt.upstream.now()
     if now >= attempt.deadline:
         late = CallTimeoutError("the call's time was over before the request could be sent", phase="queue")
@@ -92,7 +94,7 @@ async def _admit(job: Job, attempt: Attempt) -> None:
     try:
         attempt.admit(attempt, now)
     except NotAdmitted:
-        # Very many may be returned in a row, and nothing else makes their worker wait.
+        # Many jobs may be returned in a row, and nothing else makes their worker yield.
         await anyio.lowlevel.checkpoint()
         raise
 
@@ -143,14 +145,15 @@ async def _send(attempt: Attempt, kept: Kept, request: HttpRequest, now: float) 
         answer = await connection.send(
             request,
             timeouts=timeouts,
-            # A stream's first bytes may take as long as its first token; a whole answer has the call's deadline.
+            # The first bytes of a stream may take as long as its first token; a complete response has the call's
+            # deadline.
             read_timeout=(attempt.first_token or timeouts.first_token) if attempt.target.stream else None,
         )
     except TransportError as error:
         heard = isinstance(connection, Hearing) and connection.heard
         at_once = attempt.upstream.now() - now <= STALE_WITHIN
         if reused and at_once and not heard and error.category != "never_sent":
-            # The peer closed the kept connection while it was idle.
+            # The peer closed the pooled connection while it was idle.
             error.category = "stale"
         raise
     first_byte = attempt.upstream.now() - now
@@ -164,23 +167,23 @@ def _is_stream(answer: Answer) -> bool:
 
 
 def _check_length(attempt: Attempt, answer: Answer, *, is_stream: bool) -> None:
-    """Raise `ResponseTooLargeError` for an answer that announces more than may be read, before any of it is read."""
+    """Raise `ResponseTooLargeError`, before reading, for a response whose announced length exceeds the limit."""
     limits = attempt.upstream.config.size_limits
     name, limit = ("stream", limits.stream) if is_stream else ("body", limits.body)
     length = answer.headers.get("content-length") or ""
-    # Digits beyond any length there is are not made a number: that takes long.
+    # More digits than any real length has are not converted to a number, because that takes long.
     if length.isdecimal() and (len(length) > 20 or int(length) > limit):
         raise ResponseTooLargeError(f"the answer announces more than size_limits.{name}={limit:,} bytes")
 
 
 async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
-    """Read a body within its limit. Of a failure the beginning is enough; the rest is not waited for."""
+    """Read a body within its limit. Of an error response only the beginning is read."""
     limits, timeouts = attempt.upstream.config.size_limits, attempt.upstream.config.timeouts
     coding = attempt.content_encoding
     if answer.status not in attempt.codec.statuses:
         errors = ErrorBodyReader(coding, limit=limits.error_body)
         whole = False
-        # However the rest breaks off: it would only hide which failure it is.
+        # A failure while reading would only hide the error response.
         with anyio.move_on_after(timeouts.error_body), suppress(TransportError, CallTimeoutError):
             while not errors.full and not whole:
                 data = await answer.reader.read()
@@ -203,7 +206,7 @@ async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
         if size > limits.body:
             raise ResponseTooLargeError(f"the answer is larger than size_limits.body={limits.body:,} bytes")
         if grown is not None:
-            # It grows in place, and gives its bytes without a copy of them.
+            # It grows in place, and returns its bytes without a copy.
             grown.write(data)
         elif size > len(body):
             grown = BytesIO()
@@ -214,7 +217,7 @@ async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
 
 
 async def _judge(attempt: Attempt, body: bytes) -> Any:
-    """Make the answer of a complete body, or raise what the provider reports in it."""
+    """Return the response in a complete body, or raise the error that the provider reports in it."""
     status, headers = attempt.status or 0, attempt.headers
     if status not in attempt.codec.statuses:
         response = HttpResponse(status=status, headers=headers, body=await attempt.redact(body))

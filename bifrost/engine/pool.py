@@ -1,8 +1,8 @@
-"""One provider's queue and its workers. Nothing here is shared with another provider.
+"""The queue and the workers of one provider. Nothing is shared with other providers.
 
-A caller is admitted at the gates, which count live callers, and queues a job. The queue is ordered by when the calls
-came, so a job that returns (its provider changed, or no key was ready) takes the place that it had. A job is handed
-over by exactly one side: the worker that finishes it or the caller that abandons it.
+A caller passes the gates, which count live callers, and queues a job. The queue is ordered by the arrival of the calls,
+so a job that returns (because its provider changed, or no key was ready) keeps its position. Exactly one side completes
+a job: the worker that finishes it, or the caller that abandons it.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ ErrorT = TypeVar("ErrorT", bound=Exception)
 
 
 def own(error: ErrorT) -> ErrorT:
-    """Return a copy of an error that many callers get, so that each may add to its own."""
+    """Return a copy of an error for one of several callers, so that each may add to its own."""
     copied = copy(error)
     copied.__cause__ = error.__cause__
     return copied
 
 
 class Replaced(Exception):  # noqa: N818 - it tells a caller to move on, and no user ever sees it
-    """The pool takes no more jobs and another has replaced it: a job that no worker took goes there."""
+    """The pool accepts no more jobs and was replaced. A job that no worker has taken goes to the new pool."""
 
 
 _OPEN, _CLAIMED, _ABANDONED = range(3)
 _ABANDONED_KEPT = 64
-"""How many abandoned jobs may stay in the queue before it is cleaned."""
+"""The most abandoned jobs before they are removed from the queue."""
 _CLOSE_LIMIT = 3.0
 """How long closing a pool's connections may take, in seconds."""
 
 
 class Job:
-    """One attempt on its way through a pool: what to do, and a one-shot place for the outcome.
+    """One attempt in a pool: the work, and its outcome.
 
-    `run` is called by a worker with the job; it may call `finish` early and go on (a stream is handed over that way).
+    A worker calls `run` with the job. It may call `finish` early and continue, which is how a stream is handed over.
     """
 
     __slots__ = (
@@ -81,13 +81,13 @@ class Job:
     ) -> None:
         self.run = run
         self.subject: Any = subject
-        """What the job is about; its worker hands it to nobody else."""
+        """The subject of the job, for its worker only."""
         self.is_stream = is_stream
         self.done = done
         self.order: int | None = None
-        """Its position in the queue: the lowest number is taken first. Assigned when it is first submitted."""
+        """Its position in the queue: the lowest number is taken first. Set when it is first submitted."""
         self.admitted = False
-        """It has been in a queue: when it returns, no gate holds it up."""
+        """Whether it was in a queue, so that no gate delays it when it returns."""
         self.state = _OPEN
         self.result: Any = None
         self.error: BaseException | None = None
@@ -95,31 +95,31 @@ class Job:
         self.taken_at: float | None = None
         self.place = False
         self.patience: anyio.CancelScope | None = None
-        """The scope with `queue_timeout` as its deadline, which is lifted when a worker takes the job."""
+        """The scope with the deadline of `queue_timeout`, which is removed when a worker takes the job."""
 
     @property
     def finished(self) -> bool:
-        """The outcome was handed over."""
+        """Whether the outcome was handed over."""
         return self.state == _CLAIMED
 
     @property
     def abandoned(self) -> bool:
-        """The caller has left: nobody will take the outcome."""
+        """Whether the caller has left, so that the outcome is not needed."""
         return self.state == _ABANDONED
 
     def again(self, run: Callable[[Job], Awaitable[Any]], subject: Any, *, done: Signal) -> Job:
-        """Return a new job for what came back, which is queued where this one was."""
+        """Return a new job for the same attempt, at the same position of the queue."""
         job = Job(run, subject, done=done, is_stream=self.is_stream)
         job.order, job.admitted = self.order, self.admitted
         return job
 
     def empty(self) -> None:
-        """Drop everything that it refers to, so that an abandoned job in the queue keeps nothing of its call alive."""
+        """Drop all references, so that an abandoned job in the queue does not keep objects of its call alive."""
         self.run = _nothing
         self.subject = None
 
     def finish(self, result: Any = None, error: BaseException | None = None) -> bool:
-        """Hand the outcome over. Returns False if the caller has left or there was an outcome before."""
+        """Hand the outcome over. Returns `False` if the caller has left or there is an outcome already."""
         if self.state != _OPEN:
             return False
         self.state = _CLAIMED
@@ -130,7 +130,7 @@ class Job:
 
 
 async def _nothing(_job: Job) -> None:
-    """Stand in for the work of a job that nobody waits for."""
+    """Do nothing: this is the work of an abandoned job."""
 
 
 class _Worker:
@@ -141,34 +141,34 @@ class _Worker:
         self.wake: Signal | None = None
         """What an idle worker waits for."""
         self.let_go = False
-        """It was woken to end, unless there is work."""
+        """Whether it was woken to end, unless there is work."""
 
 
 class Pool:
-    """A provider's workers, started on demand up to `limit` and let go when idle."""
+    """The workers of a provider, which are started on demand up to `limit` and end when they are idle."""
 
     def __init__(self, provider: str, config: ProviderConfig, host: Host, connections: Connections) -> None:
         self.provider = provider
         self.config = config
         self.connections = connections
         self.limit = config.concurrency
-        """The most jobs that are done at once."""
+        """The most jobs that run at once."""
         self.workers = 0
         self.worker_restarts = 0
         self._host = host
         self.started = False
-        """Workers can be started, or could: it may be closed again."""
+        """Whether workers can be started, as far as is known: it may be closed again."""
         self._group: TaskGroup | None = None
         self._ready = anyio.Event()
         self._idle: deque[_Worker] = deque()
-        """Workers that wait for a job; the last one is woken first."""
+        """Idle workers; the last one is woken first."""
         self._least_idle = 0
-        """The fewest idle workers since the last look: so many were not needed."""
+        """The fewest idle workers since the last check: they were not needed."""
         self._waking = 0
         """Workers that were started or woken and have not looked for a job yet."""
         self._plain: list[tuple[int, Job]] = []
         self._streams: list[tuple[int, Job]] = []
-        # Both are heaps. They may hold abandoned jobs too, which are dropped when they come to the top.
+        # Both are heaps. They may contain abandoned jobs, which are dropped when they reach the top.
         self._queued = 0
         self._queued_streams = 0
         self._running_streams = 0
@@ -180,20 +180,20 @@ class Pool:
         self._started = False
         self._swept = False
         self._jobs: dict[Job, None] = {}
-        """The jobs that have a place, queued or running."""
+        """The jobs that hold a place, queued or running."""
         places, self._stream_limit, stream_places = self._places()
         self._system = Gate(places)
         self._stream_system = Gate(stream_places)
-        """Streams hold no more than their share of the queue."""
+        """Streams may use only their share of the queue."""
 
     @property
     def is_open(self) -> bool:
-        """Whether jobs are taken."""
+        """Whether jobs are accepted."""
         return self._closing is None and self._group is not None
 
     @property
     def in_flight(self) -> int:
-        """Jobs that a worker is busy with, and whose caller has not left."""
+        """Jobs that workers are busy with, and whose callers have not left."""
         return len(self._jobs) - self._queued
 
     @property
@@ -203,23 +203,23 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """All who wait, for a worker or for a place in the queue."""
+        """All callers that wait, for a worker or for a place in the queue."""
         return self._queued + self._system.waiting + self._stream_system.waiting
 
     def _places(self) -> tuple[int, int, int]:
-        """Return how many callers there may be, how many streams may have a worker, how many streams there may be."""
+        """Return the most callers, the most streams with a worker, and the most streams."""
         config = self.config
         streams = max(1, int(self.limit * config.stream_share))
         return self.limit + config.queue, streams, streams + int(config.queue * config.stream_share)
 
     def load(self, *, is_stream: bool) -> Load:
-        """Return what this provider has to do, as a call or a stream that is about to come meets it."""
+        """Return the load of this provider for a further call or stream."""
         busy, capacity = self.in_flight + self.waiting, self.limit
         no_stream = is_stream and self._running_streams + self._queued_streams >= self._stream_limit
         return Load(busy=busy, capacity=capacity, is_full=busy >= capacity or no_stream)
 
     async def start(self) -> None:
-        """Start the pool's own task group in the client's host task, unless it is there already."""
+        """Start the pool's task group in the client's host task, if it is not running."""
         if self._group is None:
             if not self._started and self._host.alive:
                 self._started = True
@@ -245,7 +245,7 @@ class Pool:
             self._over.set()
 
     async def ended(self) -> None:
-        """Wait for the end of everything here, if it was ever started."""
+        """Wait until everything has ended, if it was started."""
         if self._started:
             await self._over.wait()
 
@@ -257,19 +257,19 @@ class Pool:
         return is_open and busy < self.limit and self._system.held < self._system.capacity
 
     def put(self, job: Job) -> None:
-        """Queue a job where there is room; the caller waits for it itself, or abandons it."""
+        """Queue a job for which there is room. The caller waits for it, or abandons it."""
         job.order = next(self._host.orders)
         self._system.try_enter()
         self._enqueue(job)
 
     async def submit(self, job: Job, watch: Callable[[Job], Awaitable[None]] | None = None) -> Any:
-        """Queue a job and waits for its outcome. Runs in the caller's task, inside its deadline.
+        """Queue a job and wait for its outcome, in the caller's task and within its deadline.
 
-        The waiting may be left to `watch`, which returns when the job is finished; if it raises, the job is abandoned.
+        `watch` may implement the waiting: it returns when the job is finished; if it raises, the job is abandoned.
 
-        Raises what the job raised; `QueueFullError` if there is no place (`on_full="drop"`), or no worker took the job
+        Raises the error of the job; `QueueFullError` if there is no place (`on_full="drop"`), or no worker took the job
         within `queue_timeout`; `ShuttingDownError`; `Replaced` if another pool has replaced this one. When the caller
-        is cancelled, its place is free at once and its exchange is broken off.
+        is cancelled, its place is free at once and its attempt is cancelled.
         """
         if self._closing is not None or self._group is None:
             raise self._refusal()
@@ -294,7 +294,7 @@ class Pool:
         return job.result
 
     def abandon(self, job: Job) -> None:
-        """Leave a job: its place is free at once, and its exchange is broken off. One that is finished stays so."""
+        """Abandon a job: its place is free at once, and its attempt is cancelled. A finished job is not changed."""
         if job.state == _OPEN:
             job.state = _ABANDONED
             if job.worker is not None and job.worker.scope is not None:
@@ -307,7 +307,7 @@ class Pool:
             job.result.release()
 
     def leave(self, job: Job) -> None:
-        """Free the place of a job whose caller needs nothing more. Its worker may still have to tidy up."""
+        """Free the place of a job whose caller needs nothing more. Its worker may still have to clean up."""
         if not job.place:
             return
         job.place = False
@@ -317,7 +317,10 @@ class Pool:
         self._system.leave()
 
     def resize(self, config: ProviderConfig, *, limit: int) -> None:
-        """Go on with these settings and this limit: waiting callers wait on, workers above it end after their job."""
+        """Use other settings and another limit.
+
+        Waiting callers continue to wait, and surplus workers end after their job.
+        """
         self.config = config
         self.limit = limit
         places, self._stream_limit, stream_places = self._places()
@@ -329,7 +332,7 @@ class Pool:
         self._let_go(self.workers - limit)
 
     async def retire(self, *, drain: float) -> None:
-        """Wait up to `drain` seconds for the running jobs, and ends. The queue was refused before."""
+        """Wait up to `drain` seconds for the running jobs, then end. The queue must have been refused before."""
         if not self._started:
             return
         await self._ready.wait()
@@ -343,13 +346,16 @@ class Pool:
         await self.ended()
 
     def refuse_all(self, error: BifrostError) -> None:
-        """Answer every waiting caller with an error and takes no more jobs. Synchronous: the loop may be ending."""
+        """Fail all callers with an error, and accept no more jobs.
+
+        It is synchronous, because the event loop may be ending.
+        """
         self.refuse_queued(error)
         for job in self._jobs:
             job.finish(error=self._cut_off())
 
     def refuse_queued(self, error: BifrostError | Replaced) -> None:
-        """Take no more jobs and answers those that no worker has taken; running jobs go on."""
+        """Accept no more jobs, and fail those that no worker has taken. Running jobs continue."""
         if self._closing is None:
             self._closing = error
         for gate in (self._stream_system, self._system):
@@ -364,7 +370,7 @@ class Pool:
         return own(self._closing)
 
     def _cut_off(self) -> Exception:
-        """Return the error of a job that a worker was at: it may have been sent, so it goes to no other pool."""
+        """Return the error for a running job: it may have been sent, so it does not move to another pool."""
         if isinstance(self._closing, BifrostError):
             return self._refusal()
         return ShuttingDownError(
@@ -381,7 +387,7 @@ class Pool:
         )
 
     def _return(self, job: Job) -> None:
-        """Take a job back that was queued before, also where the queue is full: its caller waits in any case."""
+        """Take a job back that was queued before, even if the queue is full, because its caller waits in any case."""
         if job.is_stream:
             self._stream_system.enter_again()
         self._system.enter_again()
@@ -401,7 +407,7 @@ class Pool:
         if config.on_full == "drop":
             self._report_full(job)
             whose = "" if gate is self._system else f" for streams (stream_share={config.stream_share:g})"
-            # A caller that tries again at once must not keep the workers from ever getting on.
+            # A caller that tries again at once must not prevent the workers from running.
             await anyio.lowlevel.checkpoint()
             raise QueueFullError(
                 f"{self.provider}: all {self.limit} workers are busy and the queue of {config.queue} is full"
@@ -433,7 +439,7 @@ class Pool:
         self._wake()
 
     def _wake(self) -> None:
-        """See that as many workers as there are jobs to take are about to look for one, as far as the limit allows."""
+        """Ensure that as many workers as there are jobs are about to look for one, within the limit."""
         streams = self._queued_streams
         takeable = self._queued - streams
         if streams:
@@ -452,7 +458,7 @@ class Pool:
                 return
 
     def _let_go(self, count: int) -> None:
-        """Wake so many idle workers to end, those that were idle for longest."""
+        """Wake idle workers to end, those that were idle for longest."""
         for _ in range(min(count, len(self._idle))):
             worker = self._idle.popleft()
             worker.let_go = True
@@ -461,7 +467,7 @@ class Pool:
                 worker.wake.set()
 
     def _take(self) -> Job | None:
-        """Take the first job out of the queue: of those that came first, a stream only within the streams' share."""
+        """Take the first job out of the queue: the earliest one, but a stream only within the streams' share."""
         while True:
             streams = self._streams if self._running_streams < self._stream_limit else None
             if streams and (not self._plain or streams[0][0] < self._plain[0][0]):
@@ -478,7 +484,7 @@ class Pool:
             self._dead -= 1
 
     def _withdraw(self, job: Job) -> None:
-        """Free a queued job's place at once. The abandoned job stays in the queue until it comes to the top."""
+        """Free a queued job's place at once. The abandoned job stays in the queue until it reaches the top."""
         self._queued -= 1
         if job.is_stream:
             self._queued_streams -= 1
@@ -499,29 +505,33 @@ class Pool:
             self._run(self._sweep)
 
     def _run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a task of this pool in a context that is nobody's: whose call starts a worker is chance."""
+        """Start a task of this pool in an empty context, because any call may happen to start a worker."""
         if self._group is None:
             raise InternalError(f"{self.provider}: a worker was wanted before the pool was started")
         self._host.context.copy().run(self._group.start_soon, guarded(function))
 
     async def _work(self) -> None:
-        """Do one job after the other. If the worker's own machinery fails, its job was answered, and it begins anew."""
+        """Run one job after another.
+
+        If the worker's own code fails, its job has an outcome, and the worker starts again.
+        """
         worker = _Worker()
         self._waking -= 1
         try:
             while True:
                 try:
-                    # One long-lived scope, renewed only after a cancel: an abandoned job cancels what its worker does.
+                    # One long-lived scope, renewed only after a cancellation: abandoning a job cancels the worker's
+                    # current work.
                     with anyio.CancelScope() as scope:
                         worker.scope = scope
                         while not scope.cancel_called and self.workers <= self.limit:
-                            # While it waits, an idle worker must not keep its last job alive.
+                            # An idle worker must not keep its last job alive.
                             job = None
                             job = await self._next(worker)
                             if job is None:
                                 return
                             await self._do(job, worker)
-                except Exception:  # noqa: BLE001 - whatever it was, it must not end the pool
+                except Exception:  # noqa: BLE001 - no error may end the pool
                     self.worker_restarts += 1
                 job = None
                 if self.workers > self.limit:
@@ -532,7 +542,7 @@ class Pool:
                 self._emptied.set()
 
     async def _next(self, worker: _Worker) -> Job | None:
-        """Wait for the next job; `None` when the worker is let go."""
+        """Wait for the next job; `None` if the worker is to end."""
         while True:
             job = self._take()
             if job is not None:
@@ -567,14 +577,17 @@ class Pool:
                 job.finish(error=self._cut_off())
             raise
         finally:
-            # A late abandon must not cancel what the worker does next.
+            # A late abandonment must not cancel the worker's next job.
             job.worker = None
             self.leave(job)
             if job.is_stream:
                 self._running_streams -= 1
 
     async def _sweep(self) -> None:
-        """Let idle workers and connections go. One task per pool, which ends when there is nothing left to watch."""
+        """End idle workers and connections.
+
+        There is one such task per pool, which ends when there is nothing left to check.
+        """
         pause = min(self.config.worker_idle, self.config.connections.idle)
         waited = 0.0
         self._least_idle = 0
@@ -590,6 +603,6 @@ class Pool:
             self._swept = False
 
     def _retire_workers(self) -> None:
-        """Let as many workers go as were idle all the time since the last look."""
+        """End as many workers as were idle since the last check."""
         self._let_go(self._least_idle)
         self._least_idle = len(self._idle)

@@ -1,4 +1,4 @@
-"""The attempts of a call at one candidate: what has failed so far, and what the next attempt is to be."""
+"""The state of a call's attempts at one candidate: the failures so far, and how the next attempt is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RetryState:
-    """What one candidate's failures have left. A hedge at the same candidate shares it."""
+    """The state after the failures of one candidate. A hedge at the same candidate shares it."""
 
     __slots__ = (
         "categories",
@@ -50,9 +50,11 @@ class RetryState:
         self.spent: set[str] = set()
         """The names of keys that were tried since the last wait."""
         self.refused: set[str] = set()
-        """The names of keys that are of no more use to this call."""
+        """The names of keys that this call can no longer use."""
         self.failed_address: str | None = None
-        """The address whose fault the last failure was. The next attempt goes to another one, if it can."""
+        """The address at which the last attempt failed, if the address was at fault. The next attempt prefers another
+        one.
+        """
         self.wait = 0.0
         """How long to wait before the next attempt, in seconds."""
         self.due: float | None = None
@@ -60,16 +62,16 @@ class RetryState:
         self.failure: BifrostError | None = None
         """The last failure."""
         self.waited_for_keys = 0.0
-        """How long the call has waited here because no key was ready, in seconds."""
+        """How long the call has waited for keys, in seconds."""
         self.parked: tuple[Choice, float] | None = None
-        """A parked key that the call may use since it has waited for its turn, and until when the key was parked."""
+        """A parked key that the call may use after waiting for its turn, and until when the key was parked."""
         self.paid: Payment | None = None
         """What the next attempt has cost of the retry budget, until it is admitted."""
         self.hedged = False
-        """There was a hedge. A candidate gets one at most."""
+        """Whether there was a hedge. A candidate gets one at most."""
 
     def parked_for_this(self) -> Choice | None:
-        """Return the parked key whose turn has come for this call, unless it was parked anew since."""
+        """Return the parked key whose turn has come for this call, unless it was parked again meanwhile."""
         if self.parked is None:
             return None
         selection, until = self.parked
@@ -78,7 +80,7 @@ class RetryState:
         return selection if is_same else None
 
     def failed(self, selection: Choice | None, error: BifrostError) -> bool:
-        """Record that an attempt with this key has failed. Returns whether it counts as no attempt."""
+        """Record that an attempt with this key has failed. Returns whether it does not count as an attempt."""
         name = "" if selection is None else selection.name
         self.failure = error
         self.categories.append(error.category)
@@ -91,12 +93,12 @@ class RetryState:
         return is_free(self.categories)
 
     def other_address(self, now: float) -> Collection[str]:
-        """Return the names of the keys to leave out, with those of the failed address if others are ready."""
+        """Return the names of the keys to exclude, including those of the failed address if others are ready."""
         failed = self.failed_address or ""
         return self.keys.at_other_addresses(self.model, failed, excluded=self.spent, now=now)
 
     def give_back(self, now: float) -> None:
-        """Give back what was paid for an attempt that is not made after all."""
+        """Refund the cost of an attempt that is not made."""
         paid, self.paid = self.paid, None
         if paid is not None:
             paid.give_back(now)

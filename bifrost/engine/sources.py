@@ -1,4 +1,4 @@
-"""Where a stream's chunks come from: what every source can do, and those that are no provider's open answer."""
+"""Sources of a stream's chunks: the protocol, and sources other than a provider's open response."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Where a stream's chunks come from."""
+    """A source of a stream's chunks."""
 
     warnings: Sequence[str]
-    """What was noticed on the way; ends on the answer."""
+    """Warnings that become part of the response."""
     held: int
-    """The bytes of the events whose chunks came before the first content."""
+    """The bytes of the events before the first content."""
 
     async def next(self) -> Sequence[Any] | None:
-        """Give the next chunks, `None` at the end. Raises `BifrostError`."""
+        """Return the next chunks; `None` at the end. Raises `BifrostError`."""
         ...
 
     def committed(self) -> None:
-        """Hear that the first content has come: from here on silence has limits of its own."""
+        """Apply the time limits for silence, because the first content has arrived."""
         ...
 
     def seen(self) -> None:
-        """Hear that the reader took a chunk that had been given before: it is still there."""
+        """Record that the reader is active: it took a chunk that was returned before."""
         ...
 
     def release(self) -> None:
-        """Let everything behind it go. Synchronous, from any task, any number of times."""
+        """Release everything behind it. It is synchronous, and any task may call it repeatedly."""
         ...
 
     async def close(self) -> None:
@@ -43,12 +43,12 @@ class Source(Protocol):
         ...
 
     async def gone(self) -> None:
-        """Wait until nothing of it is held any more; after `release`."""
+        """Wait until nothing is held any more, after `release`."""
         ...
 
 
 class ReadyChunks:
-    """Chunks that are there already: an answer given whole, or by a plugin."""
+    """Chunks that are available already: a complete response, or one of a plugin."""
 
     def __init__(self, chunks: Iterable[Any]) -> None:
         self._chunks: Sequence[Any] | None = list(chunks)
@@ -56,28 +56,28 @@ class ReadyChunks:
         self.held = 0
 
     async def next(self) -> Sequence[Any] | None:
-        """Give all chunks at once."""
+        """Return all chunks at once."""
         chunks, self._chunks = self._chunks, None
         return chunks
 
     def committed(self) -> None:
-        """Nothing is waited for."""
+        """Do nothing: there is no silence."""
 
     def seen(self) -> None:
-        """Nobody is waited for."""
+        """Do nothing: there is no time limit."""
 
     def release(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
     async def gone(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 class ForeignChunks:
-    """Chunks from a plugin's asynchronous iterator, bounded by the call's deadline."""
+    """Chunks of a plugin's asynchronous iterator, limited by the call's deadline."""
 
     def __init__(self, iterator: AsyncIterator[Any], deadline: float, *, kind: type[Any]) -> None:
         self._iterator = iterator
@@ -87,7 +87,7 @@ class ForeignChunks:
         self.held = 0
 
     async def next(self) -> Sequence[Any] | None:
-        """Give the plugin's next chunk."""
+        """Return the plugin's next chunk."""
         with anyio.CancelScope(deadline=self._deadline):
             try:
                 chunk = cast("object", await self._iterator.__anext__())
@@ -111,14 +111,14 @@ class ForeignChunks:
         """Do nothing: the call's deadline is the only limit."""
 
     def release(self) -> None:
-        """Do nothing: a generator can only be ended by the task that reads it."""
+        """Do nothing: a generator can be closed only by the task that reads it."""
 
     async def close(self) -> None:
-        """End the iterator, if it is a generator."""
+        """Close the iterator, if it is a generator."""
         ending = getattr(self._iterator, "aclose", None)
         if ending is not None:
-            with suppress(Exception):  # a plugin's code, whose stream nobody reads any more
+            with suppress(Exception):  # a plugin's code, whose stream is no longer read
                 await ending()
 
     async def gone(self) -> None:
-        """Hold nobody up: a plugin's stream has no place in a pool."""
+        """Return at once: a plugin's stream has no place in a pool."""

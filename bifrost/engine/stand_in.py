@@ -1,7 +1,7 @@
-"""The engine of a client, and in a test with a stand-in for the network an engine of that test's own.
+"""The engine of a client, and, in a test with a stand-in for the network, an engine for that test.
 
-A client may be made at module level, long before a test puts a mock in place of the network, or lazily in one test and
-used in the next. So what a client that names no transport talks to is decided when it is used.
+A client may be made at module level, long before a test replaces the network with a mock, or in one test and used in
+the next. Therefore the transport of a client without an explicit one is determined when it is used.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class StandIn:
-    """What answers in place of the network, for one test, the clients that name no transport.
+    """Replaces the network, during one test, for clients without an explicit transport.
 
-    Those that name no account have `account`; `None`: the environment's.
+    Clients without an explicit account use `account`; `None`: the environment's.
     """
 
     def __init__(self, transport: Transport, account: Account | None = None) -> None:
         self.transport = transport
         self.account = account
         self.engines: dict[Engines, Engine] = {}
-        """By client: those that were made for this test."""
+        """The engines that were made for this test, by client."""
 
     def end(self) -> None:
         """End the engines that were made for it."""
@@ -37,14 +37,14 @@ class StandIn:
 
 
 def present() -> StandIn | None:
-    """Return what stands in for the network: nothing. The pytest plugin replaces this function for a test."""
+    """Return the stand-in for the network: `None`. The pytest plugin replaces this function during a test."""
     return None
 
 
 class Engines:
-    """Gives the engine that a client and its copies use now.
+    """Returns the current engine of a client and its copies.
 
-    `make` makes one, with plugins, of an account and a transport; `None` stands for the default.
+    `make` returns an engine with plugins, for an account and a transport; `None` means the default.
     """
 
     __slots__ = ("__weakref__", "_account", "_made_in", "_make", "_own", "_plain", "_transport")
@@ -63,10 +63,10 @@ class Engines:
         self._made_in = present()
         self._own = self._made(self._made_in, plugins)
         self._plain: Engine | None = None
-        """That of a client made under a stand-in that has ended."""
+        """The engine of a client that was made under a stand-in that has ended."""
 
     def now(self) -> Engine:
-        """Return the engine to use."""
+        """Return the current engine."""
         stand_in = present()
         if stand_in is self._made_in or (self._transport is not None and self._account is not None):
             return self._own
@@ -78,7 +78,7 @@ class Engines:
         return stand_in.engines.setdefault(self, self._copy(stand_in)) if engine is None else engine
 
     def _copy(self, stand_in: StandIn | None) -> Engine:
-        """Make an engine with the plugins and providers that the client's own has, and none of what it has learned."""
+        """Return an engine with the plugins and providers of the client's own, without its state."""
         engine = self._made(stand_in, self._own.chain.plugins)
         engine.account.take_over(self._own.account)
         return engine

@@ -1,4 +1,4 @@
-"""A streamed answer as its caller pulls it: opened, begun anew where that is wanted, and ended once."""
+"""A streamed response for its caller: opened once, restarted if requested, and ended once."""
 
 from __future__ import annotations
 
@@ -40,20 +40,21 @@ else:
     ResponseT_co = TypeVar("ResponseT_co", covariant=True)
 
 Restart: TypeAlias = "Callable[[ChunkStream, StreamInterruptedError], Awaitable[Any] | None]"
-"""Says what follows when a stream breaks: `None` if nothing does, or what gives a `StreamReset` or the outcome."""
+"""Returns what follows when a stream breaks: `None` for nothing, or an awaitable of a `StreamReset` or the outcome."""
 
 
 class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
-    """A streamed answer, used with `async with`. Iterate it for chunks, or `text_stream` for text.
+    """A streamed response, used with `async with`. Iterate over it for chunks, or over `text_stream` for text.
 
         async with client.stream_chat("openai/gpt-4o-mini", "Tell me a story") as stream:
             async for text in stream.text_stream:
                 print(text, end="")
             reply = await stream.final()
 
-    A failure before the first content is retried and falls back unseen. After it, `StreamInterruptedError` is raised
-    with what came so far in `partial`; asked for with `on_interrupt="restart"`, the stream gives a `StreamReset` and
-    begins anew. One task at a time may read, and once; leaving the block closes the answer.
+    A failure before the first content is retried, or handled by a fallback, silently. After it,
+    `StreamInterruptedError` is raised, with the response so far in `partial`. With `on_interrupt="restart"`, the stream
+    yields a `StreamReset` and starts again. One task at a time may read it, once. Leaving the block closes the
+    response.
     """
 
     def __init__(
@@ -67,24 +68,24 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         self._opening: Callable[[ChunkStream], Awaitable[None]] | None = opening
         self._streaming = streaming
         self.reset: Any = () if streaming.reset is None else streaming.reset
-        """The class of the chunks that take back those before them, `()` if there is none."""
+        """The classes of chunks that discard those before them; `()` if there are none."""
         self._on_lost = on_lost
         self._restarts = restarts
         self._source: Source | None = None
         self._dropped: Source | None = None
         self.provider = self.model = ""
-        """Where its chunks come from; empty until it is opened."""
+        """The source of its chunks; `None` until it is opened."""
         self._buffer: deque[Any] = deque()
         self.lift: ChunkLift | None = None
-        """What makes the text of its chunks plain, if the answer is wanted as a type."""
+        """Converts the text of its chunks, for a call with `output=`; else `None`."""
         self._pass: Callable[[Any], Any] | None = None
         self._read: Callable[[Any], Any] | None = None
         self._settle: Callable[[Any], Awaitable[Any]] | None = None
         self._restart: Restart | None = None
         self._restarting: anyio.CancelScope | None = None
-        """Where the reader waits for a new beginning."""
+        """Where the reader waits for a restart."""
         self._context: Context | None = None
-        """That of whoever opened it, for the hooks at its end."""
+        """The context of the task that opened it, for the hooks at its end."""
         self._accumulator: Accumulator[Any, Any] = streaming.accumulator(provider="", model="")
         self._received = 0
         self._final: Any = None
@@ -93,12 +94,12 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         self._busy = False
         self._committed = False
 
-    # --- opening, and opening again (used by dispatch)
+    # --- opening and reopening, for the engine
 
     def attach(self, source: Source, *, provider: str, model: str, lift: ChunkLift | None = None) -> None:
-        """Take a new source; what an earlier one gave is forgotten. Only before the stream is committed.
+        """Use a new source, and discard the chunks of an earlier one. Only before the stream is committed.
 
-        `lift` makes its chunks plain (`schema.structured.ChunkLift`).
+        `lift` converts its chunks for a call with `output=`.
         """
         self._source = source
         self.provider, self.model = provider, model
@@ -108,10 +109,10 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         self._received = 0
 
     async def commit(self, *, first_token: float, held: int) -> None:
-        """Read until the first chunk with content is in the buffer. Raises what ended the stream before it.
+        """Read until the first chunk with content is in the buffer. Raises the error that ended the stream before it.
 
-        `first_token` is the point in time by which it must have come; `held` how many bytes of events may be kept
-        before it. Comments and events without chunks are signs of life and are not counted.
+        `first_token` is the deadline for it, and `held` the most bytes of events before it. Comments and events without
+        chunks show activity and are not counted.
         """
         has_content = self._streaming.has_content
         with anyio.CancelScope(deadline=first_token) as scope:
@@ -121,7 +122,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
                 if source is None or chunks is None:
                     return
                 self._buffer += self._lifted(chunks)
-                # What the model writes around its JSON counts: the answer has begun.
+                # Text around the model's JSON counts, because the response has begun.
                 if any(map(has_content, chunks)):
                     source.committed()
                     return
@@ -138,10 +139,11 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         read: Callable[[Any], Any] | None = None,
         restart: Restart | None = None,
     ) -> None:
-        """Make the stream ready for its caller. `settle` gets its outcome once: the response, or the error.
+        """Prepare the stream for its caller. `settle` receives its outcome once: the response, or the error.
 
-        `read` gives what a whole answer is as the type that is wanted: a response, or the error that it does not fit.
-        `restart` is asked what follows a break; if something does, it settles in `settle`'s place when that fails.
+        `read` converts a complete response for a call with `output=`, or returns the error that it does not match.
+        `restart` is called after a break; if it returns something and that fails, it settles the call instead of
+        `settle`.
         """
         self._committed = True
         self._context = copy_context()
@@ -152,13 +154,13 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         self._restart = restart if self._restarts else None
 
     def drop_source(self) -> None:
-        """Let go of a source that failed."""
+        """Release a source that failed."""
         if self._source is not None:
             self._source.release()
             self._dropped, self._source = self._source, None
 
     async def source_gone(self) -> None:
-        """Wait until a dropped source's place is free: the next attempt may need it."""
+        """Wait until the place of a released source is free, because the next attempt may need it."""
         dropped, self._dropped = self._dropped, None
         if dropped is not None:
             await dropped.gone()
@@ -182,7 +184,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return self
 
     async def __anext__(self) -> ChunkT_co:
-        """Give the next chunk. Raises `StreamInterruptedError` where the stream broke, each time again."""
+        """Return the next chunk. Raises `StreamInterruptedError` if the stream broke, also when called again."""
         pulled = False
         while True:
             if self._buffer:
@@ -211,15 +213,16 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
 
     @property
     def text_stream(self) -> TextStream:
-        """The stream's text alone, as it comes.
+        """The text of the stream as it arrives.
 
-        Raises `UsageError` for a stream that may restart: text cannot say that the text before it does not count.
+        Raises `UsageError` for a stream that may restart, because text cannot express that the text before it is
+        discarded.
         """
         self.check_text()
         return TextStream(self)
 
     async def final(self) -> ResponseT_co:
-        """Read what is left and give the whole answer, the same that a plain call gives."""
+        """Read the rest, and return the complete response, which equals that of a call without streaming."""
         while self._final is None:
             try:
                 await self.__anext__()
@@ -230,9 +233,10 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return cast("ResponseT_co", self._final)
 
     async def display(self) -> ResponseT_co:
-        """Show the answer as it comes and give it whole: in a notebook in the cell's output, elsewhere on stdout.
+        """Show the response as it arrives, and return the complete one.
 
-        A stream that is not open is opened for it and closed: `await client.stream_chat(model, prompt).display()`.
+        It is shown in the output of a notebook cell, elsewhere on stdout. A stream that is not open is opened and
+        closed: `await client.stream_chat(model, prompt).display()`.
         """
         text = self.text_of
         if self._opening is not None:
@@ -249,28 +253,28 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
 
     @property
     def partial(self) -> ResponseT_co:
-        """The answer as far as it was read."""
+        """The response so far."""
         return cast("ResponseT_co", self._accumulator.response())
 
     async def close(self) -> None:
-        """Stop reading and let the connection go. Any number of times; a no-op after the end."""
+        """Stop reading and release the connection. It may be called repeatedly, and has no effect after the end."""
         if self._ended or (self._settle is None and self._restarting is None):
             return
         self._buffer.clear()
-        # Also for another task that is reading: for it, this is no end of the answer.
+        # Also for another task that is reading, which must not mistake it for the end of the response.
         self._failure = UsageError("the stream was closed before its end; there is no whole answer")
         if self._restarting is not None:
             self._restarting.cancel()
             return
         await self._finish(whole_of(self._accumulator, ["closed_early"]))
 
-    # --- inside
+    # --- private
 
     def _lifted(self, chunks: Sequence[Any]) -> Sequence[Any]:
         return chunks if self.lift is None else [self.lift(chunk) for chunk in chunks]
 
     async def _advance(self) -> Any:
-        """Read on: into the buffer, to the end, or over a break to a new beginning, whose reset is given."""
+        """Read into the buffer, to the end, or, after a break, to a restart. Returns the reset of a restart."""
         if self._busy:
             raise UsageError("another task is reading this stream; give each task a stream of its own")
         if self._settle is None:
@@ -282,18 +286,18 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         except BaseException:
             self._failure = UsageError("the task that was reading this stream was cancelled, which ended the stream")
             with anyio.CancelScope(shield=True):
-                # The hooks have their limits (`Ending`).
+                # The hooks have their own time limits (`Ending`).
                 await self._finish(CallCancelledError("the caller left while reading the stream"))
             raise
         finally:
             self._busy = False
 
     async def _pull(self) -> BifrostError | None:
-        """Take the next chunks, or end the stream. Gives what broke it."""
+        """Read the next chunks, or end the stream. Returns the error that broke it."""
         try:
             chunks = None if self._source is None else await self._source.next()
         except BifrostError as error:
-            # The frames below hold the provider's bytes, in which it may have repeated the key.
+            # The frames below refer to the provider's bytes, which may repeat the key.
             return error.with_traceback(None)
         if chunks is None:
             await self._finish(None)
@@ -302,13 +306,13 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return None
 
     async def _break(self, failure: BifrostError) -> Any:
-        """Begin anew after a break, if that is wanted and possible; otherwise end."""
+        """Restart after a break, if that is configured and possible; otherwise end."""
         broken = self._interruption(failure)
         again = None if self._restart is None else self._restart(self, broken)
         if again is None:
             await self._finish(broken)
             return None
-        # Who begins anew also settles, until the stream has begun.
+        # What restarts the stream also settles the call, until the stream has begun again.
         self._settle = None
         self.drop_source()
         before = self._accumulator, self._received
@@ -338,7 +342,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return None
 
     async def _spoil(self, error: Exception) -> None:
-        """End a stream with a chunk that cannot be added up."""
+        """End a stream because of a chunk that cannot be added."""
         self._buffer.clear()
         await self._finish(_unfit(error))
         self._raise_again()
@@ -361,7 +365,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         return broken
 
     async def _finish(self, outcome: Any) -> None:
-        """End the stream once: let the source go, tell the hooks, keep what they made of it."""
+        """End the stream once: release the source, run the hooks, and store their result."""
         if self._ended:
             return
         self._ended = True
@@ -388,7 +392,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
             self._final = outcome
 
     def check_text(self) -> None:
-        """Refuse to be read as text alone where that would not do. Raises `UsageError`."""
+        """Raise `UsageError` if the stream must not be read as text."""
         if self._restarts:
             raise UsageError(
                 'a stream with on_interrupt="restart" may begin anew, which text alone cannot tell: read its chunks '
@@ -397,14 +401,14 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
 
     @property
     def text_of(self) -> Callable[[Any], str]:
-        """What returns the text that a chunk adds. Raises `UsageError` for a stream whose chunks are no text."""
+        """The function that returns the text of a chunk. Raises `UsageError` for a stream whose chunks have no text."""
         text = self._streaming.text
         if text is None:
             raise UsageError(f"this stream has no text: its chunks are {self._streaming.chunk.__name__}; iterate it")
         return text
 
     def check_unread(self) -> None:
-        """Refuse to be read once more. Raises `UsageError`."""
+        """Raise `UsageError` if the stream was read before."""
         if self._ended and self._failure is None:
             raise UsageError("this stream has been read to its end; its final() gives the whole answer")
 
@@ -414,7 +418,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
 
     def __del__(self) -> None:
         if not self._ended and self._source is not None:
-            # Finalisers run anywhere, also in another thread; the loop does the rest.
+            # Finalizers run anywhere, also in another thread; the event loop does the rest.
             self._on_lost(self._source, self._settle, self._accumulator, self._context)
 
     def __repr__(self) -> str:
@@ -423,7 +427,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
 
 
 def whole_of(accumulator: Accumulator[Any, Any], warnings: list[str] | None = None) -> Any:
-    """Give what was read of a stream as an answer, or the error that it makes none."""
+    """Return the response so far of a stream, or the error that its chunks do not form one."""
     try:
         return accumulator.response(warnings=warnings)
     except Exception as error:  # noqa: BLE001 - as where chunks are added
@@ -440,7 +444,7 @@ def _unfit(error: Exception) -> BifrostError:
 
 
 class TextStream:
-    """The text of a stream. A class and no generator, so that breaking off leaves nothing half-read."""
+    """The text of a stream. It is not a generator, so that leaving a loop leaves none suspended."""
 
     __slots__ = ("_stream", "_text_of")
 

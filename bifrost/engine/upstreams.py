@@ -1,4 +1,4 @@
-"""The providers of one client: asked of its account, made ready on first use."""
+"""The providers of one client: read from its account, and prepared on first use."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _log = logging.getLogger("bifrost.account")
 
 
 class Upstreams:
-    """Finds the provider, the keys and the settings for a name, and keeps what can be kept."""
+    """Returns the provider, keys and settings for a name, and caches them as far as possible."""
 
     def __init__(
         self,
@@ -66,37 +66,37 @@ class Upstreams:
         self._user_agent = user_agent
         self._planner: Planner | None = None
         self._seen: set[str] = set()
-        """The names of providers that members of model groups are at, and that were configured before."""
+        """Providers of model groups' members that were configured before."""
         self._upstreams: dict[str, Upstream] = {}
         self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
         self._blocking: set[str] = set()
-        """Methods of the account that were warned of."""
+        """Methods of the account for which a warning was logged."""
         self._retries: dict[tuple[str, int], tuple[RetryConfig, RetryConfig]] = {}
-        """What calls with a `max_retries` of their own go by, and the settings that it was made of."""
+        """Retry settings with a call's own `max_retries`, with the settings that they are based on."""
         self._counters: dict[str, Counters] = {}
         self._closing: BifrostError | None = None
         self._retired: set[Upstream] = set()
-        """What other settings took the place of, and what was taken out, until the calls there are done."""
+        """Providers that were replaced or removed, until their calls have ended."""
         self._pauses = Pauses(clock)
         self._affinity = Affinity(self.cache_lifetime)
         self._changing = anyio.Lock()
         self._changes = 0
 
     def address_from(self, provider: str) -> str | None:
-        """Return the environment variable that gives a provider's address, if one does."""
+        """Return the environment variable that sets a provider's address; `None` if there is none."""
         return self._account.address_from(provider)
 
     async def planner(self) -> Planner:
-        """Give what knows the configured providers. The account is asked for them once."""
+        """Return the planner for the configured providers, which are read from the account once."""
         if self._planner is None:
             self._planner = await self._new_planner()
         return self._planner
 
     async def plan(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> Candidate | Failover:
-        """Return a call's candidate, or its candidates if there are several: its model's, then its fallbacks'.
+        """Return a call's candidate, or its candidates if there are several: those of its model, then its fallbacks.
 
-        Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model leads nowhere, or if
-        `extra` has options for a provider that nobody has.
+        Raises `UnknownProviderError`, `MissingKeyError` or `InvalidRequestError` if the model cannot be resolved, or if
+        `extra` has options for an unknown provider.
         """
         if context.fallbacks or type(context.model) is not str:
             _check_names(context)
@@ -104,7 +104,7 @@ class Upstreams:
         if extra:
             planner.check_extra(extra)
         if context.operation.asks_provider:
-            # This question is put to a provider, not to a model of it.
+            # This request concerns a provider, not one of its models.
             provider = context.model.rstrip("/")
             if provider not in planner.providers:
                 raise planner.not_configured(provider)
@@ -125,7 +125,10 @@ class Upstreams:
         )
 
     async def outlook(self, context: CallContext, *, extra: Mapping[str, object] | None = None) -> list[list[Likely]]:
-        """Give who may be chosen at each place of a call's plan, and how likely that is. Raises as `plan` does."""
+        """Return the candidates of each place of a call's plan, with their probabilities.
+
+        Raises the errors of `plan`.
+        """
         planner = await self.planner()
         if extra:
             planner.check_extra(extra)
@@ -136,27 +139,27 @@ class Upstreams:
         return outlook(places, loads, affinity=self._affinity, session=context.options.session, now=self._host.now())
 
     async def providers_of(self, context: CallContext) -> list[str]:
-        """Return the providers that a call may go to first, ready for use. Raises as `plan` does, and `ConfigError`."""
+        """Return the providers that a call may use first, prepared. Raises the errors of `plan`, and `ConfigError`."""
         names = [likely.candidate.provider for likely in (await self.outlook(context))[0]]
         for name in names:
             await self.prepare(name)
         return names
 
     def places(self, names: Iterable[str]) -> int | None:
-        """Return how many exchanges the smallest of these providers takes at once for now; `None`: none is in use."""
+        """Return the lowest current limit of concurrent requests of these providers; `None` if none is in use."""
         limits = [self._upstreams[name].pool.limit for name in names if name in self._upstreams]
         return min(limits, default=None)
 
     async def _loads(self, context: CallContext, places: Sequence[Place], rings: Mapping[str, KeyRing]) -> Loads:
-        """Return what tells what a candidate's provider has to do, and whether it can serve the call.
+        """Return a function that returns the load of a candidate's provider, and whether it can serve the call.
 
-        Of a provider that is not in use yet nothing is known. The keys are looked at where some of them are in trouble.
+        The load of a provider that is not in use is unknown. The keys are read only if some of them are in trouble.
         """
         known, planner = dict(rings), self._planner
         for provider in dict.fromkeys(member.provider for place in places for member in place.members):
             upstream = self._upstreams.get(provider)
             if upstream is not None and upstream.needs_keys and len(places) + len(places[0].members) > 2:
-                with suppress(BifrostError):  # it is raised when the candidate's turn comes
+                with suppress(BifrostError):  # it is raised when the candidate is tried
                     known[provider] = await self.keys(provider, context)
 
         def load_of(candidate: Candidate) -> Load:
@@ -169,19 +172,19 @@ class Upstreams:
         return load_of
 
     def cache_lifetime(self, name: str) -> float:
-        """Return how long a provider keeps what it has cached of a prompt, in seconds."""
+        """Return how long a provider's prompt cache lasts, in seconds."""
         upstream = self._upstreams.get(name)
         return CACHE_LIFETIME if upstream is None else upstream.config.cache_lifetime
 
     async def get(self, name: str) -> Upstream:
-        """Give a provider ready for use."""
+        """Return a provider that is ready for use."""
         upstream = self._upstreams.get(name) or await self.prepare(name)
         if not upstream.pool.started:
             await upstream.pool.start()
         return upstream
 
     async def prepare(self, name: str) -> Upstream:
-        """Give a provider with its settings read and its address checked, in use or not."""
+        """Return a provider with its settings read and its address checked, in use or not."""
         upstream = self._upstreams.get(name)
         while upstream is None:
             changes = self._changes
@@ -194,7 +197,7 @@ class Upstreams:
         return upstream
 
     async def warm_up(self, names: Sequence[str], count: int) -> None:
-        """Have connections stand ready at these providers (none named: at all). Raises the first failure at the end."""
+        """Open connections at these providers, by default at all. Raises the first failure at the end."""
         known = self._planner or await self.planner()
         failures: list[BifrostError] = []
 
@@ -215,7 +218,7 @@ class Upstreams:
             raise failures[0]
 
     async def keys(self, name: str, context: CallContext | None) -> KeyRing:
-        """Give a provider's keys, as the account has them for this call."""
+        """Return a provider's keys, as the account returns them for this call."""
         answer = await self._ask("keys", name, context)
         known = self._rings.get(name)
         upstream = self._upstreams.get(name)
@@ -223,7 +226,7 @@ class Upstreams:
         if known is not None and known[0] is answer and known[1] is health:
             return known[2]
         keys = check_keys(answer, provider=name, account=self._account.account)
-        # Before a provider is in use its keys are looked at only for the models that they list.
+        # Before a provider is in use, its keys are needed only for the models that they list.
         ring = KeyRing(await self._row(name), keys) if upstream is None else upstream.ring(keys)
         self._rings[name] = (keys, health, ring)
         return ring
@@ -231,36 +234,36 @@ class Upstreams:
     async def pause(self, name: str, seconds: float) -> None:
         """Wait before an attempt at a provider.
 
-        Raises what those queued there are told, as soon as it takes no more attempts: waiting on would be in vain.
+        If the provider stops accepting attempts, raises at once the error that queued callers get.
         """
         self._check_open(name)
         await self._pauses.wait(name, seconds)
         self._check_open(name)
 
     def retry_of(self, name: str, options: CallOptions) -> RetryConfig:
-        """Give a provider's retry settings, with the call's own `max_retries` put in."""
+        """Return a provider's retry settings with the call's own `max_retries`."""
         upstream = self._upstreams.get(name)
         config = _DEFAULT if upstream is None else upstream.config.retry
         if options.max_retries is None or options.max_retries == config.max_retries:
             return config
         found = self._retries.get((name, options.max_retries))
         if found is None or found[0] is not config:
-            if len(self._retries) >= _RETRIES_KEPT:
+            if len(self._retries) >= _MAX_RETRY_SETTINGS:
                 self._retries.clear()
             found = config, attrs.evolve(config, max_retries=options.max_retries)
             self._retries[name, options.max_retries] = found
         return found[1]
 
-    # --- what is told
+    # --- reports
 
     def count_fallback(self, name: str) -> None:
-        """Count a call that goes on from a provider to its next candidate."""
+        """Count a call that continues with its next candidate after a provider."""
         upstream = self._upstreams.get(name)
         if upstream is not None:
             upstream.counters.fallbacks += 1
 
     def stats(self) -> dict[str, ProviderStats]:
-        """Tell what goes on at each provider in use, and what has. From any thread."""
+        """Return the statistics of each provider in use. Any thread may call it."""
         retired = list(self._retired)
         rings = {name: ring for name, (_, health, ring) in list(self._rings.items()) if health is not None}
         return {
@@ -268,14 +271,14 @@ class Upstreams:
             for name, upstream in list(self._upstreams.items())
         }
 
-    # --- changes while running
+    # --- changes at run time
 
     async def refresh(self, names: Collection[str] | None = None, *, drain: float) -> None:
-        """Ask the account anew: for its providers, and for the settings of those that are named (`None`: of all).
+        """Read the account again: its providers, and the settings of those named (`None`: of all).
 
-        Settings that go with open connections put a new pool in the old one's place: queued calls move there, and the
-        old one ends with what it is at, after `drain` seconds at the latest. A provider that is gone ends like that
-        too; its queued calls are refused. That is waited for. Raises what the account raises, and then nothing changes.
+        If a setting of open connections changes, a new pool replaces the old one: queued calls move there, and the old
+        one finishes its running calls within `drain` seconds. A provider that was removed ends in the same way, and its
+        queued calls are refused. Returns after that. Raises what the account raises; nothing changes then.
         """
         async with self._changing:
             planner = await self._new_planner()
@@ -294,9 +297,9 @@ class Upstreams:
     def _change(
         self, planner: Planner, configs: Mapping[str, ProviderConfig], made: Mapping[str, Upstream], drain: float
     ) -> list[Upstream]:
-        """Put what was made in its place, and let the others go on with their new settings. Gives those that are gone.
+        """Replace the providers, and apply the new settings to the others. Returns those that were removed or replaced.
 
-        Nothing here can fail, and nothing waits: a call sees all of it or nothing.
+        Nothing here can fail or wait: a call sees all changes or none.
         """
         gone = [self._upstreams.pop(name) for name in list(self._upstreams) if name not in planner.providers]
         self._planner = planner
@@ -322,7 +325,7 @@ class Upstreams:
         return gone
 
     def _forget(self, planner: Planner) -> None:
-        """Let go of what is kept by the names of providers that are gone: each tenant may have its own."""
+        """Discard caches of removed providers' names, because each tenant may have its own."""
         for kept in (self._counters, self._rings):
             for name in kept.keys() - planner.providers.keys():
                 del kept[name]
@@ -336,7 +339,7 @@ class Upstreams:
         upstream.adopt(config)
 
     def _retire(self, upstream: Upstream, error: BifrostError | Replaced, drain: float) -> None:
-        """Send on who waits there, at once, and let the rest come to its end."""
+        """Fail or move the queued callers at once, and let the others finish."""
         upstream.pool.refuse_queued(error)
         self._retired.add(upstream)
         self._host.run(self._end, upstream, drain)
@@ -348,38 +351,38 @@ class Upstreams:
             self._retired.discard(upstream)
             upstream.leave_counts()
 
-    # --- the end
+    # --- closing
 
     def refuse_all(self, error: BifrostError) -> None:
-        """Answer every waiting caller with an error and take no more calls. Synchronous."""
+        """Fail all callers with an error, and accept no more calls. It is synchronous."""
         self._closing = error
         for upstream in self._all():
             upstream.pool.refuse_all(error)
         self._pauses.break_off()
 
     def refuse_queued(self, error: BifrostError) -> None:
-        """Take no more attempts and answer those who wait for one; what is in flight goes on."""
+        """Accept no more attempts, and fail those that are queued. Running ones continue."""
         self._closing = error
         for upstream in self._all():
             upstream.pool.refuse_queued(error)
         self._pauses.break_off()
 
     async def streams_ended(self, *, unread_limit: float) -> None:
-        """Wait for the open streams, except those that nobody has read for `unread_limit` seconds."""
+        """Wait for the open streams, except those that were not read for `unread_limit` seconds."""
         while True:
             now = anyio.current_time()
             leases = [lease for upstream in self._all() for lease in upstream.leases]
             used = next((lease for lease in leases if lease.in_use(now, unread_limit)), None)
             if used is None:
                 break
-            # Whether a stream is being read is a matter of time; its end is not.
+            # Whether a stream is being read depends on the time, unlike its end.
             with anyio.move_on_after(_LOOK_AGAIN):
                 await used.gone()
         with anyio.move_on_after(_LOOK_AGAIN):
             for lease in [lease for upstream in self._all() for lease in upstream.ending]:
                 await lease.gone()
 
-    # --- inside
+    # --- private
 
     def _check_open(self, name: str) -> None:
         if self._closing is not None:
@@ -394,7 +397,7 @@ class Upstreams:
         return Upstream(
             row,
             config,
-            # What takes a provider's place goes on counting.
+            # The replacement of a provider continues its counters.
             counters=self._counters.setdefault(row.name, Counters()),
             host=self._host,
             transport=self._transport,
@@ -411,13 +414,13 @@ class Upstreams:
         return check_config(await self._ask("config", name), provider=name, account=self._account.account)
 
     async def _rings_for(self, planner: Planner, context: CallContext) -> dict[str, KeyRing]:
-        """Give the keys of every provider, if a name of the call can only be found in their lists."""
+        """Return the keys of every provider, if a name of the call can be found only in their lists."""
         if not planner.needs_keys((context.model, *context.fallbacks)):
             return {}
         return {name: await self.keys(name, context) for name in planner.providers}
 
     async def _check_addresses(self, upstream: Upstream) -> None:
-        """Raise `ConfigError` if a key of a provider has no address that can be used."""
+        """Raise `ConfigError` if a key of a provider has no usable address."""
         if upstream.row.address_of is not None:
             answer = await self._ask("keys", upstream.name, None)
             for key in check_keys(answer, provider=upstream.name, account=self._account.account):
@@ -431,7 +434,10 @@ class Upstreams:
         return row
 
     async def _ask(self, method: str, *args: Any) -> Any:
-        """Call a method of the account, plain or async. What it raises becomes an error of ours, its text left out."""
+        """Call a method of the account, async or not.
+
+        An exception is converted to an error of ours, without its text.
+        """
         try:
             began = perf_counter()
             answer = getattr(self._account, method)(*args)
@@ -445,7 +451,7 @@ class Upstreams:
         raise failure
 
     def _warn(self, method: str, seconds: float) -> None:
-        """Tell, once for each method, that the account kept the event loop."""
+        """Log a warning, once per method, that the account blocked the event loop."""
         if method not in self._blocking:
             self._blocking.add(method)
             _log.warning(
@@ -461,7 +467,7 @@ def _taken_out(name: str) -> ShuttingDownError:
 
 
 def _check_names(context: CallContext) -> None:
-    """Look at what a plugin may have set; what callers give was looked at before."""
+    """Check what a plugin may have set. What callers pass was checked before."""
     fallbacks: Any = context.fallbacks
     if type(context.model) is not str or not isinstance(fallbacks, tuple | list):
         raise PluginError("a plugin's before_call has set model or fallbacks to something else than a name, and names")
@@ -479,10 +485,10 @@ _DEFAULT = RetryConfig()
 
 CACHE_LIFETIME = ProviderConfig().cache_lifetime
 
-_RETRIES_KEPT = 1_000
-"""How many retry settings with another `max_retries` are kept; callers may give any number."""
+_MAX_RETRY_SETTINGS = 1_000
+"""The most retry settings with another `max_retries` that are cached. Callers may pass any number."""
 
 _NOT_CONFIGURED = Load(usable=False, ready_in=math.inf, reason="it is not configured")
 
 _LOOK_AGAIN = 0.05
-"""How often a drain looks at the open streams, in seconds."""
+"""How often open streams are checked while draining, in seconds."""

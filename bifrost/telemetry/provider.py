@@ -1,4 +1,7 @@
-"""What a provider's keys and breakers report, as records. It is the observer that `bifrost.routing.health` asks for."""
+"""Converts events of a provider's keys and breakers to records.
+
+It implements the observer of `bifrost.routing.health`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ProviderObserver:
-    """Makes records of one provider's events while somebody has subscribed."""
+    """Makes the records of one provider's events while there are subscribers."""
 
     __slots__ = ("_provider", "_subscribers")
 
@@ -20,13 +23,13 @@ class ProviderObserver:
         self._subscribers = subscribers
 
     def key_cooling_down(self, key: str, seconds: float, category: str) -> None:
-        """Report that a key is not used for so many seconds."""
+        """Report that a key is not used for `seconds`."""
         if self._subscribers.subscriptions:
             self._subscribers.emit(
                 KeyCoolingDown(provider=self._provider, key=key, duration=seconds, category=category)
             )
 
     def breaker_opened(self, model: str | None, seconds: float) -> None:
-        """Report that no call is sent for so many seconds. `model` is `None` for the address or all models."""
+        """Report that no call is sent for `seconds`. `model` is `None` for the address or for all models."""
         if self._subscribers.subscriptions:
             self._subscribers.emit(BreakerOpened(provider=self._provider, model=model, duration=seconds))

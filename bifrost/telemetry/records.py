@@ -1,6 +1,6 @@
-"""The records that subscribers receive. Each is a frozen value.
+"""The records that subscribers receive. Each is an immutable value.
 
-None of them holds a key's value, a prompt or an answer. All durations are in seconds.
+No record contains a key's value, a prompt or a response. All durations are in seconds.
 """
 
 from __future__ import annotations
@@ -23,19 +23,26 @@ class CallStarted(Value, msgspec.Struct, frozen=True, kw_only=True, omit_default
     model: str
     """The model as the caller named it."""
     is_stream: bool = False
+    """Whether the response is streamed."""
 
 
 class AttemptEnded(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An attempt has ended. The attempt of a stream ends with the stream."""
 
     call: str
-    operation: str
-    attempt: AttemptRecord
-    """What happened, as it stands in the `attempts` of the response or the error.
+    """The call's id, the same in all of its records."""
 
-    There it may gain a note, and the category `unfit` where its answer does not fit the requested type.
+    operation: str
+    """The operation of the call: `chat`, `embeddings`, `models`, ..."""
+
+    attempt: AttemptRecord
+    """The record of the attempt, as in the `attempts` of the response or the error.
+
+    There it may get a note, and the category `unfit` if its response does not match the requested type.
     """
     is_stream: bool = False
+    """Whether the response is streamed."""
+
     fallback_index: int = 0
     """0 for the call's model, then 1, 2, ... for its fallbacks."""
     tenant: str | None = None
@@ -46,30 +53,45 @@ class StreamCommitted(Value, msgspec.Struct, frozen=True, kw_only=True, omit_def
     """The first content of a stream has arrived. From now on a failure is raised, or restarts the stream."""
 
     call: str
+    """The call's id, the same in all of its records."""
+
     operation: str
+    """The operation of the call: `chat`, `embeddings`, `models`, ..."""
+
     provider: str
+    """The provider of the stream."""
+
     model: str
+    """The model of the stream."""
+
     duration: float
-    """The time since the call began."""
+    """The time since the call began, in seconds."""
     attempts: int = 0
-    """How many attempts ended before."""
+    """The number of attempts that ended before."""
     tenant: str | None = None
+    """The tenant of the call, if a plugin has set one."""
 
 
 class CallEnded(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A call has ended, its plugins' `after_call` hooks included. A streaming call ends with its stream."""
+    """A call has ended, including its plugins' `after_call` hooks. A streaming call ends with its stream."""
 
     call: str
+    """The call's id, the same in all of its records."""
+
     operation: str
+    """The operation of the call: `chat`, `embeddings`, `models`, ..."""
+
     model: str
     """The model that was requested, as plugins left it."""
     duration: float
-    """The time since the call began."""
+    """The time since the call began, in seconds."""
     provider: str | None = None
     """The provider of the response or the error. `None`: the call reached no provider."""
     response_model: str | None = None
     """The model of the response or the error."""
     is_stream: bool = False
+    """Whether the response is streamed."""
+
     category: str | None = None
     """The category of the error. `None` for a success."""
     error: str | None = None
@@ -81,16 +103,19 @@ class CallEnded(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     warnings: tuple[str, ...] = ()
     """The warnings on the response."""
     tenant: str | None = None
+    """The tenant of the call, if a plugin has set one."""
 
 
 class KeyCoolingDown(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A key is not used for a while: its provider limits its rate, or refuses it."""
 
     provider: str
+    """The name of the provider."""
+
     key: str
     """The name of the key."""
     duration: float
-    """How long the key is not used, as things are now."""
+    """How long the key is not used, as far as is known, in seconds."""
     category: str
     """`throttled`, `credential` or `quota`."""
 
@@ -99,8 +124,10 @@ class BreakerOpened(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defau
     """A circuit breaker has opened: the provider, or one of its models, receives no calls for a while."""
 
     provider: str
+    """The name of the provider."""
+
     duration: float
-    """How long no call is sent."""
+    """How long no call is sent, in seconds."""
     model: str | None = None
     """The model. `None`: the provider's address could not be reached, or its models have one breaker together."""
 
@@ -109,14 +136,17 @@ class QueueFull(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """A call was refused because a provider's queue was full, or no worker was free within `queue_timeout`."""
 
     provider: str
+    """The name of the provider."""
+
     concurrency: int
-    """How many attempts may run at once."""
+    """The most concurrent attempts."""
     queue: int
-    """How many callers may wait."""
+    """The most callers that may wait."""
     is_stream: bool = False
+    """Whether the refused call is a stream."""
 
 
 Record: TypeAlias = (
     CallStarted | AttemptEnded | StreamCommitted | CallEnded | KeyCoolingDown | BreakerOpened | QueueFull
 )
-"""Any of them."""
+"""Any record."""

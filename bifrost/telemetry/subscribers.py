@@ -1,4 +1,4 @@
-"""Who receives the records of a client."""
+"""The subscribers to the records of a client."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _log = logging.getLogger("bifrost.telemetry")
 
 
 class Subscribers:
-    """The subscriptions of one client, in order. May be used from any thread."""
+    """The subscriptions of one client, in order. Any thread may use it."""
 
     __slots__ = ("_lock", "subscriptions")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self.subscriptions: tuple[Subscription, ...] = ()
-        """Ask whether there is one before a record is made: without a subscriber nothing is."""
+        """Checked before a record is made: without subscriptions none is."""
 
     def add(self, function: Callable[[Record], object]) -> Subscription:
-        """Register a function. Raises `ConfigError` if it cannot be called, or is `async`."""
+        """Register a function. Raises `ConfigError` if it is not callable, or is `async`."""
         _check(function)
         subscription = Subscription(self, function)
         with self._lock:
@@ -41,13 +41,16 @@ class Subscribers:
             self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
 
     def emit(self, record: Record) -> None:
-        """Pass a record to every subscriber. One that raises is logged once, and harms nobody."""
+        """Pass a record to every subscriber.
+
+        The first failure of a subscriber is logged; failures have no other effect.
+        """
         for subscription in self.subscriptions:
             subscription.receive(record)
 
 
 class Subscription:
-    """A registered subscriber. It ends with `cancel()`, or with the block where it is used as a context manager."""
+    """A registered subscriber. It ends with `cancel()`, or with the block if it is used as a context manager."""
 
     __slots__ = ("_failed", "_function", "_subscribers")
 
@@ -57,11 +60,11 @@ class Subscription:
         self._failed = False
 
     def cancel(self) -> None:
-        """End the subscription. May be called any number of times, from any thread."""
+        """End the subscription. It may be called repeatedly, from any thread."""
         self._subscribers.remove(self)
 
     def receive(self, record: Record) -> None:
-        """Pass a record to the function. Its first failure is logged, the others are ignored."""
+        """Pass a record to the function. Its first failure is logged, and the others are ignored."""
         try:
             self._function(record)
         except Exception:  # noqa: BLE001 - foreign code
