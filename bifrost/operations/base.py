@@ -6,7 +6,7 @@ the operations that exist are those of the providers' codecs (`bifrost.providers
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 import attrs
 import msgspec
@@ -196,3 +196,7 @@ class Operation(Frozen, Generic[RequestT, ResponseT, ChunkT]):
     def chunk(self) -> type[ChunkT] | None:
         """The class of its chunks; `None` if it cannot be streamed."""
         return None if self.streaming is None else self.streaming.chunk
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the operation itself, as it never changes: a `CallContext` has one, and can be copied."""
+        return self
