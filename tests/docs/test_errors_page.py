@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bifrost.routing.retry import RULES
+import pytest
+
+from bifrost import RetryConfig
+from bifrost.errors import BadRequestError, BifrostError, ContentFilterError, ContextLengthError
+from bifrost.routing.retry import RULES, allows_fallback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 
 
-def _rows() -> dict[str, list[str]]:
+def _table() -> list[list[str]]:
     table = _PAGE.read_text(encoding="utf-8").split("## What happens after which failure")[1]
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    return {category.strip("`"): rest for category, *rest in cells}
+    rows = [line for line in table.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def _rows() -> dict[str, list[str]]:
+    return {category.strip("`"): rest for category, *rest in _table()}
 
 
 def test_every_row_of_the_page_agrees_with_the_code() -> None:
@@ -27,3 +39,36 @@ def test_every_row_of_the_page_agrees_with_the_code() -> None:
 
 def test_the_page_has_a_row_for_every_category() -> None:
     assert set(_rows()) == set(RULES)
+
+
+def _classes(root: type[BifrostError] = BifrostError) -> Iterator[type[BifrostError]]:
+    yield root
+    for each in root.__subclasses__():
+        if each.__module__ == "bifrost.errors":
+            yield from _classes(each)
+
+
+@pytest.mark.parametrize("error", [each for each in _classes() if each.category != "caller"])
+def test_the_page_says_after_which_errors_a_fallback_is_tried(error: type[BifrostError]) -> None:
+    cell = _rows()[error.category][-1]
+    named = error.__name__ in re.findall(r"`(\w+Error)`", cell)
+    assert error.fallback == (named != cell.startswith("yes"))
+
+
+@pytest.mark.parametrize(
+    ("error", "setting", "default"),
+    [
+        (ContextLengthError, "fallback_on_context_length", "yes, unless"),
+        (ContentFilterError, "fallback_on_content_filter", "only with"),
+        (BadRequestError, "fallback_on_caller_error", "only with"),
+    ],
+)
+def test_the_page_names_the_setting_for_an_error_of_the_caller(
+    error: type[BifrostError], setting: str, default: str
+) -> None:
+    [cell] = [row[-1] for row in _table() if f"`{setting}`" in row[-1]]
+    assert cell.startswith(default)
+    for value in (True, False):
+        options: dict[str, Any] = {setting: value}
+        assert allows_fallback(error("wrong"), RetryConfig(**options)) == value
+    assert allows_fallback(error("wrong"), RetryConfig()) == cell.startswith("yes")

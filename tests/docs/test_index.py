@@ -63,6 +63,15 @@ def test_a_link_leads_to_a_page(page: str) -> None:
         assert ((DOCS / page).parent / target).is_file(), target
 
 
+_FILE = re.compile(r"`((?:bifrost|docs|examples|tests)/[\w./-]+)`")
+
+
+@pytest.mark.parametrize("page", ["../README.md", *sorted(PAGES - {"history.md"})])
+def test_a_file_that_a_page_names_is_there(page: str) -> None:
+    for name in _FILE.findall((DOCS / page).read_text(encoding="utf-8")):
+        assert (DOCS.parent / name).exists(), name
+
+
 # --- the reference
 
 _ENTRY = re.compile(r"^\.\. auto(?:class|exception|function|data):: (\S+)$", re.MULTILINE)
