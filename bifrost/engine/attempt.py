@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from bifrost.engine.retry_state import RetryState
     from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
-    from bifrost.providers.base import Codec, ErrorBody, Framer, ReportedError, StreamDecoder
+    from bifrost.providers.base import Codec, ErrorBody, ReportedError, StreamDecoder
     from bifrost.routing.health import Admission
     from bifrost.routing.keys import Choice
     from bifrost.transport import Answer, Connection
+    from bifrost.wire.framing.base import Framer
     from bifrost.wire.redaction import Span
 
 _NO_HEADERS = Headers()
@@ -251,13 +252,13 @@ class Attempt:
             return "body"
         return "headers" if self.connection.sent or self.connection.reused else "connect"
 
-    def decoder(self) -> StreamDecoder:
+    def decoder(self) -> StreamDecoder[Any]:
         """Return a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""
         if self.codec.decoder is None:
             raise UnsupportedError(f"{self.target.provider} does not stream this", provider=self.target.provider)
         return self.codec.decoder(self.target)
 
-    def framer(self) -> Framer:
+    def framer(self) -> Framer[Any]:
         """Return what cuts this stream's bytes into events, within the provider's limits."""
         limits = self.upstream.config.size_limits
         return self.codec.framer(event_limit=limits.event, stream_limit=limits.stream)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.connections import Kept
     from bifrost.transport import Reader
-    from bifrost.wire.framing.sse import SseEvent
+    from bifrost.wire.framing.base import Event
 
 _SLICE = 16 * 1024
 """How many bytes are decoded at once. Other tasks run in between, so that no response blocks the event loop."""
@@ -222,7 +222,7 @@ class Lease:
             raise ResponseTooLargeError(f"the stream passed {self._size:,} bytes, more than size_limits.stream allows")
         self._take(self._framer.feed(piece), chunks)
 
-    def _take(self, events: Sequence[SseEvent], chunks: list[Any]) -> None:
+    def _take(self, events: Sequence[Event], chunks: list[Any]) -> None:
         """Decode events up to the final marker. Raises the error that an event reports."""
         decoder = self._decoder
         reported: ReportedError

@@ -14,7 +14,8 @@ from bifrost.operations.chat.content import Issuer
 from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.providers.wording import Meaning
 from bifrost.wire.auth import BEARER, Auth
-from bifrost.wire.framing.sse import SseEvent, SseParser
+from bifrost.wire.framing.base import Event, Framer
+from bifrost.wire.framing.sse import SseParser
 from bifrost.wire.http import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ STREAM = "stream_"
 ANSWERS: frozenset[int] = frozenset(range(200, 300)) - {204, 205, 206}
 """The default statuses of responses: all success statuses except those without a complete body."""
 
+EventT_contra = TypeVar("EventT_contra", bound=Event, contravariant=True)
 RequestT = TypeVar("RequestT", bound=msgspec.Struct)
 ResponseT = TypeVar("ResponseT", bound=msgspec.Struct)
 
@@ -125,7 +127,7 @@ Ending: TypeAlias = Literal["complete", "unmarked", "cut"]
 """How a stream ended: with its final marker, with a finish reason but without a marker, or cut off."""
 
 
-class StreamDecoder(Protocol):
+class StreamDecoder(Protocol[EventT_contra]):
     """Converts the events of one stream to chunks.
 
     A new one is made for each stream; no other part of a codec has state.
@@ -134,24 +136,12 @@ class StreamDecoder(Protocol):
     done: bool
     """Whether the final marker was received; what follows is not read."""
 
-    def feed(self, event: SseEvent, /) -> Sequence[Chunk]:
+    def feed(self, event: EventT_contra, /) -> Sequence[Chunk]:
         """Return the chunks of an event. Raises `ReportedError` for an error event, and `MalformedResponseError`."""
         ...
 
     def finish(self) -> Ending:
         """Return how the stream ended, after its last byte."""
-        ...
-
-
-class Framer(Protocol):
-    """Divides the bytes of a stream into events."""
-
-    def feed(self, data: bytes, /) -> Sequence[SseEvent]:
-        """Add bytes. Returns the events that are complete."""
-        ...
-
-    def finish(self) -> Sequence[SseEvent]:
-        """Return the events that are complete at the end of the input."""
         ...
 
 
@@ -176,13 +166,13 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     """Compares a complete response with its request. Raises `MalformedResponseError` if it cannot belong to it. `None`:
     no check.
     """
-    decoder: Callable[[Target], StreamDecoder] | None = None
-    """Makes the decoder of a new stream. `None`: the operation is not streamed."""
+    decoder: Callable[[Target], StreamDecoder[Any]] | None = None
+    """Makes the decoder of a new stream, for the events of `framer`. `None`: the operation is not streamed."""
 
     is_whole: Callable[[bytes], bool] | None = None
     """Returns whether the data of an event is a complete response and not a piece of one."""
-    framer: Callable[..., Framer] = SseParser
-    """Makes the framer of a new stream, from `event_limit` and `stream_limit` in bytes."""
+    framer: Callable[..., Framer[Any]] = SseParser
+    """Makes the framer of a new stream (`bifrost.wire.framing`), from `event_limit` and `stream_limit` in bytes."""
 
 
 def _callable_name(_: object, __: object, name: Any) -> None:

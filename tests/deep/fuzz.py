@@ -18,6 +18,7 @@ import zlib
 from functools import cache
 from itertools import pairwise
 from random import Random
+from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,8 @@ from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.classify import error_of
 from bifrost.wire.body import BodyReader, ErrorBodyReader
+from bifrost.wire.framing.aws_event_stream import EventStreamParser
+from bifrost.wire.framing.jsonl import JsonLinesParser
 from bifrost.wire.framing.sse import SseParser
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.secrets import Secret, redact, redact_bytes
@@ -160,6 +163,26 @@ def sse(chance: Random) -> None:
         except _OURS as error:
             found.append(type(error))
     assert found[0] == found[1], "other pieces give other events"
+
+
+def framings(chance: Random) -> None:
+    """Lines of JSON and AWS event streams give the same events in whatever pieces, or fail with an error of ours."""
+    payload = chance.randbytes(chance.randrange(64))
+    prelude = pack(">II", 16 + len(payload), 0)
+    message = prelude + pack(">I", zlib.crc32(prelude)) + payload
+    data = spoilt((message + pack(">I", zlib.crc32(message))) * chance.randrange(1, 4), chance)
+    limits = {"event_limit": chance.choice((32, 10**6)), "stream_limit": chance.choice((64, 10**6))}
+    for make in (EventStreamParser, JsonLinesParser):
+        found: list[object] = []
+        for pieces in ([data], _pieces(data, chance)):
+            parser = make(**limits)
+            try:
+                events = [event for piece in pieces for event in parser.feed(piece)]
+                found.append([*events, *parser.finish()])
+            except _OURS:
+                # Which of several defects is found first depends on the pieces.
+                found.append("refused")
+        assert found[0] == found[1], "other pieces give other events"
 
 
 def waits(chance: Random) -> None:
@@ -316,7 +339,7 @@ def heads(chance: Random) -> None:
 
 
 SURFACES: dict[str, Callable[[Random], None]] = {
-    each.__name__: each for each in (sse, waits, bodies, answers, streams, failures, secrets, heads)
+    each.__name__: each for each in (sse, framings, waits, bodies, answers, streams, failures, secrets, heads)
 }
 
 

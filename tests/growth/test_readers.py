@@ -12,7 +12,9 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
+from struct import pack
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -49,6 +51,9 @@ from bifrost.transport.api import Origin
 from bifrost.transport.proxies import proxy_of
 from bifrost.wire import json
 from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
+from bifrost.wire.framing.aws_event_stream import EventStreamParser
+from bifrost.wire.framing.jsonl import JsonLinesParser
+from bifrost.wire.framing.raw import RawBytes
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.http.response import HttpFormatError, ResponseParser
@@ -145,6 +150,14 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "chat": lambda text: parse_chat(_response(_chat(text)), TARGET),
     "chat of Anthropic": lambda text: parse_message(_response(_message(text)), TARGET),
     "sse": lambda text: _fed(SseParser().feed, text.encode(), 64),
+    "json lines": lambda text: _fed(JsonLinesParser().feed, text.encode(), 64),
+    "json lines whole": lambda text: JsonLinesParser().feed(text.encode()),
+    "raw bytes": lambda text: _fed(RawBytes().feed, text.encode(), 64),
+    "event stream": lambda text: _fed(EventStreamParser().feed, _framed(text.encode()), 64),
+    "event stream of empty messages": lambda text: EventStreamParser().feed(_framed(b"") * (len(text) // 16)),
+    "event stream of headers": lambda text: EventStreamParser().feed(
+        _framed(b"", b"\x01a\x00" * min(len(text) // 3, 40_000))
+    ),
     "sse whole": lambda text: SseParser().feed(text.encode()),
     "sse lines": lambda text: SseParser().feed(b"data: " + text.replace("a", "\ndata: ").encode() + b"\n\n"),
     "http head": lambda text: ResponseParser().feed(text.encode()),
@@ -210,8 +223,7 @@ COVERED: dict[str, str] = {
     "bifrost.transport.asyncio_wire AsyncioWire.data_received": "appends to a list",
     "bifrost.engine.attempt Attempt.failure": "error_of",
     "bifrost.engine.attempt Attempt.redact": "redact",
-    "bifrost.providers.base StreamDecoder.feed": "a protocol",
-    "bifrost.providers.base Framer.feed": "a protocol",
+    "bifrost.wire.framing.base Framer.feed": "a protocol",
     "bifrost.wire.http.tls TlsPump.feed": "OpenSSL's, fed piece by piece",
     "bifrost.testing.cassette Cassette.fields": "cleaner",
     "bifrost.testing.faults FaultPlan.from_json": "a test's own plan",
@@ -224,6 +236,7 @@ COVERED: dict[str, str] = {
         for name in (
             *("transport.anyio_wire AnyioWire.write", "transport.asyncio_wire AsyncioWire.write"),
             *("transport.heads fields_of",),
+            *("wire.auth.sigv4 string_to_sign", "wire.secrets keyed_hash"),
             *("transport.network Network.write", "transport.wires Wire.write"),
             *("transport.wires TlsWire.write", "wire.http.tls TlsPump.write", "wire.http.request request_head"),
         )
@@ -289,6 +302,9 @@ COVERED: dict[str, str] = {
             "wire.redaction Pieces.shows_piece",
             "wire.redaction without",
             "wire.framing.sse SseParser.feed",
+            "wire.framing.jsonl JsonLinesParser.feed",
+            "wire.framing.raw RawBytes.feed",
+            "wire.framing.aws_event_stream EventStreamParser.feed",
             "wire.waits retry_after",
             "wire.waits rate_limit",
         )
@@ -395,6 +411,13 @@ def _proxied(**variables: str) -> object:
 def _logprobs(text: str, number: object) -> msgspec.Raw:
     tokens = [{"token": text[at : at + 16], "logprob": number} for at in range(0, len(text), 16)]
     return msgspec.Raw(msgspec.json.encode({"content": tokens}))
+
+
+def _framed(data: bytes, headers: bytes = b"") -> bytes:
+    """Return a message of an AWS event stream."""
+    prelude = pack(">II", 16 + len(headers) + len(data), len(headers))
+    whole = prelude + pack(">I", crc32(prelude)) + headers + data
+    return whole + pack(">I", crc32(whole))
 
 
 def _cleaner() -> Cleaner:

@@ -8,12 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from bifrost.errors import ResponseTooLargeError
-
-EVENT_LIMIT = 8 * 1024 * 1024
-"""The most bytes of one event, including comments and field names. It also limits the length of a line."""
-
-STREAM_LIMIT = 256 * 1024 * 1024
-"""The most bytes of one stream."""
+from bifrost.wire.framing.base import EVENT_LIMIT, STREAM_LIMIT, too_large
 
 _LINES_LIMIT = 65_536
 """The most lines of one event, because a short line takes far more memory as an object than on the wire."""
@@ -65,7 +60,7 @@ class SseParser:
         """
         self._received += len(data)
         if self._received > self._stream_limit:
-            raise _too_large("the event stream is", self._stream_limit)
+            raise too_large("the event stream is", self._stream_limit)
         if self._at_start:
             data = self._skip_bom(data)
         if self._after_cr or b"\r" in data:
@@ -135,13 +130,13 @@ class SseParser:
         if rest:
             self._keep(rest)
         if len(data) > self._event_limit and any(len(block) > self._event_limit for block in blocks):
-            raise _too_large("an event of the stream is", self._event_limit)
+            raise too_large("an event of the stream is", self._event_limit)
         return [event for event in map(_read, blocks) if event is not None]
 
     def _keep(self, data: bytes) -> None:
         # The blank line that ends an event is not counted, as it is not when an event arrives as a whole.
         if len(self._open) + len(data) > self._event_limit + len(b"\n\n"):
-            raise _too_large("an event of the stream is", self._event_limit)
+            raise too_large("an event of the stream is", self._event_limit)
         before = len(self._open)
         self._open += data
         if self._open.startswith(b":"):
@@ -180,7 +175,3 @@ def _read(block: bytes) -> SseEvent | None:
     if not data:
         return None
     return SseEvent(name.decode("utf-8", "replace") or None, b"\n".join(data))
-
-
-def _too_large(what: str, limit: int) -> ResponseTooLargeError:
-    return ResponseTooLargeError(f"{what} larger than the limit of {limit:,} bytes")

@@ -41,7 +41,7 @@ END = {
 STOP = {"type": "message_stop"}
 
 
-def decoder() -> StreamDecoder:
+def decoder() -> StreamDecoder[SseEvent]:
     assert CHAT.decoder is not None
     return CHAT.decoder(TARGET)
 
