@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,6 +170,26 @@ def test_no_field_vanishes_beside_another(
     if one[0] != other[0]:
         stream = stream or one[0].startswith("stream_options.")
         assert silent_beside(provider, *one, *other, stream=stream) is None
+
+
+SOURCES: dict[str, dict[str, str]] = {
+    "image": {"url": "https://a.example/b", "data": "AA==", "file_id": "file_1"},
+    "file": {"url": "https://a.example/b", "data": "AA==", "file_id": "file_1", "text": "a"},
+}
+
+
+@pytest.mark.parametrize("provider", CHATS)
+@pytest.mark.parametrize("kind", SOURCES)
+def test_of_several_sources_of_a_part_each_is_sent_or_told_of(provider: str, kind: str) -> None:
+    media_type = {"image": "image/png", "file": "application/pdf"}[kind]
+    for names in (names for size in (2, 3, 4) for names in combinations(SOURCES[kind], size)):
+        part = {"type": kind, "media_type": media_type, **{name: SOURCES[kind][name] for name in names}}
+        form = {"messages": [{"role": "user", "content": [part]}]}
+        made = outcome(CHATS[provider], provider, form, stream=False)
+        if isinstance(made, Exception):
+            continue  # it is refused whole
+        left_out = [name for name in names if any(f": {name} was left out" in warning for warning in made[1])]
+        assert len(left_out) == len(names) - 1, (names, made)
 
 
 # --- a field that nobody has thought of

@@ -37,6 +37,7 @@ from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.base import Built
 from bifrost.providers.call_ids import CallIdRule, CallIds
 from bifrost.providers.extra import merge_extra
+from bifrost.providers.sources import spare_sources
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 
@@ -497,8 +498,10 @@ def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
         case TextPart():
             return _text(part, where, context)
         case ImagePart():
+            context.warnings.extend(spare_sources(part, ("file_id", "data", "url"), where))
             return _image(part, where)
         case FilePart():
+            context.warnings.extend(spare_sources(part, ("file_id", "text", "data", "url"), where))
             return _document(part, where)
         case ToolCall():
             return _tool_use(part, where, context)

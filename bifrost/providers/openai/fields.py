@@ -302,6 +302,8 @@ def _parts(quirks: Quirks) -> dict[str, Field]:
         fields["messages.content.audio.format"] = local("the server reads it off the sound")
     if quirks.files != "file" or quirks.files_by_url:
         fields["messages.content.file.url"] = sent()
+    if quirks.files == "document_url":
+        fields["messages.content.file.filename"] = mapped("{field} was left out: the file is known by its id")
     if quirks.files == "file_url":
         fields["messages.content.file.media_type"] = local("the server reads it off the document")
         fields["messages.content.file.file_id"] = in_some_places(

@@ -25,14 +25,15 @@ from bifrost.operations.chat.content import (
 from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.call_ids import CallIds
 from bifrost.providers.openai.details import read_details
+from bifrost.providers.sources import spare_sources
 from bifrost.wire import json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bifrost.operations.chat.messages import Message
     from bifrost.providers.base import Target
-    from bifrost.providers.openai.quirks import Quirks
+    from bifrost.providers.openai.quirks import FileStyle, Quirks
 
 DIALECT = "openai"
 """The name of this dialect as the provider of a `ProviderTool` or `OpaquePart`, in addition to the provider's own
@@ -269,6 +270,7 @@ class MessageWriter:
 
     def _image(self, part: ImagePart, where: str) -> dict[str, Any]:
         url: str | json.LongText
+        self.warnings += spare_sources(part, _IMAGE_SOURCES, where)
         if part.url is not None:
             url = json.long_text(part.url)
         elif part.data is not None:
@@ -292,7 +294,9 @@ class MessageWriter:
         if part.context is not None:
             content.append({"type": "text", "text": part.context})
             self.leave_out("messages.content.file.context", where)
-        if part.text is not None and part.data is None and part.file_id is None:
+        order = _FILE_SOURCES[self._quirks.files]
+        self.warnings += spare_sources(part, order, where)
+        if part.text is not None and all(getattr(part, name) is None for name in order[: order.index("text")]):
             self.leave_out("messages.content.file.text", where)
             content.append(self.mark({"type": "text", "text": part.text}, part.cache))
             return content
@@ -325,6 +329,8 @@ class MessageWriter:
 
     def _document(self, part: FilePart, where: str) -> dict[str, Any]:
         if part.file_id is not None:
+            if part.filename is not None:
+                self.leave_out("messages.content.file.filename", where)
             return {"type": "file", "file_id": part.file_id}
         document: dict[str, Any] = {"type": "document_url", "document_url": self._address(part, where)}
         if part.filename is not None:
@@ -386,6 +392,14 @@ class MessageWriter:
     def _unsupported(self, what: str, hint: str) -> UnsupportedError:
         return unsupported(self._target, what, hint)
 
+
+_IMAGE_SOURCES = ("url", "data", "file_id")
+_FILE_SOURCES: Mapping[FileStyle, Sequence[str]] = {
+    "file": ("file_id", "data", "text", "url"),
+    "document_url": ("file_id", "url", "data", "text"),
+    "file_url": ("data", "url", "text", "file_id"),
+}
+"""Which source of a file each style sends, if a file has several."""
 
 _TEXT_PARTS = (TextPart, OpaquePart)
 _RESULT_PARTS = (TextPart, ImagePart, OpaquePart)
