@@ -19,6 +19,7 @@ from bifrost import (
 from bifrost.account import Key
 from bifrost.attempt_record import RateLimit, Window
 from bifrost.config import ProviderConfig, SizeLimits
+from bifrost.engine.address import Address
 from bifrost.engine.attempt import Attempt
 from bifrost.engine.clock import Clock
 from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
@@ -36,7 +37,7 @@ class Place:
     def __init__(self, name: str = "elsewhere", **limits: int) -> None:
         self.config = ProviderConfig(size_limits=SizeLimits(**limits))
         self.name = name
-        self.base_url = "https://own.example"
+        self.address = Address.of("https://own.example", where="here", allow_insecure_http=False)
         self.row = SimpleNamespace(request_id_headers=("x-own-id",), issuer_members=("provider", "address"))
 
 
