@@ -18,6 +18,7 @@ from bifrost import (
     ProviderConfig,
     RateLimitError,
     RetryConfig,
+    ServerError,
 )
 from bifrost.testing import MockTransport, fake_key, no_waits
 from tests.engine.rig import until
@@ -163,6 +164,37 @@ async def test_when_every_key_rests_a_call_waits_for_the_first(mock: MockTranspo
     assert told(reply.attempts) == [("b", 200, None)]
     assert reply.attempts[0].wait == pytest.approx(10.0)
     assert sleeps == [10.0]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 529])
+async def test_a_ready_second_key_is_used_when_the_wait_after_a_5xx_is_too_long(
+    mock: MockTransport, sleeps: Sleeps, kind: Kind, status: int
+) -> None:
+    mock.on(key="a").fail(status, retry_after=30).always()
+    mock.on(key="b").reply("hello").always()
+    async with client_of(mock, "a", "b", sleeps=sleeps, retry=RetryConfig(longest_wait=10)) as client:
+        # A session keeps to the key that it has, so that a retry of it would use that key again.
+        began = anyio.current_time()
+        replies = [await ask(client, kind, session=f"conversation {number}") for number in range(8)]
+        assert anyio.current_time() == began
+    trails = [[(attempt.key, attempt.status) for attempt in reply.attempts] for reply in replies]
+    assert {tuple(trail) for trail in trails} == {(("a", status), ("b", 200)), (("b", 200),)}
+    assert sleeps == []
+
+
+async def test_without_a_ready_second_key_a_wait_that_is_too_long_after_a_5xx_ends_the_call(
+    mock: MockTransport, sleeps: Sleeps
+) -> None:
+    mock.on(key="a").fail(503, retry_after=30).always()
+    mock.on(key="b").fail(429, retry_after=30).always()
+    async with client_of(mock, "a", "b", sleeps=sleeps, retry=RetryConfig(longest_wait=10)) as client:
+        with pytest.raises(RateLimitError):
+            await client.chat(MODEL, "hi", key="b")
+        with pytest.raises(ServerError) as caught:
+            await client.chat(MODEL, "hi")
+    assert [(attempt.key, attempt.status) for attempt in caught.value.attempts] == [("a", 503)]
+    assert caught.value.__notes__ == ["not tried again: the wait that is asked for is above longest_wait=10"]
+    assert sleeps == []
 
 
 async def test_with_a_fallback_nobody_waits_for_a_key(mock: MockTransport, sleeps: Sleeps, kind: Kind) -> None:

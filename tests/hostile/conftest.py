@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.conformance.transports import Route
 from tests.hostile.stage import staged
 
 if TYPE_CHECKING:
@@ -24,30 +24,36 @@ def _of_httpx() -> httpx.AsyncHTTPTransport:
     return httpx.AsyncHTTPTransport(verify=_BARE, limits=httpx.Limits(max_connections=1), trust_env=False)
 
 
-TRANSPORTS: Mapping[str, Any] = {"default": None, "httpx": _of_httpx}
-"""What is given as `transport=`. The servers speak HTTP/1.1 byte by byte, so HTTP/2 has hostile peers of its own."""
+TRANSPORTS: Mapping[str, Route] = {
+    "default": Route(),
+    "default, TLS": Route(tls=True),
+    "HTTP proxy": Route(proxy="http"),
+    "CONNECT proxy": Route(tls=True, proxy="http"),
+    "SOCKS proxy": Route(proxy="socks5"),
+    "httpx": Route(given=_of_httpx),
+}
+"""How the servers are reached. They speak HTTP/1.1 byte by byte, so HTTP/2 has hostile peers of its own."""
 
-EACH = "BIFROST_HOSTILE_OVER_EACH"
-"""The variable with which all faults are played over each transport, as the deep run does."""
+USUAL = ("default",)
+"""Over these the README's run plays the faults; over the others they are marked `wide`."""
 
-EVERYWHERE = ("default",)
-"""Those that all faults are played over. The others carry those of modules with `OVER_EACH_TRANSPORT`."""
+_ALL_FAULTS = ("default", "httpx")
+"""Over these all faults are played; over the other routes those of the modules with `OVER_EACH_ROUTE`."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "transport" in metafunc.fixturenames:
-        everywhere = os.environ.get(EACH) or getattr(metafunc.module, "OVER_EACH_TRANSPORT", False)
-        names = TRANSPORTS if everywhere else EVERYWHERE
-        params = [pytest.param(name, marks=() if name in EVERYWHERE else pytest.mark.wide) for name in names]
+        names = TRANSPORTS if getattr(metafunc.module, "OVER_EACH_ROUTE", False) else _ALL_FAULTS
+        params = [pytest.param(name, marks=() if name in USUAL else pytest.mark.wide) for name in names]
         metafunc.parametrize("transport", params, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
-def transport(request: pytest.FixtureRequest) -> Any:
+def transport(request: pytest.FixtureRequest) -> Route:
     return TRANSPORTS[request.param]
 
 
 @pytest.fixture(scope="module")
-def stage(transport: Any) -> Callable[..., Any]:
+def stage(transport: Route) -> Callable[..., Any]:
     """Give `staged` over one of the transports."""
-    return partial(staged, transport=transport)
+    return partial(staged, route=transport)

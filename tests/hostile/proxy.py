@@ -130,3 +130,67 @@ def reset(peer: Peer, coming: Iterator[bytes]) -> None:
         peer.send(data[: len(data) // 2])
         peer.reset()
         return
+
+
+class Tunnel(HostileServer):
+    """A faithful proxy of HTTP (CONNECT) or SOCKS: it hands over bytes both ways, and each end as RST or FIN."""
+
+    def __init__(self, scheme: str) -> None:
+        super().__init__(self._carry)
+        self.scheme = scheme
+
+    @property
+    def url(self) -> str:
+        """Its address, as a client is told it."""
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    def _carry(self, peer: Peer) -> None:
+        port = _asked_of_socks(peer) if self.scheme == "socks5" else _asked_of_http(peer)
+        try:
+            upstream = socket.create_connection(("127.0.0.1", port))
+        except OSError:
+            peer.reset()
+            return
+        with upstream:
+            peer.send(_SOCKS_OPEN if self.scheme == "socks5" else _HTTP_OPEN)
+            forth = threading.Thread(target=_pump, args=(peer, upstream), daemon=True)
+            forth.start()
+            try:
+                while data := upstream.recv(65_536):
+                    peer.send(data)
+                peer.close()
+            except ConnectionResetError:
+                peer.reset()
+            finally:
+                peer.open = False
+                with suppress(OSError):
+                    upstream.shutdown(socket.SHUT_RDWR)
+                forth.join()
+
+
+_SOCKS_OPEN = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x01"
+_HTTP_OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+def _asked_of_socks(peer: Peer) -> int:
+    """Read what a client says to SOCKS 5 (RFC 1928); the port that it asks for."""
+    data = _exactly(peer, b"", 2)
+    data = _exactly(peer, data[2:], data[1])
+    peer.send(b"\x05\x00")
+    data = _exactly(peer, b"", 5)
+    length = {1: 4, 4: 16}.get(data[3]) or data[4] + 1
+    data = _exactly(peer, data, 4 + length + 2)
+    return int.from_bytes(data[-2:], "big")
+
+
+def _asked_of_http(peer: Peer) -> int:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += peer.receive()
+    return int(data.split(b" ", 2)[1].rpartition(b":")[2])
+
+
+def _exactly(peer: Peer, data: bytes, count: int) -> bytes:
+    while len(data) < count:
+        data += peer.receive()
+    return data

@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import pytest
 
-from bifrost import Bifrost, BifrostError, InvalidRequestError, Key, Plugin, ProviderConfig, RetryConfig, StaticAccount
+from bifrost import (
+    Bifrost,
+    BifrostError,
+    InvalidRequestError,
+    Key,
+    NetworkConfig,
+    Plugin,
+    ProviderConfig,
+    RetryConfig,
+    StaticAccount,
+)
 from bifrost.testing import leak_check, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
+from tests.conformance.transports import AUTHORITY, Route
 from tests.engine.rig import is_quiet, until
 from tests.hostile.answers import MODELS, good
 from tests.hostile.holds import call_measured, holds_noted
+from tests.hostile.proxy import Tunnel
 from tests.hostile.server import HostileServer
 from tests.plugins.recorder import KINDS, Kind, Recorder, ask, assert_paired
 
@@ -35,13 +47,14 @@ TIMEOUT = 20.0
 """The timeout of a call that is not about timeouts."""
 RETRIES = RetryConfig(max_retries=2)
 KEY = CANARY
+DIRECT = Route()
 SPARE = "sk-spare-9x7q5w3z1k"
 
 
 class Watch(Recorder):
     """Notes the hooks of calls, and keeps no chunks."""
 
-    on_chunk = Plugin.on_chunk
+    on_chunk = Plugin.on_chunk  # pyright: ignore[reportAssignmentType] - the base takes the chunks of any operation
 
 
 class Scene:
@@ -145,7 +158,7 @@ def faults(outcome: ChatResponse | BifrostError) -> list[str | None]:
 @asynccontextmanager
 async def staged(
     *scripts: Script,
-    transport: Any = None,
+    route: Route = DIRECT,
     server: HostileServer | None = None,
     url: str | None = None,
     provider: str = "openai",
@@ -160,13 +173,21 @@ async def staged(
     `server` may be given, and have been started, so that its address is known. `config` goes to `ProviderConfig`. The
     client waits for no backoff. `loud=False` leaves out the listening to logs, for exchanges of very many events.
     """
+    if server is not None or url is not None:
+        # The test has a server of its own, at an address of its own.
+        route = Route(given=route.given)
     config = {"retry": RETRIES, **config}
+    tls = AUTHORITY.context() if route.tls else None
     hooks: list[str] = []
     with ExitStack() as around:
         around.enter_context(no_waits())
         log = around.enter_context(listening()) if loud else None
         async with leak_check(), holds_noted():
-            with server or HostileServer(*scripts) as peer, HostileServer(good) as other:
+            with ExitStack() as servers:
+                peer = servers.enter_context(server or HostileServer(*scripts, tls=tls))
+                other = servers.enter_context(HostileServer(good, tls=tls))
+                scheme = _tunnelled(route)
+                tunnels = [servers.enter_context(Tunnel(scheme)) for _ in (peer, other) if scheme is not None]
                 second = "openai" if provider == "anthropic" else "anthropic"
                 account = StaticAccount(
                     keys={
@@ -177,13 +198,15 @@ async def staged(
                         second: [Key(name="other", value=KEY)],
                     },
                     configs={
-                        provider: ProviderConfig(base_url=f"{url or peer.url}/v1", **config),
-                        second: ProviderConfig(base_url=f"{other.url}/v1"),
+                        provider: ProviderConfig(
+                            base_url=f"{url or peer.url}/v1", **{**_network(route, peer, tunnels), **config}
+                        ),
+                        second: ProviderConfig(base_url=f"{other.url}/v1", **_network(route, other, tunnels[1:])),
                     },
                 )
 
                 def make() -> Bifrost:
-                    return Bifrost(account, plugins=[Watch(hooks, "watch")], transport=transport, timeout=timeout)
+                    return Bifrost(account, plugins=[Watch(hooks, "watch")], transport=route.given, timeout=timeout)
 
                 scene = Scene(peer, other, make, provider=provider, timeout=timeout, log=hooks)
                 try:
@@ -194,9 +217,22 @@ async def staged(
                 finally:
                     await scene.client.close()
                 scene.assert_paired()
-                await peer.all_closed()
-                await other.all_closed()
+                for each in (peer, other, *tunnels):
+                    await each.all_closed()
                 if scene.counts:
                     assert peer.attempts + other.attempts == scene.attempts
         if log is not None:
             assert_unseen(*log.lines)
+
+
+def _tunnelled(route: Route) -> str | None:
+    """Return the scheme of the proxy that stands before each server, `None` if there is none."""
+    return route.proxy if route.tls or route.proxy != "http" else None
+
+
+def _network(route: Route, server: HostileServer, tunnels: Sequence[HostileServer]) -> dict[str, Any]:
+    """Return the settings with which a client takes this route. Of plain http the server is its own proxy."""
+    settings: dict[str, Any] = {"ca": AUTHORITY.pem} if route.tls else {}
+    if route.proxy is not None:
+        settings["proxy"] = tunnels[0].url if tunnels else server.url
+    return {"network": NetworkConfig(**settings)} if settings else {}

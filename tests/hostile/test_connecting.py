@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-OVER_EACH_TRANSPORT = True
-
 
 # --- no connection
 

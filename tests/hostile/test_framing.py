@@ -17,9 +17,8 @@ from tests.hostile.test_heads import says
 if TYPE_CHECKING:
     from tests.plugins.recorder import Kind
 
+OVER_EACH_ROUTE = True
 pytestmark = pytest.mark.anyio
-
-OVER_EACH_TRANSPORT = True
 
 BODY = CHAT.partition(b"\r\n\r\n")[2]
 LENGTH = len(BODY)

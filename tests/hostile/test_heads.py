@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from tests.plugins.recorder import Kind
 
+OVER_EACH_ROUTE = True
 pytestmark = pytest.mark.anyio
-
-OVER_EACH_TRANSPORT = True
 
 MIB = 1024 * 1024
 
