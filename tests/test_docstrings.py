@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(bifrost.__file__).parent
 
-_UNFINISHED = ("engine/", "telemetry/", "wire/auth")
+_UNFINISHED = ("engine/", "wire/auth/base.py")
 """Modules that may still break the rule for verbs."""
 
 _ODD_VERBS = re.compile(r"(Give|Say|Tell|Take|Ask|Look|Let go|Have|Know)s?\b")

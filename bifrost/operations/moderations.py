@@ -1,4 +1,4 @@
-"""The moderation operation: whether texts and pictures are harmful, and in which ways."""
+"""The moderation operation: whether texts and images are harmful, and in which ways."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ __all__ = ["MODERATIONS", "ModerationRequest", "ModerationResponse", "Moderation
 
 
 class ModerationRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Texts and pictures to classify."""
+    """Texts and images to classify."""
 
     model: str
+    """`provider/model`, or the name of a model group."""
+
     input: list[str] = []
-    """The texts. Without pictures each of them has a result of its own."""
+    """The texts. Without images, each of them has its own result."""
     images: list[str] | None = None
-    """The addresses of pictures (`https:` or `data:` URLs). With them, everything together has one result."""
+    """The addresses of images (`https:` or `data:` URLs). With them, there is a single result. `None`: no images."""
     extra: dict[str, dict[str, Any]] | None = None
-    """Options of one provider, by its name; merged into the body that it is sent."""
+    """Options of a single provider, by the provider's name. They are merged into the body of its requests."""
 
 
 class ModerationResult(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was found in one text, or in texts and pictures together."""
+    """The result for one text, or for texts and images together."""
 
     flagged: bool
     """Whether any category applies."""
     categories: dict[str, bool] = {}
     """Whether each category applies (`violence`, `self-harm/intent`, ...), by the provider's names."""
     category_scores: dict[str, float] = {}
-    """How sure the model is of each category, from 0 to 1."""
+    """The model's confidence in each category, from 0 to 1."""
     category_applied_input_types: dict[str, list[str]] = {}
-    """The kinds of input that each score is about: `text`, `image`. Empty where the provider does not report them."""
+    """The kinds of input that each score is about: `text`, `image`. Empty if the provider does not report them."""
 
     @property
     def flagged_categories(self) -> list[str]:
@@ -51,21 +53,25 @@ class ModerationResponse(Value, msgspec.Struct, frozen=True, kw_only=True, omit_
     """The results, in the order of the texts."""
 
     results: list[ModerationResult]
+    """The results."""
+
     id: str = ""
+    """The provider's id of the response."""
+
     model: str = ""
-    """The model that answered; the one that was asked for if the provider does not report it."""
+    """The model that the provider reports, or else the requested one."""
     provider: str = ""
-    """The provider that answered."""
+    """The provider that responded."""
     request_id: str | None = None
-    """The provider's name of the request, for its support."""
+    """The provider's identifier of the request, or `None`."""
     attempts: list[AttemptRecord] = []
-    """Everything that was tried for this response, in order."""
+    """All attempts of the call, in order."""
     warnings: list[str] = []
-    """What was left out or noticed on the way."""
+    """What was converted, omitted or noticed in the call."""
     rate_limit: RateLimit | None = None
-    """What the provider reported of its allowances."""
+    """The rate limits that the provider reported with the response; `None` if it reported none."""
     raw: bytes = b""
-    """The provider's body."""
+    """The provider's response as bytes."""
 
     @property
     def flagged(self) -> bool:
@@ -91,14 +97,14 @@ MODERATIONS: Final = Operation[ModerationRequest, ModerationResponse, Never](
 )
 
 
-def moderation_request(model: str, given: object, **options: Any) -> ModerationRequest:
-    """Make a request of a text, of texts, or of parts in OpenAI's form.
+def moderation_request(model: str, value: object, **options: Any) -> ModerationRequest:
+    """Return a request for a text, several texts, or parts in OpenAI's form.
 
-    Raises `InvalidRequestError` if there is nothing to classify, or something else.
+    Raises `InvalidRequestError` if there is nothing to classify, or an input has another type.
     """
-    if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray):
-        raise InvalidRequestError(f"input: expected a text or a list of texts, got {type(given).__name__}")
-    inputs: list[Any] = [given] if isinstance(given, str) else [*given]
+    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+        raise InvalidRequestError(f"input: expected a text or a list of texts, got {type(value).__name__}")
+    inputs: list[Any] = [value] if isinstance(value, str) else [*value]
     form: dict[str, Any] = {"model": model, **options}
     if any(isinstance(each, Mapping) for each in inputs):
         parts = [_part(each, place) for place, each in enumerate(inputs)]

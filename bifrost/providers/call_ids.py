@@ -66,43 +66,43 @@ class CallIds:
 
     def of_call(self, call: ToolCall) -> str:
         """Return the id of a call in the request."""
-        rule, given = self._rule, call.id
+        rule, original = self._rule, call.id
         if rule is None:
-            return given
-        in_message = self._in_message.get(given, 0)
-        self._in_message[given] = in_message + 1
-        seen = self._in_conversation.get(given, 0) if rule.unique else in_message
-        self._in_conversation[given] = self._in_conversation.get(given, 0) + 1
-        fits = self._target.issued(call.issuer) or (not seen and rule.pattern.fullmatch(given) is not None)
-        used = given if fits else self._hashed(given, seen, rule)
+            return original
+        in_message = self._in_message.get(original, 0)
+        self._in_message[original] = in_message + 1
+        seen = self._in_conversation.get(original, 0) if rule.unique else in_message
+        self._in_conversation[original] = self._in_conversation.get(original, 0) + 1
+        fits = self._target.issued(call.issuer) or (not seen and rule.pattern.fullmatch(original) is not None)
+        used = original if fits else self._hashed(original, seen, rule)
         if not in_message:
-            self._unanswered[given] = deque()
-        self._unanswered[given].append(used)
-        self._latest[given] = used
+            self._unanswered[original] = deque()
+        self._unanswered[original].append(used)
+        self._latest[original] = used
         return used
 
-    def of_result(self, given: str) -> str:
+    def of_result(self, original: str) -> str:
         """Return the id of the call that a result belongs to: the first one with that id and without a result."""
         rule = self._rule
         if rule is None:
-            return given
-        unanswered = self._unanswered.get(given)
+            return original
+        unanswered = self._unanswered.get(original)
         if unanswered:
             return unanswered.popleft()
-        if given in self._latest:
-            return self._latest[given]
-        return given if rule.pattern.fullmatch(given) else self._hashed(given, 0, rule)
+        if original in self._latest:
+            return self._latest[original]
+        return original if rule.pattern.fullmatch(original) else self._hashed(original, 0, rule)
 
-    def _hashed(self, given: str, number: int, rule: CallIdRule) -> str:
-        made = self._made.get((given, number))
+    def _hashed(self, original: str, number: int, rule: CallIdRule) -> str:
+        made = self._made.get((original, number))
         if made is None:
             if self._taken is None:
                 self._taken = {call.id for message in self._messages for call in message.tool_calls}
             attempt = 0
             while made is None or made in self._taken:
-                made = _hash(f"{given}\0{number}\0{attempt}", rule)
+                made = _hash(f"{original}\0{number}\0{attempt}", rule)
                 attempt += 1
-            self._made[given, number] = made
+            self._made[original, number] = made
             self._taken.add(made)
         return made
 

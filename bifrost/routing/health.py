@@ -337,6 +337,7 @@ class Admission:
     """An attempt that was admitted. Its outcome is reported at most once, and it is always closed."""
 
     __slots__ = (
+        "_description",
         "_health",
         "_is_early",
         "_is_reported",
@@ -345,7 +346,6 @@ class Admission:
         "_model",
         "_paid",
         "_place",
-        "_told",
         "_use",
         "breaker",
         "has_begun",
@@ -384,7 +384,7 @@ class Admission:
         self._paid = paid
         self._is_reported = False
         self._is_early = False
-        self._told: str | None = None
+        self._description: str | None = None
         self.is_probe = False
         """Whether a breaker let it through as a probe."""
         self.is_trial = False
@@ -436,14 +436,14 @@ class Admission:
         """Report a failure before the attempt is closed. `close` then returns the description of what followed."""
         if not self._is_reported:
             self._is_early = True
-            self._told = self._failed(error, now)
+            self._description = self._failed(error, now)
 
     def close(self, error: BifrostError | None, *, now: float) -> str | None:
         """End the attempt and report its outcome, unless that was done.
 
         Returns a description of what followed, or `None`.
         """
-        told, self._told = self._told, None
+        descriptions, self._description = self._description, None
         if self._is_early and self._paid is not None and error is not None and error.category == "cancelled":
             # It failed just as its caller was cancelled, so the caller has not seen the error.
             self._paid.give_back(now)
@@ -451,15 +451,15 @@ class Admission:
             if error is None:
                 self.succeeded(now)
             else:
-                told = self._failed(error, now)
+                descriptions = self._failed(error, now)
         elif self.has_begun:
-            told = self._stream_ended(error, now)
+            descriptions = self._stream_ended(error, now)
         key, self._key = self._key, None
         if key is not None:
             key.in_flight -= 1
             if key.state == "probing":
                 key.ended(self._use)
-        return told
+        return descriptions
 
     def _stream_ended(self, error: BifrostError | None, now: float) -> str | None:
         """Report how a stream ended that had begun. A stream that stalled or broke was not a success."""
@@ -487,14 +487,14 @@ class Admission:
             self.cancel(now)
             return None
         self._is_reported = True
-        told = [
+        descriptions = [
             self._tell_key(error, now),
             self._tell_breaker(self._place.route, self.route_ticket, route, now),
             self._tell_breaker(self.breaker, self.ticket, model, now),
         ]
         if self.trip is not None:
-            told.append(self.trip.failed(error))
-        return "; ".join(filter(None, told)) or None
+            descriptions.append(self.trip.failed(error))
+        return "; ".join(filter(None, descriptions)) or None
 
     def _tell_breaker(self, breaker: Breaker, ticket: Ticket | None, verdict: Verdict, now: float) -> str | None:
         if ticket is None:

@@ -195,11 +195,11 @@ def _retry(
     ready_in: float | None,
     random: Random,
 ) -> Retry | Cause:
-    rule, said = _rule(error.category), vars(error).get("retryable")
+    rule, own_retryable = _rule(error.category), vars(error).get("retryable")
     # The provider refused the key, not the request, so another key is not a repetition. It therefore needs no retry to
     # be left, and it ignores the provider's hint not to retry (Anthropic sends it for a key without credit).
     rotates = rule.kills_key and other_key
-    may_retry = said if said is not None else rule.same_key and error.retryable
+    may_retry = own_retryable if own_retryable is not None else rule.same_key and error.retryable
     if rule.once and categories.count(error.category) > 1:
         may_retry = False
     if config.retry_sent == "never" and _may_have_run(error):
@@ -220,11 +220,11 @@ def _retry(
         return held_back
     if switches:
         return Retry(0.0, other_key=True, is_free=rotates)
-    asked = error.retry_after
-    if asked is not None and rule.other_key and ready_in is not None:
-        asked = ready_in
-    outcome = _after_wait(asked, retries, config=config, left=left, random=random)
-    if other_key and asked is not None and not isinstance(outcome, Retry):
+    wait = error.retry_after
+    if wait is not None and rule.other_key and ready_in is not None:
+        wait = ready_in
+    outcome = _after_wait(wait, retries, config=config, left=left, random=random)
+    if other_key and wait is not None and not isinstance(outcome, Retry):
         # The provider asked for the wait with one key; another key need not wait.
         return Retry(0.0, other_key=True)
     return outcome
@@ -237,13 +237,11 @@ def _may_have_run(error: BifrostError) -> bool:
     )
 
 
-def _after_wait(
-    asked: float | None, retries: int, *, config: RetryConfig, left: float, random: Random
-) -> Retry | Cause:
-    if asked is not None and asked > 0:
-        if asked > config.longest_wait:
+def _after_wait(wait: float | None, retries: int, *, config: RetryConfig, left: float, random: Random) -> Retry | Cause:
+    if wait is not None and wait > 0:
+        if wait > config.longest_wait:
             return "wait"
-        delay = asked * (1 + 0.1 * random())
+        delay = wait * (1 + 0.1 * random())
     else:
         delay = random() * min(config.backoff_cap, config.backoff_base * 2.0 ** min(retries, 64))
     if delay + SMALLEST_ATTEMPT > left:

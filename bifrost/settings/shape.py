@@ -312,8 +312,8 @@ def _kind(value: object) -> str:
 
 
 def _expected(hint: object) -> str:
-    wanted = [_expected_one(member) for member in members_of(hint) if member is not NoneType]
-    return " or ".join(dict.fromkeys(wanted))
+    kinds = [_expected_one(member) for member in members_of(hint) if member is not NoneType]
+    return " or ".join(dict.fromkeys(kinds))
 
 
 def _expected_one(hint: object) -> str:

@@ -51,18 +51,18 @@ def assert_called(
     """
     check_endpoint(endpoint, where="assert_called")
     filters = {"provider": provider, "model": model, "endpoint": endpoint, "key": key, "stream": stream}
-    given = {name: value for name, value in filters.items() if value is not None}
+    criteria = {name: value for name, value in filters.items() if value is not None}
     found = [
         call
         for call in provider_mock.calls
-        if all(getattr(call, name) == value for name, value in given.items())
+        if all(getattr(call, name) == value for name, value in criteria.items())
         and (containing is None or containing in call.http.body.decode("utf-8", "replace"))
     ]
     if len(found) == times or (times is None and found):
         return found
     if containing is not None:
-        given["containing"] = containing
-    conditions = " with " + ", ".join(f"{name}={value!r}" for name, value in given.items()) if given else ""
+        criteria["containing"] = containing
+    conditions = " with " + ", ".join(f"{name}={value!r}" for name, value in criteria.items()) if criteria else ""
     expected = "a call" if times is None else f"{times} call{'' if times == 1 else 's'}"
     calls = "".join(f"\n  {call!r}" for call in provider_mock.calls) or " none"
     raise AssertionError(f"expected {expected}{conditions}, found {len(found)}; all calls:{calls}")

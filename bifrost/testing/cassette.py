@@ -206,12 +206,12 @@ class Cassette:
         opened: Connection = self._transport.open(origin)
         return opened
 
-    def asked(self, request: HttpRequest, origin: Origin) -> RecordedRequest:
-        """Read what is asked, without its secrets."""
+    def incoming_request(self, request: HttpRequest, origin: Origin) -> RecordedRequest:
+        """Return the recording of a request, without its secrets."""
         self.cleaner.learn_from(request.headers, request.secret_query)
         return recorded_request(request, origin=_address(origin), cleaner=self.cleaner, keep=self._keep)
 
-    def find(self, asked: RecordedRequest) -> Recording | None:
+    def find(self, incoming: RecordedRequest) -> Recording | None:
         """Return the recording for a request; `None` if the request is to be sent.
 
         Raises `CassetteError`, which shows the most similar recording.
@@ -219,20 +219,20 @@ class Cassette:
         for place, recording in enumerate(self._old):
             if place in self._played and not self._repeat:
                 continue
-            if not self._differences(recording, asked):
+            if not self._differences(recording, incoming):
                 self._played.add(place)
                 return recording
             if self._ordered:
                 break
         if self.recording:
             return None
-        told = self._problem_with(asked)
-        self._unmatched.append(told)
-        raise CassetteError(told)
+        problem = self._problem_with(incoming)
+        self._unmatched.append(problem)
+        raise CassetteError(problem)
 
-    def take(self, asked: RecordedRequest) -> Recording:
+    def take(self, incoming: RecordedRequest) -> Recording:
         """Begin a recording."""
-        recording = Recording(request=asked, left=True)
+        recording = Recording(request=incoming, left=True)
         self._new.append(recording)
         return recording
 
@@ -246,18 +246,20 @@ class Cassette:
 
     # --- inside
 
-    def _differences(self, recording: Recording, asked: RecordedRequest) -> list[str]:
-        return differences(recording.request, asked, parts=self._match_on, ignore=self._ignore)
+    def _differences(self, recording: Recording, incoming: RecordedRequest) -> list[str]:
+        return differences(recording.request, incoming, parts=self._match_on, ignore=self._ignore)
 
-    def _problem_with(self, asked: RecordedRequest) -> str:
-        head = f"{asked.method} {asked.url} is not recorded in {self.path}"
+    def _problem_with(self, incoming: RecordedRequest) -> str:
+        head = f"{incoming.method} {incoming.url} is not recorded in {self.path}"
         advice = "record it with record='new', in pytest --bifrost-record=new"
         if not self._exists:
             return f"{head}: there is no such file; {advice}"
         if not self._old:
             return f"{head}: it is empty; {advice}"
         left = [place for place in range(len(self._old)) if self._repeat or place not in self._played]
-        found = [(self._differences(self._old[place], asked), place) for place in (left[:1] if self._ordered else left)]
+        found = [
+            (self._differences(self._old[place], incoming), place) for place in (left[:1] if self._ordered else left)
+        ]
         if not found:
             return f"{head} again: each of its {len(self._old)} recordings was played once; {advice}"
         nearest, place = min(found, key=lambda each: (len(each[0]), each[1]))
@@ -278,8 +280,8 @@ class Cassette:
         set_to = {
             name: os.environ.get(variable, "").strip().rstrip("/") for name, variable in variables.items() if variable
         }
-        asked = [recording.request.url for recording in self._new]
-        return {name: to for name, to in set_to.items() if to and any(url.startswith(f"{to}/") for url in asked)}
+        incoming = [recording.request.url for recording in self._new]
+        return {name: to for name, to in set_to.items() if to and any(url.startswith(f"{to}/") for url in incoming)}
 
     def _learn_environment(self) -> None:
         from bifrost.providers.catalog import CATALOG
@@ -308,11 +310,11 @@ class CassetteConnection:
         """Play the response to a request, or send the request and record the response."""
         await anyio.lowlevel.checkpoint()
         self._read_timeout = read_timeout
-        asked = self._cassette.asked(request, self._origin)
-        recording = self._cassette.find(asked)
+        incoming = self._cassette.incoming_request(request, self._origin)
+        recording = self._cassette.find(incoming)
         self._used = recording is None
         if recording is None:
-            return await self._record(asked, request, timeouts=timeouts, read_timeout=read_timeout)
+            return await self._record(incoming, request, timeouts=timeouts, read_timeout=read_timeout)
         self.sent = False
         self.connect_time = None if self.reused else 0.0
         return await self._play(recording)
@@ -350,11 +352,11 @@ class CassetteConnection:
     # --- recording
 
     async def _record(
-        self, asked: RecordedRequest, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None
+        self, incoming: RecordedRequest, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None
     ) -> Answer:
         inner = self._inner = self._inner or self._cassette.inner(self._origin)
         reused = inner.reused
-        recording = self._cassette.take(asked)
+        recording = self._cassette.take(incoming)
         began = anyio.current_time()
         try:
             answer = await inner.send(request, timeouts=timeouts, read_timeout=read_timeout)

@@ -287,18 +287,18 @@ class FaultRule(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     until: float | None = None
     """When the rule stops to apply, in seconds from the first attempt of the run. `None`: never."""
 
-    def is_for(self, asked: Asked, *, elapsed: float) -> bool:
+    def is_for(self, attempt: Asked, *, elapsed: float) -> bool:
         """Return whether the rule applies to an attempt, `elapsed` seconds after the start of the run."""
         if elapsed < self.since or (self.until is not None and elapsed >= self.until):
             return False
         return all(
-            wanted is None or wanted == found
-            for wanted, found in (
-                (self.provider, asked.provider),
-                (self.model, asked.model),
-                (self.endpoint, asked.endpoint),
-                (self.key, asked.key),
-                (self.stream, asked.stream),
+            condition is None or condition == found
+            for condition, found in (
+                (self.provider, attempt.provider),
+                (self.model, attempt.model),
+                (self.endpoint, attempt.endpoint),
+                (self.key, attempt.key),
+                (self.stream, attempt.stream),
             )
         )
 
@@ -381,15 +381,15 @@ class FaultRun:
         self._given: list[list[Fault | None]] = [[] for _ in plan.rules]
         self._started: float | None = None
 
-    def peek(self, asked: Asked, *, now: float) -> Fault | None:
+    def peek(self, attempt: Asked, *, now: float) -> Fault | None:
         """Return the fault of this attempt, without counting it."""
-        return self._look(asked, now)[0]
+        return self._look(attempt, now)[0]
 
-    def take(self, asked: Asked, *, now: float) -> Fault | None:
+    def take(self, attempt: Asked, *, now: float) -> Fault | None:
         """Count this attempt, and return its fault. `now` may belong to any clock; the first call defines 0."""
-        fault, passed = self._look(asked, now)
-        for rule, given in passed:
-            self._given[rule].append(given)
+        fault, passed = self._look(attempt, now)
+        for rule, results in passed:
+            self._given[rule].append(results)
         if fault is not None:
             self.played.append(fault)
         return fault
@@ -397,18 +397,18 @@ class FaultRun:
     def as_played(self) -> FaultPlan:
         """Return a plan without random faults that repeats exactly what has happened so far."""
         rules = [
-            msgspec.structs.replace(rule, sequence=tuple(given), chances=())
-            for rule, given in zip(self.plan.rules, self._given, strict=True)
+            msgspec.structs.replace(rule, sequence=tuple(results), chances=())
+            for rule, results in zip(self.plan.rules, self._given, strict=True)
         ]
         return FaultPlan(rules=tuple(rules))
 
-    def _look(self, asked: Asked, now: float) -> tuple[Fault | None, list[tuple[int, Fault | None]]]:
+    def _look(self, attempt: Asked, now: float) -> tuple[Fault | None, list[tuple[int, Fault | None]]]:
         """Return the fault, and the results of all rules that were examined."""
         if self._started is None:
             self._started = now
         passed: list[tuple[int, Fault | None]] = []
         for place, rule in enumerate(self.plan.rules):
-            if rule.is_for(asked, elapsed=now - self._started):
+            if rule.is_for(attempt, elapsed=now - self._started):
                 fault = self.plan.fault(place, len(self._given[place]))
                 passed.append((place, fault))
                 if fault is not None:

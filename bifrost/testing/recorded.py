@@ -94,12 +94,12 @@ def _read_all() -> Iterator[Recording]:
 
 def _likeness(recording: Recording, call: MockCall) -> tuple[bool, ...]:
     """Return what a recorded request and a call have in common, the most important first."""
-    asked, body = call.json, recording.request_body
+    call_body, body = call.json, recording.request_body
     return (
-        _ends_with_result(body) == _ends_with_result(asked),
-        _last_text(body) == _last_text(asked),
-        bool(body.get("tools")) == bool(field_of(asked, "tools")),
-        bool(body.get("thinking")) == bool(field_of(asked, "thinking")),
+        _ends_with_result(body) == _ends_with_result(call_body),
+        _last_text(body) == _last_text(call_body),
+        bool(body.get("tools")) == bool(field_of(call_body, "tools")),
+        bool(body.get("thinking")) == bool(field_of(call_body, "thinking")),
         body["model"] == call.model,
     )
 
@@ -140,8 +140,8 @@ _VECTORS = msgspec.json.Decoder(_Vectors)
 def _vectors(recording: Recording, call: MockCall) -> tuple[list[tuple[float, ...]], Usage]:
     """Return as many of the recorded vectors as the request has inputs, repeated if necessary."""
     recorded = _VECTORS.decode(recording.response_body)
-    asked = field_of(call.json, "input")
-    count = len(cast("list[object]", asked)) if isinstance(asked, list) else 1
+    call_body = field_of(call.json, "input")
+    count = len(cast("list[object]", call_body)) if isinstance(call_body, list) else 1
     packed = [b64decode(recorded.data[index % len(recorded.data)].embedding) for index in range(count)]
     tokens = recorded.usage["prompt_tokens"] * count
     return [unpack(f"<{len(data) // 4}f", data) for data in packed], Usage(input_tokens=tokens)

@@ -388,12 +388,12 @@ def failure_of(error: BifrostError, *, sent: bool, cleaner: Cleaner) -> Recorded
 
 
 def differences(
-    recorded: RecordedRequest, asked: RecordedRequest, *, parts: Sequence[Part], ignore: Sequence[str] = ()
+    recorded: RecordedRequest, incoming: RecordedRequest, *, parts: Sequence[Part], ignore: Sequence[str] = ()
 ) -> list[str]:
     """Return the differences between two requests, one line each."""
     found: list[str] = []
     for part in parts:
-        here, there = recorded.part(part), asked.part(part)
+        here, there = recorded.part(part), incoming.part(part)
         if part == "body":
             here, there = _without(here, ignore), _without(there, ignore)
             found += _differences_in(here, there, "body")
@@ -425,9 +425,9 @@ _NOTHING = object()
 
 def _differences_in(here: Any, there: Any, place: str) -> Iterator[str]:
     if isinstance(here, dict) and isinstance(there, dict):
-        recorded, asked = cast("dict[str, Any]", here), cast("dict[str, Any]", there)
-        for name in dict.fromkeys((*recorded, *asked)):
-            yield from _differences_in(recorded.get(name, _NOTHING), asked.get(name, _NOTHING), f"{place}.{name}")
+        recorded, incoming = cast("dict[str, Any]", here), cast("dict[str, Any]", there)
+        for name in dict.fromkeys((*recorded, *incoming)):
+            yield from _differences_in(recorded.get(name, _NOTHING), incoming.get(name, _NOTHING), f"{place}.{name}")
     elif isinstance(here, list) and isinstance(there, list):
         ours, theirs = cast("list[object]", here), cast("list[object]", there)
         for index, pair in enumerate(zip_longest(ours, theirs, fillvalue=_NOTHING)):

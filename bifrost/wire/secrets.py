@@ -1,4 +1,4 @@
-"""Secrets: values that show nowhere, and their removal from foreign text. The only place that reveals one."""
+"""Secrets: values that are never shown, and their removal from foreign text. Only this module reveals them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,8192}")
 _VARIABLE = re.compile(r"env\.\w+|\$\w+|\$\{\w+\}|[A-Z][A-Z0-9]*_API_KEY", re.ASCII)
-"""How files, shells and the vendors' pages name a variable that holds a key."""
+"""How files, shells and the vendors' documentation name a variable that contains a key."""
 
 _MASK = "***"
 
 
 class Secret:
-    """A value that shows itself nowhere: not in repr, str, format, copies, pickles, JSON or tracebacks.
+    """A value that is never shown: not in repr, str, format, copies, pickles, JSON or tracebacks.
 
-    Equality compares the values, so that a changed key can be told from an unchanged one.
+    Equality compares the values, so that a changed key can be distinguished from an unchanged one.
     """
 
     __slots__ = ("_reveal", "search")
 
     def __init__(self, value: str) -> None:
-        # The text hides behind a bound method of C: walking __slots__ in a debugger meets no text, and there is no
-        # Python frame (as a closure would have) whose locals a traceback could print.
+        # The text is hidden behind a bound method of C: a debugger that reads __slots__ finds no text, and there is no
+        # Python frame (as a closure would have) whose local variables a traceback could print.
         self._reveal: Callable[[], str] = value.__str__
         self.search: Pieces | None = None
-        """The search for pieces of it, once it was made."""
+        """The search for pieces of it; `None` until it is first used."""
 
     def reveal(self) -> str:
-        """Give the value. Called in this module, once, and nowhere else."""
+        """Return the value. It is called once, in this module."""
         return self._reveal()
 
     def pieces(self) -> Pieces:
-        """Give the search for pieces of it in foreign text, made at the first look."""
+        """Return the search for pieces of it in foreign text, which is made on first use."""
         if self.search is None:
             self.search = Pieces((self._reveal(),))
         return self.search
@@ -64,7 +64,7 @@ class Secret:
         return _MASK
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled; give the other process its own key")
+        raise TypeError("a Secret cannot be pickled; configure the key in the other process")
 
     def __copy__(self) -> Secret:
         return self
@@ -74,10 +74,10 @@ class Secret:
 
 
 class Credential(str):
-    """A part of a request that contains a secret. As text it is `***`, whoever prints, joins or serialises it.
+    """A part of a request that contains a secret. As text it is `***`, whether it is printed, joined or serialised.
 
-    Only `encode` returns what is sent, in the step that every transport takes to bytes. A transport that takes the text
-    instead sends `***` and is refused, which is the better failure.
+    Only `encode` returns what is sent, in the step in which every transport converts it to bytes. A transport that uses
+    the text instead sends `***` and is refused, which is the safer failure.
     """
 
     __slots__ = ("_prefix", "_suffix", "secret")
@@ -87,7 +87,7 @@ class Credential(str):
     secret: Secret
 
     def __new__(cls, prefix: str, secret: Secret, suffix: str = "") -> Self:
-        """Return the mask, with what it stands for: a text around a secret."""
+        """Return the mask for a text around a secret."""
         value = super().__new__(cls, _MASK)
         value._prefix = prefix
         value._suffix = suffix
@@ -99,7 +99,7 @@ class Credential(str):
         return (self._prefix + _text(self.secret) + self._suffix).encode(encoding, errors)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a signed request is not pickled; take the request before it is signed")
+        raise TypeError("a signed request cannot be pickled; use the request before it is signed")
 
     def __copy__(self) -> Credential:
         return self
@@ -109,31 +109,31 @@ class Credential(str):
 
 
 def check_secret(value: str, *, name: str) -> Secret:
-    """Make a `Secret` of a key's text, outer white space removed.
+    """Return a `Secret` of a key's text without surrounding white space.
 
-    Raises `InvalidKeyError`, which tells the key's name and the problem, if the text could not stand in a header:
-    empty, longer than 8,192 characters, or with anything but printable ASCII. Give the value without binding it to a
-    local variable, which a traceback with locals would show: `check_secret(os.environ["KEY"], name="KEY")`.
+    Raises `InvalidKeyError`, which names the key and the problem, if the text cannot be sent in a header: it is empty,
+    longer than 8,192 characters, or not printable ASCII. Do not bind the value to a local variable, which a traceback
+    might show: `check_secret(os.environ["KEY"], name="KEY")`.
     """
     problem = _problem(value)
     if problem is None:
         return Secret(value.strip())
-    del value  # Tracebacks may print the locals of this frame.
+    del value  # Tracebacks may print the local variables of this frame.
     raise InvalidKeyError(f"key {name!r} cannot be used: {problem}; set it anew without surrounding text", key=name)
 
 
 def basic_auth(secret: Secret) -> bytes:
-    """Give the value of a field that names a user and a password in HTTP's basic way."""
+    """Return the value of a header field for HTTP's basic authentication."""
     return b"Basic " + b64encode(_text(secret).encode())
 
 
 def password_of(secret: Secret) -> Secret:
-    """Give the password of `user:password`."""
+    """Return the password of `user:password`."""
     return Secret(_text(secret).partition(":")[2])
 
 
 def user_and_password(secret: Secret) -> tuple[bytes, bytes]:
-    """Give the two parts of `user:password`."""
+    """Return the two parts of `user:password`."""
     user, _, password = _text(secret).partition(":")
     return user.encode(), password.encode()
 
@@ -144,24 +144,25 @@ def parts_of(secret: Secret) -> list[Secret]:
 
 
 def keyed_hash(secret: Secret, message: bytes, *, prefix: str = "") -> bytes:
-    """Return the HMAC-SHA-256 of a message, with the secret behind a prefix as the key."""
+    """Return the HMAC-SHA-256 of a message, with the secret after a prefix as the key."""
     return hmac.digest((prefix + _text(secret)).encode(), message, "sha256")
 
 
 def is_sendable(secret: Secret) -> bool:
-    """Return whether a secret consists of printable ASCII without blanks, and is not too long."""
+    """Return whether a secret consists of printable ASCII without spaces, and is not too long."""
     return _SENDABLE.fullmatch(_text(secret)) is not None
 
 
 def credentials_of(*fields: Mapping[str, str]) -> list[Secret]:
-    """Return the secrets among the values of a request's headers or query."""
+    """Return the secrets among the values of a request's header fields or query."""
     return [value.secret for each in fields for value in each.values() if isinstance(value, Credential)]
 
 
 def redact(text: str, secret: Secret | None, *, known: Sequence[str] = ()) -> str:
-    """Take a secret out of foreign text, since providers echo keys. `bifrost.wire.redaction` says what is found.
+    """Return foreign text without a secret, because providers may repeat keys.
 
-    `known` are words that may stay although they stand in the secret: the names of the provider, the model, the key.
+    `bifrost.wire.redaction` says what is found. `known` are words that are not redacted although they are part of the
+    secret: the names of the provider, the model and the key.
     """
     if secret is None or not text:
         return text
@@ -171,17 +172,17 @@ def redact(text: str, secret: Secret | None, *, known: Sequence[str] = ()) -> st
 
 
 def redact_bytes(data: bytes, secret: Secret | None, *, known: Sequence[str] = ()) -> bytes:
-    """Take a secret out of a foreign body, as `redact` does."""
+    """Return a foreign body without a secret, like `redact`."""
     return data if secret is None else secret.pieces().redact(data, known=known)
 
 
 def pieces_of(secrets: Iterable[Secret]) -> Pieces:
-    """Make one search for several secrets."""
+    """Return one search for several secrets."""
     return Pieces(map(_text, secrets))
 
 
 def _problem(value: object) -> str | None:
-    if not isinstance(value, str):  # An account is the user's own code and may give anything.
+    if not isinstance(value, str):  # An account is the user's own code and may return anything.
         return "it is not text"
     text = value.strip()
     if _VARIABLE.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Log probabilities: by the thousand in an answer, so that what is odd about some of them must not make all slow."""
+"""Log probabilities. A response may contain thousands, so a few unexpected ones must not slow down all others."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from bifrost.operations.chat.request import Logprobs, TokenLogprob, TopLogprob
 from bifrost.providers.openai.fit import UnfitError, fit
 
 _ODD_LIMIT = 256 * 1024
-"""The most bytes of which each token is read for itself: that takes some 0.1 us a byte. Of more, nothing is read."""
+"""The most bytes of which each token is decoded separately, at about 0.1 µs per byte. Beyond that, nothing is
+decoded.
+"""
 _HIGHEST = 1e300
-"""Numbers beyond this, such as infinity, stand for none."""
+"""Larger numbers, such as infinity, are ignored."""
 
 
 class _Top(msgspec.Struct, gc=False):
@@ -39,7 +41,7 @@ _ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def logprobs_of(raw: msgspec.Raw) -> Logprobs | None:
-    """Read log probabilities, `None` if there are none. Tokens without a number (NaN, minus infinity) are left out."""
+    """Return log probabilities, or `None`. Tokens without a number (NaN, minus infinity) are omitted."""
     if not len(raw):
         return None
     try:

@@ -93,10 +93,10 @@ def _check_headers(headers: Mapping[str, str], at: str, reading: Reading) -> Non
         reading.problems.add(at, error.message.removeprefix(": "))
 
 
-def _sizes(given: Concurrency, network: Network, at: str, reading: Reading) -> dict[str, Any]:
+def _sizes(setting: Concurrency, network: Network, at: str, reading: Reading) -> dict[str, Any]:
     here = below(at, "concurrency_and_buffer_size")
-    concurrency = _number(given.concurrency, below(here, "concurrency"), reading)
-    queue = _number(given.buffer_size, below(here, "buffer_size"), reading)
+    concurrency = _number(setting.concurrency, below(here, "concurrency"), reading)
+    queue = _number(setting.buffer_size, below(here, "buffer_size"), reading)
     connections_at = below(below(at, "network_config"), "max_conns_per_host")
     connections = _number(network.max_conns_per_host, connections_at, reading)
     if connections is not None and connections < (concurrency or ProviderConfig().concurrency):
@@ -127,16 +127,16 @@ def _retry(network: Network, at: str, reading: Reading) -> dict[str, Any]:
 
 
 def _backoff(network: Network, name: str, at: str, reading: Reading) -> float | None:
-    given, older = getattr(network, name), getattr(network, f"{name}_ms")
-    if given is not None and older is not None:
+    setting, older = getattr(network, name), getattr(network, f"{name}_ms")
+    if setting is not None and older is not None:
         reading.problems.add(below(at, name), f"this and {name}_ms exclude each other; keep one")
-    if given is None:
-        name, given = f"{name}_ms", older
-    if not isinstance(given, str):
-        milliseconds = _number(given, below(at, name), reading)
+    if setting is None:
+        name, setting = f"{name}_ms", older
+    if not isinstance(setting, str):
+        milliseconds = _number(setting, below(at, name), reading)
         return None if milliseconds is None else milliseconds / 1000
-    pieces: list[tuple[str, str]] = _DURATION.findall(given[:_LONGEST])
-    if not pieces or "".join(number + unit for number, unit in pieces) != given:
+    pieces: list[tuple[str, str]] = _DURATION.findall(setting[:_LONGEST])
+    if not pieces or "".join(number + unit for number, unit in pieces) != setting:
         reading.problems.add(below(at, name), "write milliseconds as a number, or a duration such as 500ms or 1m30s")
         return None
     return sum(float(number) * _SECONDS[unit] for number, unit in pieces) or None
