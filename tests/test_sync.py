@@ -159,7 +159,7 @@ def test_a_method_is_known_by_its_own_name_and_explained_without_await(name: str
 
 
 def test_a_method_has_the_docstring_of_the_async_one() -> None:
-    assert SyncBifrost.embed.__doc__ == Bifrost.embed.__doc__
+    assert SyncBifrost.embed.__doc__ == (Bifrost.embed.__doc__ or "").replace("await ", "")
     assert "    with client.stream_chat(" in (inspect.getdoc(SyncBifrost.stream_chat) or "")
     assert "        for text in stream.text_stream:" in (inspect.getdoc(SyncBifrost.stream_chat) or "")
 

@@ -9,6 +9,7 @@ from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import ChatRequest
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.models import ModelsRequest
+from bifrost.operations.moderations import ModerationRequest
 from bifrost.providers.base import Provider, Target, operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.settings.custom import derive, is_path
@@ -22,6 +23,7 @@ def path_of(row: Provider, operation: str) -> str:
     requests: dict[str, Any] = {
         "chat": ChatRequest(model="m", messages=[Message(role="user", content="hi")]),
         "embeddings": EmbeddingRequest(model="m", input=["hi"]),
+        "moderations": ModerationRequest(model="m", input=["hi"]),
         "models": ModelsRequest(model="x/", limit=5, after="z"),
     }
     target = Target(provider=row.name, model="m", stream=operation != endpoint)

@@ -541,7 +541,10 @@ def test_wrong_paths_and_operations_are_told() -> None:
         "providers.corp.auth.prefix: a header holds printable ASCII only",
         "providers.corp.paths.chat: a path begins with / and stands below base_url; write /chat/completions, say",
         "providers.corp.paths.models: a path begins with / and stands below base_url; write /chat/completions, say",
-        "providers.corp.paths.rank: openai has no such operation; it has: chat, embeddings, models, stream_chat",
+        (
+            "providers.corp.paths.rank: openai has no such operation; it has: "
+            "chat, embeddings, models, moderations, stream_chat"
+        ),
         "providers.corp.operations[1]: openai has no such operation; did you mean 'embeddings'?",
         "providers.idle.operations: nothing is left that the provider may be used for; take operations or it out",
     ]
