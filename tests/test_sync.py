@@ -294,7 +294,7 @@ def test_an_error_comes_unchanged_and_its_traceback_leads_from_the_caller_to_the
     places = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert places[0] == "test_sync.py"
     assert "sync.py" in places[1:3]
-    assert "dispatch.py" in places
+    assert "path.py" in places
 
 
 def test_the_way_to_the_loop_holds_no_error_once_it_is_forgotten(mock: MockTransport) -> None:

@@ -17,7 +17,7 @@ from bifrost.wire.secrets import redact, redact_bytes
 from bifrost.wire.waits import rate_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from bifrost.account import Key
     from bifrost.engine.address import Address
@@ -40,6 +40,10 @@ Admit: TypeAlias = "Callable[[Attempt, float], None]"
 
 _MESSAGE_LIMIT = 64 * 1024
 """The most characters of a provider's message that are kept. `body` has more where the settings allow it."""
+
+
+Watch: TypeAlias = "Callable[[Job], Awaitable[None]]"
+"""Waits until a job is finished, or raises if it need not be waited for any more."""
 
 
 class NotAdmitted(Exception):  # noqa: N818 - it returns an attempt to its caller, and no user ever sees it
@@ -89,6 +93,7 @@ class Attempt:
         "upstream",
         "wait",
         "warnings",
+        "watch",
     )
 
     def __init__(
@@ -134,6 +139,8 @@ class Attempt:
         self.ended = False
         self.job: Job | None = None
         """Its job in the provider's pool, until the outcome is handed over."""
+        self.watch: Watch | None = None
+        """Waits for the job in the place of its caller."""
         self.taken_at: float | None = None
         """When a worker took it."""
         self.selection: Choice | None = None

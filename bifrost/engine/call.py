@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bifrost.engine.call_records import attempt_ended
 from bifrost.plugins.base import Progress
+from bifrost.routing.candidates import Candidate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from bifrost.context import CallContext
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.retry_state import RetryState
     from bifrost.engine.stream import ChunkStream
     from bifrost.errors import BifrostError
-    from bifrost.operations.base import StructuredMode
+    from bifrost.operations.base import Streaming, StructuredMode
     from bifrost.plugins.base import Chain
-    from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
     from bifrost.telemetry.subscribers import Subscribers
 
 
+NOBODY = Candidate("", "")
+
+Step: TypeAlias = "Callable[[Call], Coroutine[Any, Any, Any]]"
+"""A step on the path of a call. Returns the response, or the stream that has begun, and raises the `BifrostError`."""
+
+
 class Call:
-    """One call on its way: the context that plugins see, and the state that is nobody else's business."""
+    """A call in progress: the context that plugins see, and the state that only the engine sees."""
 
     __slots__ = (
-        "asked",
         "attempt",
+        "attempt_request",
         "call_hooks",
         "candidate",
+        "candidate_request",
         "chain",
         "chosen",
         "context",
@@ -35,6 +44,7 @@ class Call:
         "failed",
         "failover",
         "failures",
+        "fallback_behind",
         "free",
         "hooks",
         "max_output_retries",
@@ -94,10 +104,14 @@ class Call:
         self.tried = 0
         """How many attempts there were when the candidate being tried was chosen."""
         # What a stream that breaks goes on from:
-        self.candidate: Candidate | None = None
+        self.candidate = NOBODY
         """The candidate being tried, with the model that plugins left it."""
-        self.asked: Any = None
-        """The request as plugins left it."""
+        self.candidate_request: Any = None
+        """The request as plugins left it for the candidate."""
+        self.attempt_request: Any = None
+        """The request of the next attempt: the candidate's, and where a type is wanted, what asks for it."""
+        self.fallback_behind = False
+        """Another candidate may have a turn after the one being tried."""
         self.retry_state: RetryState | None = None
         """The attempts at the candidate being tried."""
         self.share = context.deadline
@@ -121,6 +135,27 @@ class Call:
     def another_ready(self) -> bool:
         """Whether another candidate can be asked now."""
         return self.failover is not None and self.failover.another_ready
+
+    @property
+    def streaming(self) -> Streaming[Any, Any]:
+        """How the operation streams, which it does."""
+        return cast("Streaming[Any, Any]", self.context.operation.streaming)
+
+    def is_output_retry(self, error: BifrostError) -> bool:
+        """Return whether a model's mistake is reported to the model. Then it is no retry but an output retry."""
+        return error.category == "failed_generation" and self.output is not None and self.stream is None
+
+    def placed(self, error: BifrostError) -> BifrostError:
+        """Add to an error at which candidate it arose, as far as it does not say so itself."""
+        error.provider, error.model = error.provider or self.candidate.provider, error.model or self.candidate.model
+        return error
+
+    def keep_last_failure(self, error: BifrostError) -> bool:
+        """Let the last error count of a candidate that is tried several times. False: this is its first."""
+        if self.chosen is None or self.chosen not in self.failed:
+            return False
+        self.failures[self.failed.index(self.chosen)] = error
+        return True
 
     @property
     def live_attempt(self) -> Attempt | None:

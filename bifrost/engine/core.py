@@ -16,10 +16,10 @@ from bifrost.context import CallContext
 from bifrost.engine.active import Active
 from bifrost.engine.call import Call
 from bifrost.engine.clock import Clock
-from bifrost.engine.dispatch import Dispatcher
 from bifrost.engine.explain import describe, explain
 from bifrost.engine.host import Host
 from bifrost.engine.parsed_stream import ParsedStream
+from bifrost.engine.path import Path
 from bifrost.engine.stream import ChunkStream, whole_of
 from bifrost.engine.upstreams import Upstreams
 from bifrost.errors import (
@@ -70,7 +70,7 @@ _DEFAULT = ProviderConfig()
 class Running:
     """What belongs to one event loop: the host task, the providers in use on it, and the way to them."""
 
-    __slots__ = ("active", "calls", "dispatcher", "ending", "host", "upstreams")
+    __slots__ = ("active", "calls", "ending", "host", "path", "upstreams")
 
     def __init__(self, engine: Engine) -> None:
         self.calls = 0
@@ -82,7 +82,7 @@ class Running:
         self.host = engine.new_host()
         self.host.start()
         self.upstreams = engine.new_upstreams(self.host)
-        self.dispatcher = Dispatcher(self.upstreams, engine.clock, self.host, self.active)
+        self.path = Path(self.upstreams, engine.clock, self.host, self.active)
 
 
 class _Places:
@@ -162,7 +162,7 @@ class Engine:
         running = await self._ready(options.timeout)
         context = CallContext(operation=operation, model=request.model, options=options, started=running.host.now())
         running.calls += 1
-        return await running.dispatcher.run(
+        return await running.path.run(
             Call(context, request, self.chain, output=output, max_output_retries=max_output_retries)
         )
 
@@ -186,7 +186,7 @@ class Engine:
                 is_stream=True,
             )
             running.calls += 1
-            await running.dispatcher.run(Call(context, request, self.chain, stream, output=output))
+            await running.path.run(Call(context, request, self.chain, stream, output=output))
 
         streaming = operation.streaming
         if streaming is None:

@@ -179,7 +179,7 @@ def _check_length(attempt: Attempt, answer: Answer, *, is_stream: bool) -> None:
 async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
     """Read a body within its limit. Of an error response only the beginning is read."""
     limits, timeouts = attempt.upstream.config.size_limits, attempt.upstream.config.timeouts
-    coding = attempt.content_encoding
+    coding = attempt.content_encoding if attempt.headers.get("content-encoding") else None
     if answer.status not in attempt.codec.statuses:
         errors = ErrorBodyReader(coding, limit=limits.error_body)
         whole = False

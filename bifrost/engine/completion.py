@@ -8,6 +8,7 @@ import msgspec
 
 from bifrost.attempt_record import AttemptRecords
 from bifrost.engine.call_records import call_ended
+from bifrost.engine.wrappers.structured import fitted
 from bifrost.errors import BifrostError, CallCancelledError, CallTimeoutError, InternalError
 from bifrost.plugins.base import TimeLeft
 
@@ -22,50 +23,71 @@ if TYPE_CHECKING:
     from bifrost.plugins.base import Outcome
 
 
-class Ending:
-    """Ends calls."""
+class Completion:
+    """Ends calls. Hooks get and return outcomes, which are responses or errors; on the path errors are raised."""
 
     def __init__(self, host: Host, active: Active) -> None:
         self._active = active
         self._now = host.now
         self._scope = host.scope
 
-    async def leave(self, call: Call, outcome: Outcome) -> Outcome:
-        """Run the `after` hooks that are due for the candidate."""
+    async def after(self, call: Call, outcome: Outcome) -> Any:
+        """Run the `after` hooks that are due for the candidate. Returns the response, or raises the error."""
         call.context.phase = "hook"
         call.error = outcome if isinstance(outcome, BifrostError) else None
-        if not call.hooks.entered:
-            return outcome
-        return await call.chain.after(call.context, complete(call, outcome), call.hooks)
-
-    async def settle(self, call: Call, outcome: Outcome) -> Outcome:
-        """Run the hooks that are still due, each once, and put the trail on what comes out."""
         if call.hooks.entered:
-            outcome = await self.leave(call, outcome)
+            outcome = await call.chain.after(call.context, complete(call, outcome), call.hooks)
+        if isinstance(outcome, BifrostError):
+            raise outcome
+        return outcome
+
+    async def settle(self, call: Call, outcome: Outcome) -> Any:
+        """Run the hooks that are still due, each once, and add the call's attempts to what comes out.
+
+        Returns the response, or raises the error.
+        """
+        if call.hooks.entered:
+            try:
+                outcome = await self.after(call, outcome)
+            except BifrostError as error:
+                outcome = error
         if call.failures and isinstance(outcome, BifrostError):
             outcome = _primary(call.failures, outcome)
-        outcome = complete(call, outcome)
+        context = call.context
+        if isinstance(outcome, BifrostError) or context.warnings or outcome.attempts is not context.attempts:
+            outcome = complete(call, outcome)
         if call.call_hooks.entered:
             call.context.phase = "hook"
             call.error = outcome if isinstance(outcome, BifrostError) else None
             outcome = complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
+        if call.output is not None and call.stream is None and isinstance(outcome, call.context.operation.response):
+            # One that a hook has put in an error's place was not read yet.
+            try:
+                outcome = complete(call, fitted(call, outcome))
+            except BifrostError as error:
+                outcome = complete(call, error)
         # Once, however often a call that is cut off is settled.
         telemetry, call.telemetry = call.telemetry, None
         if telemetry is not None and telemetry.subscriptions:
             telemetry.emit(call_ended(call.context, outcome, model=call.request.model, now=self._now()))
+        if isinstance(outcome, BifrostError):
+            raise outcome
         return outcome
 
-    async def end(self, call: Call, outcome: Outcome) -> Outcome:
-        """Settle a call whose stream has come to its end."""
+    async def end(self, call: Call, outcome: Outcome) -> Any:
+        """Settle a call whose stream has come to its end. Returns the response, or raises the error."""
         if not isinstance(outcome, CallCancelledError) and self._now() < call.context.deadline:
             return await self.in_time(call, self.settle(call, outcome))
         self._active.count += 1
         try:
-            return await self.settle_late(call, outcome)
+            outcome = await self._settle_late(call, outcome)
         finally:
             self._active.left()
+        if isinstance(outcome, BifrostError):
+            raise outcome
+        return outcome
 
-    async def in_time(self, call: Call, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    async def in_time(self, call: Call, work: Coroutine[Any, Any, Any]) -> Any:
         """Do work of a call within its deadline. However that ends, no hook is due any more, unless a stream began."""
         outcome: Outcome = None
         self._active.count += 1
@@ -73,23 +95,26 @@ class Ending:
             with self._scope(deadline=call.context.deadline) as scope:
                 try:
                     return await work
-                except GeneratorExit:
-                    # Nobody runs this coroutine any more, so no hook can be waited for.
+                except (BifrostError, GeneratorExit):
+                    # The call's own error; or nobody runs this coroutine any more, so no hook can be waited for.
                     raise
                 except Exception as error:  # noqa: BLE001 - a defect of ours, or of what a user brought: clock, codec
-                    outcome = await self.settle_late(call, self._defect(call, error))
+                    outcome = await self._settle_late(call, self._defect(call, error))
                 except BaseException:
                     end = (call.error or self.out_of_time(call)) if scope.cancel_called else self._left(call)
-                    outcome = await self.settle_late(call, end)
+                    outcome = await self._settle_late(call, end)
                     raise
         finally:
             self._active.left()
+        if isinstance(outcome, BifrostError):
+            raise outcome
         return outcome
 
-    async def settle_late(self, call: Call, outcome: Outcome) -> Outcome:
+    async def _settle_late(self, call: Call, outcome: Outcome) -> Outcome:
         """Run the hooks that are still due though the caller has left or time is over: shielded, in time of their own.
 
-        One that is stopped at the end of its time is not run again; those behind it have theirs.
+        One that is stopped at the end of its time is not run again; those behind it have theirs. Returns the outcome: a
+        cancellation that is on its way must not be replaced by an error.
         """
         due = call.chain.due(call.hooks, call.call_hooks)
         call.hooks.late = call.call_hooks.late = TimeLeft.of(due, now=self._now())
@@ -99,6 +124,9 @@ class Ending:
                 with self._scope(shield=True):
                     outcome = await self.settle(call, outcome)
                     break
+            except BifrostError as error:
+                outcome = error
+                break
             except BaseException as error:  # noqa: BLE001 - cancelled once more; raised when the hooks have run
                 again = error
         if again is not None:
@@ -184,5 +212,5 @@ def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostErr
     """
     told = [error for error in (*failures, last) if error.category in ("cancelled", "interrupted")]
     chosen = told[-1] if told else failures[0]
-    chosen.errors = tuple(error for error in (*failures, last) if error is not chosen)
+    chosen.errors = tuple(error for error in dict.fromkeys((*failures, last)) if error is not chosen)
     return chosen

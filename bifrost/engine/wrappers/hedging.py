@@ -6,10 +6,9 @@ finished, only the jobs themselves say.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -22,20 +21,18 @@ from bifrost.routing.hedge import leaves_room
 from bifrost.routing.retry import allows_fallback, rule_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bifrost.config import CallOptions
     from bifrost.engine.attempt import Admit
-    from bifrost.engine.call import Call
+    from bifrost.engine.call import Call, Step
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
     from bifrost.engine.upstream import Upstream
     from bifrost.engine.upstreams import Upstreams
     from bifrost.event_loop import Signal
     from bifrost.providers.base import Codec
-    from bifrost.routing.hedge import Hedging
     from bifrost.routing.keys import Choice
-
-Watch: TypeAlias = Callable[[Job], Awaitable[None]]
-"""Waits until a job is finished, or raises if it need not be waited for any more."""
 
 
 class HedgeWon(Exception):  # noqa: N818 - it ends the waiting for an attempt, and no user ever sees it
@@ -46,44 +43,42 @@ class HedgeWon(Exception):  # noqa: N818 - it ends the waiting for an attempt, a
         self.job = job
 
 
-class Hedges:
-    """Makes them. `submit` queues an attempt and waits for it."""
+class Hedging:
+    """Makes hedges. The next step submits an attempt and waits for it."""
 
-    def __init__(
-        self,
-        upstreams: Upstreams,
-        clock: Clock,
-        host: Host,
-        submit: Callable[[Call, Attempt, Watch | None], Awaitable[Any]],
-    ) -> None:
+    def __init__(self, upstreams: Upstreams, clock: Clock, host: Host, submission: Step) -> None:
         self._upstreams = upstreams
         self._clock = clock
         self._now = host.now
         self._signal = host.signal
         self._scope = host.scope
-        self._submit = submit
+        self._submission = submission
 
-    async def submit(self, call: Call, attempt: Attempt, hedging: Hedging) -> tuple[Any, Attempt]:
-        """Queue an attempt, and a second one if it is slow. Returns the answer and whose it is, or raises the failure.
+    async def run(self, call: Call) -> Any:
+        """Submit the call's attempt, and a second one if it is slow. Returns the first response, or raises the failure.
 
         The one of them that has ended it is the call's attempt then, and the other has its record.
         """
-        state = attempt.state
-        delay = hedging.begin(call.context.endpoint, state.model)
+        attempt = cast("Attempt", call.attempt)
+        state, hedging, endpoint = attempt.state, attempt.upstream.health.hedging, call.context.endpoint
+        delay = None if hedging is None else hedging.begin(endpoint, state.model)
         if delay is None or state.hedged:
-            answer = await self._submit(call, attempt, None)
+            response = await self._submission(call)
         else:
-            answer = await self._race(call, attempt, delay)
+            response = await self._race(call, attempt, delay)
         ended = call.attempt or attempt
-        if ended.state is state:
-            hedging.took(call.context.endpoint, state.model, self._now() - ended.begun)
-        return answer, ended
+        if hedging is not None and ended.state is state:
+            hedging.took(endpoint, state.model, self._now() - ended.begun)
+        return response
 
     async def _race(self, call: Call, attempt: Attempt, delay: float) -> Any:
+        attempt.watch = partial(self._watch, call, attempt, delay)
         try:
-            return await self._submit(call, attempt, partial(self._watch, call, attempt, delay))
+            return await self._submission(call)
         except HedgeWon as won:
             job = won.job
+        finally:
+            attempt.watch = None
         if job.error is not None:
             raise job.error
         return job.result

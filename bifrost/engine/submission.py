@@ -1,0 +1,78 @@
+"""One attempt through the pool of its provider: queued, taken by a worker, and answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from bifrost.engine.attempt import NotAdmitted
+from bifrost.engine.perform import perform
+from bifrost.engine.pool import Job, Replaced
+from bifrost.errors import BifrostError
+
+if TYPE_CHECKING:
+    from bifrost.engine.attempt import Attempt
+    from bifrost.engine.call import Call
+    from bifrost.engine.host import Host
+    from bifrost.engine.key_wait import KeyWait
+    from bifrost.engine.upstreams import Upstreams
+
+
+class Submission:
+    """The innermost step of a call's path."""
+
+    def __init__(self, upstreams: Upstreams, host: Host, key_wait: KeyWait) -> None:
+        self._upstreams = upstreams
+        self._key_wait = key_wait
+        self._now = host.now
+        self._signal = host.signal
+
+    async def run(self, call: Call) -> Any:
+        """Queue the call's attempt at its provider, and again when it comes back without having been made.
+
+        Returns the response, or the open response of a stream.
+
+        It comes back when the provider was changed, and moves to what replaces it; and when no key was ready, and waits
+        here for one. It keeps its place in the order of calls.
+        """
+        attempt = cast("Attempt", call.attempt)
+        job = Job(perform, attempt, done=self._signal(), is_stream=call.stream is not None)
+        while True:
+            attempt.job, attempt.taken_at = job, None
+            try:
+                return await attempt.upstream.pool.submit(job, attempt.watch)
+            except Replaced:
+                returned = None
+            except NotAdmitted as error:
+                returned = error
+            if returned is None:
+                await self._move(call, attempt)
+            else:
+                await self._hold(call, attempt, returned)
+            job = job.again(perform, attempt, done=self._signal())
+            call.attempt = attempt
+            call.context.phase = "queue"
+
+    async def _hold(self, call: Call, attempt: Attempt, returned: NotAdmitted) -> None:
+        """Wait with an attempt for which its worker found no key ready. Raises why it cannot be made at all."""
+        # Nothing was sent: it is no attempt, whatever comes of it.
+        call.attempt = None
+        attempt.job = None
+        if returned.resting is None:
+            raise returned
+        try:
+            waited = await self._key_wait.wait(call, attempt.state, returned.resting)
+        except BifrostError as error:
+            raise NotAdmitted(error) from None
+        attempt.waited(waited, now=self._now())
+
+    async def _move(self, call: Call, attempt: Attempt) -> None:
+        """Move an attempt that no worker took to what has replaced its provider, with the keys that belong there."""
+        context, state = call.context, attempt.state
+        upstream = await self._upstreams.get(attempt.upstream.name)
+        state.keys = await self._upstreams.keys(upstream.name, context)
+        if state.health is not upstream.health:
+            # What was paid and waited for belongs to the other address.
+            state.give_back(self._now())
+            state.parked = None
+        state.health, state.retry = upstream.health, self._upstreams.retry_of(upstream.name, context.options)
+        attempt.move(upstream, upstream.codec(context.endpoint))
