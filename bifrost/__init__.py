@@ -66,7 +66,8 @@ from bifrost.errors import (
     UsageError,
     WrongLoopError,
 )
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, StreamReset
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.chunks import Chunk, StreamReset
 from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
@@ -83,16 +84,15 @@ from bifrost.operations.chat.messages import AssistantMessage, Message
 from bifrost.operations.chat.request import (
     AudioOutput,
     ChatRequest,
-    ChatResponse,
-    Choice,
     Prediction,
     Reasoning,
     ResponseFormat,
     StreamOptions,
     WebSearch,
 )
-from bifrost.operations.chat.structured.lowering import ParsedResponse
+from bifrost.operations.chat.response import ChatResponse, Choice
 from bifrost.operations.chat.structured.output_type import OutputType
+from bifrost.operations.chat.structured.parsed_response import ParsedResponse
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.embeddings import EmbeddingRequest, EmbeddingResponse
 from bifrost.operations.models import ModelInfo, ModelsResponse

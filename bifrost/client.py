@@ -48,8 +48,9 @@ if TYPE_CHECKING:
     from bifrost.engine.stream import ChunkStream
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.openai_form import AnyPrompt
-    from bifrost.operations.chat.request import ChatRequest, ChatResponse
-    from bifrost.operations.chat.structured.lowering import ParsedResponse
+    from bifrost.operations.chat.request import ChatRequest
+    from bifrost.operations.chat.response import ChatResponse
+    from bifrost.operations.chat.structured.parsed_response import ParsedResponse
     from bifrost.operations.embeddings import EmbeddingResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from bifrost.engine.map import MapIterator, MapResult
     from bifrost.engine.stream import ChunkStream
     from bifrost.operations.chat.chunks import Chunk
-    from bifrost.operations.chat.structured.lowering import ParsedResponse
     from bifrost.operations.chat.structured.output_type import OutputType
+    from bifrost.operations.chat.structured.parsed_response import ParsedResponse
     from bifrost.plugins.base import Plugin
     from bifrost.reports.stats import Stats
     from bifrost.telemetry.records import Record

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bifrost.engine.sources import Source
     from bifrost.operations.base import Streaming
     from bifrost.operations.chat.chunks import Chunk
-    from bifrost.operations.chat.structured.lowering import ParsedResponse
     from bifrost.operations.chat.structured.output_type import OutputType
+    from bifrost.operations.chat.structured.parsed_response import ParsedResponse
 
 T = TypeVar("T")
 

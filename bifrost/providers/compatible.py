@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from bifrost.errors import ConfigError
 from bifrost.misplaced_keys import hides_keys, looks_like_key
 from bifrost.operations.chat.operation import CHAT
-from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.structured.strict_schema import OPENAI_RULES
 from bifrost.operations.embeddings import EMBEDDINGS, EmbeddingRequest, EmbeddingResponse
 from bifrost.operations.models import MODELS, ModelsRequest, ModelsResponse

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.chunks import ChatAccumulator
-from bifrost.operations.chat.request import raw_of
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.response import raw_of
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bifrost.operations.chat.request import ChatResponse
+    from bifrost.operations.chat.response import ChatResponse
     from bifrost.providers.base import Codec, Target
 
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from bifrost.operations.chat.request import FinishReason
+    from bifrost.operations.chat.response import FinishReason
 
 ToolCallEntry: TypeAlias = "ToolCall | tuple[str, Mapping[str, Any] | str]"
 """A tool call in a test: a `ToolCall`, or a pair of name and arguments."""

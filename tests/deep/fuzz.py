@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import BifrostError
-from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.assemble import ChatAccumulator
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.classify import error_of

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from bifrost.client import Bifrost
-    from bifrost.operations.chat.request import ChatResponse
+    from bifrost.operations.chat.response import ChatResponse
     from bifrost.operations.embeddings import EmbeddingResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.testing.calls import MockCall

@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 
-from bifrost.operations.chat.request import ChatResponse
+from bifrost.operations.chat.response import ChatResponse
 from tests.providers.golden_cases import Case, cases, drive
 
 if TYPE_CHECKING:

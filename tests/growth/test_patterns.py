@@ -81,7 +81,7 @@ PATTERNS: dict[str, str] = {
     "bifrost.operations.chat.structured.output_type '(?:[\\\\w<>]+\\\\.)+'": OURS,
     "bifrost.operations.chat.structured.output_type '[^a-zA-Z0-9-]+'": OURS,
     "bifrost.operations.chat.structured.strict_schema '\\\\(\\\\?(?!:)|\\\\\\\\[1-9AbBGkpPzZ]'": OURS,
-    "bifrost.operations.chat.structured.lowering f'(?<![A-Za-z0-9_-]){ANSWER_TOOL}(?![A-Za-z0-9_-])'": FOREIGN,
+    "bifrost.operations.chat.structured.lifting f'(?<![A-Za-z0-9_-]){ANSWER_TOOL}(?![A-Za-z0-9_-])'": FOREIGN,
     "bifrost.operations.chat.tools '[a-zA-Z0-9_.:-]{1,128}'": FOREIGN,
     "bifrost.operations.typed '(?P<problem>.*) - at (?P<key>`key` in )?`\\\\$(?P<path>.*)`'": OURS,
     "bifrost.operations.typed '`[^`]*`'": OURS,

@@ -23,11 +23,13 @@ from bifrost import BifrostError
 from bifrost.attempt_record import shown
 from bifrost.config import NetworkConfig
 from bifrost.misplaced_keys import looks_like_key, without_keys
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta
 from bifrost.operations.chat.openai_form import to_messages, to_tools
-from bifrost.operations.chat.request import ChatResponse
+from bifrost.operations.chat.response import ChatResponse
+from bifrost.operations.chat.structured.chunk_lifting import ChunkLift
+from bifrost.operations.chat.structured.fitting import fitted
 from bifrost.operations.chat.structured.json_text import JsonFinder, json_in
-from bifrost.operations.chat.structured.lowering import ChunkLift, fitted
 from bifrost.operations.chat.structured.output_type import OutputType
 from bifrost.operations.document import without_texts
 from bifrost.providers.anthropic import errors as anthropic_errors
@@ -294,7 +296,7 @@ COVERED: dict[str, str] = {
             "wire.json check_density",
             "wire.json excerpt",
             "wire.json mended",
-            "operations.chat.request raw_of",
+            "operations.chat.response raw_of",
             "operations.document without_texts",
             "wire.redaction Pieces.redact",
             "wire.redaction Pieces.slices",

@@ -18,15 +18,8 @@ from bifrost.operations.chat.content import (
     ToolCall,
 )
 from bifrost.operations.chat.messages import AssistantMessage, Message
-from bifrost.operations.chat.request import (
-    ChatRequest,
-    ChatResponse,
-    Choice,
-    Logprobs,
-    Reasoning,
-    TokenLogprob,
-    TopLogprob,
-)
+from bifrost.operations.chat.request import ChatRequest, Reasoning
+from bifrost.operations.chat.response import ChatResponse, Choice, Logprobs, TokenLogprob, TopLogprob
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.usage import Usage
 

@@ -5,15 +5,8 @@ import re
 import msgspec
 import pytest
 
-from bifrost.operations.chat.chunks import (
-    ChatAccumulator,
-    Chunk,
-    ChunkChoice,
-    Delta,
-    StreamReset,
-    ToolCallDelta,
-    chunks_of,
-)
+from bifrost.operations.chat.assemble import ChatAccumulator, chunks_of
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, StreamReset, ToolCallDelta
 from bifrost.operations.chat.content import (
     AudioPart,
     Citation,
@@ -27,7 +20,7 @@ from bifrost.operations.chat.content import (
     ToolCall,
 )
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, Logprobs, TokenLogprob
+from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason, Logprobs, TokenLogprob
 from bifrost.operations.usage import Usage
 
 

@@ -15,7 +15,7 @@ import pytest
 from bifrost import ChatResponse
 from bifrost.operations.chat.content import TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import Choice, raw_of
+from bifrost.operations.chat.response import Choice, raw_of
 from bifrost.operations.document import SMALL, Document, without_texts
 
 WORDS = 'Grüße & "quotes" <b>bold</b> a/b \\ \n\t\x07 \u2028 and 漢字 🎉 '

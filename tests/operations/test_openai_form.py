@@ -36,7 +36,6 @@ from bifrost.operations.chat.openai_form import (
 from bifrost.operations.chat.request import (
     AudioOutput,
     ChatRequest,
-    ChatResponse,
     Prediction,
     Reasoning,
     ResponseFormat,
@@ -44,6 +43,7 @@ from bifrost.operations.chat.request import (
     UserLocation,
     WebSearch,
 )
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 
 HELLO = {"role": "user", "content": "hello"}

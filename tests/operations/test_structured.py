@@ -13,25 +13,20 @@ from hypothesis import strategies as st
 
 from bifrost.attempt_record import AttemptRecord
 from bifrost.errors import InvalidRequestError, OutputValidationError, UnsupportedError
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, ToolCallDelta, chunks_of
+from bifrost.operations.chat.assemble import ChatAccumulator, chunks_of
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.operations.chat.content import CacheMark, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage, Message
-from bifrost.operations.chat.request import ChatRequest, ChatResponse, Choice, FinishReason, Reasoning, ResponseFormat
+from bifrost.operations.chat.request import ChatRequest, Reasoning, ResponseFormat
+from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason
+from bifrost.operations.chat.structured.chunk_lifting import ChunkLift
+from bifrost.operations.chat.structured.fitting import fitted, is_correctable
 from bifrost.operations.chat.structured.json_text import json_in
-from bifrost.operations.chat.structured.lowering import (
-    ANSWER_TOOL,
-    ChunkLift,
-    ParsedResponse,
-    StructuredMode,
-    choose_mode,
-    fitted,
-    is_correctable,
-    lift,
-    lower,
-    merged,
-    reask,
-)
+from bifrost.operations.chat.structured.lifting import lift
+from bifrost.operations.chat.structured.lowering import ANSWER_TOOL, StructuredMode, choose_mode, lower
+from bifrost.operations.chat.structured.output_retries import merged, reask
 from bifrost.operations.chat.structured.output_type import OutputType
+from bifrost.operations.chat.structured.parsed_response import ParsedResponse
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import ANTHROPIC

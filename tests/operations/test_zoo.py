@@ -10,19 +10,16 @@ import pytest
 
 from bifrost.engine.parsed_stream import PartialOutput
 from bifrost.errors import OutputValidationError
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, chunks_of
+from bifrost.operations.chat.assemble import ChatAccumulator, chunks_of
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta
 from bifrost.operations.chat.content import TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage, Message
-from bifrost.operations.chat.request import ChatRequest, ChatResponse, Choice
-from bifrost.operations.chat.structured.lowering import (
-    ANSWER_TOOL,
-    ChunkLift,
-    StructuredMode,
-    choose_mode,
-    fitted,
-    lift,
-    lower,
-)
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse, Choice
+from bifrost.operations.chat.structured.chunk_lifting import ChunkLift
+from bifrost.operations.chat.structured.fitting import fitted
+from bifrost.operations.chat.structured.lifting import lift
+from bifrost.operations.chat.structured.lowering import ANSWER_TOOL, StructuredMode, choose_mode, lower
 from bifrost.operations.chat.structured.output_type import OutputType
 from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES, AZURE_RULES, COMMON_RULES, OPENAI_RULES
 from bifrost.providers.base import Provider, Target

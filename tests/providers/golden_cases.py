@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.chunks import Chunk
 from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Built, Codec, Ending, ErrorBody, Provider, ReportedError, Target
 from bifrost.providers.catalog import CATALOG, OPERATIONS

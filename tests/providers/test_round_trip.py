@@ -10,7 +10,8 @@ import pytest
 
 from bifrost.operations.chat.content import ReasoningPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage, Message
-from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
 from tests.providers.golden_cases import Case, cases

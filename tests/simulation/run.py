@@ -30,7 +30,7 @@ from bifrost.engine.clock import Clock
 from bifrost.errors import ClientClosedError, ConfigError, ShuttingDownError
 from bifrost.operations.chat.content import TextPart
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import Choice
+from bifrost.operations.chat.response import Choice
 from bifrost.routing.hedge import LEAST
 from bifrost.testing import MockTransport, fake_key, leak_check, run_virtual
 from tests.canary import Log

@@ -28,7 +28,6 @@ from bifrost.operations.chat.messages import AssistantMessage, Message, Role
 from bifrost.operations.chat.request import (
     AudioOutput,
     ChatRequest,
-    ChatResponse,
     Prediction,
     Reasoning,
     ResponseFormat,
@@ -36,6 +35,7 @@ from bifrost.operations.chat.request import (
     UserLocation,
     WebSearch,
 )
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.typed import read_as
 

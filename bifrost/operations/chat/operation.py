@@ -7,8 +7,10 @@ from typing import Final
 
 from bifrost.operations.base import Operation, Streaming
 from bifrost.operations.chat import structured
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, StreamReset, chunks_of
-from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.assemble import ChatAccumulator, chunks_of
+from bifrost.operations.chat.chunks import Chunk, StreamReset
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse
 
 CHAT: Final = Operation[ChatRequest, ChatResponse, Chunk](
     name="chat",

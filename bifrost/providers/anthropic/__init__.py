@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bifrost.operations.chat.operation import CHAT as CHAT_OPERATION
-from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES
 from bifrost.operations.models import MODELS as MODELS_OPERATION
 from bifrost.operations.models import ModelsRequest, ModelsResponse

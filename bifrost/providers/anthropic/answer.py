@@ -14,7 +14,7 @@ import msgspec
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.content import Citation, OpaquePart, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, raw_of
+from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count

@@ -27,7 +27,7 @@ from bifrost.operations.chat.content import (
     new_call_id,
 )
 from bifrost.operations.chat.messages import AssistantMessage
-from bifrost.operations.chat.request import ChatResponse, Choice, FinishReason, raw_of
+from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage, balanced
 from bifrost.providers.events import lone_event
 from bifrost.providers.openai.details import details_text, kept_details

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bifrost.operations.chat.request import Logprobs, TokenLogprob, TopLogprob
+from bifrost.operations.chat.response import Logprobs, TokenLogprob, TopLogprob
 from bifrost.providers.openai.fit import UnfitError, fit
 
 _ODD_LIMIT = 256 * 1024

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.assemble import ChatAccumulator
 from bifrost.operations.chat.content import Citation, OpaquePart, ReasoningPart, RefusalPart, TextPart, ToolCall
 from bifrost.operations.chat.messages import Message
-from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import ReportedError, Target

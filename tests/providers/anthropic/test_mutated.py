@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.assemble import ChatAccumulator
 from bifrost.providers.anthropic import ANTHROPIC, CHAT
 from bifrost.providers.base import ReportedError, Target
 from bifrost.wire.framing.sse import SseEvent

@@ -12,7 +12,8 @@ import pytest
 
 from bifrost.operations.chat.content import ToolCall
 from bifrost.operations.chat.messages import Message
-from bifrost.operations.chat.request import ChatRequest, ChatResponse
+from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import Target
 from bifrost.wire.http import Headers, HttpResponse

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.chunks import Chunk
 from bifrost.operations.chat.content import Citation, OpaquePart, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.operations.chat.request import ChatResponse
+from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import ReportedError, StreamDecoder, Target

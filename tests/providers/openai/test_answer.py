@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.operations.chat.request import ChatResponse, Logprobs, TokenLogprob, TopLogprob
+from bifrost.operations.chat.response import ChatResponse, Logprobs, TokenLogprob, TopLogprob
 from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import parse_chat

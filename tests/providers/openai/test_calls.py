@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bifrost.operations.chat.chunks import ChatAccumulator
+from bifrost.operations.chat.assemble import ChatAccumulator
 from bifrost.providers.base import Target
 from bifrost.providers.openai import ChatDecoder
 from bifrost.providers.openai.calls import StreamedCall, StreamedCalls

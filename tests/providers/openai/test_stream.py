@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk, ChunkChoice, Delta, ToolCallDelta
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.operations.chat.content import AudioPart, Citation, Part, ReasoningPart, RefusalPart, TextPart, ToolCall
-from bifrost.operations.chat.request import ChatResponse, Logprobs, TokenLogprob
+from bifrost.operations.chat.response import ChatResponse, Logprobs, TokenLogprob
 from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import ChatDecoder

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bifrost.operations.chat.chunks import ChatAccumulator, Chunk
+from bifrost.operations.chat.assemble import ChatAccumulator
+from bifrost.operations.chat.chunks import Chunk
 from bifrost.operations.chat.content import Citation, ImagePart, ReasoningPart, TextPart, ToolCall
-from bifrost.operations.chat.request import ChatResponse, Logprobs, TokenLogprob, TopLogprob
+from bifrost.operations.chat.response import ChatResponse, Logprobs, TokenLogprob, TopLogprob
 from bifrost.operations.models import ModelInfo
 from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
