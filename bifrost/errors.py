@@ -330,7 +330,7 @@ class OutputValidationError(ProviderError):
         return getattr(self.response, "usage", None)
 
 
-# --- the road between
+# --- the connection
 
 
 class TransportError(BifrostError):

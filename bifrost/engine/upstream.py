@@ -163,7 +163,7 @@ class Upstream:
     def follow(self, before: Upstream) -> None:
         """Take another's place, and what is known of the provider's health with it.
 
-        At another address, over another road or with other headers, which may name the account, nothing is known yet.
+        At another address, by another route or with other headers, which may name the account, nothing is known yet.
         """
         if self._place == before._place:
             self.health = before.health

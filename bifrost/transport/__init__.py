@@ -18,7 +18,7 @@ from bifrost.transport.api import (
     Reader,
     Transport,
 )
-from bifrost.transport.user import as_transport
+from bifrost.transport.user_transport import as_transport
 
 __all__ = [
     "Answer",

@@ -16,7 +16,7 @@ from bifrost.wire.http.values import Headers
 
 if TYPE_CHECKING:
     from bifrost.config import Timeouts
-    from bifrost.transport.routes import Road
+    from bifrost.transport.routes import Route
     from bifrost.wire.http import HttpRequest
 
 _JOINED = 64 * 1024
@@ -41,17 +41,17 @@ class Http1Connection:
         "_network",
         "_parser",
         "_place",
-        "_road",
+        "_route",
         "_spoilt",
         "connect_time",
         "reused",
     )
 
-    def __init__(self, road: Road, network: Network | None = None) -> None:
+    def __init__(self, route: Route, network: Network | None = None) -> None:
         """Prepare a connection, or use the network of one that is established already."""
-        self._road = road
-        self._place = str(road)
-        self._authority = road.origin.authority.encode("ascii")
+        self._route = route
+        self._place = str(route)
+        self._authority = route.origin.authority.encode("ascii")
         self._network = network or Network()
         self._parser = ResponseParser()
         self._limit: float | None = None
@@ -88,7 +88,7 @@ class Http1Connection:
         raise failure
 
     async def _connect(self, seconds: float) -> None:
-        self.connect_time = await self._road.lay(self._network, seconds=seconds)
+        self.connect_time = await self._route.connect(self._network, seconds=seconds)
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
         """Send a request and wait for the head of the response.
@@ -101,7 +101,7 @@ class Http1Connection:
         self._limit = read_timeout
         failure: BifrostError
         try:
-            if not network.laid:
+            if not network.connected:
                 await self._connect(timeouts.connect)
             self._parser = parser = ResponseParser()
             self._spoilt = True
@@ -114,15 +114,15 @@ class Http1Connection:
         raise failure
 
     def _head(self, request: HttpRequest) -> bytes:
-        road = self._road
+        route = self._route
         try:
             fields = fields_of(request, self._authority)
         except UnicodeEncodeError:
             fields = [(b"", b"")]
         target = target_of(request.path, request.secret_query)
-        if road.forwards:
-            target = f"{road.origin}".encode("ascii") + target
-            fields += credentials_of_proxy(road.proxy)
+        if route.forwards:
+            target = f"{route.origin}".encode("ascii") + target
+            fields += credentials_of_proxy(route.proxy)
         return request_head(request.method.encode("ascii"), target, fields)
 
     async def _write(self, head: bytes, body: bytes, timeout: float) -> None:
@@ -189,7 +189,7 @@ class Http1Connection:
         parser = self._parser
         if not self.reused:
             self.reused = True
-            self._road.remember(self._network)
+            self._route.remember(self._network)
         self._spoilt = self._spoilt or not (parser.complete and parser.reusable)
         self._parser = ResponseParser()
 

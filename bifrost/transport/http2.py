@@ -29,8 +29,8 @@ class Http2Connection:
     def __init__(self, link: Http2Link) -> None:
         self._link = link
         link.lent += 1
-        self._road = link.road
-        self._place = str(link.road)
+        self._route = link.route
+        self._place = str(link.route)
         self._stream: Http2Stream | None = None
         self._connect_time: float | None = None
         self._read_limit: float | None = None
@@ -110,7 +110,7 @@ class Http2Connection:
         raise failure
 
     def _fields(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:
-        origin = self._road.origin
+        origin = self._route.origin
         authority = origin.authority.encode("ascii")
         return [
             (b":method", request.method.encode("ascii")),

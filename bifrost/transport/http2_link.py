@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from h2.events import Event
 
     from bifrost.transport.api import Task
-    from bifrost.transport.routes import Road
+    from bifrost.transport.routes import Route
     from bifrost.wire.secrets import Secret
 
 _PROTOCOLS = ("h2", "http/1.1")
@@ -70,8 +70,8 @@ class Http2Link:
         run: Starts a task.
     """
 
-    def __init__(self, road: Road, *, most: int, retire_at: float, run: Callable[[Task], None]) -> None:
-        self.road = road
+    def __init__(self, route: Route, *, most: int, retire_at: float, run: Callable[[Task], None]) -> None:
+        self.route = route
         self.lent = 0
         """The number of places in use, busy or idle."""
         self.answered = False
@@ -84,7 +84,7 @@ class Http2Link:
         """Whether that error was reported to the provider's health."""
         self.is_leaving = False
         """Whether the peer accepts no more requests on it."""
-        self.secrets: dict[Secret, None] = dict.fromkeys(road.secrets)
+        self.secrets: dict[Secret, None] = dict.fromkeys(route.secrets)
         """The secrets that were sent on it. h2's tables repeat header values in its logs, for all exchanges."""
         self.network = Network()
         self._most = most
@@ -158,7 +158,7 @@ class Http2Link:
 
     async def _connect(self, seconds: float) -> None:
         try:
-            await self.road.lay(self.network, seconds=seconds, protocols=_PROTOCOLS)
+            await self.route.connect(self.network, seconds=seconds, protocols=_PROTOCOLS)
         except BaseException as error:
             # If the first caller was cancelled, the next one starts again.
             await briefly(self.network.close())
@@ -177,7 +177,7 @@ class Http2Link:
     def as_http1(self) -> Http1Connection:
         """Return an HTTP/1.1 connection instead: the established one if it is not in use, else a new one."""
         network, self._spare = (self.network if self._spare else None), False
-        return Http1Connection(self.road, network)
+        return Http1Connection(self.route, network)
 
     async def leave(self) -> None:
         """Release a place. The last place closes the connection."""

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 class Network:
     """The network of one connection: a socket, with TLS on top of it once, or twice through a proxy."""
 
-    __slots__ = ("_tls", "_wire", "heard", "laid", "sent")
+    __slots__ = ("_tls", "_wire", "connected", "heard", "sent")
 
     def __init__(self) -> None:
         self.sent = False
         """Whether the head of a request may have been sent since this was last set to `False`."""
         self.heard = False
         """Whether bytes were received since this was last set to `False`."""
-        self.laid = False
+        self.connected = False
         """Whether the connection is established, so that all bytes that are written from now on belong to requests."""
         self._wire: Wire | None = None
         self._tls: TlsWire | None = None
@@ -83,7 +83,7 @@ class Network:
     ) -> bool:
         """Send bytes as `Wire.write` does. Raises `WireWriteError` and `WriteTimeoutError`."""
         wire = self.wire
-        self.sent = self.laid
+        self.sent = self.connected
         return await wire.write(data, timeout, until=until)
 
     def take(self) -> bytes:

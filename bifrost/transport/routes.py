@@ -28,7 +28,7 @@ HTTP1 = ("http/1.1",)
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Road:
+class Route:
     """The route to one origin, shared by its connections."""
 
     origin: Origin
@@ -53,7 +53,7 @@ class Road:
         """Whether requests are sent to an HTTP proxy one by one, without a tunnel."""
         return self.proxy is not None and not self.proxy.is_socks and self.origin.scheme == "http"
 
-    async def lay(self, network: Network, *, seconds: float, protocols: Sequence[str] = HTTP1) -> float:
+    async def connect(self, network: Network, *, seconds: float, protocols: Sequence[str] = HTTP1) -> float:
         """Connect within `seconds`, including TLS with the origin. Returns how long it took, in seconds.
 
         Raises `WireError`, and `ConfigError` or `ConnectError` for errors of a proxy. In any case the network holds the
@@ -65,7 +65,7 @@ class Road:
                 await self._lay(network, protocols)
         except TimeoutError as error:
             raise ConnectTimeoutError from error
-        network.laid = True
+        network.connected = True
         return anyio.current_time() - began
 
     def remember(self, network: Network) -> None:
@@ -91,8 +91,8 @@ class Road:
             await network.shake_hands(context, origin.host, protocols=protocols, session=session)
 
 
-async def _ask_for_tunnel(network: Network, proxy: Proxy, road: Road) -> None:
-    origin = road.origin
+async def _ask_for_tunnel(network: Network, proxy: Proxy, route: Route) -> None:
+    origin = route.origin
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     target = f"{host}:{origin.port}".encode("ascii")
     await network.write(request_head(b"CONNECT", target, [(b"host", target), *credentials_of_proxy(proxy)]))
@@ -114,5 +114,5 @@ async def _ask_for_tunnel(network: Network, proxy: Proxy, road: Road) -> None:
     if 200 <= answer.status < 300:
         return
     if answer.status >= 500:
-        raise never_sent(ConnectError(f"the proxy could not connect to {road}: status {answer.status}"))
-    raise proxy.refusal(road)
+        raise never_sent(ConnectError(f"the proxy could not connect to {route}: status {answer.status}"))
+    raise proxy.refusal(route)

@@ -52,7 +52,7 @@ _IMPORTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "bifrost-client": (
         "bifrost, and what its first client loads",
         "base",
-        ("bifrost", "bifrost.transport.own"),
+        ("bifrost", "bifrost.transport.direct"),
     ),
     "mcp": ("mcp (a dependency, not loaded by `import bifrost`)", "base", ("mcp",)),
     "openai": ("openai SDK", "base", ("openai",)),

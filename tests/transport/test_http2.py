@@ -15,8 +15,8 @@ from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectE
 from bifrost.testing import RawServer, leak_check
 from bifrost.testing.loopback import reset_connection
 from bifrost.transport import Connection, Origin, Transport
+from bifrost.transport.direct import DirectTransport
 from bifrost.transport.http2 import Http2Connection
-from bifrost.transport.own import DirectTransport
 from bifrost.transport.wires import WireWriteError
 from bifrost.wire.auth import BEARER
 from bifrost.wire.secrets import Secret

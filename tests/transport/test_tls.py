@@ -13,7 +13,7 @@ from bifrost.config import NetworkConfig, ProviderConfig
 from bifrost.errors import ConfigError
 from bifrost.testing import RawServer, leak_check
 from bifrost.transport import Origin
-from bifrost.transport.own import DirectTransport
+from bifrost.transport.direct import DirectTransport
 from tests.engine.peers import Authority, Served
 from tests.transport.proxying import SMALL, opened, sent
 

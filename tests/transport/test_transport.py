@@ -18,8 +18,8 @@ from bifrost.errors import (
 )
 from bifrost.testing import RawServer, leak_check
 from bifrost.transport import Connection, Origin, Transport, as_transport
+from bifrost.transport.direct import DirectTransport
 from bifrost.transport.httpx_adapter import Upload
-from bifrost.transport.own import DirectTransport
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import SSE_HEAD, Authority, Served, answer, chunk, read_request, until_left
 from tests.engine.rig import until

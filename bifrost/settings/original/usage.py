@@ -17,7 +17,7 @@ from bifrost.config import (
 )
 from bifrost.errors import ConfigError
 from bifrost.settings.original.form import Concurrency, Network
-from bifrost.settings.original.road import network_of
+from bifrost.settings.original.network import network_of
 from bifrost.settings.problems import below
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def config_of(
     insecure = network.allow_private_network is True
     _check_address(address, insecure=insecure, reading=reading)
     _check_headers(network.extra_headers or {}, below(here, "extra_headers"), reading)
-    road = network_of(table, at, reading)
+    route = network_of(table, at, reading)
     if len(reading.problems) > before:
         return None
     return ProviderConfig(
@@ -60,7 +60,7 @@ def config_of(
         timeouts=Timeouts(**waits),
         retry=RetryConfig(**retry),
         connections=ConnectionConfig() if idle is None else ConnectionConfig(idle=idle),
-        network=road or NetworkConfig(),
+        network=route or NetworkConfig(),
         **sizes,
     )
 

@@ -13,7 +13,7 @@ from bifrost.event_loop import spawn
 from bifrost.transport.http11 import Http1Connection
 from bifrost.transport.logs import guard_loggers
 from bifrost.transport.proxies import Proxy, check_plain, proxy_of
-from bifrost.transport.routes import Road
+from bifrost.transport.routes import Route
 from bifrost.transport.tls import context_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _log = logging.getLogger("bifrost.transport")
 
 
 @attrs.define(eq=False)
-class _Common:
+class _SharedState:
     """What the transports of a client's providers share."""
 
     usual: ssl.SSLContext | None = None
@@ -44,7 +44,7 @@ class DirectTransport:
     """
 
     _config: ProviderConfig = attrs.field(factory=ProviderConfig)
-    _common: _Common = attrs.field(factory=_Common)
+    _shared: _SharedState = attrs.field(factory=_SharedState)
     _run: Callable[[Task], None] = spawn
     """Starts the tasks of a shared connection."""
     _context: ssl.SSLContext | None = attrs.field(default=None, init=False)
@@ -57,27 +57,27 @@ class DirectTransport:
 
     def for_provider(self, config: ProviderConfig, run: Callable[[Task], None] = spawn) -> Transport:
         """Return the transport for one provider. `run` starts tasks in the client's task group."""
-        return DirectTransport(config, self._common, run)
+        return DirectTransport(config, self._shared, run)
 
     def open(self, origin: Origin) -> Connection:
         """Return a new connection. Certificates are loaded with the first that needs them. Raises `ConfigError`."""
         if self._config.network.http2 and origin.scheme == "https":
-            return self._shared(origin)
-        return Http1Connection(self._road(origin))
+            return self._http2(origin)
+        return Http1Connection(self._route(origin))
 
-    def _shared(self, origin: Origin) -> Connection:
+    def _http2(self, origin: Origin) -> Connection:
         from bifrost.transport.http2 import Http2Connection, check_installed
         from bifrost.transport.http2_link import Http2Link
 
         links = self._links.setdefault(origin, [])
         links[:] = [link for link in links if link.lent > 0]
         if any(link.only_http1 for link in links):
-            return Http1Connection(self._road(origin))
+            return Http1Connection(self._route(origin))
         found = next((link for link in links if link.takes_more), None)
         if found is None:
             check_installed()
             found = Http2Link(
-                self._road(origin),
+                self._route(origin),
                 most=self._config.network.streams_per_connection,
                 retire_at=anyio.current_time() + self._config.connections.age,
                 run=self._run,
@@ -85,20 +85,20 @@ class DirectTransport:
             links.append(found)
         return Http2Connection(found)
 
-    def _road(self, origin: Origin) -> Road:
+    def _route(self, origin: Origin) -> Route:
         proxy = proxy_of(self._config.network, origin)
         if proxy is not None:
             check_plain(proxy, origin, allow_insecure_http=self._config.allow_insecure_http)
             self._announce(origin, proxy)
         needs_tls = origin.scheme == "https" or (proxy is not None and proxy.scheme == "https")
-        return Road(origin=origin, proxy=proxy, context=self._tls() if needs_tls else None, sessions=self._sessions)
+        return Route(origin=origin, proxy=proxy, context=self._tls() if needs_tls else None, sessions=self._sessions)
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
             network = self._config.network
             if (network.ca, network.client_certificate, network.ssl_context) == (None, None, None):
-                self._common.usual = self._common.usual or context_of(network)
-                self._context = self._common.usual
+                self._shared.usual = self._shared.usual or context_of(network)
+                self._context = self._shared.usual
             else:
                 self._context = context_of(network)
         return self._context
@@ -106,6 +106,6 @@ class DirectTransport:
     def _announce(self, origin: Origin, proxy: Proxy) -> None:
         """Log once which proxy is used, without its password."""
         message = f"the {proxy.source} sends {origin.scheme} through the proxy {proxy.host}"
-        if message not in self._common.announced:
-            self._common.announced.add(message)
+        if message not in self._shared.announced:
+            self._shared.announced.add(message)
             _log.info("%s", message)

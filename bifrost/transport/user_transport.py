@@ -24,16 +24,16 @@ def as_transport(transport: Any) -> Transport:
     returns an httpx transport for it. Raises `ConfigError` for anything else.
     """
     if transport is None:
-        from bifrost.transport.own import DirectTransport
+        from bifrost.transport.direct import DirectTransport
 
         return DirectTransport()
     guard_loggers()
     if _is_of_httpx(transport):
-        return _Shared(transport)
+        return _SharedHttpxTransport(transport)
     if isinstance(transport, Transport):
         return transport
     if callable(transport):
-        return _Made(cast("Callable[[], httpx.AsyncBaseTransport]", transport))
+        return _HttpxTransportFactory(cast("Callable[[], httpx.AsyncBaseTransport]", transport))
     raise ConfigError(
         "transport= takes an httpx.AsyncBaseTransport, a function that makes one, or a bifrost Transport, "
         f"not {type(transport).__name__}"
@@ -46,7 +46,7 @@ def _is_of_httpx(transport: Any) -> TypeGuard[httpx.AsyncBaseTransport]:
     return isinstance(transport, getattr(loaded, "AsyncBaseTransport", ()))
 
 
-class _Shared:
+class _SharedHttpxTransport:
     """Connections that share one httpx transport."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
@@ -58,7 +58,7 @@ class _Shared:
         return HttpxConnection(self._transport, origin, owned=False)
 
 
-class _Made:
+class _HttpxTransportFactory:
     """Connections with an httpx transport each."""
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
