@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.deep.row import Row
+from tests.hostile.conftest import EACH
 from tests.hostile.holds import FILE
 
 NAME = "holds"
@@ -32,7 +33,7 @@ def run() -> list[Row]:
         file = Path(folder, "holds")
         command = [sys.executable, "-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider", "tests/hostile"]
         played = subprocess.run(
-            command, cwd=_ROOT, env={**os.environ, FILE: str(file)}, check=False, capture_output=True
+            command, cwd=_ROOT, env={**os.environ, FILE: str(file), EACH: "1"}, check=False, capture_output=True
         )
         last = played.stdout.decode().strip().splitlines()[-1:]
         found = [line.split(" ", 1) for line in file.read_text(encoding="utf-8").splitlines()]

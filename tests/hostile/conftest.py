@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -37,13 +38,17 @@ TRANSPORTS: Mapping[str, Route] = {
 USUAL = ("default",)
 """Over these the README's run plays the faults; over the others they are marked `wide`."""
 
+EACH = "BIFROST_HOSTILE_OVER_EACH"
+"""The variable with which all faults are played over each route, as the deep run does."""
+
 _ALL_FAULTS = ("default", "httpx")
-"""Over these all faults are played; over the other routes those of the modules with `OVER_EACH_ROUTE`."""
+"""Over these all faults are played in any case; over the others those of the modules with `OVER_EACH_ROUTE`."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "transport" in metafunc.fixturenames:
-        names = TRANSPORTS if getattr(metafunc.module, "OVER_EACH_ROUTE", False) else _ALL_FAULTS
+        each = os.environ.get(EACH) or getattr(metafunc.module, "OVER_EACH_ROUTE", False)
+        names = TRANSPORTS if each else _ALL_FAULTS
         params = [pytest.param(name, marks=() if name in USUAL else pytest.mark.wide) for name in names]
         metafunc.parametrize("transport", params, indirect=True, scope="module")
 

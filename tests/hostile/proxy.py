@@ -146,12 +146,15 @@ class Tunnel(HostileServer):
 
     def _carry(self, peer: Peer) -> None:
         port = _asked_of_socks(peer) if self.scheme == "socks5" else _asked_of_http(peer)
-        try:
-            upstream = socket.create_connection(("127.0.0.1", port))
-        except OSError:
-            peer.reset()
-            return
-        with upstream:
+        # What a proxy takes in advance is not to hide how much its client takes.
+        peer.buffer(_BUFFER)
+        with socket.socket() as upstream:
+            upstream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            try:
+                upstream.connect(("127.0.0.1", port))
+            except OSError:
+                peer.reset()
+                return
             peer.send(_SOCKS_OPEN if self.scheme == "socks5" else _HTTP_OPEN)
             forth = threading.Thread(target=_pump, args=(peer, upstream), daemon=True)
             forth.start()
@@ -168,6 +171,7 @@ class Tunnel(HostileServer):
                 forth.join()
 
 
+_BUFFER = 64 * 1024
 _SOCKS_OPEN = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x01"
 _HTTP_OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
