@@ -179,10 +179,10 @@ class Path:
         if isinstance(answer, context.operation.response):
             return _with_origin(answer, context) if stream is None else self._opening.begin_with(call, answer)
         source: Source
-        if isinstance(answer, list):
-            source = ReadyChunks(cast("list[Any]", answer))
-        else:
+        if hasattr(answer, "__anext__"):
             source = ForeignChunks(answer, context.deadline, kind=call.streaming.chunk)
+        else:
+            source = ReadyChunks(answer)
         if stream is None:
             return await _collect(source, call)
         stream.attach(source, provider=context.provider, model=context.model, lift=chunk_lift(call))

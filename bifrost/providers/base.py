@@ -10,7 +10,7 @@ import msgspec
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen, Value
 from bifrost.operations.base import Operation, OperationName, StructuredMode
-from bifrost.operations.chat.content import Issuer
+from bifrost.operations.chat.content import Issuer as Issuer  # noqa: PLC0414 - the engine takes it from here
 from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
 from bifrost.providers.wording import Meaning
 from bifrost.wire.auth import BEARER, Auth
