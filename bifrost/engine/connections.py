@@ -20,7 +20,7 @@ _AGE_SPREAD = 0.2
 """How much the lifetime of connections varies, as a share, so that they do not all end at once."""
 
 
-class Kept:
+class PooledConnection:
     """A connection, and how long it is kept."""
 
     __slots__ = ("connection", "good_until", "origin", "requests", "retire_at")
@@ -41,9 +41,9 @@ class Connections:
         self._transport = transport
         self._config = config
         self._random = random
-        self._stacks: dict[Origin, list[Kept]] = {}
-        self._lent: set[Kept] = set()
-        self._early: dict[Kept, anyio.CancelScope] = {}
+        self._stacks: dict[Origin, list[PooledConnection]] = {}
+        self._lent: set[PooledConnection] = set()
+        self._early: dict[PooledConnection, anyio.CancelScope] = {}
         """Connections that are being established in advance, each with its cancel scope."""
         self.opened = 0
         self.reused = 0
@@ -60,48 +60,48 @@ class Connections:
         """The number of connections in use by jobs and streams."""
         return len(self._lent)
 
-    async def take(self, origin: Origin, now: float, *, fresh: bool = False) -> Kept:
+    async def take(self, origin: Origin, now: float, *, fresh: bool = False) -> PooledConnection:
         """Return the connection that was used last and is still usable, or a new one (`fresh`: always a new one)."""
         stack = None if fresh else self._stacks.get(origin)
         while stack:
-            kept = stack.pop()
-            if now < kept.good_until and kept.connection.usable():
-                self._lent.add(kept)
+            pooled = stack.pop()
+            if now < pooled.good_until and pooled.connection.usable():
+                self._lent.add(pooled)
                 self.reused += 1
-                return kept
-            await _close(kept)
-        kept = self._open(origin, now)
-        self._lent.add(kept)
-        return kept
+                return pooled
+            await _close(pooled)
+        pooled = self._open(origin, now)
+        self._lent.add(pooled)
+        return pooled
 
-    async def give_back(self, kept: Kept, now: float) -> None:
+    async def give_back(self, pooled: PooledConnection, now: float) -> None:
         """Take a connection back after a complete exchange, if it may be used again.
 
         A connection that fails then is dropped; the response is not affected.
         """
         try:
-            await kept.connection.finish()
+            await pooled.connection.finish()
         except Exception:  # noqa: BLE001 - a user's transport, or a peer that is just leaving
-            await self.drop(kept)
+            await self.drop(pooled)
             return
         except BaseException:
-            await self.drop(kept)
+            await self.drop(pooled)
             raise
-        kept.requests += 1
-        if kept.requests >= self._config.requests:
-            await self.drop(kept)
+        pooled.requests += 1
+        if pooled.requests >= self._config.requests:
+            await self.drop(pooled)
             return
-        self._put_back(kept, now)
+        self._put_back(pooled, now)
 
-    async def drop(self, kept: Kept) -> None:
+    async def drop(self, pooled: PooledConnection) -> None:
         """Close a connection after a failure, a cancellation, or unexpected bytes."""
-        self._lent.discard(kept)
-        await _close(kept)
+        self._lent.discard(pooled)
+        await _close(pooled)
 
     async def warm_up(self, origin: Origin, count: int, *, seconds: float) -> None:
         """Establish connections until `count` are idle.
 
-        Raises the first error; connections that were established are kept.
+        Raises the first error; connections that were established are pooled.
         """
         missing = count - len(self._stacks.get(origin, ()))
         failures: list[BifrostError] = []
@@ -119,43 +119,43 @@ class Connections:
             raise failures[0]
 
     async def _make_early(self, origin: Origin, seconds: float) -> None:
-        kept = self._open(origin, anyio.current_time())
-        self._lent.add(kept)
+        pooled = self._open(origin, anyio.current_time())
+        self._lent.add(pooled)
         made = False
         try:
-            if isinstance(kept.connection, Early):
-                await self._connect(kept, kept.connection, seconds)
+            if isinstance(pooled.connection, Early):
+                await self._connect(pooled, pooled.connection, seconds)
                 made = True
         finally:
             if not made:
-                await self.drop(kept)
+                await self.drop(pooled)
         if made:
-            self._put_back(kept, anyio.current_time())
+            self._put_back(pooled, anyio.current_time())
 
-    async def _connect(self, kept: Kept, connection: Early, seconds: float) -> None:
+    async def _connect(self, pooled: PooledConnection, connection: Early, seconds: float) -> None:
         with anyio.CancelScope() as scope:
-            self._early[kept] = scope
+            self._early[pooled] = scope
             try:
                 await connection.connect(seconds=seconds)
             finally:
-                del self._early[kept]
+                del self._early[pooled]
         if scope.cancel_called:
             raise ShuttingDownError("the client was closed, or the provider changed, before the connection was made")
 
-    def _put_back(self, kept: Kept, now: float) -> None:
-        self._lent.discard(kept)
-        kept.good_until = min(kept.retire_at, now + self._config.idle)
-        self._stacks.setdefault(kept.origin, []).append(kept)
+    def _put_back(self, pooled: PooledConnection, now: float) -> None:
+        self._lent.discard(pooled)
+        pooled.good_until = min(pooled.retire_at, now + self._config.idle)
+        self._stacks.setdefault(pooled.origin, []).append(pooled)
 
     async def retire_idle(self) -> None:
         """Close connections that were idle or alive for too long, or were closed by the peer."""
         now = anyio.current_time()
         for stack in list(self._stacks.values()):
-            for kept in list(stack):
+            for pooled in list(stack):
                 # While one is being closed, a job may take another.
-                if kept in stack and not (now < kept.good_until and _usable(kept)):
-                    stack.remove(kept)
-                    await _close(kept)
+                if pooled in stack and not (now < pooled.good_until and _usable(pooled)):
+                    stack.remove(pooled)
+                    await _close(pooled)
 
     async def close(self) -> None:
         """Close all connections, including those in use.
@@ -164,29 +164,29 @@ class Connections:
         """
         for scope in self._early.values():
             scope.cancel()
-        everything = [kept for stack in self._stacks.values() for kept in stack]
+        everything = [pooled for stack in self._stacks.values() for pooled in stack]
         everything += self._lent.difference(self._early)
         for stack in self._stacks.values():
             stack.clear()
         self._lent.clear()
         async with anyio.create_task_group() as group:
-            for kept in everything:
-                group.start_soon(_close, kept)
+            for pooled in everything:
+                group.start_soon(_close, pooled)
 
-    def _open(self, origin: Origin, now: float) -> Kept:
+    def _open(self, origin: Origin, now: float) -> PooledConnection:
         connection = self._transport.open(origin)
         self.opened += 1
         spread = 1 + _AGE_SPREAD * (2 * self._random() - 1)
-        return Kept(connection, origin, retire_at=now + self._config.age * spread)
+        return PooledConnection(connection, origin, retire_at=now + self._config.age * spread)
 
 
-def _usable(kept: Kept) -> bool:
+def _usable(pooled: PooledConnection) -> bool:
     try:
-        return kept.connection.usable()
+        return pooled.connection.usable()
     except Exception:  # noqa: BLE001 - a user's transport; if it fails, the connection is closed
         return False
 
 
-async def _close(kept: Kept) -> None:
+async def _close(pooled: PooledConnection) -> None:
     with suppress(Exception):  # a user's transport may fail here, and there is no caller to inform
-        await kept.connection.close()
+        await pooled.connection.close()

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from bifrost.engine.attempt import NotAdmitted
-from bifrost.engine.lease import Lease
+from bifrost.engine.response_stream import ResponseStream
 from bifrost.engine.sources import ReadyChunks
 from bifrost.errors import (
     BifrostError,
@@ -34,7 +34,7 @@ from bifrost.wire.http import HttpResponse
 
 if TYPE_CHECKING:
     from bifrost.engine.attempt import Attempt
-    from bifrost.engine.connections import Kept
+    from bifrost.engine.connections import PooledConnection
     from bifrost.engine.pool import Job
     from bifrost.transport import Answer
     from bifrost.wire.http import HttpRequest
@@ -112,33 +112,33 @@ async def _perform(job: Job, attempt: Attempt) -> Any:
     if upstream.adaptive is not None and attempt.admission is not None:
         attempt.admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
     connections = upstream.connections
-    kept = await connections.take(address.origin, now, fresh=attempt.new_connection)
+    pooled = await connections.take(address.origin, now, fresh=attempt.new_connection)
     try:
-        answer = await _send(attempt, kept, request, now)
+        answer = await _send(attempt, pooled, request, now)
         is_answer = answer.status in attempt.codec.statuses
         is_stream = attempt.target.stream and is_answer and _is_stream(answer)
         if is_answer:
             _check_length(attempt, answer, is_stream=is_stream)
         if is_stream:
-            lease = Lease(attempt, kept, answer.reader, on_release=partial(upstream.pool.leave, job))
-            if not job.finish(lease):
+            stream = ResponseStream(attempt, pooled, answer.reader, on_release=partial(upstream.pool.leave, job))
+            if not job.finish(stream):
                 raise TransportError("the caller left while the stream was being opened")
-            await lease.watch()
+            await stream.watch()
             return None
         body, whole = await _read(attempt, answer)
     except BaseException:
-        await connections.drop(kept)
+        await connections.drop(pooled)
         raise
     if whole:
-        await connections.give_back(kept, now + (attempt.first_byte or 0.0))
+        await connections.give_back(pooled, now + (attempt.first_byte or 0.0))
     else:
-        await connections.drop(kept)
+        await connections.drop(pooled)
     return await _judge(attempt, body)
 
 
-async def _send(attempt: Attempt, kept: Kept, request: HttpRequest, now: float) -> Answer:
+async def _send(attempt: Attempt, pooled: PooledConnection, request: HttpRequest, now: float) -> Answer:
     timeouts = attempt.upstream.config.timeouts
-    connection = kept.connection
+    connection = pooled.connection
     reused = connection.reused
     attempt.connection = connection
     try:

@@ -110,7 +110,7 @@ class Upstream:
         if isinstance(transport, PerProvider):
             transport = transport.for_provider(config, host.run)
         self.connections = Connections(transport, config.connections, clock.random)
-        self.leases: set[OpenStream] = set()
+        self.open_streams: set[OpenStream] = set()
         """The open streams."""
         self.ending: set[OpenStream] = set()
         """Streams that were given back, and whose connections are being kept or closed."""
@@ -302,7 +302,7 @@ class Upstream:
             queue=self.config.queue,
             workers=sum(pool.workers for pool in pools),
             worker_restarts=counters.restarts + sum(pool.worker_restarts for pool in pools),
-            streams=sum(len(upstream.leases) for upstream in both),
+            streams=sum(len(upstream.open_streams) for upstream in both),
             connections=ConnectionStats(
                 idle=sum(each.idle for each in connections),
                 lent=sum(each.lent for each in connections),

@@ -371,16 +371,16 @@ class Upstreams:
         """Wait for the open streams, except those that were not read for `unread_limit` seconds."""
         while True:
             now = anyio.current_time()
-            leases = [lease for upstream in self._all() for lease in upstream.leases]
-            used = next((lease for lease in leases if lease.in_use(now, unread_limit)), None)
+            streams = [stream for upstream in self._all() for stream in upstream.open_streams]
+            used = next((stream for stream in streams if stream.in_use(now, unread_limit)), None)
             if used is None:
                 break
             # Whether a stream is being read depends on the time, unlike its end.
             with anyio.move_on_after(_LOOK_AGAIN):
                 await used.gone()
         with anyio.move_on_after(_LOOK_AGAIN):
-            for lease in [lease for upstream in self._all() for lease in upstream.ending]:
-                await lease.gone()
+            for stream in [stream for upstream in self._all() for stream in upstream.ending]:
+                await stream.gone()
 
     # --- private
 

@@ -151,7 +151,7 @@ def is_quiet(client: Bifrost) -> bool:
     return running.active.count == 0 and all(
         not (held(upstream.pool) or upstream.pool.in_flight or upstream.pool.queued or upstream.pool._jobs)
         and upstream.connections.lent == 0
-        and not upstream.leases
+        and not upstream.open_streams
         and upstream.pool.worker_restarts == 0
         for upstream in running.upstreams._upstreams.values()
     )

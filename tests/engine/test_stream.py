@@ -30,7 +30,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import SizeLimits
-from bifrost.engine.lease import Lease
+from bifrost.engine.response_stream import ResponseStream
 from bifrost.engine.sources import ForeignChunks
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta
 from bifrost.providers.catalog import CATALOG
@@ -97,7 +97,7 @@ async def rest(stream: ChunkStream) -> list[str]:
 
 def size_of(stream: ChunkStream) -> int:
     """Give how many bytes of a stream have been read from its connection."""
-    assert isinstance(stream._source, Lease)
+    assert isinstance(stream._source, ResponseStream)
     return stream._source._size
 
 
@@ -379,7 +379,7 @@ async def test_hundreds_of_slow_readers_read_nothing_ahead(mock: MockTransport, 
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(stream_of(client)) for _ in range(200)]
         (upstream,) = client._engine._running.upstreams._upstreams.values()
-        assert len(upstream.leases) == 200
+        assert len(upstream.open_streams) == 200
         sizes = {stream: size_of(stream) for stream in streams}
         for _ in range(3):
             await anyio.sleep(60)
@@ -387,7 +387,7 @@ async def test_hundreds_of_slow_readers_read_nothing_ahead(mock: MockTransport, 
                 await stream.__anext__()
         for stream in streams[100:]:
             assert size_of(stream) == sizes[stream], "what nobody asks for is not read"
-        assert len(upstream.leases) == 100, "those that nobody reads were ended"
+        assert len(upstream.open_streams) == 100, "those that nobody reads were ended"
         for stream in streams[:100]:
             assert size_of(stream) <= 4 * sizes[stream]
             assert len(stream._buffer) <= 2

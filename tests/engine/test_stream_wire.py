@@ -26,7 +26,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import SizeLimits
-from bifrost.engine.lease import Lease
+from bifrost.engine.response_stream import ResponseStream
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import DONE, END, MODEL, SSE_HEAD, Served, answer, chunk, client_of, event
 from tests.engine.rig import is_quiet, until
@@ -258,7 +258,7 @@ async def test_a_packed_stream_ends_with_the_clock_though_nothing_is_waited_for(
     handler = Served(packed(gzip.compress(data)))
     async with served(handler) as (client, _server), client.stream_chat(MODEL, "hi") as stream:
         assert await first(stream) == "a"
-        assert isinstance(stream._source, Lease)
+        assert isinstance(stream._source, ResponseStream)
         stream._source._end_for(CallTimeoutError("time is over", phase="stream"))
         with pytest.raises(StreamInterruptedError, match="time is over"):
             await stream.final()

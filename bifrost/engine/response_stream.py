@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bifrost.engine.attempt import Attempt
-    from bifrost.engine.connections import Kept
+    from bifrost.engine.connections import PooledConnection
     from bifrost.transport import Reader
     from bifrost.wire.framing.base import Event
 
@@ -42,7 +42,7 @@ _TAIL_LIMIT = 0.1
 """How long to wait for the end of a body after the final marker, in seconds, so that the connection can be reused."""
 
 
-class Lease:
+class ResponseStream:
     """An open response that is lent to its caller.
 
     The worker waits in `watch`; the caller always ends with `release`.
@@ -58,13 +58,13 @@ class Lease:
         "_gone",
         "_has_tail",
         "_inflater",
-        "_kept",
         "_last_event",
         "_last_pull",
         "_last_seen",
         "_now",
         "_on_release",
         "_pieces",
+        "_pooled",
         "_reader",
         "_reading",
         "_reason",
@@ -75,11 +75,16 @@ class Lease:
     )
 
     def __init__(
-        self, attempt: Attempt, kept: Kept, reader: Reader, *, on_release: Callable[[], None] | None = None
+        self,
+        attempt: Attempt,
+        pooled: PooledConnection,
+        reader: Reader,
+        *,
+        on_release: Callable[[], None] | None = None,
     ) -> None:
         limits = attempt.upstream.config.size_limits
         self._attempt = attempt
-        self._kept = kept
+        self._pooled = pooled
         self._reader = reader
         self._decoder = attempt.decoder()
         self._framer = attempt.framer()
@@ -106,7 +111,7 @@ class Lease:
         self._now = attempt.upstream.now
         self._last_event = self._last_pull = self._last_seen = self._asked = self._now()
         # The worker watches for silence, because a timer for each read would cost more than everything else.
-        kept.connection.limit_reads(None)
+        pooled.connection.limit_reads(None)
         self.warnings: Sequence[str] = ()
 
     # --- for the caller
@@ -156,8 +161,8 @@ class Lease:
         """Return the response to its worker, which closes it, or keeps the connection if it was read to its end."""
         self._released.set()
         upstream = self._attempt.upstream
-        if self in upstream.leases:
-            upstream.leases.discard(self)
+        if self in upstream.open_streams:
+            upstream.open_streams.discard(self)
             upstream.ending.add(self)
         on_release, self._on_release = self._on_release, None
         if on_release is not None:
@@ -265,8 +270,8 @@ class Lease:
 
         Then close it, or keep its connection.
         """
-        leases = self._attempt.upstream.leases
-        leases.add(self)
+        open_streams = self._attempt.upstream.open_streams
+        open_streams.add(self)
         try:
             try:
                 await self._wait()
@@ -274,7 +279,7 @@ class Lease:
                 self._end_for(ShuttingDownError("the client was closed while the stream was open"))
                 raise
             finally:
-                leases.discard(self)
+                open_streams.discard(self)
             await self._let_go()
         finally:
             self._attempt.upstream.ending.discard(self)
@@ -283,10 +288,10 @@ class Lease:
     async def _let_go(self) -> None:
         connections = self._attempt.upstream.connections
         if await self._at_end():
-            await connections.give_back(self._kept, self._now())
+            await connections.give_back(self._pooled, self._now())
         else:
             self._reason = self._reason or UsageError("this stream was closed; what it held is gone")
-            await connections.drop(self._kept)
+            await connections.drop(self._pooled)
 
     def in_use(self, now: float, unread_limit: float) -> bool:
         """Return whether the stream is being read, or was within the last `unread_limit` seconds."""
@@ -309,7 +314,7 @@ class Lease:
         # The reason is set first: otherwise the cut would look like a regular end to a reader that wakes up.
         self._reason = self._reason or reason
         if self._reading:
-            self._kept.connection.cut()
+            self._pooled.connection.cut()
 
     def _overdue(self, now: float) -> BifrostError | None:
         """Return the error with which the stream must end now; `None` if there is none."""
