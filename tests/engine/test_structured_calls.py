@@ -551,7 +551,7 @@ async def test_a_stream_that_is_left_early_is_not_read(mock: MockTransport) -> N
     ("options", "says"),
     [
         ({"output": object}, "type <class 'object'> is not supported"),
-        ({"output": Point, "response_format": {"type": "json_object"}}, "give output= or response_format, not both"),
+        ({"output": Point, "response_format": {"type": "json_object"}}, "pass output= or response_format, not both"),
         ({"max_output_retries": 1}, "max_output_retries needs a type"),
         ({"output": Point, "max_output_retries": -1}, "0 or more, not -1"),
     ],

@@ -741,8 +741,14 @@ def test_the_fenced_block_is_what_an_error_is_about() -> None:
 @pytest.mark.parametrize(
     ("response", "says"),
     [
-        (answered(text('{"y": 2'), finish_reason="length"), "no whole Point: it was cut off at its token limit; raise"),
-        (answered(text(""), finish_reason="content_filter"), "no whole Point: the provider's content filter cut it"),
+        (
+            answered(text('{"y": 2'), finish_reason="length"),
+            "not a complete Point: it was cut off at its token limit; raise",
+        ),
+        (
+            answered(text(""), finish_reason="content_filter"),
+            "not a complete Point: the provider's content filter cut it",
+        ),
         (answered(RefusalPart(refusal="I won't.")), "the model declined to give Point: I won't."),
     ],
 )
