@@ -83,7 +83,6 @@ PATTERNS: dict[str, str] = {
     "bifrost.operations.chat.structured.strict_schema '\\\\(\\\\?(?!:)|\\\\\\\\[1-9AbBGkpPzZ]'": OURS,
     "bifrost.operations.chat.structured.lifting f'(?<![A-Za-z0-9_-]){ANSWER_TOOL}(?![A-Za-z0-9_-])'": FOREIGN,
     "bifrost.operations.chat.tools '[a-zA-Z0-9_.:-]{1,128}'": FOREIGN,
-    "bifrost.operations.typed '(?P<problem>.*) - at (?P<key>`key` in )?`\\\\$(?P<path>.*)`'": OURS,
     "bifrost.operations.typed '`[^`]*`'": OURS,
     "bifrost.operations.typed '\\\\w+'": OURS,
     "bifrost.settings.custom '/[\\\\x21\\\\x22\\\\x24-\\\\x7e]*'": FOREIGN,
@@ -97,6 +96,7 @@ PATTERNS: dict[str, str] = {
     'bifrost.settings.ours "[A-Za-z0-9!#$%&\'*+.^_`|~-]+"': FOREIGN,
     "bifrost.settings.ours '[\\\\x20-\\\\x7e]*'": FOREIGN,
     "bifrost.settings.problems '[\\\\w$-]+'": FOREIGN,
+    "bifrost.sync '\\\\basync (?=with |for )|\\\\bawait '": OURS,
     "bifrost.testing.dialect '\\\\s*\\\\S+|\\\\s+'": OURS,
     "bifrost.testing.pytest_plugin '[^\\\\w.\\\\-]+'": OURS,
     "bifrost.testing.tape"
