@@ -171,7 +171,7 @@ class _Hook:
         if not self.blocked:
             self.blocked = True
             _log.warning(
-                "plugin %s blocked the event loop for %.2f s in %s: no call got on meanwhile; make it async, or let a "
+                "plugin %s blocked the event loop for %.2f s in %s: no call could proceed; make it async, or let a "
                 "thread do it",
                 ascii(_name(self.plugin)),
                 seconds,
@@ -198,7 +198,7 @@ class Chain:
         self.names = tuple(_name(plugin) for plugin in self.plugins)
         for name in self.names:
             if self.names.count(name) > 1:
-                raise ConfigError(f"two plugins are called {name!r}; give one of them another `name`")
+                raise ConfigError(f"two plugins have the name {name!r}; give one of them another `name`")
         self.size = len(self.plugins)
         self._hooks = {name: self._overridden(name) for name in self.HOOKS}
         self._before_call = self._hooks["before_call"]
@@ -245,7 +245,7 @@ class Chain:
     def ordered(self, names: Sequence[str]) -> Chain:
         """Return a chain with another order. Each name must occur once."""
         if sorted(names) != sorted(self.names):
-            raise ConfigError(f"an order names every plugin once: {', '.join(self.names) or 'there are none'}")
+            raise ConfigError(f"an order must name every plugin once: {', '.join(self.names) or 'there are none'}")
         return Chain([self.plugins[self.names.index(name)] for name in names])
 
     def find(self, name: str) -> Plugin:
@@ -254,7 +254,7 @@ class Chain:
 
     def _known(self, name: str) -> str:
         if name not in self.names:
-            raise ConfigError(f"no plugin is called {name!r}; there are: {', '.join(self.names) or 'none'}")
+            raise ConfigError(f"there is no plugin named {name!r}; there are: {', '.join(self.names) or 'none'}")
         return name
 
     # --- run
@@ -495,7 +495,7 @@ class _TooSlowError(_MisuseError):
 
 
 def _wrong(hook: _Hook, result: object, wanted: str) -> _MisuseError:
-    return _MisuseError(f"{hook.name} returned {type(result).__name__}, where it may return {wanted}")
+    return _MisuseError(f"{hook.name} returned {type(result).__name__}, but it may return only {wanted}")
 
 
 def _answers_of(operation: Operation[Any, Any, Any]) -> str:
@@ -536,13 +536,13 @@ def _overrides(plugin: Plugin, hook: str) -> bool:
 
 def _checked(plugins: Any) -> tuple[Plugin, ...]:
     if not hasattr(plugins, "__iter__"):
-        raise ConfigError(f"plugins is a list of Plugin objects, not {type(plugins).__name__}")
+        raise ConfigError(f"plugins must be a list of Plugin objects, not {type(plugins).__name__}")
     found = tuple(plugins)
     for plugin in found:
         if isinstance(plugin, type):
-            raise ConfigError(f"plugins takes objects, not classes: write {plugin.__name__}()")
+            raise ConfigError(f"plugins must be objects, not classes: write {plugin.__name__}()")
         if not isinstance(plugin, Plugin):
-            raise ConfigError(f"{type(plugin).__name__} is no plugin; derive it from bifrost.Plugin")
+            raise ConfigError(f"{type(plugin).__name__} is not a plugin; derive it from bifrost.Plugin")
         _check_settings(plugin)
         _check_hooks(plugin)
     return found
@@ -551,15 +551,15 @@ def _checked(plugins: Any) -> tuple[Plugin, ...]:
 def _check_settings(plugin: Plugin) -> None:
     name, timeout = _name(plugin), cast("object", plugin.timeout)
     if plugin.on_error not in ("skip", "fail"):
-        raise ConfigError(f'plugin {name!r}: on_error is "skip" or "fail", not {plugin.on_error!r}')
+        raise ConfigError(f'plugin {name!r}: on_error must be "skip" or "fail", not {plugin.on_error!r}')
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
-        raise ConfigError(f"plugin {name!r}: timeout is a number of seconds above 0, or None, not {timeout!r}")
+        raise ConfigError(f"plugin {name!r}: timeout must be a number of seconds above 0, or None, not {timeout!r}")
     if iscoroutinefunction(plugin.on_chunk):
         raise ConfigError(
-            f"plugin {name!r}: on_chunk runs for every chunk and is never async; make it a plain function"
+            f"plugin {name!r}: on_chunk runs for every chunk and must not be async; make it a plain function"
         )
     if iscoroutinefunction(plugin.on_attempt):
-        raise ConfigError(f"plugin {name!r}: on_attempt is never async; make it a plain function")
+        raise ConfigError(f"plugin {name!r}: on_attempt must not be async; make it a plain function")
 
 
 def _check_hooks(plugin: Plugin) -> None:

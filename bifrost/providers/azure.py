@@ -53,7 +53,7 @@ class AzureSettings(Frozen):
     def __attrs_post_init__(self) -> None:
         if self.api_version is not None and not _VERSION.fullmatch(self.api_version):
             raise ConfigError(
-                f"AzureSettings.api_version: {self.api_version!r} is no version; write 2024-10-21, say, or leave it out"
+                f"AzureSettings.api_version: {self.api_version!r} is not a version; for example: 2024-10-21"
             )
         if self.endpoint is not None:
             check_base_url(self.endpoint, where="AzureSettings.endpoint", allow_insecure_http=True)

@@ -36,7 +36,7 @@ class Weighted(Generic[T]):
         self._derived: dict[Callable[..., Any], Any] = {}
         self._pairs = list(pairs)
         if not self._pairs:
-            raise ConfigError("there is nothing to choose from; give at least one")
+            raise ConfigError("there is nothing to choose from; pass at least one candidate")
         for item, weight in self._pairs:
             check_weight(weight, where=str(item))
         self._items, self._cumulative = _prepare(self._pairs)

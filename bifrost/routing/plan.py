@@ -191,7 +191,7 @@ class Planner:
             # Raised on every call, not only on those that would use the member.
             if member.provider not in self.gone:
                 problem = self.not_configured(member.provider).message
-                raise ConfigError(f"model group {name!r} has {member}: {problem}, or take it out of the group")
+                raise ConfigError(f"model group {name!r} has {member}: {problem}, or remove it from the group")
         left = [(member, weight) for member, weight in group.members.pairs if member not in missing]
         if left:
             return Group(Weighted(left), group.balance)

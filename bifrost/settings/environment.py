@@ -67,7 +67,7 @@ class Environment:
             problems.add(
                 at,
                 f"the environment variable {variable} is not set, where key {key!r} of {provider} should be; "
-                "set it, or take the key out",
+                "set it, or remove the key",
                 kind=MissingKeyError,
                 provider=provider,
                 key=key,
@@ -95,5 +95,5 @@ def _usable(variable: str, *, at: str, problems: Problems) -> bool:
     if _VARIABLE.fullmatch(variable):
         return True
     # It is not quoted, because it may be a key that begins like a reference.
-    problems.add(at, "what stands after env. is no variable's name; write env.NAME, with letters, digits and _ only")
+    problems.add(at, "the text after env. is not a variable name; write env.NAME, with letters, digits and _ only")
     return False

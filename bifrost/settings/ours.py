@@ -81,7 +81,7 @@ class _OurForm:
 
     def _providers(self, tables: dict[str, Any]) -> list[Entry]:
         if not tables:
-            self._problems.add("providers", "no provider stands here; add one, or take it out to use the environment's")
+            self._problems.add("providers", "there is no provider; add one, or remove this to use the environment's")
         entries = [self._provider(name, table, below("providers", name)) for name, table in tables.items()]
         return [entry for entry in entries if entry is not None]
 
@@ -181,13 +181,13 @@ class _OurForm:
             return None
         if entry.dialect is None:
             if name not in CATALOG:
-                hint = "for one of your own, add dialect = the shipped provider whose format it speaks"
+                hint = "for a provider of your own, add dialect = the built-in provider with its format"
                 complaint = unknown_provider(name, CATALOG).message
                 self._problems.add(at, f"{complaint} ({hint})", kind=UnknownProviderError, provider=name)
             return CATALOG.get(name)
         if name in CATALOG:
             self._problems.add(
-                below(at, "dialect"), f"{name} is a shipped provider; take dialect out, or give yours another name"
+                below(at, "dialect"), f"{name} is a built-in provider; remove dialect, or choose another name"
             )
             return None
         base = CATALOG.get(entry.dialect)
@@ -200,14 +200,12 @@ class _OurForm:
         if not isinstance(entry, HeaderEntry):
             return None if entry is None else _AUTHS[entry]
         if not _HEADER.fullmatch(entry.header):
-            self._problems.add(below(at, "header"), "this is no header's name; write x-api-key, say")
+            self._problems.add(below(at, "header"), "this is not a header name; for example: x-api-key")
         if entry.header.lower() in NO_CREDENTIALS:
-            self._problems.add(
-                below(at, "header"), "a key cannot be sent in this header, which has a meaning of its own"
-            )
+            self._problems.add(below(at, "header"), "a key cannot be sent in this header, which has another purpose")
             return None
         if not _PREFIX.fullmatch(entry.prefix):
-            self._problems.add(below(at, "prefix"), "a header holds printable ASCII only")
+            self._problems.add(below(at, "prefix"), "a header must be printable ASCII")
         return HeaderAuth(header=entry.header.lower(), prefix=entry.prefix)
 
     def _paths(self, paths: dict[str, str], base: Provider, at: str) -> dict[str, str]:
@@ -216,14 +214,14 @@ class _OurForm:
             self._check_operation(operation, known, base, below(at, operation))
             if not is_path(path):
                 self._problems.add(
-                    below(at, operation), "a path begins with / and stands below base_url; write /chat/completions, say"
+                    below(at, operation), "a path begins with / and follows base_url; for example: /chat/completions"
                 )
         both = {operation: paths.get(endpoint_of(operation)) for operation in known}
         return {**{operation: path for operation, path in both.items() if path is not None}, **paths}
 
     def _check_operations(self, operations: list[str] | None, base: Provider, at: str) -> None:
         if operations == []:
-            self._problems.add(at, "nothing is left that the provider may be used for; take operations or it out")
+            self._problems.add(at, "the provider has no operation left; remove operations or the provider")
         for index, operation in enumerate(operations or ()):
             self._check_operation(operation, operations_of(base), base, element(at, index))
 
@@ -265,7 +263,7 @@ class _OurForm:
     def _settings(self, table: dict[str, Any], row: Provider, at: str) -> Any:
         """Return what only this provider needs of a key, as its dialect's class; `None`, with a problem, if wrong."""
         if row.key_settings is None:
-            self._problems.add(at, f"a key of {row.name} has no settings; take them out")
+            self._problems.add(at, f"a key of {row.name} has no settings; remove them")
             return None
         read = {
             name: self._environment.text(value, at=below(at, name), problems=self._problems)
@@ -280,7 +278,7 @@ class _OurForm:
             return self._environment.secret(value or "", at=at, provider=row.name, key=name, problems=self._problems)
         if value is not None:
             self._problems.add(
-                at, f'{row.name} takes no key, this would not be sent; take it out, or add auth = "bearer"'
+                at, f'{row.name} needs no key, this would not be sent; remove it, or add auth = "bearer"'
             )
         return UNSENT
 

@@ -213,7 +213,7 @@ class Reader:
 
     def _repeated(self, table: dict[str, Any], at: str) -> None:
         for name in getattr(table, "repeated", ()):
-            self.problems.add(below(at, told(name)), "this is written twice; take one of them out")
+            self.problems.add(below(at, told(name)), "this is set twice; remove one of them")
 
     def _report_unknown(self, name: str, known: Sequence[str], at: str, *, within: str = "") -> None:
         alike = within or near(name, known)

@@ -254,7 +254,7 @@ async def test_what_is_no_answer_of_the_operation_is_not_taken(mock: MockTranspo
         reply = await client.speak(MODEL, "Hello")
     assert reply.sound == SOUND
     (warning,) = reply.warnings
-    assert warning.endswith("returned list, where it may return SpeechResponse, an error, chunks, a request or None")
+    assert warning.endswith("returned list, but it may return only SpeechResponse, an error, chunks, a request or None")
 
 
 @pytest.mark.anyio

@@ -56,7 +56,7 @@ def test_a_hook_that_takes_something_else_is_told(hook: str, function: Any, told
 
 
 def test_two_plugins_of_one_name_are_refused() -> None:
-    with pytest.raises(ConfigError, match="two plugins are called 'named'"):
+    with pytest.raises(ConfigError, match="two plugins have the name 'named'"):
         Chain([Named(), Named()])
 
 
@@ -64,7 +64,7 @@ def test_two_plugins_of_one_name_are_refused() -> None:
     ("plugins", "problem"),
     [
         ([Named], r"not classes: write Named\(\)"),
-        ([object()], "object is no plugin; derive it from bifrost.Plugin"),
+        ([object()], "object is not a plugin; derive it from bifrost.Plugin"),
         (Named(), "a list of Plugin objects, not Named"),
     ],
     ids=["class", "stranger", "not in a list"],
@@ -77,8 +77,8 @@ def test_what_is_no_plugin_is_refused(plugins: Any, problem: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"on_error": "ignore"}, "'named': on_error is \"skip\" or \"fail\", not 'ignore'"),
-        ({"timeout": 0}, "'named': timeout is a number of seconds above 0, or None, not 0"),
+        ({"on_error": "ignore"}, "'named': on_error must be \"skip\" or \"fail\", not 'ignore'"),
+        ({"timeout": 0}, "'named': timeout must be a number of seconds above 0, or None, not 0"),
         ({"timeout": "5"}, "not '5'"),
         ({"timeout": True}, "not True"),
         ({"timeout": float("nan")}, "not nan"),
@@ -97,7 +97,7 @@ def test_an_async_on_chunk_is_refused() -> None:
         async def on_chunk(self, call: Any, chunk: Any) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
             pass
 
-    with pytest.raises(ConfigError, match="'Async': on_chunk runs for every chunk and is never async"):
+    with pytest.raises(ConfigError, match="'Async': on_chunk runs for every chunk and must not be async"):
         Chain([Async()])
 
 
@@ -128,13 +128,13 @@ def test_a_plugin_of_the_same_name_is_replaced_in_its_place() -> None:
     ids=["without", "find", "before"],
 )
 def test_a_name_that_nobody_has_is_told_with_those_there_are(change: Any) -> None:
-    with pytest.raises(ConfigError, match="no plugin is called 'x'; there are: a, b"):
+    with pytest.raises(ConfigError, match="there is no plugin named 'x'; there are: a, b"):
         change(Chain([Recorder([], "a"), Recorder([], "b")]))
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", "b", "c"], []])
 def test_an_order_names_every_plugin_once(names: list[str]) -> None:
-    with pytest.raises(ConfigError, match="names every plugin once: a, b"):
+    with pytest.raises(ConfigError, match="name every plugin once: a, b"):
         Chain([Recorder([], "a"), Recorder([], "b")]).ordered(names)
 
 

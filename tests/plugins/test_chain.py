@@ -211,7 +211,7 @@ async def test_a_result_of_the_wrong_type_is_a_failure(kind: Kind, hook: str, re
         reply = await ask(client, kind)
         assert reply.text == "hello"
         (warning,) = reply.warnings
-        assert warning.startswith(f"plugin 'b' failed in {hook}: {hook} returned {type(result).__name__}, where it may")
+        assert warning.startswith(f"plugin 'b' failed in {hook}: {hook} returned {type(result).__name__}, but it may")
     assert_paired(log)
 
 
@@ -219,7 +219,7 @@ async def test_a_guard_that_returns_nonsense_fails_the_call() -> None:
     mock = MockTransport()
     guard = Recorder([], "guard", on_error="fail", before=giving(7))
     async with mock.client(plugins=[guard]) as client:
-        with pytest.raises(PluginError, match="before returned int, where it may return ChatResponse, an error"):
+        with pytest.raises(PluginError, match="before returned int, but it may return only ChatResponse, an error"):
             await client.chat(MODEL, "hi")
 
 
@@ -229,7 +229,7 @@ async def test_an_answer_of_another_operation_is_none() -> None:
     async with mock.client(plugins=[Recorder([], before=giving(answer("no vectors")))]) as client:
         reply = await client.embed("openai/text-embedding-3-small", "hi")
     assert reply.vectors == [[1.0]]
-    assert "returned ChatResponse, where it may return EmbeddingResponse" in reply.warnings[0]
+    assert "returned ChatResponse, but it may return only EmbeddingResponse" in reply.warnings[0]
 
 
 async def test_chunks_answer_chats_only() -> None:
@@ -1217,7 +1217,7 @@ async def test_a_change_that_came_too_late_leaves_nothing_open() -> None:
         await client.remove_plugin("a")
 
     async with MockTransport().client(plugins=[Recorder([], "a")]) as client:
-        with pytest.raises(BifrostError, match="no plugin is called 'a'"):
+        with pytest.raises(BifrostError, match="there is no plugin named 'a'"):
             await client.add_plugin(Recorder(log, "late", open=meanwhile), before="a")
         assert client.plugins == ()
     assert log == ["late.open", "late.close"]

@@ -61,8 +61,8 @@ def test_a_name_that_is_written_twice_is_not_dropped_in_silence() -> None:
         '{"timeout": 1, "timeout": 2, "providers": {"openai": {"keys": [{"value": "a", "value": "b"}], "queue": "x"}}}'
     )
     assert problems(text, suffix=".json") == [
-        "timeout: this is written twice; take one of them out",
-        "providers.openai.keys[0].value: this is written twice; take one of them out",
+        "timeout: this is set twice; remove one of them",
+        "providers.openai.keys[0].value: this is set twice; remove one of them",
         "providers.openai.queue: expected a whole number (the default is 10000), found text",
     ]
 

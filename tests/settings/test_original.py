@@ -101,7 +101,7 @@ def test_what_could_be_either_means_the_same_in_both(models: list[str]) -> None:
 
 def test_a_mixture_of_both_is_refused() -> None:
     assert problems_json({"timeout": 3, "models": {}, **openai()}) == [
-        f"{name}: this is of bifrost's own form, and the rest of the file is a config.json of the gateway; keep to one"
+        f"{name}: this belongs to bifrost's own format, and the rest of the file to the gateway's config.json; use one"
         for name in ("timeout", "models")
     ]
 
@@ -423,7 +423,7 @@ def test_a_version_that_the_gateway_would_double_stands_once() -> None:
     assert settings.notes == (
         (
             "providers.openai.network_config.base_url: "
-            "it ends in /v1, which the gateway would write twice; here it stands once"
+            "it ends in /v1, which the gateway would repeat; it is sent once here"
         ),
     )
 
@@ -449,8 +449,8 @@ def test_two_addresses_of_one_provider_are_told() -> None:
     ]
     assert problems_json(openai(keys=keys)) == [
         (
-            "providers.openai.keys[1].ollama_key_config.url: this is another address than "
-            "providers.openai.keys[0].ollama_key_config.url; a provider has one, make one of your own for each"
+            "providers.openai.keys[1].ollama_key_config.url: this is not the address of "
+            "providers.openai.keys[0].ollama_key_config.url; define one provider for each"
         )
     ]
 
@@ -529,13 +529,13 @@ def test_allowed_requests(allowed: dict[str, bool] | None, operations: list[str]
 def test_requests_that_are_not_here_are_noted() -> None:
     settings = read_json(corp(custom={"allowed_requests": {"chat_completion": True, "speech": True, "rerank": False}}))
     assert settings.notes == (
-        "providers.corp.custom_provider_config.allowed_requests: left out, openai has nothing of the kind here: speech",
+        "providers.corp.custom_provider_config.allowed_requests: left out, openai does not support these here: speech",
     )
 
 
 def test_nothing_allowed_is_told() -> None:
     (told,) = problems_json(corp(custom={"allowed_requests": {"speech": True}}))
-    assert told.startswith("providers.corp.custom_provider_config.allowed_requests: nothing is left")
+    assert told.startswith("providers.corp.custom_provider_config.allowed_requests: the provider has no operation left")
 
 
 @pytest.mark.parametrize(
@@ -617,8 +617,8 @@ def test_several_hosts_are_told() -> None:
         corp(custom={"request_path_overrides": {"chat_completion": "https://far.example/ask"}}, network_config=BASE)
     ) == [
         (
-            "providers.corp.custom_provider_config.request_path_overrides: these go to several hosts; make a provider "
-            "of your own for each"
+            "providers.corp.custom_provider_config.request_path_overrides: these have several hosts; define one "
+            "provider for each"
         )
     ]
 
@@ -635,8 +635,8 @@ def test_paths_of_requests_that_are_not_here_are_noted() -> None:
     settings = read_json(corp(custom={"request_path_overrides": {"speech": "/say"}}))
     assert settings.notes == (
         (
-            "providers.corp.custom_provider_config.request_path_overrides.speech: left out, openai has nothing of the "
-            "kind here"
+            "providers.corp.custom_provider_config.request_path_overrides.speech: left out, openai does not support "
+            "this here"
         ),
     )
 
@@ -654,10 +654,7 @@ def test_wrong_custom_providers_are_told() -> None:
         }
     )
     assert told == [
-        (
-            "providers.openai.custom_provider_config: "
-            "openai is a shipped provider; take this out, or give yours another name"
-        ),
+        ("providers.openai.custom_provider_config: openai is a built-in provider; remove this, or choose another name"),
         (
             "providers.a.custom_provider_config.base_provider_type: "
             "there is no provider named 'opnai'; did you mean 'openai'?"
@@ -665,7 +662,7 @@ def test_wrong_custom_providers_are_told() -> None:
         "providers.b.custom_provider_config: base_provider_type is missing; it must be text",
         "providers.\"c/d\": a provider's name is printable, without blank and '/'; calls write provider/model",
         (
-            "providers.opnai: there is no provider named 'opnai'; did you mean 'openai'? (one of your own has a "
+            "providers.opnai: there is no provider named 'opnai'; did you mean 'openai'? (a custom provider needs a "
             "custom_provider_config)"
         ),
     ]
@@ -695,7 +692,7 @@ def test_providers_that_are_not_here_are_noted() -> None:
 @pytest.mark.parametrize("providers", [None, {}, {"runway": {"keys": [KEY]}}])
 def test_no_provider_at_all_is_told(providers: Any) -> None:
     (told,) = problems_json({"client": {}, "providers": providers})
-    assert told.startswith("providers: none is left that can be used here; bifrost has: openai, ")
+    assert told.startswith("providers: no provider can be used here; there are: openai, ")
 
 
 def test_an_unknown_provider_is_an_error_of_its_class() -> None:
@@ -746,7 +743,7 @@ def test_every_part_that_is_left_out_is_noted() -> None:
         "client: left out, since there is no server, log or object pool: initial_pool_size, enable_logging",
         "providers.openai.newer_setting: left out, this is not known here",
         "providers.openai.network_config.max_retry: left out, this is not known here; did you mean 'max_retries'?",
-        "providers.openai.send_back_raw_request: left out, answers do not hold their request",
+        "providers.openai.send_back_raw_request: left out, responses do not include their request",
         "providers.openai.store_raw_request_response: left out, there is no log store",
         (
             "providers.openai.network_config.insecure_skip_verify: left out, certificates are always checked; name "
@@ -788,7 +785,7 @@ def test_an_authority_and_http2() -> None:
 
 def test_a_proxy_that_cannot_be_is_told() -> None:
     assert problems_json(openai(proxy_config={"type": "http"})) == [
-        "providers.openai.proxy_config.url: a proxy of type http needs its address; write http://host:port, say"
+        "providers.openai.proxy_config.url: a proxy of type http needs a URL; for example: http://host:port"
     ]
     assert problems_json(openai(proxy_config={"type": "http", "url": "http://u:p@host"})) == [
         "providers.openai.proxy_config.url: the proxy's address contains a user name; set username and password instead"
@@ -815,8 +812,8 @@ def test_a_name_that_is_written_twice_is_told() -> None:
     text = '{"client": {}, "client": {}, "providers": {"openai": {"keys": [{"value": "env.K1", "value": "env.K1"}]}}}'
     error = refused(text, suffix=".json")
     assert [each.message for each in error.errors] == [
-        "client: this is written twice; take one of them out",
-        "providers.openai.keys[0].value: this is written twice; take one of them out",
+        "client: this is set twice; remove one of them",
+        "providers.openai.keys[0].value: this is set twice; remove one of them",
     ]
 
 
@@ -860,7 +857,7 @@ def test_a_key_of_azure_without_an_address_goes_to_that_of_the_network() -> None
         ({"endpoint": "http://mine.example"}, "providers.azure: key 'key-0': plain http to mine.example"),
         (
             {"endpoint": "https://a.example", "api_version": "latest"},
-            "providers.azure.keys[0].azure_key_config.api_version: 'latest' is no version",
+            "providers.azure.keys[0].azure_key_config.api_version: 'latest' is not a version",
         ),
     ],
 )

@@ -198,7 +198,7 @@ def test_what_a_key_refuses_is_told_at_its_place() -> None:
 @pytest.mark.parametrize("variable", ["", "a-b", "1A", "sk live"])
 def test_what_is_no_variable_is_not_shown(variable: str) -> None:
     (told,) = problems(f'[providers.openai]\nkeys = "env.{variable}"')
-    assert told.startswith("providers.openai.keys: what stands after env. is no variable's name; write env.NAME")
+    assert told.startswith("providers.openai.keys: the text after env. is not a variable name; write env.NAME")
 
 
 def test_without_keys_a_shipped_provider_uses_its_variables() -> None:
@@ -288,7 +288,7 @@ def test_a_key_without_a_resource_goes_to_the_providers_address() -> None:
             '{ endpoint = "east" }',
             "providers.azure.keys[1].settings.endpoint: the base URL must be http(s)://host/path",
         ),
-        ('{ api_version = "v1" }', "providers.azure.keys[1].settings.api_version: 'v1' is no version"),
+        ('{ api_version = "v1" }', "providers.azure.keys[1].settings.api_version: 'v1' is not a version"),
         ('{ version = "2024-10-21" }', "providers.azure.keys[1].settings.version: there is no such setting"),
         ('{ endpoint = "env.NONE" }', "providers.azure.keys[1].settings.endpoint: the environment variable NONE"),
         ('"text"', "providers.azure.keys[1].settings: expected a table, found text"),
@@ -302,7 +302,7 @@ def test_wrong_settings_of_a_key_are_told_at_their_place(written: str, told: str
 
 def test_a_provider_whose_keys_have_no_settings_refuses_them() -> None:
     (told,) = problems('[[providers.openai.keys]]\nvalue = "env.K1"\nsettings = { endpoint = "https://a.example" }')
-    assert told == "providers.openai.keys[0].settings: a key of openai has no settings; take them out"
+    assert told == "providers.openai.keys[0].settings: a key of openai has no settings; remove them"
 
 
 @pytest.mark.parametrize("own", ["", 'keys = "env.K1"'])
@@ -423,7 +423,7 @@ def test_every_wrong_setting_is_told_at_its_place() -> None:
 
 def test_an_address_in_what_is_no_variable_is_told() -> None:
     (told,) = problems('[providers.openai]\nkeys = "env.K1"\nbase_url = "env.https://x"')
-    assert told.startswith("providers.openai.base_url: what stands after env. is no variable's name")
+    assert told.startswith("providers.openai.base_url: the text after env. is not a variable name")
 
 
 def test_an_address_that_its_variable_lacks_is_told() -> None:
@@ -478,7 +478,7 @@ def test_a_keyless_provider_may_have_keys_for_their_aliases() -> None:
 
 def test_a_key_that_would_not_be_sent_is_told() -> None:
     assert problems('[providers.a]\ndialect = "openai"\nauth = "none"\nkeys = ["env.K1"]') == [
-        'providers.a.keys[0]: a takes no key, this would not be sent; take it out, or add auth = "bearer"'
+        'providers.a.keys[0]: a needs no key, this would not be sent; remove it, or add auth = "bearer"'
     ]
 
 
@@ -513,11 +513,11 @@ def test_what_cannot_be_a_provider_is_told() -> None:
     )
     assert told == [
         (
-            "providers.opnai: there is no provider named 'opnai'; did you mean 'openai'? (for one of your own, add "
-            "dialect = the shipped provider whose format it speaks)"
+            "providers.opnai: there is no provider named 'opnai'; did you mean 'openai'? (for a provider of your own, "
+            "add dialect = the built-in provider with its format)"
         ),
         "providers.corp.dialect: there is no provider named 'opnai'; did you mean 'openai'?",
-        "providers.openai.dialect: openai is a shipped provider; take dialect out, or give yours another name",
+        "providers.openai.dialect: openai is a built-in provider; remove dialect, or choose another name",
         "providers.\"a/b\": a provider's name is printable, without blank and '/'; calls write provider/model",
     ]
 
@@ -537,21 +537,21 @@ def test_wrong_paths_and_operations_are_told() -> None:
         operations = []
         """
     ) == [
-        "providers.corp.auth.header: this is no header's name; write x-api-key, say",
-        "providers.corp.auth.prefix: a header holds printable ASCII only",
-        "providers.corp.paths.chat: a path begins with / and stands below base_url; write /chat/completions, say",
-        "providers.corp.paths.models: a path begins with / and stands below base_url; write /chat/completions, say",
+        "providers.corp.auth.header: this is not a header name; for example: x-api-key",
+        "providers.corp.auth.prefix: a header must be printable ASCII",
+        "providers.corp.paths.chat: a path begins with / and follows base_url; for example: /chat/completions",
+        "providers.corp.paths.models: a path begins with / and follows base_url; for example: /chat/completions",
         (
             "providers.corp.paths.rank: openai has no such operation; it has: "
             "chat, embeddings, models, moderations, stream_chat"
         ),
         "providers.corp.operations[1]: openai has no such operation; did you mean 'embeddings'?",
-        "providers.idle.operations: nothing is left that the provider may be used for; take operations or it out",
+        "providers.idle.operations: the provider has no operation left; remove operations or the provider",
     ]
 
 
 def test_an_empty_table_of_providers_is_told() -> None:
-    assert problems("[providers]")[0].startswith("providers: no provider stands here; add one, or take it out")
+    assert problems("[providers]")[0].startswith("providers: there is no provider; add one, or remove this")
 
 
 # --- models and fallbacks

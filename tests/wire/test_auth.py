@@ -159,9 +159,9 @@ def test_a_copy_of_a_request_or_of_its_secret_is_as_good() -> None:
 def test_who_pickles_a_secret_is_told_what_to_do_instead() -> None:
     headers: dict[str, str] = {}
     sign(headers, BEARER, Secret("sk-1"))
-    with pytest.raises(TypeError, match="give the other process its own key"):
+    with pytest.raises(TypeError, match="configure the key in the other process"):
         pickle.dumps(Secret("sk-1"))
-    with pytest.raises(TypeError, match="take the request before it is signed"):
+    with pytest.raises(TypeError, match="use the request before it is signed"):
         pickle.dumps(headers)
 
 

@@ -35,7 +35,7 @@ def _proxy(proxy: Proxy | None, at: str, reading: Reading) -> tuple[str, Secret 
         reading.note(below(at, "ca_cert_pem"), told)
     address = _text(proxy.url, below(at, "url"), reading)
     if not proxy.url:
-        complaint = f"a proxy of type {proxy.type} needs its address; write http://host:port, say"
+        complaint = f"a proxy of type {proxy.type} needs a URL; for example: http://host:port"
         reading.problems.add(below(at, "url"), complaint)
     if address and "://" not in address:
         address = f"{proxy.type}://{address}"

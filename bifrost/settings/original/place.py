@@ -35,7 +35,7 @@ def address_of(network: Network, others: list[Address], at: str, reading: Readin
     first, *rest = found
     for here, address in rest:
         if address.rstrip("/") != first[1].rstrip("/"):
-            complaint = f"this is another address than {first[0]}; a provider has one, make one of your own for each"
+            complaint = f"this is not the address of {first[0]}; define one provider for each"
             reading.problems.add(here, complaint)
     return first
 
@@ -71,7 +71,7 @@ def _with_version(address: Address | None, version: str, reading: Reading) -> Ad
         return None
     here, bare = address[0], address[1].rstrip("/")
     if version and bare.endswith(version):
-        reading.note(here, f"it ends in {version}, which the gateway would write twice; here it stands once")
+        reading.note(here, f"it ends in {version}, which the gateway would repeat; it is sent once here")
         return here, bare
     return here, bare + version
 
@@ -82,10 +82,10 @@ def _operations(custom: Custom, base: Provider, at: str, reading: Reading) -> li
     known = operations_of(base)
     wanted = [request for request, is_allowed in custom.allowed_requests.items() if is_allowed]
     if others := [told(request) for request in wanted if operation_of(request) not in known]:
-        reading.note(at, f"left out, {base.name} has nothing of the kind here: {listed(others)}")
+        reading.note(at, f"left out, {base.name} does not support these here: {listed(others)}")
     operations = [operation for operation in known if operation in map(operation_of, wanted)]
     if not operations:
-        complaint = "nothing is left that the provider may be used for; allow a request, or take the provider out"
+        complaint = "the provider has no operation left; allow a request, or remove the provider"
         reading.problems.add(at, complaint)
     return operations
 
@@ -97,11 +97,11 @@ def _overrides(custom: Custom, base: Provider, at: str, reading: Reading) -> dic
     for request, given in (custom.request_path_overrides or {}).items():
         path = given if "://" in given else f"/{given.lstrip('/')}"
         if operation_of(request) not in known:
-            reading.note(below(at, told(request)), f"left out, {base.name} has nothing of the kind here")
+            reading.note(below(at, told(request)), f"left out, {base.name} does not support this here")
         elif is_path(path.removeprefix(_origin(path))):
             overrides[operation_of(request)] = path
         else:
-            complaint = "this is neither a path nor an address with one; write /v1/chat/completions, say"
+            complaint = "this is neither a path nor a URL with a path; for example: /v1/chat/completions"
             reading.problems.add(below(at, request), complaint)
     return overrides
 
@@ -121,7 +121,7 @@ def _one_place(
     if not overrides.keys() >= set(operations):
         origins.add(_origin(bare))
     if len(origins) > 1:
-        reading.problems.add(at, "these go to several hosts; make a provider of your own for each")
+        reading.problems.add(at, "these have several hosts; define one provider for each")
     return origins.pop(), bare.removeprefix(_origin(bare))
 
 

@@ -36,7 +36,7 @@ def read_original(document: dict[str, Any], reading: Reading) -> Settings | None
             _leave_out(name, section, reading)
     version = document.get("version")
     if version not in (None, 1, 2):
-        reading.problems.add("version", "expected 1 or 2: whether an empty list of models means all (1) or none (2)")
+        reading.problems.add("version", "expected 1 or 2 (an empty list of models means all, or none)")
     entries = _Providers(
         reading, reader, empty_means_all=version == 1, drop=_drops(document.get("client"), reader, reading)
     ).read(document.get("providers"))
@@ -49,7 +49,7 @@ def read_original(document: dict[str, Any], reading: Reading) -> Settings | None
 def _leave_out(name: str, section: object, reading: Reading) -> None:
     if name in _OURS:
         reading.problems.add(
-            name, "this is of bifrost's own form, and the rest of the file is a config.json of the gateway; keep to one"
+            name, "this belongs to bifrost's own format, and the rest of the file to the gateway's config.json; use one"
         )
     elif _says_nothing(section):
         return
@@ -103,7 +103,7 @@ class _Providers:
         entries = [self._provider(name, table, below("providers", name)) for name, table in tables.items()]
         there = [entry for entry in entries if entry is not None]
         if not there and len(self._problems) == before:
-            self._problems.add("providers", f"none is left that can be used here; bifrost has: {listed(list(CATALOG))}")
+            self._problems.add("providers", f"no provider can be used here; there are: {listed(list(CATALOG))}")
         return there
 
     def _provider(self, name: str, value: object, at: str) -> Entry | None:
@@ -143,7 +143,7 @@ class _Providers:
         if not check_provider_name(name, at=at, problems=self._problems):
             return None
         if custom is not None and name in CATALOG:
-            complaint = f"{name} is a shipped provider; take this out, or give yours another name"
+            complaint = f"{name} is a built-in provider; remove this, or choose another name"
             self._problems.add(below(at, "custom_provider_config"), complaint)
             return None
         wanted = name if custom is None else custom.base_provider_type
@@ -156,14 +156,14 @@ class _Providers:
             complaint = unknown_provider(wanted, CATALOG).message
             self._problems.add(at, complaint, kind=UnknownProviderError, provider=name)
         elif base is None:
-            complaint = f"{unknown_provider(name, CATALOG).message} (one of your own has a custom_provider_config)"
+            complaint = f"{unknown_provider(name, CATALOG).message} (a custom provider needs a custom_provider_config)"
             self._problems.add(at, complaint, kind=UnknownProviderError, provider=name)
         return base
 
     def _note_the_rest(self, table: ProviderTable, at: str) -> None:
         """Report the fields that are read but have no equivalent."""
         if table.send_back_raw_request:
-            self._reading.note(below(at, "send_back_raw_request"), "left out, answers do not hold their request")
+            self._reading.note(below(at, "send_back_raw_request"), "left out, responses do not include their request")
         if table.store_raw_request_response:
             self._reading.note(below(at, "store_raw_request_response"), "left out, there is no log store")
         network, network_at = table.network_config or Network(), below(at, "network_config")

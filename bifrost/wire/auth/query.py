@@ -31,7 +31,7 @@ class QueryAuth(Value, msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.parameter):
-            raise ConfigError(f"QueryAuth.parameter: {self.parameter!r} is no name of a parameter; write key, say")
+            raise ConfigError(f"QueryAuth.parameter: {self.parameter!r} is not a parameter name; for example: key")
 
     def sign(self, request: HttpRequest, credential: Secret | None, *, now: float, host: str, settings: Any) -> None:
         """Add the parameter. Its value shows as `***`. Raises `InvalidKeyError` as `HeaderAuth.sign` does."""
