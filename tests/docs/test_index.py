@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import runpy
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +71,14 @@ _FILE = re.compile(r"`((?:bifrost|docs|examples|tests)/[\w./-]+)`")
 def test_a_file_that_a_page_names_is_there(page: str) -> None:
     for name in _FILE.findall((DOCS / page).read_text(encoding="utf-8")):
         assert (DOCS.parent / name).exists(), name
+
+
+def test_the_layers_on_the_page_are_those_that_are_checked() -> None:
+    checks = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    [layers] = [check["layers"] for check in checks["contracts"] if check["type"] == "layers"]
+    text = (DOCS / "system-overview.md").read_text(encoding="utf-8").partition("## The layers")[2]
+    shown = text.partition("```text\n")[2].partition("\n```")[0]
+    assert shown.splitlines() == [re.sub(r"[()]", "", layer) for layer in layers]
 
 
 # --- the reference
