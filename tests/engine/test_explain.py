@@ -349,7 +349,7 @@ async def test_providers_are_told_as_they_are_set_up() -> None:
         openai, azure, vllm = await client.providers()
         assert client.stats().calls == 0
     assert openai.address == "https://api.openai.com/v1"
-    assert openai.operations == ["chat", "embeddings", "models", "stream_chat"]
+    assert openai.operations == ["chat", "embeddings", "models", "moderations", "stream_chat"]
     assert [str(key) for key in openai.keys] == [
         "main (weight 2; for gpt-4o, gpt-5*; not for gpt-5-pro)",
         "old (off; aliases x)",

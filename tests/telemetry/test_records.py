@@ -395,5 +395,5 @@ def async_hook() -> Plugin:
 
 @pytest.mark.parametrize("make", [async_hook])
 async def test_an_attempt_hook_that_is_async_is_refused(mock: MockTransport, make: Callable[[], Plugin]) -> None:
-    with pytest.raises(ConfigError, match="on_attempt is never async"):
+    with pytest.raises(ConfigError, match="on_attempt must not be async"):
         client_of(mock, make())
