@@ -1,4 +1,4 @@
-"""Where a provider's requests go, made ready: the base address, its origin, and the path below which requests stand."""
+"""A provider's base address, checked and split into its origin and path."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ class Address(msgspec.Struct, frozen=True):
     """A checked base address."""
 
     url: str
-    """Without a slash at its end."""
+    """The address without a slash at its end."""
     origin: Origin
     authority: str
     """Host and port as the `Host` header names them."""
     path: str
-    """What stands before the path of each request."""
+    """The path that precedes the path of each request."""
 
     @classmethod
     def of(cls, url: str, *, where: str, allow_insecure_http: bool) -> Address:
-        """Check a base address. Raises `ConfigError` for one that cannot be used; `where` says whose it is."""
+        """Check a base address.
+
+        Raises `ConfigError` for one that cannot be used; `where` names the setting it is from.
+        """
         checked = check_base_url(url, where=where, allow_insecure_http=allow_insecure_http)
         origin = Origin.of(checked)
         return cls(checked, origin, origin.authority, urlsplit(checked).path)

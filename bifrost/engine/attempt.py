@@ -1,4 +1,4 @@
-"""One attempt while it lives: where its request goes, what is learned on the way, and the record that it leaves."""
+"""One attempt while it runs: its target, what is measured during it, and its record."""
 
 from __future__ import annotations
 
@@ -36,32 +36,35 @@ if TYPE_CHECKING:
 _NO_HEADERS = Headers()
 
 Admit: TypeAlias = "Callable[[Attempt, float], None]"
-"""Selects a key for an attempt and admits it, at a point in time. Raises `NotAdmitted`."""
+"""Selects a key for an attempt and admits it at a given time. Raises `NotAdmitted`."""
 
 _MESSAGE_LIMIT = 64 * 1024
-"""The most characters of a provider's message that are kept. `body` has more where the settings allow it."""
+"""The maximum length of a provider's error message, in characters. `body` has more if the settings allow it."""
 
 
 Watch: TypeAlias = "Callable[[Job], Awaitable[None]]"
-"""Waits until a job is finished, or raises if it need not be waited for any more."""
+"""Waits until a job is finished. Raises if it is no longer needed."""
 
 
 class NotAdmitted(Exception):  # noqa: N818 - it returns an attempt to its caller, and no user ever sees it
-    """A worker took an attempt that cannot be made now. It returns to its caller; nothing was sent."""
+    """Raised if a worker took an attempt that cannot be made now.
+
+    The attempt returns to its caller; nothing was sent.
+    """
 
     def __init__(self, error: BifrostError | None = None, *, resting: Choice | None = None) -> None:
         super().__init__()
         self.error = error
-        """Why it cannot be made at all."""
+        """Why the attempt cannot be made at all; `None` if it can be made later."""
         self.resting = resting
-        """The key that is ready first, when none is ready now."""
+        """The key that is ready first, if none is ready now."""
 
 
 class Attempt:
-    """A candidate tried once with one key. A hedge is an attempt of its own.
+    """One request to a candidate with one key. A hedge is an attempt of its own.
 
-    It has one writer at a time: its worker, from the moment that it takes the attempt until it hands the outcome over;
-    before and after that, the task of the caller.
+    An attempt has one writer at a time: its worker, from taking the attempt until handing over the outcome, and
+    otherwise the caller's task.
     """
 
     __slots__ = (
@@ -114,44 +117,44 @@ class Attempt:
         new_connection: bool = False,
     ) -> None:
         self.state = state
-        """The attempts at its candidate."""
+        """The state of the attempts at this candidate."""
         self.upstream = upstream
         self.codec = codec
         self.request = request
         self.target = Target(provider=upstream.name, model=state.model, stream=stream, settings=None)
-        """The model is the provider's own name of it once a key is selected."""
+        """What is sent to. The model becomes the provider's own name for it once a key is selected."""
         self.extra_headers = extra_headers
         self.deadline = deadline
         """When the call must be done."""
         self.clock = clock
         self.admit = admit
-        """Selects a key and admits the attempt. Its worker calls it when it takes the attempt."""
+        """Selects a key and admits the attempt. The worker calls it when it takes the attempt."""
         self.submitted = submitted
-        """When it was first queued, or queued again after it had waited for a key."""
+        """When it was queued, or queued again after waiting for a key."""
         self.wait = state.wait
-        """How long the call waited before it, in seconds."""
+        """How long the call waited before this attempt, in seconds."""
         self.note = note
-        """What its record says beside what follows from it."""
+        """The note for its record."""
         self.first_token = first_token
-        """The longest time to the first token of a stream, in seconds. `None`: as the provider's settings say."""
+        """The longest time to the first token of a stream, in seconds. `None`: as in the provider's settings."""
         self.new_connection = new_connection
-        """No pooled connection may carry it."""
+        """Whether it needs a new connection rather than a pooled one."""
         self.ended = False
         self.job: Job | None = None
         """Its job in the provider's pool, until the outcome is handed over."""
         self.watch: Watch | None = None
-        """Waits for the job in the place of its caller."""
+        """Waits for the job in place of the caller."""
         self.taken_at: float | None = None
         """When a worker took it."""
         self.selection: Choice | None = None
         """The key that was selected when the attempt was admitted."""
         self.key: Key | None = None
         self.address: Address | None = None
-        """Where its request goes: the address of its key. `None` until one is selected."""
+        """The address of its key. `None` until a key is selected."""
         self.admission: Admission | None = None
         """Reports to the provider's health. `None` until the attempt is admitted."""
         self.connection: Connection | None = None
-        """What carries it, from the moment it is sent."""
+        """The connection, once the request is being sent."""
         self.warnings: Sequence[str] = ()
         self.status: int | None = None
         self.headers = _NO_HEADERS
@@ -163,12 +166,12 @@ class Attempt:
 
     @property
     def begun(self) -> float:
-        """When the exchange began. Time in the queue is ours and not the provider's."""
+        """When the exchange began. Time in the queue does not count, since it is not the provider's."""
         return self.submitted if self.taken_at is None else self.taken_at
 
     @property
     def key_name(self) -> str:
-        """The name of its key; empty without one."""
+        """The name of its key; empty without a key."""
         return "" if self.selection is None else self.selection.name
 
     def waited(self, seconds: float, *, now: float) -> None:
@@ -177,23 +180,23 @@ class Attempt:
         self.submitted = now
 
     def move(self, upstream: Upstream, codec: Codec[Any, Any]) -> None:
-        """Go to what has replaced the provider; only before a worker took the attempt."""
+        """Use the provider that has replaced this one. Only possible before a worker took the attempt."""
         self.upstream, self.codec = upstream, codec
 
     def add_note(self, note: str) -> None:
-        """Add to what its record says of it."""
+        """Add to the note of its record."""
         self.note = note if self.note is None else f"{self.note}; {note}"
 
     def discard(self, error: BifrostError, *, now: float) -> None:
-        """End it without a record: nothing was sent, and nothing follows from it."""
+        """End the attempt without a record: nothing was sent, and it has no consequences."""
         if not self.ended and self.admission is not None:
             self.admission.close(error, now=now)
         self.ended, self.job = True, None
 
     def end(self, error: BifrostError | None, *, now: float) -> AttemptRecord | None:
-        """End it and return its record. This is the only place that makes records.
+        """End the attempt and return its record. Only this method makes records.
 
-        Returns `None` if it ended before, or if its request could not be built: then it was no attempt.
+        Returns `None` if it ended before, or if its request could not be built, which does not count as an attempt.
         """
         if self.ended:
             return None
@@ -228,7 +231,7 @@ class Attempt:
     # --- the worker's side
 
     def admitted(self, selection: Choice, admission: Admission) -> None:
-        """Go on with a key, and as an attempt that was admitted."""
+        """Continue with a key, as an attempt that was admitted."""
         self.selection, self.admission = selection, admission
         self.key = selection.key
         upstream = self.upstream
@@ -238,7 +241,7 @@ class Attempt:
         self.target = target_of(upstream, selection, address, stream=self.target.stream)
 
     def received(self, answer: Answer, *, connect: float | None, first_byte: float) -> None:
-        """Record the head of the answer and the durations until then, in seconds."""
+        """Record the head of the response and the durations until then, in seconds."""
         self.status = answer.status
         self.headers = answer.headers
         self.connect = connect
@@ -252,7 +255,7 @@ class Attempt:
 
     @property
     def phase(self) -> Phase:
-        """What the attempt waits for."""
+        """What the attempt is waiting for."""
         if self.connection is None:
             return "queue"
         if self.status is not None:
@@ -260,23 +263,26 @@ class Attempt:
         return "headers" if self.connection.sent or self.connection.reused else "connect"
 
     def decoder(self) -> StreamDecoder[Any]:
-        """Return a decoder for this stream. Raises `UnsupportedError` if the provider does not stream this."""
+        """Return a decoder for this stream. Raises `UnsupportedError` if the provider cannot stream this operation."""
         if self.codec.decoder is None:
             raise UnsupportedError(f"{self.target.provider} does not stream this", provider=self.target.provider)
         return self.codec.decoder(self.target)
 
     def framer(self) -> Framer[Any]:
-        """Return what cuts this stream's bytes into events, within the provider's limits."""
+        """Return the framer that splits this stream's bytes into events, within the provider's limits."""
         limits = self.upstream.config.size_limits
         return self.codec.framer(event_limit=limits.event, stream_limit=limits.stream)
 
     @property
     def content_encoding(self) -> str | None:
-        """The content codings of the answer's body, in the order in which they were applied."""
+        """The content codings of the response's body, in the order in which they were applied."""
         return ", ".join(self.headers.all("content-encoding")) or None
 
     def failure(self, status: int, body: ErrorBody, *, raw: bytes = b"") -> BifrostError:
-        """Return the typed error of what the provider reports. `raw` is the answer's body, the key taken out."""
+        """Return the typed error for a failure that the provider reports.
+
+        `raw` is the response's body without the key.
+        """
         if self.key is not None:
             body = msgspec.structs.replace(
                 body, message=self.redacted(body.message[:_MESSAGE_LIMIT]), generated=self.redacted(body.generated)
@@ -294,20 +300,21 @@ class Attempt:
         )
 
     def reported(self, reported: ReportedError) -> BifrostError:
-        """Return the typed error of what the provider reports inside an answer or a stream."""
+        """Return the typed error for a failure that the provider reports inside a response or a stream."""
         return self.failure(reported.status or self.status or 200, reported.body)
 
     def defect(self, error: BaseException) -> BifrostError:
-        """Return our error for one that nothing here may raise.
+        """Return an `InternalError` for an unexpected exception.
 
-        Its text and frames can hold the request. Only file and line are repeated.
+        Its text and frames can contain the request. Only the file and line are repeated.
         """
         return InternalError(f"the attempt failed in {_place_of(error)}: {type(error).__name__}")
 
     def locate(self, error: BifrostError) -> BifrostError:
-        """Add to an error where it happened, as far as it does not say so itself, and remove the key from its text.
+        """Add to an error where it happened, if that is not set, and remove the key from its text.
 
-        Its causes are treated alike. They lose their frames, which hold the provider's bytes and may repeat the key.
+        Its causes are treated in the same way. They lose their frames, which hold the provider's bytes and may contain
+        the key.
         """
         error.provider = error.provider or self.target.provider
         error.model = error.model or self.target.model
@@ -333,7 +340,7 @@ class Attempt:
         return redact(text, key.value, known=(self.target.provider, self.target.model, key.name))
 
     async def redact(self, body: bytes) -> bytes:
-        """Remove the key from a body that goes into an error: a provider may echo it. Others run in between."""
+        """Remove the key from the body of an error, since a provider may echo it. Other tasks run in between."""
         secret = None if self.key is None else self.key.value
         if secret is None or len(body) <= SLICE:
             return redact_bytes(body, secret)
@@ -345,7 +352,7 @@ class Attempt:
 
 
 def target_of(upstream: Upstream, choice: Choice, address: Address, *, stream: bool) -> Target:
-    """Return what a codec may know of where an attempt goes."""
+    """Return the target of an attempt, as codecs see it."""
     key = choice.key
     settings = None if key is None else key.settings
     return Target(

@@ -73,85 +73,92 @@ class Call:
         self.context = context
         self.request = request
         self.output = output
-        """The type that the answer must have."""
+        """The type of the requested output."""
         self.max_output_retries = max_output_retries
         self.mode: StructuredMode = "prompt"
-        """How the candidate being tried is asked for it; the most lenient for an answer that a plugin gives."""
+        """How the output is requested from the current candidate; the most lenient mode for a plugin's response."""
         self.rules: Any = None
-        """What the candidate's strict mode takes of JSON schema."""
+        """The JSON schema keywords that the candidate's strict mode supports."""
         self.telemetry: Subscribers | None = None
-        """Who receives the call's records. `None` before the call begins, and after its end."""
+        """Receives the call's records. `None` before the call begins and after its end."""
         self.chain = chain
-        """The plugins as they were when the call began."""
+        """The plugins at the time the call began."""
         self.stream = stream
-        """Where a streamed answer goes, until it has begun."""
+        """The stream that a streamed response goes to, until it has begun."""
         self.call_hooks = Progress()
         """The `after_call` hooks that are due."""
         self.hooks = Progress()
-        """The `after` hooks that are due for the candidate being tried."""
+        """The `after` hooks that are due for the current candidate."""
         self.error: BifrostError | None = None
-        """What the `after*` hooks are being told, if it is an error: it says more than the clock they may run into."""
+        """The error that is being passed to the `after*` hooks. It is more precise than a timeout that they may
+        cause.
+        """
         self.failures: list[BifrostError] = []
-        """The last error of each candidate that was given up for the next one, and of each stream that began anew."""
+        """The last error of each candidate that was abandoned for the next one, and of each stream that was
+        restarted.
+        """
         self.failover: Failover | None = None
-        """Who else may be tried; `None` while it is not planned, and for a call with one candidate."""
+        """The candidates that may follow; `None` while that is not planned, and for a call with one candidate."""
         self.chosen: Candidate | None = None
-        """The candidate being tried, as it was planned."""
+        """The current candidate, as planned."""
         self.postponed: dict[Candidate, RetryState] = {}
-        """The attempts at candidates that may be tried again when the others of their group were."""
+        """The attempts at candidates that may be tried again after the others of their group."""
         self.failed: list[Candidate | None] = []
         """The candidate of each of the `failures`; `None` for a stream that broke."""
         self.tried = 0
-        """How many attempts there were when the candidate being tried was chosen."""
-        # What a stream that breaks goes on from:
+        """The number of attempts at the time the current candidate was chosen."""
+        # What a broken stream is restarted from:
         self.candidate = NOBODY
-        """The candidate being tried, with the model that plugins left it."""
+        """The current candidate, with the model that plugins may have changed."""
         self.candidate_request: Any = None
-        """The request as plugins left it for the candidate."""
+        """The request to the candidate after the plugins' changes."""
         self.attempt_request: Any = None
-        """The request of the next attempt: the candidate's, and where a type is wanted, what asks for it."""
+        """The request of the next attempt: the candidate's, with what requests an output type if there is one."""
         self.fallback_behind = False
-        """Another candidate may have a turn after the one being tried."""
+        """Whether another candidate may follow the current one."""
         self.retry_state: RetryState | None = None
-        """The attempts at the candidate being tried."""
+        """The attempts at the current candidate."""
         self.share = context.deadline
-        """When the candidate being tried must be done."""
+        """When the current candidate must be done."""
         self.free = 0
-        """Attempts that count as none (a kept connection was found closed)."""
+        """The number of attempts that do not count, since a pooled connection was found closed."""
         self.attempt: Attempt | None = None
-        """The last attempt, ended or not; of two at once, the one that the call would end with."""
+        """The last attempt, ended or not. Of two concurrent ones, the one that the call would end with."""
 
     @property
     def attempts_made(self) -> int:
-        """How many attempts count."""
+        """The number of attempts that count."""
         return len(self.context.attempts) - self.free
 
     @property
     def behind(self) -> int:
-        """How many candidates may have a turn after the one being tried."""
+        """The number of candidates that may follow the current one."""
         return 0 if self.failover is None else self.failover.behind
 
     @property
     def another_ready(self) -> bool:
-        """Whether another candidate can be asked now."""
+        """Whether another candidate can be tried now."""
         return self.failover is not None and self.failover.another_ready
 
     @property
     def streaming(self) -> Streaming[Any, Any]:
-        """How the operation streams, which it does."""
+        """The streaming form of the operation, which must have one."""
         return cast("Streaming[Any, Any]", self.context.operation.streaming)
 
     def is_output_retry(self, error: BifrostError) -> bool:
-        """Return whether a model's mistake is reported to the model. Then it is no retry but an output retry."""
+        """Return whether an error is a model's mistake that is reported to the model, in an output retry."""
         return error.category == "failed_generation" and self.output is not None and self.stream is None
 
     def placed(self, error: BifrostError) -> BifrostError:
-        """Add to an error at which candidate it arose, as far as it does not say so itself."""
+        """Add the current candidate to an error, if none is set."""
         error.provider, error.model = error.provider or self.candidate.provider, error.model or self.candidate.model
         return error
 
     def keep_last_failure(self, error: BifrostError) -> bool:
-        """Let the last error count of a candidate that is tried several times. False: this is its first."""
+        """Record the last error of a candidate that is tried several times.
+
+        Returns false if this is its first error.
+        """
         if self.chosen is None or self.chosen not in self.failed:
             return False
         self.failures[self.failed.index(self.chosen)] = error

@@ -139,7 +139,7 @@ class Completion:
         return error
 
     def out_of_time(self, call: Call, what: str | None = None) -> BifrostError:
-        """Say where the time went."""
+        """Return the error for a time limit, with what the time was spent on."""
         context, attempt = call.context, call.live_attempt
         # What happens between the queue and the answer's end only the attempt knows.
         phase = attempt.phase if attempt is not None and context.phase == "queue" else context.phase
@@ -205,10 +205,10 @@ _REMEDIES: Mapping[Phase, str] = {
 
 
 def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostError:
-    """Give the error to raise when nobody could serve: the primary's, with the others on it.
+    """Return the error to raise if no candidate succeeded: the first candidate's, with the others attached to it.
 
-    A call that its caller broke off, or a stream that was cut after its first content, keeps its own: of several such
-    the last, since its reader has seen that much.
+    A call that its caller cancelled, or a stream that broke after its first content, keeps its own error; of several
+    such errors the last.
     """
     told = [error for error in (*failures, last) if error.category in ("cancelled", "interrupted")]
     chosen = told[-1] if told else failures[0]

@@ -75,7 +75,7 @@ class Connections:
         return pooled
 
     async def give_back(self, pooled: PooledConnection, now: float) -> None:
-        """Take a connection back after a complete exchange, if it may be used again.
+        """Return a connection to the pool after a complete exchange, if it can be used again.
 
         A connection that fails then is dropped; the response is not affected.
         """

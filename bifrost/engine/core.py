@@ -101,9 +101,9 @@ class _Places:
         self._providers: set[str] = set()
 
     async def add(self, model: str, *, strict: bool = False) -> None:
-        """Look at the providers of a model, too.
+        """Also use the providers of a model.
 
-        Raises `BifrostError` if `strict` and no plugin may lead the call elsewhere.
+        Raises `BifrostError` if `strict` and no plugin can redirect the call.
         """
         if model in self._models:
             return
@@ -158,7 +158,7 @@ class Engine:
         output: Any = None,
         max_output_retries: int = 0,
     ) -> Any:
-        """Take a plain call to its answer."""
+        """Run a complete call and return its response."""
         running = await self._ready(options.timeout)
         context = CallContext(operation=operation, model=request.model, options=options, started=running.host.now())
         running.calls += 1
@@ -174,7 +174,7 @@ class Engine:
         *,
         output: Any = None,
     ) -> ChunkStream:
-        """Give a stream that begins its call when it is entered."""
+        """Return a stream whose call begins when the stream is entered."""
 
         async def opening(stream: ChunkStream) -> None:
             running = await self._ready(options.timeout)
@@ -258,7 +258,7 @@ class Engine:
         is_stream: bool,
         output: Any,
     ) -> Explanation:
-        """Tell what a call would do, without its being made."""
+        """Describe what a call would do, without making it."""
         running = await self._ready(options.timeout)
         context = CallContext(
             operation=operation,
@@ -272,11 +272,11 @@ class Engine:
         raise CallTimeoutError(f"the timeout of {options.timeout:g} s ended while the account was asked", phase="hook")
 
     async def providers(self) -> ProviderTable:
-        """Tell how the providers are set up."""
+        """Describe how the providers are set up."""
         return await describe((await self._ready()).upstreams)
 
     def stats(self) -> Stats:
-        """Tell what goes on, and what has since the client opened. From any thread, in any state."""
+        """Return the current counts, and those since the client opened. Works in any thread and state."""
         running = self._running
         if running is None:
             return Stats(state=self.state)
@@ -307,12 +307,12 @@ class Engine:
     # --- providers
 
     async def warm_up(self, names: Sequence[str], count: int) -> None:
-        """Have connections stand ready at these providers."""
+        """Open connections to these providers in advance."""
         running = await self._ready()
         await running.upstreams.warm_up(names, count)
 
     async def refresh(self, names: Collection[str] | None = None, *, drain: float = DRAIN) -> None:
-        """Take over what the account says now."""
+        """Apply the account's current settings."""
         running = self._running
         if self.state == "running" and running is not None and not running.host.ended:
             running.host.check()
@@ -320,7 +320,7 @@ class Engine:
             await running.upstreams.refresh(names, drain=drain)
 
     async def change_provider(self, name: str, change: Change, *, drain: float = DRAIN) -> None:
-        """Say something else of a provider than the account does. If that cannot work, nothing is changed."""
+        """Override the account's settings of a provider. If that fails, nothing is changed."""
         before = self.account.put(name, change)
         try:
             await self.refresh((name,), drain=drain)

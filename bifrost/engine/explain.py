@@ -1,4 +1,4 @@
-"""What a call would do, worked out with the very functions that calls use, and nothing sent, drawn or counted."""
+"""What a call would do, determined with the functions that calls use. Nothing is sent, drawn or counted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 async def explain(
     upstreams: Upstreams, context: CallContext, request: Any, chain: Chain, *, output: Any
 ) -> Explanation:
-    """Tell what a call would do. Raises what a call would raise that comes to no candidate."""
+    """Describe what a call would do. Raises the error of a call that reaches no candidate."""
     places = await upstreams.outlook(context, extra=request.extra)
     candidates = [
         await _candidate(
@@ -72,7 +72,7 @@ async def _candidate(
     told: PlannedCandidate,
     behind: int,
 ) -> PlannedCandidate:
-    """Add what a candidate would do, as far as it gets; in the order in which a call comes to it."""
+    """Add what a candidate would do, as far as it gets, in the order of the steps of a call."""
     checked_here: list[str] = []
     try:
         upstream = await upstreams.prepare(candidate.provider)
@@ -154,7 +154,7 @@ def _hedge(
     retry: RetryConfig,
     behind: int,
 ) -> str | None:
-    """Tell whether and when a second attempt would follow, as far as that can be known before."""
+    """Describe whether and when a second attempt would follow, as far as that is known in advance."""
     hedging, now = upstream.health.hedging, upstream.now()
     if hedging is None or context.is_stream:
         return None
@@ -171,7 +171,7 @@ def _hedge(
 
 
 def _with_request(address: Address, built: Built, told: PlannedCandidate, *, warnings: list[str]) -> PlannedCandidate:
-    """Keep what may be shown of a request that is ready to send, and what its answer would be warned of."""
+    """Add the parts of a prepared request that may be shown, and the warnings of its response."""
     request = built.request
     return msgspec.structs.replace(
         told,
@@ -190,7 +190,7 @@ def _key(choice: Choice, share: float, now: float) -> PlannedKey:
 
 
 async def describe(upstreams: Upstreams) -> ProviderTable:
-    """Tell how each provider is set up; one that cannot be used has its problem in its row."""
+    """Describe how each provider is set up. One that cannot be used has its problem in its row."""
     planner = await upstreams.planner()
     return ProviderTable([await _provider(upstreams, name) for name in planner.providers])
 

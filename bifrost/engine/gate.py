@@ -31,14 +31,14 @@ class Gate:
         # A heap. It may contain tickets of waiters that have left, which are dropped when they reach the top.
 
     def try_enter(self) -> bool:
-        """Take a place if one is free and no one is waiting."""
+        """Acquire a slot if one is free and nobody is waiting. Returns whether it did."""
         if self.held >= self.capacity or self.waiting:
             return False
         self.held += 1
         return True
 
     def enter_again(self) -> None:
-        """Take a place for a holder that returns, even if none is free."""
+        """Acquire a slot for a holder that returns, even if none is free."""
         self.held += 1
 
     async def enter(self, order: float = math.inf) -> bool:

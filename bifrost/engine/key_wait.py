@@ -1,4 +1,4 @@
-"""Waiting while no key of a provider is ready. It happens in the caller's task, so that it costs no worker."""
+"""Waiting while no key of a provider is ready. It happens in the caller's task and occupies no worker."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class KeyWait:
-    """Lets calls wait in line for the keys that are ready first."""
+    """Lets calls wait in order for the keys that are ready first."""
 
     def __init__(self, upstreams: Upstreams, now: Callable[[], float]) -> None:
         self._upstreams = upstreams
         self._now = now
 
     async def wait(self, call: Call, state: RetryState, resting: Choice) -> float:
-        """Wait for this call's turn with a parked key, or until another is ready. Returns how long that took.
+        """Wait for this call's turn with a resting key, or until another is ready. Returns the time waited.
 
-        Raises `RateLimitError` where the call does not wait, and what keeps it from being made at all.
+        Raises `RateLimitError` if the call does not wait, and any error because of which it cannot be made at all.
         """
         call.context.phase = "backoff"
         total = 0.0

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 
 class Path:
-    """Takes calls to their responses."""
+    """Runs calls."""
 
     def __init__(self, upstreams: Upstreams, clock: Clock, host: Host, active: Active) -> None:
         self._upstreams = upstreams
@@ -80,7 +80,10 @@ class Path:
     # --- a call
 
     async def run(self, call: Call) -> Any:
-        """Take a call to its response, or for a stream to its first content. Raises the call's `BifrostError`."""
+        """Run a call and return its response, or for a stream, continue to its first content.
+
+        Raises the call's `BifrostError`.
+        """
         call.telemetry = self._telemetry
         if self._telemetry.subscriptions:
             self._telemetry.emit(call_started(call.context))
@@ -124,7 +127,7 @@ class Path:
     # --- a candidate
 
     async def candidate(self, call: Call) -> Any:
-        """Take a candidate through the hooks around it."""
+        """Run a candidate and the hooks around it."""
         context, candidate = call.context, call.candidate
         context.provider, context.model = candidate.provider, candidate.model
         context.phase = "hook"
@@ -158,7 +161,7 @@ class Path:
         return response if call.stream is None else self._opening.begin_with(call, response)
 
     async def _answer(self, call: Call) -> Any:
-        """Ask a candidate within its share of the time, so that a black hole leaves some for the fallbacks."""
+        """Run a candidate within its share of the time, so that an unresponsive one leaves time for the fallbacks."""
         behind = call.behind
         call.fallback_behind = behind > 0
         now = self._now()
@@ -172,7 +175,7 @@ class Path:
         raise self._completion.out_of_time(call, share)
 
     async def _plugin_answer(self, call: Call, answer: Any) -> Any:
-        """Return what a `before` hook gave in place of the provider's response, in the form that the caller wants."""
+        """Return a plugin's response, from a `before` hook, in the form that the caller expects."""
         context, stream = call.context, call.stream
         if isinstance(answer, BifrostError):
             raise answer
@@ -190,14 +193,14 @@ class Path:
 
 
 def _with_origin(answer: Any, context: CallContext) -> Any:
-    """Return a plugin's response with the candidate that it stands for, if it does not say so itself."""
+    """Return a plugin's response with the provider and model of its candidate, if it has none."""
     if not hasattr(answer, "provider") or answer.provider:
         return answer
     return msgspec.structs.replace(answer, provider=context.provider, model=answer.model or context.model)
 
 
 async def _collect(source: Source, call: Call) -> Any:
-    """Return the response that a plugin's chunks make."""
+    """Return the response that a plugin's chunks add up to."""
     accumulator = call.streaming.accumulator(provider=call.context.provider, model=call.context.model)
     try:
         while (chunks := await source.next()) is not None:

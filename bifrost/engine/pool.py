@@ -387,7 +387,10 @@ class Pool:
         )
 
     def _return(self, job: Job) -> None:
-        """Take a job back that was queued before, even if the queue is full, because its caller waits in any case."""
+        """Return a job that was queued before to the queue.
+
+        It is accepted even if the queue is full, since its caller waits in any case.
+        """
         if job.is_stream:
             self._stream_system.enter_again()
         self._system.enter_again()
@@ -467,7 +470,7 @@ class Pool:
                 worker.wake.set()
 
     def _take(self) -> Job | None:
-        """Take the first job out of the queue: the earliest one, but a stream only within the streams' share."""
+        """Remove the first job from the queue: the earliest one, but a stream only within the streams' share."""
         while True:
             streams = self._streams if self._running_streams < self._stream_limit else None
             if streams and (not self._plain or streams[0][0] < self._plain[0][0]):

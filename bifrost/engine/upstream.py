@@ -65,7 +65,7 @@ class OpenStream(Protocol):
     """An open answer, as far as a drain must know of it."""
 
     def in_use(self, now: float, unread_limit: float) -> bool:
-        """Say whether somebody is reading, or was within the last `unread_limit` seconds."""
+        """Return whether somebody is reading, or was within the last `unread_limit` seconds."""
         ...
 
     async def gone(self) -> None:
@@ -151,7 +151,7 @@ class Upstream:
         return msgspec.structs.replace(load, usable=False, ready_in=wait, reason=reason)
 
     def can_adopt(self, row: Provider, config: ProviderConfig) -> bool:
-        """Say whether other settings are of those that can change under running calls."""
+        """Return whether only those settings differ that can change during running calls."""
         kept = {name: getattr(self.config, name) for name in _CHANGEABLE}
         return row is self.row and attrs.evolve(config, **kept) == self.config
 
@@ -161,7 +161,7 @@ class Upstream:
         self.health.change(config, now=self.now())
 
     def follow(self, before: Upstream) -> None:
-        """Take another's place, and what is known of the provider's health with it.
+        """Replace another upstream, and keep what is known of the provider's health.
 
         At another address, by another route or with other headers, which may name the account, nothing is known yet.
         """
@@ -247,9 +247,10 @@ class Upstream:
         )
 
     async def warm_up(self, count: int, keys: Sequence[Key] = ()) -> None:
-        """Have so many connections stand ready at each address of the keys, or as many as there can be exchanges.
+        """Open this many connections to each address of the keys in advance.
 
-        Raises `ShuttingDownError` where nobody would close them again.
+        They are limited to the number of concurrent requests. Raises `ShuttingDownError` if nothing would close them
+        again.
         """
         if not self.pool.is_open:
             raise ShuttingDownError("the client was closed, or the provider changed, while it was warmed up")
@@ -259,7 +260,7 @@ class Upstream:
             await self.connections.warm_up(origin, count, seconds=self.config.timeouts.connect)
 
     def codec(self, endpoint: OperationName) -> Codec[Any, Any]:
-        """Give the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
+        """Return the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
         codec = self.row.codecs.get(endpoint)
         if codec is None:
             raise UnsupportedError(
@@ -268,7 +269,7 @@ class Upstream:
         return codec
 
     def headers_of(self, options: CallOptions, call: str) -> Mapping[str, str]:
-        """Give the headers that a call wants, and the one by which its attempts are known to be of the same call."""
+        """Return the extra headers of a call, with the one that identifies its attempts as the same call."""
         name = self.config.idempotency_header or self.row.idempotency_header
         return options.extra_headers if name is None else {**options.extra_headers, name: call}
 
@@ -289,7 +290,10 @@ class Upstream:
         self.row.auth.sign(request, secret, now=self._wall(), host=address.authority, settings=settings)
 
     def stats(self, retired: Sequence[Upstream] = (), *, keys: KeyRing | None = None) -> ProviderStats:
-        """Tell what goes on here, and what has. From any thread. `retired`: whose place it took, not at their end."""
+        """Return the current counts and totals. Works in any thread.
+
+        `retired`: the upstreams that it replaced and that have not ended.
+        """
         counters, both = self.counters, (self, *retired)
         pools = [upstream.pool for upstream in both]
         connections = [upstream.connections for upstream in both]

@@ -106,7 +106,7 @@ class Restarts:
     async def _once_more(
         self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, again: RetryState | None
     ) -> Any:
-        """Ask the present candidate again, if that is allowed, and run its `after` hooks if it does not begin anew."""
+        """Try the current candidate again, if that is allowed. Runs its `after` hooks if it does not restart."""
         outcome: Any = broken
         if again is not None:
             call.attempt_request = call.candidate_request

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OutputRetries:
-    """Asks for an answer of a type. The next step is one request with its retries."""
+    """Requests an output of a type. The next step is one request with its retries."""
 
     def __init__(self, upstreams: Upstreams, retries: Step) -> None:
         self._upstreams = upstreams
