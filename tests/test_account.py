@@ -96,7 +96,7 @@ def test_a_key_shows_its_value_nowhere() -> None:
     shown = [repr(key), str(key), f"{key}", f"{key!s:>10}", repr(copy.copy(key)), repr([key]), repr({"k": key})]
     shown += [repr(attrs.asdict(key)["value"]), str(attrs.astuple(key)[1]), repr(copy.deepcopy(key).value)]
     assert all("CANARY" not in text for text in shown)
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(key)
     with pytest.raises(TypeError):
         msgspec.json.encode(key)

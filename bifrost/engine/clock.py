@@ -1,4 +1,4 @@
-"""Time and chance, as values that tests can hold."""
+"""The clock and random numbers, which tests can replace."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class Clock:
-    """What a client asks for time and chance. Deadlines always go by the event loop's own clock."""
+    """A client's source of time and randomness. Deadlines always use the event loop's own clock."""
 
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     random: Callable[[], float] = attrs.field(factory=lambda: _random.Random().random)  # noqa: S311 - no secret depends on it
-    """Gives numbers from 0 up to, not including, 1."""
+    """Returns numbers from 0 up to, but not including, 1."""
     wall: Callable[[], float] = _time.time
-    """Seconds since the epoch, for HTTP dates and signatures of requests."""
+    """Returns the seconds since the epoch, for HTTP dates and signatures of requests."""

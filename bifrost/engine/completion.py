@@ -1,4 +1,4 @@
-"""How a call ends: within its time, with each hook that is due run once, and with its trail on what comes out."""
+"""The end of a call: its deadline, the hooks that are due, and the attempts on its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Completion:
-    """Ends calls. Hooks get and return outcomes, which are responses or errors; on the path errors are raised."""
+    """Ends calls. Hooks get and return outcomes, which are responses or errors; the path of a call raises errors."""
 
     def __init__(self, host: Host, active: Active) -> None:
         self._active = active
@@ -42,7 +42,7 @@ class Completion:
         return outcome
 
     async def settle(self, call: Call, outcome: Outcome) -> Any:
-        """Run the hooks that are still due, each once, and add the call's attempts to what comes out.
+        """Run the hooks that are still due, each once, and add the call's attempts to the outcome.
 
         Returns the response, or raises the error.
         """
@@ -61,12 +61,12 @@ class Completion:
             call.error = outcome if isinstance(outcome, BifrostError) else None
             outcome = complete(call, await call.chain.after_call(call.context, outcome, call.call_hooks))
         if call.output is not None and call.stream is None and isinstance(outcome, call.context.operation.response):
-            # One that a hook has put in an error's place was not read yet.
+            # A response that a hook returned instead of an error was not parsed yet.
             try:
                 outcome = complete(call, fitted(call, outcome))
             except BifrostError as error:
                 outcome = complete(call, error)
-        # Once, however often a call that is cut off is settled.
+        # Only once, even if a call that was cut off is settled several times.
         telemetry, call.telemetry = call.telemetry, None
         if telemetry is not None and telemetry.subscriptions:
             telemetry.emit(call_ended(call.context, outcome, model=call.request.model, now=self._now()))
@@ -75,7 +75,7 @@ class Completion:
         return outcome
 
     async def end(self, call: Call, outcome: Outcome) -> Any:
-        """Settle a call whose stream has come to its end. Returns the response, or raises the error."""
+        """Settle a call whose stream has ended. Returns the response, or raises the error."""
         if not isinstance(outcome, CallCancelledError) and self._now() < call.context.deadline:
             return await self.in_time(call, self.settle(call, outcome))
         self._active.count += 1
@@ -88,7 +88,10 @@ class Completion:
         return outcome
 
     async def in_time(self, call: Call, work: Coroutine[Any, Any, Any]) -> Any:
-        """Do work of a call within its deadline. However that ends, no hook is due any more, unless a stream began."""
+        """Run a part of a call within its deadline.
+
+        However that ends, no hook is due afterwards, unless a stream began.
+        """
         outcome: Outcome = None
         self._active.count += 1
         try:
@@ -111,10 +114,12 @@ class Completion:
         return outcome
 
     async def _settle_late(self, call: Call, outcome: Outcome) -> Outcome:
-        """Run the hooks that are still due though the caller has left or time is over: shielded, in time of their own.
+        """Run the hooks that are still due although the caller left or the time is over.
 
-        One that is stopped at the end of its time is not run again; those behind it have theirs. Returns the outcome: a
-        cancellation that is on its way must not be replaced by an error.
+        They are shielded and have their own time limit.
+
+        A hook that is stopped at the end of its time is not run again; those after it have their own time. Returns the
+        outcome, since a pending cancellation must not be replaced by an error.
         """
         due = call.chain.due(call.hooks, call.call_hooks)
         call.hooks.late = call.call_hooks.late = TimeLeft.of(due, now=self._now())
@@ -141,7 +146,7 @@ class Completion:
     def out_of_time(self, call: Call, what: str | None = None) -> BifrostError:
         """Return the error for a time limit, with what the time was spent on."""
         context, attempt = call.context, call.live_attempt
-        # What happens between the queue and the answer's end only the attempt knows.
+        # Only the attempt knows what happens between the queue and the end of the response.
         phase = attempt.phase if attempt is not None and context.phase == "queue" else context.phase
         time = what or f"the timeout of {context.options.timeout:g} s"
         error: BifrostError = CallTimeoutError(
@@ -153,7 +158,7 @@ class Completion:
         if attempt is not None:
             error = attempt.locate(error)
             if attempt.admission is not None and (what is None or phase == "queue"):
-                # The call's time or our own queue was at fault: nothing is known of the provider.
+                # The call's time or our own queue was the cause, which says nothing about the provider.
                 attempt.admission.cancel(self._now())
         call.end_attempt(call.attempt, error, now=self._now())
         return error
@@ -170,7 +175,7 @@ class Completion:
 
 
 def complete(call: Call, outcome: Outcome) -> Outcome:
-    """Put the trail, and what was noticed on the way, on an answer or an error."""
+    """Add the attempts and warnings of a call to its response or error."""
     trail, warnings = call.context.attempts, call.context.warnings
     if isinstance(outcome, BifrostError):
         outcome.attempts = AttemptRecords(trail)
@@ -201,7 +206,7 @@ _REMEDIES: Mapping[Phase, str] = {
         "and their time with them, when a place is free"
     ),
 }
-"""What to do about it, by where the time went."""
+"""What helps, by the phase in which the time ended."""
 
 
 def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostError:

@@ -1,4 +1,4 @@
-"""The life of a client's engine: new, running, draining, closed; and what belongs to the event loop it runs on."""
+"""The life of a client's engine: new, running, draining, closed. It also keeps what belongs to its event loop."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from bifrost.transport import Transport
 
     ModelOf: TypeAlias = Callable[[Any], str | None]
-    """Returns the model that an input of a map names itself."""
+    """Returns the model that an input of a map specifies itself."""
 
 State: TypeAlias = Literal["new", "running", "draining", "closed"]
 
@@ -56,10 +56,10 @@ DRAIN = 30.0
 """How long `close` waits for running calls by default, in seconds."""
 
 _CUT_OFF_LIMIT = LATE_ALL + 1.0
-"""How long the `after*` hooks of calls that were cut off are waited for before plugins are closed, in seconds."""
+"""How long to wait for the `after*` hooks of calls that were cut off before plugins are closed, in seconds."""
 
 _MODELS_KNOWN = 1_000
-"""How many names of models a map remembers to have looked at."""
+"""How many names of models a map remembers as prepared."""
 
 _UNREAD_LIMIT = 1.0
 """How long a drain waits for streams that nobody is reading, in seconds."""
@@ -68,17 +68,17 @@ _DEFAULT = ProviderConfig()
 
 
 class Running:
-    """What belongs to one event loop: the host task, the providers in use on it, and the way to them."""
+    """What belongs to one event loop: the host task, the providers in use, and the path of calls."""
 
     __slots__ = ("active", "calls", "ending", "host", "path", "upstreams")
 
     def __init__(self, engine: Engine) -> None:
         self.calls = 0
-        """How many have begun."""
+        """The number of calls that have begun."""
         self.active = Active()
-        """Those that have begun and not ended; a stream counts until it is open, and again while it ends."""
+        """The calls that have begun and not ended. A stream counts until it is open, and again while it ends."""
         self.ending = False
-        """The plugins have been told to close."""
+        """Whether the plugins are being closed."""
         self.host = engine.new_host()
         self.host.start()
         self.upstreams = engine.new_upstreams(self.host)
@@ -86,7 +86,7 @@ class Running:
 
 
 class _Places:
-    """How many calls of a map there may be at once: as many as the smallest of its providers takes for now."""
+    """The number of concurrent calls of a map: the lowest current limit of its providers."""
 
     __slots__ = ("_chain", "_models", "_operation", "_options", "_providers", "_running")
 
@@ -137,7 +137,7 @@ class Engine:
         telemetry: Subscribers | None = None,
     ) -> None:
         self.state: State = "new"
-        # First of all: an engine whose making fails is finalised too.
+        # This comes first, since an engine whose construction fails is finalised too.
         self._running: Running | None = None
         self.account = LiveAccount(account, remembered=groups.providers)
         self.chain = Chain(plugins)
@@ -206,9 +206,9 @@ class Engine:
         model: str | None,
         model_of: ModelOf,
     ) -> Host:
-        """Start the task of a map. Without a `concurrency` of its own it has as many places as its providers have.
+        """Start the task of a map. Without its own `concurrency`, its limit is that of its providers.
 
-        Raises what a call of `model` would raise before it comes to a candidate.
+        Raises the error of a call of `model` that reaches no candidate.
         """
         running = await self._ready(options.timeout)
         host = running.host
@@ -235,7 +235,7 @@ class Engine:
         return host
 
     def _lost(self, source: Any, settle: Any, accumulator: Any, context: Any) -> None:
-        """End a stream that was dropped without being closed; called from a finaliser, in any thread."""
+        """End a stream that was dropped without being closed. Called from a finaliser, in any thread."""
         if self._running is None or not self._running.host.alive:
             return
         host = self._running.host
@@ -285,17 +285,20 @@ class Engine:
     # --- plugins
 
     async def change_plugins(self, change: Callable[[Chain], Chain]) -> None:
-        """Put another chain in place; running calls keep theirs. Opens what came and closes what went."""
+        """Replace the chain of plugins; running calls keep theirs.
+
+        Opens the added plugins and closes the removed ones.
+        """
         wanted = change(self.chain)
         came = [plugin for plugin in wanted.plugins if plugin not in self.chain.plugins]
         if self.state == "running":
             await wanted.open(came)
             if came and self._is_ending():
-                # Nobody else would close them.
+                # Nothing else would close them.
                 await wanted.close(came)
                 self._refuse(None)
         try:
-            # Others may have changed the plugins while these were opening: nothing of theirs gets lost.
+            # Others may have changed the plugins while these were opening; their changes must not be lost.
             changed = change(self.chain)
         except BifrostError:
             await wanted.close(came)
@@ -332,7 +335,7 @@ class Engine:
     # --- life
 
     async def open(self) -> None:
-        """Start the host task and the plugins. Any number of times, from any task of one event loop."""
+        """Start the host task and the plugins. Can be called repeatedly, from any task of one event loop."""
         await self._ready()
 
     async def _ready(self, timeout: float = math.inf) -> Running:
@@ -344,7 +347,7 @@ class Engine:
         return running
 
     async def _elsewhere(self, running: Running | None, timeout: float) -> Running:
-        """Start at first use, and again when the loop of an earlier start has ended; or say what is wrong."""
+        """Start at first use, and again if the loop of an earlier start has ended. Otherwise raise the reason."""
         if running is not None and not running.host.ended:
             running.host.check()
         else:
@@ -362,11 +365,11 @@ class Engine:
         return running
 
     def new_host(self) -> Host:
-        """Make a host for the running loop."""
+        """Create a host for the running loop."""
         return Host(setup=self._open_plugins, on_end=self._ended, telemetry=self._telemetry)
 
     def new_upstreams(self, host: Host) -> Upstreams:
-        """Make the providers' place on a host."""
+        """Create the collection of a host's providers."""
         return Upstreams(
             self.account,
             groups=self._groups,
@@ -401,7 +404,7 @@ class Engine:
         )
 
     def _ended(self, host: Host) -> None:
-        """React to the end of a host, however it came about. Synchronous: the loop may be ending too."""
+        """Handle the end of a host, whatever its cause. Synchronous, since the loop may be ending too."""
         running = self._running
         if running is None or host is not running.host:
             return
@@ -412,11 +415,11 @@ class Engine:
             error = ShuttingDownError("the client was closed while this call was running")
         running.upstreams.refuse_all(error)
         if self.state == "running":
-            # The loop ended, not the user: the client may open again on another loop.
+            # The loop ended rather than the user closing the client, so it may open again on another loop.
             self.state = "new"
 
     async def close(self, *, drain: float = DRAIN) -> None:
-        """End everything: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them."""
+        """Close the client: refuse new calls, let running ones finish for up to `drain` seconds, then cancel them."""
         running = self._running
         if running is None or running.host.ended:
             self.state = "closed"
@@ -426,21 +429,21 @@ class Engine:
         try:
             await self._drain(running, drain)
         finally:
-            # Also for one who is cancelled while it waits: nothing may be left running.
+            # Also if the caller is cancelled while waiting, since nothing may be left running.
             with anyio.CancelScope(shield=True):
-                # A host that is still opening closes what is open when it is stopped.
+                # A host that is still opening closes what it has opened when it is stopped.
                 last = running.host.alive and not running.ending
                 running.ending = running.ending or last
                 await running.host.stop()
                 if last:
-                    # Calls that were cut off still have their `after*` hooks to run.
+                    # Calls that were cut off must still run their `after*` hooks.
                     with anyio.move_on_after(_CUT_OFF_LIMIT):
                         await running.active.ended()
                     await self.chain.close()
             self.state = "closed"
 
     def abandon(self) -> None:
-        """End at once, from any thread and without waiting; plugins are not closed."""
+        """End at once, from any thread and without waiting. Plugins are not closed."""
         self.state = "closed"
         if self._running is not None:
             self._running.host.call_soon(self._running.host.request_stop)
@@ -458,7 +461,7 @@ class Engine:
     def __del__(self) -> None:
         running = self._running
         if self.state == "closed" or running is None or running.host.is_parents:
-            # A child of a fork has not opened anything: what it drops is its parent's.
+            # A child process after a fork has opened nothing; what it drops belongs to its parent.
             return
         warnings.warn(
             "a bifrost client was never closed; use `async with Bifrost() as client:` (`with` for SyncBifrost) "

@@ -91,12 +91,12 @@ class Path:
             response = await self._completion.in_time(call, self._serve(call))
         except BifrostError as error:
             if not error.attempts:
-                # Nobody was asked, so nothing may have been waited for. A caller that tries again at once must not keep
-                # everything else from getting on.
+                # No candidate was tried, so there may have been no wait. A caller that tries again at once must not
+                # block everything else.
                 await anyio.lowlevel.checkpoint()
             raise
         if call.stream is not None:
-            # An `after_call` hook has put a response in an error's place.
+            # An `after_call` hook has replaced an error by a response.
             return self._opening.begin_with(call, response)
         return response
 
@@ -157,7 +157,7 @@ class Path:
         if isinstance(outcome, ChunkStream):
             return cast("Any", outcome)
         response = await self._completion.after(call, outcome)
-        # An `after` hook may have put a response in an error's place.
+        # An `after` hook may have replaced an error by a response.
         return response if call.stream is None else self._opening.begin_with(call, response)
 
     async def _answer(self, call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""How a stream begins: with its first content. From then on its caller pulls it, and its end settles the call."""
+"""The beginning of a stream, with its first content. Afterwards its caller reads it, and its end settles the call."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 
 class StreamOpening:
-    """Begins streams. A stream keeps its outcome as a value, since its error is raised each time that it is read."""
+    """Begins streams. A stream keeps its outcome as a value, since its error is raised each time it is read."""
 
     def __init__(self, clock: Clock, host: Host, completion: Completion) -> None:
         self._clock = clock
         self._now = host.now
         self._completion = completion
         self.restart: Restart = _never
-        """Returns how a stream goes on that breaks."""
+        """Returns how a broken stream continues."""
 
     def begin(self, call: Call, stream: ChunkStream, request_id: str | None = None) -> ChunkStream:
-        """Commit a stream. `request_id` is that of a response that a plugin gave."""
+        """Begin a stream. `request_id` is that of a plugin's response."""
         if call.telemetry is not None and call.telemetry.subscriptions:
             call.telemetry.emit(
                 stream_committed(call.context, provider=stream.provider, model=stream.model, now=self._now())
@@ -58,9 +58,9 @@ class StreamOpening:
             again = restart(call, broken_stream, broken)
             return None if again is None else _outcome_of(again)
 
-        # What a plugin gave is not asked for again.
+        # A plugin's stream is not requested again.
         restarts = call.context.options.on_interrupt == "restart" and call.live_attempt is not None
-        # The stream must not be held by its own call: it ends when its user drops it.
+        # A call must not keep its stream alive, which ends when its user drops it.
         call.stream = None
         stream.begin(
             on_chunk=call.chain.on_chunk(call.context, call.hooks),
@@ -71,7 +71,10 @@ class StreamOpening:
         return stream
 
     def begin_with(self, call: Call, response: Any) -> Any:
-        """Begin the caller's stream with a response that a plugin gave whole. A plain call gets it as it is."""
+        """Begin the caller's stream with a plugin's complete response.
+
+        A call that is not streamed gets the response itself.
+        """
         stream = call.stream
         if stream is None:
             return response
@@ -101,7 +104,7 @@ class StreamOpening:
 
 
 def chunk_lift(call: Call, request: Any = None) -> ChunkLift | None:
-    """Return what makes the text of a stream's chunks plain, for a call that wants a type."""
+    """Return the function that turns the text of chunks into plain text, for a call with an output type."""
     structured = call.context.operation.structured
     if call.output is None or structured is None:
         return None
@@ -117,4 +120,4 @@ async def _outcome_of(work: Coroutine[Any, Any, Any]) -> Outcome:
 
 
 def _never(call: Call, stream: ChunkStream, broken: StreamInterruptedError) -> None:
-    """Begin no stream anew."""
+    """Restart no stream."""

@@ -1,4 +1,4 @@
-"""One attempt through the pool of its provider: queued, taken by a worker, and answered."""
+"""One attempt through the pool of its provider: queued, taken by a worker, and completed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Submission:
         self._signal = host.signal
 
     async def run(self, call: Call) -> Any:
-        """Queue the call's attempt at its provider, and again when it comes back without having been made.
+        """Queue the call's attempt at its provider, and again if it returns without having been made.
 
         Returns the response, or the open response of a stream.
 
-        It comes back when the provider was changed, and moves to what replaces it; and when no key was ready, and waits
+        An attempt returns if the provider was changed, and moves to its replacement; or if no key was ready, and waits
         here for one. It keeps its place in the order of calls.
         """
         attempt = cast("Attempt", call.attempt)
@@ -53,8 +53,8 @@ class Submission:
             call.context.phase = "queue"
 
     async def _hold(self, call: Call, attempt: Attempt, returned: NotAdmitted) -> None:
-        """Wait with an attempt for which its worker found no key ready. Raises why it cannot be made at all."""
-        # Nothing was sent: it is no attempt, whatever comes of it.
+        """Wait with an attempt for which no key was ready. Raises the reason if it cannot be made at all."""
+        # Nothing was sent, so it does not count as an attempt in any case.
         call.attempt = None
         attempt.job = None
         if returned.resting is None:
@@ -66,12 +66,12 @@ class Submission:
         attempt.waited(waited, now=self._now())
 
     async def _move(self, call: Call, attempt: Attempt) -> None:
-        """Move an attempt that no worker took to what has replaced its provider, with the keys that belong there."""
+        """Move an attempt that no worker took to the replacement of its provider, with the keys of that."""
         context, state = call.context, attempt.state
         upstream = await self._upstreams.get(attempt.upstream.name)
         state.keys = await self._upstreams.keys(upstream.name, context)
         if state.health is not upstream.health:
-            # What was paid and waited for belongs to the other address.
+            # The retry cost and the wait belong to the other address.
             state.give_back(self._now())
             state.parked = None
         state.health, state.retry = upstream.health, self._upstreams.retry_of(upstream.name, context.options)

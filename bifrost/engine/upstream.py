@@ -1,4 +1,4 @@
-"""A provider in use: its row and settings, its address made ready, its keys, its pool. One per provider and client."""
+"""A provider in use: its row, settings, addresses, keys and pool. One per provider and client."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ _CHANGEABLE = (
     "timeouts",
     "worker_idle",
 )
-"""The settings that are looked at anew for each attempt; any other goes with connections that are open."""
+"""The settings that are read anew for each attempt. All others require new connections."""
 
 
 _ADDRESSES_KEPT = 500
-"""An account may return other keys for every call, so the addresses that are known are bounded."""
+"""The maximum number of known addresses, since an account may return other keys for every call."""
 
 
 class OpenStream(Protocol):
-    """An open answer, as far as a drain must know of it."""
+    """An open response, as seen by a drain."""
 
     def in_use(self, now: float, unread_limit: float) -> bool:
         """Return whether somebody is reading, or was within the last `unread_limit` seconds."""
@@ -74,7 +74,7 @@ class OpenStream(Protocol):
 
 
 class Upstream:
-    """Everything about one provider that outlives a call. Addresses and static headers are prepared here, once."""
+    """The state of one provider that outlives a call. Addresses and static headers are prepared here, once."""
 
     def __init__(
         self,
@@ -93,9 +93,9 @@ class Upstream:
         self.now = host.now
         self._wall = clock.wall
         self.address: Address | None = None
-        """The provider's own address; `None`: each key's settings name one."""
+        """The provider's own address; `None` if each key's settings have one."""
         self._addresses: dict[str, Address] = {}
-        """The addresses that keys name, by what their settings say."""
+        """The addresses of keys, by the addresses in their settings."""
         url = config.base_url or row.base_url
         if url:
             self.address = self._checked(url, where=f"provider {row.name}")
@@ -113,7 +113,7 @@ class Upstream:
         self.open_streams: set[OpenStream] = set()
         """The open streams."""
         self.ending: set[OpenStream] = set()
-        """Streams that were given back, and whose connections are being kept or closed."""
+        """Streams that were released, and whose connections are being kept or closed."""
         self.counters = counters
         self.health = Health(
             row.name,
@@ -124,18 +124,18 @@ class Upstream:
         )
         self.pool = Pool(row.name, config, host, self.connections)
         self.adaptive: AdaptiveLimit | None = None
-        """What says how many exchanges there may be at once for now; `None`: `concurrency` does."""
+        """The adaptive limit of concurrent requests; `None` if `concurrency` is the limit."""
         self._take_on(config)
 
     @property
     def needs_keys(self) -> bool:
-        """Whether it depends on the keys if a call can be served: some are in trouble, or have their own addresses."""
+        """Whether the keys decide if a call can be served: some are in trouble, or have their own addresses."""
         return bool(self.health.keys.troubled) or self.row.address_of is not None
 
     def load(self, context: CallContext, model: str, ring: KeyRing | None) -> Load:
-        """Return what there is to do here, and whether a call for a model can be served at all.
+        """Return the current load, and whether a call for a model can be served at all.
 
-        `ring` has the call's keys, if there is reason to look at them.
+        `ring` has the call's keys, if they must be considered.
         """
         load = self.pool.load(is_stream=context.is_stream)
         now, health = self.now(), self.health
@@ -156,7 +156,7 @@ class Upstream:
         return row is self.row and attrs.evolve(config, **kept) == self.config
 
     def adopt(self, config: ProviderConfig) -> None:
-        """Go on with other settings."""
+        """Apply other settings."""
         self._take_on(config)
         self.health.change(config, now=self.now())
 
@@ -189,15 +189,15 @@ class Upstream:
         self.pool.resize(self.config, limit=limit)
 
     def named_address(self, key: Key) -> str:
-        """Return the address that a key's settings name; empty: it is used at the provider's own.
+        """Return the address in a key's settings; empty if the key uses the provider's own.
 
-        Raises `ConfigError` for one that cannot be used, and for none where the provider has none either.
+        Raises `ConfigError` for an invalid one, and if neither the key nor the provider has one.
         """
         named = self._named(key)
         return "" if named is None else named.url
 
     def address_of(self, key: Key | None) -> Address:
-        """Return where requests with a key go. Raises `ConfigError` as `named_address` does."""
+        """Return the address for requests with a key. Raises `ConfigError` like `named_address`."""
         named = None if key is None or self.row.address_of is None else self._named(key)
         address = named or self.address
         if address is None:
@@ -224,7 +224,7 @@ class Upstream:
         return None if address.url == own else address
 
     def ring(self, keys: Sequence[Key]) -> KeyRing:
-        """Return the provider's keys sorted for choosing. Raises `ConfigError` for a key without a usable address."""
+        """Return the provider's keys sorted for selection. Raises `ConfigError` for a key without a usable address."""
         health = self.health
         return KeyRing(
             self.row,
@@ -335,7 +335,7 @@ class Upstream:
         return [stats for address in addresses for stats in _breaker_stats(breakers(now, address), address or None)]
 
     def leave_counts(self) -> None:
-        """Hand what was counted of this pool and its connections to what has taken their place."""
+        """Add the counts of this pool and its connections to those of its replacement."""
         self.counters.restarts += self.pool.worker_restarts
         self.counters.opened += self.connections.opened
         self.counters.reused += self.connections.reused

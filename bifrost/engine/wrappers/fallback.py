@@ -1,4 +1,4 @@
-"""Fallbacks: the candidates of a call are tried in turn until one serves or no further one may be tried."""
+"""Fallbacks: the candidates of a call are tried in turn until one succeeds or no other may be tried."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Fallbacks:
         )
 
     def _give_up(self, call: Call, error: BifrostError, following: Candidate) -> None:
-        """Record that the call goes on from a candidate that failed to the next one."""
+        """Record that the call continues from a failed candidate to the next one."""
         if error not in call.failures and not call.keep_last_failure(error):
             call.failures.append(error)
             call.failed.append(call.chosen)

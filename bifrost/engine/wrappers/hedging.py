@@ -1,7 +1,7 @@
-"""Two attempts at once: a plain call that takes long is sent a second time, and the first answer counts.
+"""Hedging: a slow call that is not streamed is sent a second time, and the first response is used.
 
-It happens in the caller's task and without tasks of its own. Both jobs wake the same waiter; which of them has
-finished, only the jobs themselves say.
+It happens in the caller's task and without tasks of its own. Both jobs wake the same waiter; only the jobs themselves
+tell which of them has finished.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class HedgeWon(Exception):  # noqa: N818 - it ends the waiting for an attempt, and no user ever sees it
-    """The hedge has the call's outcome, and is the call's attempt."""
+    """Raised to stop waiting for an attempt: the hedge has the call's outcome, and is the call's attempt."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Hedging:
     async def run(self, call: Call) -> Any:
         """Submit the call's attempt, and a second one if it is slow. Returns the first response, or raises the failure.
 
-        The one of them that has ended it is the call's attempt then, and the other has its record.
+        Afterwards the attempt that ended the call is the call's attempt, and the other one has a record.
         """
         attempt = cast("Attempt", call.attempt)
         state, hedging, endpoint = attempt.state, attempt.upstream.health.hedging, call.context.endpoint
@@ -84,7 +84,7 @@ class Hedging:
         return job.result
 
     async def _watch(self, call: Call, first: Attempt, delay: float, job: Job) -> None:
-        """Wait for an attempt, and beside it for another if it is slow."""
+        """Wait for an attempt, and also for a hedge if it is slow."""
         hedge = await self._begin(call, first, delay) if await self._is_slow(job, delay) else None
         if hedge is None:
             await _finished(job)
@@ -99,7 +99,10 @@ class Hedging:
             raise HedgeWon(race.hedge_job)
 
     async def _is_slow(self, job: Job, delay: float) -> bool:
-        """Wait until an attempt is finished, or slow. Its time in the queue is ours and not the provider's."""
+        """Wait until an attempt is finished or slow.
+
+        Time in the queue does not count, since it is not the provider's.
+        """
         while not job.finished:
             now = self._now()
             due = (now if job.taken_at is None else job.taken_at) + delay
@@ -108,12 +111,12 @@ class Hedging:
             with self._scope(deadline=due):
                 await job.done
             if not job.finished:
-                # One that was waited for in vain cannot be waited for again.
+                # A signal whose wait has timed out cannot be waited for again.
                 job.done = self._signal()
         return False
 
     async def _begin(self, call: Call, first: Attempt, delay: float) -> Attempt | None:
-        """Send the second attempt, if anything allows it."""
+        """Send the second attempt, if that is allowed."""
         state, now = first.state, self._now()
         upstream, options = first.upstream, call.context.options
         if upstream.health is not state.health:
@@ -143,9 +146,9 @@ class Hedging:
         )
 
     async def _begin_elsewhere(self, call: Call, first: Attempt, delay: float) -> Attempt | None:
-        """Send the second attempt to another candidate, with the request as the plugins left it for the first.
+        """Send the second attempt to another candidate, with the request as the plugins changed it for the first.
 
-        Raises what that candidate lacks.
+        Raises an error if that candidate cannot serve it.
         """
         state, context, failover = first.state, call.context, call.failover
         hedging = state.health.hedging
@@ -198,7 +201,7 @@ class Hedging:
         admit: Admit,
         now: float,
     ) -> Attempt:
-        """Queue the hedge of an attempt, where there is room for it."""
+        """Queue the hedge of an attempt, if there is room for it."""
         context = call.context
         first.state.hedged = True
         attempt = Attempt(
@@ -206,7 +209,7 @@ class Hedging:
             upstream=upstream,
             codec=codec,
             request=request,
-            # Meant to be done a second time, so it must not count as the same.
+            # It is meant to be executed a second time, so it must not be identified as the same.
             extra_headers=upstream.headers_of(context.options, f"{context.id}-{len(context.attempts)}-hedge"),
             deadline=context.deadline,
             clock=self._clock,
@@ -220,7 +223,7 @@ class Hedging:
         return attempt
 
     def _admit(self, options: CallOptions, first: Choice, hedge: Attempt, now: float) -> None:
-        """Select a key for the hedge, which is not `first` if there is another, and admit it. Its worker calls this.
+        """Select a key for the hedge, other than `first` if possible, and admit it. Its worker calls this.
 
         Raises `NotAdmitted`.
         """
@@ -264,7 +267,8 @@ class Hedging:
 class Race:
     """The first attempt and the hedge, both in progress.
 
-    The call's own attempt is the one that the call would end with: the first, until that has failed or is overtaken.
+    The call's own attempt is the one that the call would end with: the first, until it has failed or the hedge
+    succeeds.
     """
 
     def __init__(
@@ -274,11 +278,11 @@ class Race:
         self._first = first
         self._hedge = hedge
         self._jobs = {first: _job(first), hedge: _job(hedge)}
-        """Kept here: an attempt lets go of its job when it ends."""
+        """Kept here, since an attempt drops its job when it ends."""
         self._now = now
         self._signal = signal
         self._is_elsewhere = hedge.state is not first.state
-        """The hedge is at another candidate, whose failure says nothing of the first."""
+        """Whether the hedge is at another candidate, whose failure does not affect the first."""
 
     @property
     def hedge_job(self) -> Job:
@@ -287,11 +291,11 @@ class Race:
 
     @property
     def ended_by_hedge(self) -> bool:
-        """Whether the hedge's answer, or its failure, is the outcome."""
+        """Whether the hedge's response or failure is the outcome."""
         return self._call.attempt is self._hedge
 
     async def run(self) -> None:
-        """Wait for the first answer, or for the failure of both."""
+        """Wait for the first response, or for the failure of both."""
         first, hedge = self._first, self._hedge
         jobs = self._jobs
         jobs[first].done = jobs[hedge].done = self._signal()
@@ -315,7 +319,7 @@ class Race:
                 self._call.context.provider, self._call.context.model = hedge.target.provider, hedge.state.model
 
     def leave(self) -> None:
-        """Break the hedge off: the caller leaves, or its time is over."""
+        """Cancel the hedge: the caller left, or its time is over."""
         self._abandon(self._hedge)
         if not self.ended_by_hedge:
             self._end(self._hedge, _broken_off())
@@ -328,7 +332,7 @@ class Race:
         return is_final and attempt is self._first
 
     def _break_off(self, attempt: Attempt, *, winner: Attempt) -> None:
-        """Break the slower one off. If it has failed at the same moment, that failure counts."""
+        """Cancel the slower one. If it has failed at the same moment, that failure counts."""
         self._abandon(attempt)
         error = self._jobs[attempt].error
         if error is None:
@@ -339,30 +343,33 @@ class Race:
         self._end(attempt, error)
 
     def _took_at_least(self, attempt: Attempt) -> None:
-        """Keep the slow ones among the durations that are known. Otherwise more and more would seem slow."""
+        """Record the duration of a slow attempt.
+
+        Otherwise the threshold would fall, and more and more would count as slow.
+        """
         hedging, began = attempt.state.health.hedging, attempt.taken_at
         if hedging is not None and began is not None:
             hedging.took(self._call.context.endpoint, attempt.state.model, self._now() - began)
 
     def _both_failed(self, earlier: Attempt, failure: BaseException, last: Attempt) -> None:
-        """Let both failures decide what follows, the earlier first."""
+        """Consider both failures, the earlier one first."""
         call, error = self._call, self._jobs[last].error
         if self._is_elsewhere and isinstance(self._jobs[self._first].error, BifrostError):
-            # What follows depends on the failure of the call's own candidate. The other one has its record.
+            # Only the failure of the call's own candidate matters here. The other one has its record.
             self._end(last, error)
             call.attempt = self._first
         elif self._is_elsewhere:
-            # The first moves to what has replaced its provider.
+            # The first moves to the replacement of its provider.
             call.attempt = self._first
         elif not isinstance(error, BifrostError):
-            # The provider was changed before a worker took the hedge: what there is is the first's failure.
+            # The provider was changed before a worker took the hedge, so the first's failure counts.
             self._end(last, error)
             call.attempt = self._first
         elif isinstance(failure, BifrostError):
             call.free += last.state.failed(earlier.selection, failure)
 
     def _abandon(self, attempt: Attempt) -> None:
-        """Break one of the two off, unless it is finished."""
+        """Cancel one of the two, unless it is finished."""
         attempt.upstream.pool.abandon(self._jobs[attempt])
 
     def _end(self, attempt: Attempt, error: BaseException | None) -> None:
@@ -374,7 +381,7 @@ class Race:
 
 
 def _leaves_room(call: Call, state: RetryState, now: float, *, fallback_behind: bool) -> bool:
-    """Return whether the settings of retries leave room for a hedge."""
+    """Return whether the retry settings allow a hedge now."""
     return leaves_room(
         categories=state.categories,
         attempts_of_call=call.attempts_made + 1,
@@ -385,7 +392,7 @@ def _leaves_room(call: Call, state: RetryState, now: float, *, fallback_behind: 
 
 
 def _has_key(state: RetryState, first: Choice, options: CallOptions, now: float) -> bool:
-    """Return whether a key is ready for the hedge: one that this call has not tried or, if it may be, the same."""
+    """Return whether a key is ready for the hedge: one that this call has not tried or, if allowed, the same."""
     if _has_other_key(state, first, options, now):
         return True
     hedging = state.health.hedging
@@ -409,7 +416,7 @@ async def _finished(job: Job) -> None:
 
 
 def _is_final(failure: BaseException) -> bool:
-    """Return whether the provider has refused the request itself: nobody needs to wait for it to do so again."""
+    """Return whether the provider has rejected the request itself, and would do so again."""
     if not isinstance(failure, BifrostError) or failure.status is None:
         return False
     rule = rule_of(failure)

@@ -1,7 +1,7 @@
-"""Restarts: a stream that broke after its first content begins anew, where its caller wants that and retries allow it.
+"""Restarts: a stream that broke after its first content is begun again, if its caller wants that and retries allow it.
 
-A new beginning is a retry or a fallback like any other: the same failures allow it, after the same waits, and it counts
-as an attempt.
+A restart is a retry or a fallback like any other: the same failures allow it, after the same waits, and it counts as an
+attempt.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Restarts:
-    """Begins streams anew. `answer` asks the present candidate once more."""
+    """Restarts streams. `answer` tries the current candidate again."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class Restarts:
         self._opening = opening
 
     def of(self, call: Call, stream: ChunkStream, broken: StreamInterruptedError) -> Coroutine[Any, Any, Any] | None:
-        """Return how a stream goes on that broke; `None`: it does not.
+        """Return how a broken stream continues; `None` if it does not.
 
-        What is returned gives the chunk that resets the stream if that has begun anew, else the call's response. It
+        The result returns the chunk that resets the stream if that was restarted, and otherwise the call's response. It
         raises the call's error.
         """
         cause, attempt = broken.__cause__, call.attempt
@@ -66,7 +66,7 @@ class Restarts:
     async def _run(
         self, call: Call, stream: ChunkStream, broken: StreamInterruptedError, again: RetryState | None
     ) -> Any:
-        """Try further: the same candidate if it may be tried `again`, then those behind it."""
+        """Continue with the same candidate if it may be tried `again`, then with the following ones."""
         call.stream, call.error = stream, None
         call.failures.append(broken)
         call.failed.append(None)
@@ -77,7 +77,7 @@ class Restarts:
             outcome = error
         if outcome is not stream:
             call.stream = None
-            # Raises the error, as far as no hook puts a response in its place.
+            # Raises the error, unless a hook replaces it by a response.
             return await self._completion.settle(call, outcome)
         attempt = call.live_attempt
         provider = call.context.provider if attempt is None else attempt.target.provider
@@ -119,5 +119,5 @@ class Restarts:
         if outcome is stream:
             return outcome
         response = await self._completion.after(call, outcome)
-        # An `after` hook may have put a response in an error's place.
+        # An `after` hook may have replaced an error by a response.
         return self._opening.begin_with(call, response)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Retries:
-    """Makes attempts. A stream that has its first content is begun with `opening`."""
+    """Makes attempts. A stream that has its first content begins with `opening`."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Retries:
         self._opening = opening
 
     async def run(self, call: Call) -> Any:
-        """Try the candidate until it answers or `decide` gives it up. Raises its last failure."""
+        """Try the candidate until it succeeds or `decide` abandons it. Raises its last failure."""
         context, options, candidate = call.context, call.context.options, call.candidate
         upstream = await self._upstreams.get(candidate.provider)
         codec = upstream.codec(context.endpoint)
@@ -70,9 +70,9 @@ class Retries:
         if not state.categories:
             upstream.counters.asked += 1
         state.fallback_behind = call.fallback_behind
-        # A stream that begins anew may do so long after its first attempt.
+        # A stream may be restarted long after its first attempt.
         state.keys, state.retry, state.health = keys, retry, upstream.health
-        # Of this request alone: a re-ask, a fallback, or a stream that begins anew, is another.
+        # Of this request alone: an output retry, a fallback or a restarted stream is another request.
         headers = upstream.headers_of(options, f"{context.id}-{len(context.attempts)}")
         if state.due is not None and not self._resumes(state):
             raise cast("BifrostError", state.failure)
@@ -89,7 +89,7 @@ class Retries:
                 try:
                     return await self._attempt(call)
                 except BifrostError as error:
-                    # The frames below hold the provider's bytes, in which it may have repeated the key.
+                    # The frames below hold the provider's bytes, which may contain the key.
                     failure = error.with_traceback(None)
                 # `None`: nothing was sent. Of an attempt and its hedge, this is the one that the call ended with.
                 last = cast("Attempt | None", call.attempt)
@@ -138,7 +138,7 @@ class Retries:
                 first_token = attempt.first_token or config.timeouts.first_token
                 await stream.commit(first_token=attempt.begun + first_token, held=config.size_limits.preamble)
         except NotAdmitted as returned:
-            # Nothing was sent: it is no attempt.
+            # Nothing was sent, so it does not count as an attempt.
             call.attempt = None
             raise (returned.error or returned) from None
         except BifrostError as error:
@@ -153,7 +153,7 @@ class Retries:
         context.warnings += attempt.warnings
         gone = attempt.upstream.health.gone
         if gone:
-            # It is there again.
+            # The provider is available again.
             gone.pop((context.endpoint, attempt.state.model, context.tenant), None)
         if stream is not None:
             if attempt.admission is not None:
@@ -170,8 +170,8 @@ class Retries:
     async def _until_ready(self, call: Call, state: RetryState) -> float:
         """Wait before a retry, and then while no key is ready. Returns when the attempt can be queued.
 
-        Raises what keeps it from being made at all. What is known now keeps a call out of the queue; what is learned
-        while it is queued, its worker finds out.
+        Raises an error if it cannot be made at all. This uses what is known now; the worker checks again when it takes
+        the attempt.
         """
         if state.wait > 0:
             call.context.phase = "backoff"
@@ -192,7 +192,7 @@ class Retries:
         return now
 
     def _admit(self, options: CallOptions, attempt: Attempt, now: float) -> None:
-        """Select a key for an attempt and admit it. Its worker calls this, with what is known by then.
+        """Select a key for an attempt and admit it. The worker calls this, with what is known by then.
 
         Raises `NotAdmitted`.
         """
@@ -225,10 +225,10 @@ class Retries:
         attempt.admitted(selection, admission)
 
     def again(self, call: Call, error: BifrostError) -> bool:
-        """Return whether the call's last attempt, which has failed, is followed by another, and prepare for it.
+        """Return whether another attempt follows the call's last one, which has failed, and prepare it.
 
-        What that costs is paid here. Whoever asks gives it back (`RetryState.give_back`) if no attempt is admitted
-        with it.
+        The retry budget is charged here. The caller refunds it (`RetryState.give_back`) if no attempt is admitted with
+        it.
         """
         attempt = cast("Attempt", call.attempt)
         context, state, now = call.context, attempt.state, self._now()
@@ -239,7 +239,7 @@ class Retries:
         addresses = state.keys.addresses
         held_back = health.holds_back(error, state.model, now=now, fallback=state.fallback_behind, addresses=addresses)
         if attempt.admission is not None and attempt.admission.is_probe and len(addresses) == 1:
-            # A probe is not tried again here, unless another address can serve.
+            # A probe is not repeated here, unless another address can serve.
             held_back = "breaker"
         decision = decide(
             error,
@@ -265,7 +265,7 @@ class Retries:
                 context.attempts[-1] = msgspec.structs.replace(last, note=note)
             return False
         if rule.other_key and not decision.other_key:
-            # Every key has been tried: after the wait each may be the one that is ready.
+            # Every key has been tried. After the wait each one may be the one that is ready.
             state.spent = set(state.refused)
         elif not decision.other_key:
             state.spent.discard(attempt.key_name)
@@ -274,7 +274,7 @@ class Retries:
         if failover is None or chosen is None or decision.is_free:
             pass
         elif failover.goes_first(now + decision.delay):
-            # A model group tries each member that can serve once before one of them again.
+            # A model group tries each usable member once before it repeats one.
             if not allows_fallback(error, state.retry):
                 return False
             state.due = now + decision.delay
@@ -285,7 +285,10 @@ class Retries:
         return True
 
     def _resumes(self, state: RetryState) -> bool:
-        """Prepare a retry that others were tried before. False: its provider's retry budget is exhausted since."""
+        """Prepare a retry before which others were tried.
+
+        Returns false if its provider's retry budget is exhausted by now.
+        """
         due, now = cast("float", state.due), self._now()
         state.due = None
         state.wait = max(0.0, due - now)
@@ -300,12 +303,12 @@ class Retries:
 
 
 def _why_chosen(call: Call, failover: Failover) -> str | None:
-    """Return what the record of a candidate's first attempt says of why the candidate was chosen."""
+    """Return the note on why a candidate was chosen, for its first attempt."""
     return failover.note if len(call.context.attempts) == call.tried else None
 
 
 def _first_token_share(upstream: Upstream) -> float:
-    """Return how long a stream may be without its first token while another candidate is ready, in seconds."""
+    """Return how long a stream may lack its first token while another candidate is ready, in seconds."""
     timeouts = upstream.config.timeouts
     return timeouts.first_token * timeouts.first_token_share
 
@@ -317,7 +320,7 @@ _HELD_BACK: Mapping[HeldBack, str] = {
 
 
 def _note_why(error: BifrostError, decision: object, config: RetryConfig) -> None:
-    """Write on an error that could have been retried why it was not."""
+    """Add a note to an error that could have been retried, with the reason why it was not."""
     match decision:
         case GiveUp(cause="breaker"):
             error.add_note("not tried again: it has failed so often that it is left alone for a while")

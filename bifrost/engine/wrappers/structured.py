@@ -1,4 +1,4 @@
-"""Structured output: a candidate is asked again, up to `max_output_retries` times, until its response fits the type."""
+"""Structured output: a candidate is tried again, up to `max_output_retries` times, until its response has the type."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OutputRetries:
     async def run(self, call: Call) -> Any:
         """Return the response with its `parsed`, or raise `OutputValidationError`.
 
-        A stream is read as the type at its end, and not asked for again: its caller has seen it.
+        A stream is validated at its end and not repeated, since its caller has seen it.
         """
         output, request, context = call.output, call.attempt_request, call.context
         structured = cast("StructuredOutput", context.operation.structured)
@@ -74,9 +74,11 @@ class OutputRetries:
 
 
 def fitted(call: Call, response: Any, *, lift: ChunkLift | None = None) -> Any:
-    """Return a complete response as the type that is wanted, if one is. `lift` made its text, if it was streamed.
+    """Return a complete response converted to the requested type, if there is one.
 
-    Raises what keeps it from that: it does not fit, or the type's own code failed.
+    `lift` made its text, if it was streamed.
+
+    Raises an error if it does not match the type, or if the type's own code failed.
     """
     output, operation = call.output, call.context.operation
     if output is None or operation.structured is None or type(response) is not operation.response:
