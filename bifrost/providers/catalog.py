@@ -65,7 +65,7 @@ OPERATIONS: Mapping[OperationName, Operation[Any, Any, Any]] = Operations()
 
 STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
     {
-        "openai": frozenset(["chat", "embeddings", "models"]),
+        "openai": frozenset(["chat", "embeddings", "models", "moderations"]),
         "anthropic": frozenset(["chat", "models"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "groq": frozenset(["chat"]),

@@ -9,8 +9,8 @@ unless the field is sent. A field without an entry is reported as omitted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, get_args
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeGuard, get_args
 
 import msgspec
 
@@ -20,8 +20,6 @@ from bifrost.frozen import Value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bifrost.providers.base import Target
-
 Support: TypeAlias = Literal["required", "optional", "mapped", "emulated", "unsupported", "local"]
 """How a dialect supports a field.
 
@@ -29,6 +27,25 @@ Support: TypeAlias = Literal["required", "optional", "mapped", "emulated", "unsu
 `emulated`: its effect is achieved in another way. `unsupported`: omitted with a warning, or refused. `local`: it is
 information for bifrost, or repeats another field; it is never sent, and nothing is lost.
 """
+
+
+class Destination(Protocol):
+    """What a table knows about where a request goes: the part of a `Target` that it reads."""
+
+    @property
+    def provider(self) -> str:
+        """The name of the provider."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The provider's name of the model."""
+        ...
+
+    @property
+    def stream(self) -> bool:
+        """Whether a stream is requested."""
+        ...
 
 
 class Field(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,8 +64,6 @@ class Field(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Whether a request that sets it is refused, because omitting it would change the response."""
     neutral: tuple[Any, ...] = ()
     """Values that request nothing, so that no warning is needed."""
-
-    """Values that ask for nothing, so that nobody needs to hear of them."""
     is_conditional: bool = False
     """Whether support depends on more than the field. The code that builds the request decides."""
 
@@ -56,7 +71,9 @@ class Field(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         """Return the warning that it was omitted, or sent in another form."""
         return self.words.format(field=field, provider=provider, place=place, value=value)
 
-    def refusal(self, path: str, target: Target, *, provider: str | None = None, place: str = "") -> UnsupportedError:
+    def refusal(
+        self, path: str, target: Destination, *, provider: str | None = None, place: str = ""
+    ) -> UnsupportedError:
         """Return the error for a request that sets it. `place` says where, or with what."""
         what, _, hint = self.words.partition("; ")
         where = f" {place}" if place else ""
@@ -160,7 +177,7 @@ class FieldTable:
     def __getitem__(self, path: str) -> Field:
         return self.fields[path]
 
-    def check(self, request: msgspec.Struct, target: Target) -> list[str]:
+    def check(self, request: msgspec.Struct, target: Destination) -> list[str]:
         """Return a warning for each field that is set and omitted.
 
         Raises `UnsupportedError` for one that is refused.
@@ -194,7 +211,7 @@ class FieldTable:
                     warnings.append(self._lacking(field, entry, place, target))
         return warnings
 
-    def warning(self, path: str, target: Target, *, place: str = "", value: object = "") -> str:
+    def warning(self, path: str, target: Destination, *, place: str = "", value: object = "") -> str:
         """Return the warning for a field that is omitted here, or sent in another form.
 
         `place` is that of the message, part or tool; `value` is what the words want to know beside it.
@@ -202,11 +219,11 @@ class FieldTable:
         provider = self._speaker or target.provider
         return self.fields[path].warning(label_of(path, place), provider, place=place, value=value)
 
-    def refusal(self, path: str, target: Target, *, place: str = "") -> UnsupportedError:
+    def refusal(self, path: str, target: Destination, *, place: str = "") -> UnsupportedError:
         """Return the error for a field that is refused here. `place` says where, or with what."""
         return self.fields[path].refusal(path, target, provider=self._speaker, place=place)
 
-    def _lacking(self, field: Field, entry: _Entry, place: str, target: Target) -> str:
+    def _lacking(self, field: Field, entry: _Entry, place: str, target: Destination) -> str:
         if field.is_refused:
             where = f"({place[:-1]})" if "[" in place else ""
             raise field.refusal(entry.path, target, provider=self._speaker, place=where)
@@ -278,7 +295,6 @@ def _default_of(field: Any) -> Any:
     return field.default
 
 
-@cache
 def _fields_of(kind: type[msgspec.Struct]) -> list[tuple[str, list[tuple[str, type[msgspec.Struct]]]]]:
     """Return the fields of a Struct, each with the Structs that it may contain and their step in a path."""
     return [(field.name, list(_structs_in(field.type))) for field in msgspec.structs.fields(kind)]

@@ -1,4 +1,4 @@
-"""How each field of a request is sent in OpenAI's dialect, and how the quirks of a server change that.
+"""How each field of a request is sent in OpenAI's dialect, and what becomes of those that a server lacks.
 
 Chat: https://platform.openai.com/docs/api-reference/chat/create. Embeddings:
 https://platform.openai.com/docs/api-reference/embeddings/create.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bifrost.operations.chat.request import ChatRequest
-from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.models import ModelsRequest
 from bifrost.providers.fields import (
     OF_STREAMS,
@@ -27,11 +25,10 @@ from bifrost.providers.fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from bifrost.providers.openai.quirks import Quirks
 
-_PLAIN = (
+PLAIN = (
     "temperature",
     "top_p",
     "presence_penalty",
@@ -56,7 +53,7 @@ _PLAIN = (
 
 _ORIGIN = "says who made a part of an answer, and so where it may go"
 
-_CHAT: Mapping[str, Field] = {
+CHAT: Mapping[str, Field] = {
     "model": REQUIRED,
     "extra": sent(),
     # --- messages
@@ -145,7 +142,7 @@ _CHAT: Mapping[str, Field] = {
     "audio.voice": sent(),
     "audio.format": sent(),
     "logit_bias": sent(),
-    **{name: sent(name) for name in _PLAIN},
+    **{name: sent(name) for name in PLAIN},
 }
 """How fields are sent to OpenAI itself, without what depends on `Quirks`."""
 
@@ -224,16 +221,16 @@ LACKS: Mapping[str, Mapping[str, Field]] = {
 }
 """What a server may lack (`Quirks.lacks`), and how the fields concerned are sent then."""
 
-_MARKED = ("messages.cache", *(f"messages.content.{part}.cache" for part in ("text", "image", "audio", "file")))
+MARKED = ("messages.cache", *(f"messages.content.{part}.cache" for part in ("text", "image", "audio", "file")))
 """What can have a cache mark, in addition to tools."""
 
-_SELF_CACHING = mapped(
+SELF_CACHING = mapped(
     "cache marks were left out: {provider} caches by itself; those of its models that take marks get them if extra has "
     "prompt_cache_options"
 )
-_NO_MARKS = left_out_saying("cache marks were left out: {provider} takes none")
+NO_MARKS = left_out_saying("cache marks were left out: {provider} takes none")
 
-_SEARCHES: Mapping[str, frozenset[str]] = {
+SEARCHES: Mapping[str, frozenset[str]] = {
     "options": frozenset(["context_size", "user_location"]),
     "settings": frozenset(["allowed_domains", "blocked_domains"]),
     "filters": frozenset(["context_size", "user_location", "allowed_domains", "blocked_domains"]),
@@ -242,133 +239,9 @@ _SEARCHES: Mapping[str, frozenset[str]] = {
 """The fields of a web search that each style supports."""
 
 
-def chat_fields(quirks: Quirks) -> FieldTable:
-    """Return how a server receives the fields of a chat."""
-    fields = {
-        **_CHAT,
-        "max_tokens": mapped(name=quirks.max_tokens_field),
-        "top_k": sent("top_k") if quirks.top_k else left_out(),
-        **_renamed(quirks, _PLAIN),
-        **_parts(quirks),
-        **_marks(quirks),
-        **_thinking(quirks),
-        **_search(quirks),
-    }
-    if quirks.logprobs_are_counted:
-        fields["logprobs"] = mapped(neutral=(False,))
-        fields["top_logprobs"] = mapped("{field} was left out: logprobs is false")
-    if quirks.usage_comes_unasked:
-        fields["stream_options.include_usage"] = left_out("tells the usage of every stream")
-    for name in quirks.lacks:
-        fields |= LACKS.get(name, {})
-    return FieldTable(ChatRequest, fields)
-
-
-def embeddings_fields(quirks: Quirks) -> FieldTable:
-    """Return how a server receives the fields of embeddings."""
-    fields: dict[str, Field] = {
-        "model": REQUIRED,
-        "input": REQUIRED,
-        "dimensions": sent("dimensions"),
-        "encoding_format": mapped(neutral=("base64",)),
-        "user": sent("user"),
-        "extra": sent(),
-        **_renamed(quirks, ("dimensions",)),
-    }
-    if quirks.vectors_are_numbers:
-        fields["encoding_format"] = left_out("gives vectors as numbers only", neutral=("float",))
-    if "user" in quirks.lacks:
-        fields |= LACKS["user"]
-    return FieldTable(EmbeddingRequest, fields)
-
-
 _ALL_AT_ONCE = left_out("gives all its models at once")
 
 MODELS = FieldTable(
     ModelsRequest, {"model": local("the question is put to the provider"), "limit": _ALL_AT_ONCE, "after": _ALL_AT_ONCE}
 )
 """How the fields of a request for models are sent."""
-
-
-def _renamed(quirks: Quirks, names: Iterable[str]) -> dict[str, Field]:
-    return {name: mapped(name=quirks.renames[name]) for name in names if name in quirks.renames}
-
-
-def _parts(quirks: Quirks) -> dict[str, Field]:
-    fields: dict[str, Field] = {}
-    if quirks.developer_role != "developer":
-        fields["messages.role=developer"] = mapped()
-    if quirks.sound_is_bare:
-        fields["messages.content.audio.format"] = local("the server reads it off the sound")
-    if quirks.files != "file" or quirks.files_by_url:
-        fields["messages.content.file.url"] = sent()
-    if quirks.files == "document_url":
-        fields["messages.content.file.filename"] = mapped("{field} was left out: the file is known by its id")
-    if quirks.files == "file_url":
-        fields["messages.content.file.media_type"] = local("the server reads it off the document")
-        fields["messages.content.file.file_id"] = in_some_places(
-            refused("takes no file by file_id in a chat; give its url or data")
-        )
-    if quirks.reasoning_field is not None:
-        fields["messages.content.reasoning.text"] = mapped("{field} was left out: reasoning of another provider")
-    if quirks.reasoning_field == "reasoning_details":
-        fields["messages.content.reasoning.signature"] = mapped()
-    return fields
-
-
-def _marks(quirks: Quirks) -> dict[str, Field]:
-    places = (*_MARKED, "tools.tool.cache")
-    match quirks.cache_marks:
-        case None:
-            return dict.fromkeys((*places, "messages.content.tool_call.cache"), _NO_MARKS)
-        case "breakpoint":
-            marks, ttl = (
-                _SELF_CACHING,
-                in_some_places(
-                    left_out_saying("the ttl of cache marks was left out: {provider} has no lifetimes of them")
-                ),
-            )
-        case "cache_control":
-            marks, ttl = (
-                mapped("{field} was left out: {provider} takes a mark on a whole answer, not on a part of it"),
-                sent(),
-            )
-    return {
-        **dict.fromkeys(places, marks),
-        **dict.fromkeys((f"{place}.ttl" for place in places), ttl),
-        "messages.cache": mapped("{field} was left out: the message has nothing that can be marked"),
-        "messages.content.tool_call.cache": left_out("takes no cache mark on a tool call"),
-    }
-
-
-def _thinking(quirks: Quirks) -> dict[str, Field]:
-    if quirks.reasoning == "object":
-        return {
-            "reasoning.effort": sent(),
-            "reasoning.max_tokens": sent(),
-            "reasoning.enabled": sent(),
-            "reasoning.display": left_out(),
-            "reasoning.display=omitted": mapped(),
-        }
-    return {
-        "reasoning.effort": mapped("{field} was left out: reasoning.enabled is false"),
-        "reasoning.max_tokens": left_out("takes an effort, not a budget"),
-        "reasoning.enabled": mapped("{field} was left out: {provider} takes an effort (reasoning.effort) in its place"),
-        "reasoning.display": left_out(),
-    }
-
-
-def _search(quirks: Quirks) -> dict[str, Field]:
-    known = _SEARCHES[quirks.web_search]
-    lacking = {
-        **dict.fromkeys(("context_size", "user_location", "max_uses"), left_out()),
-        **dict.fromkeys(
-            ("allowed_domains", "blocked_domains"),
-            refused("cannot keep a web search to some domains; leave out web_search's domains"),
-        ),
-    }
-    return {
-        "web_search": sent(),
-        **{f"web_search.{name}": sent() if name in known else field for name, field in lacking.items()},
-        **{f"web_search.user_location.{name}": sent() for name in ("city", "region", "country", "timezone")},
-    }

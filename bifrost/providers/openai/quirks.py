@@ -13,14 +13,27 @@ import attrs
 
 from bifrost.errors import ConfigError
 from bifrost.frozen import Frozen
+from bifrost.operations.chat.request import ChatRequest
 from bifrost.operations.chat.structured.strict_schema import COMMON_RULES, SchemaRules
+from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.providers.call_ids import CallIdRule
-from bifrost.providers.openai.fields import LACKS, chat_fields, embeddings_fields
+from bifrost.providers.fields import (
+    REQUIRED,
+    Field,
+    FieldTable,
+    in_some_places,
+    left_out,
+    left_out_saying,
+    local,
+    mapped,
+    refused,
+    sent,
+)
+from bifrost.providers.openai.fields import CHAT, LACKS, MARKED, NO_MARKS, PLAIN, SEARCHES, SELF_CACHING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from bifrost.providers.fields import FieldTable
     from bifrost.providers.openai.families import ModelFamily
 
 OPENAI_ALONE = frozenset(
@@ -60,6 +73,130 @@ OpenRouter's server tool.
 
 FileStyle = Literal["file", "document_url", "file_url"]
 """OpenAI's `file` part, Mistral's `document_url`, or Perplexity's `file_url`."""
+
+
+def _chat_fields(quirks: Quirks) -> FieldTable:
+    """Return how a server receives the fields of a chat."""
+    fields = {
+        **CHAT,
+        "max_tokens": mapped(name=quirks.max_tokens_field),
+        "top_k": sent("top_k") if quirks.top_k else left_out(),
+        **_renamed(quirks, PLAIN),
+        **_parts(quirks),
+        **_marks(quirks),
+        **_thinking(quirks),
+        **_search(quirks),
+    }
+    if quirks.logprobs_are_counted:
+        fields["logprobs"] = mapped(neutral=(False,))
+        fields["top_logprobs"] = mapped("{field} was left out: logprobs is false")
+    if quirks.usage_comes_unasked:
+        fields["stream_options.include_usage"] = left_out("tells the usage of every stream")
+    for name in quirks.lacks:
+        fields |= LACKS.get(name, {})
+    return FieldTable(ChatRequest, fields)
+
+
+def _embeddings_fields(quirks: Quirks) -> FieldTable:
+    """Return how a server receives the fields of embeddings."""
+    fields: dict[str, Field] = {
+        "model": REQUIRED,
+        "input": REQUIRED,
+        "dimensions": sent("dimensions"),
+        "encoding_format": mapped(neutral=("base64",)),
+        "user": sent("user"),
+        "extra": sent(),
+        **_renamed(quirks, ("dimensions",)),
+    }
+    if quirks.vectors_are_numbers:
+        fields["encoding_format"] = left_out("gives vectors as numbers only", neutral=("float",))
+    if "user" in quirks.lacks:
+        fields |= LACKS["user"]
+    return FieldTable(EmbeddingRequest, fields)
+
+
+def _renamed(quirks: Quirks, names: Iterable[str]) -> dict[str, Field]:
+    return {name: mapped(name=quirks.renames[name]) for name in names if name in quirks.renames}
+
+
+def _parts(quirks: Quirks) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    if quirks.developer_role != "developer":
+        fields["messages.role=developer"] = mapped()
+    if quirks.sound_is_bare:
+        fields["messages.content.audio.format"] = local("the server reads it off the sound")
+    if quirks.files != "file" or quirks.files_by_url:
+        fields["messages.content.file.url"] = sent()
+    if quirks.files == "document_url":
+        fields["messages.content.file.filename"] = mapped("{field} was left out: the file is known by its id")
+    if quirks.files == "file_url":
+        fields["messages.content.file.media_type"] = local("the server reads it off the document")
+        fields["messages.content.file.file_id"] = in_some_places(
+            refused("takes no file by file_id in a chat; give its url or data")
+        )
+    if quirks.reasoning_field is not None:
+        fields["messages.content.reasoning.text"] = mapped("{field} was left out: reasoning of another provider")
+    if quirks.reasoning_field == "reasoning_details":
+        fields["messages.content.reasoning.signature"] = mapped()
+    return fields
+
+
+def _marks(quirks: Quirks) -> dict[str, Field]:
+    places = (*MARKED, "tools.tool.cache")
+    match quirks.cache_marks:
+        case None:
+            return dict.fromkeys((*places, "messages.content.tool_call.cache"), NO_MARKS)
+        case "breakpoint":
+            marks, ttl = (
+                SELF_CACHING,
+                in_some_places(
+                    left_out_saying("the ttl of cache marks was left out: {provider} has no lifetimes of them")
+                ),
+            )
+        case "cache_control":
+            marks, ttl = (
+                mapped("{field} was left out: {provider} takes a mark on a whole answer, not on a part of it"),
+                sent(),
+            )
+    return {
+        **dict.fromkeys(places, marks),
+        **dict.fromkeys((f"{place}.ttl" for place in places), ttl),
+        "messages.cache": mapped("{field} was left out: the message has nothing that can be marked"),
+        "messages.content.tool_call.cache": left_out("takes no cache mark on a tool call"),
+    }
+
+
+def _thinking(quirks: Quirks) -> dict[str, Field]:
+    if quirks.reasoning == "object":
+        return {
+            "reasoning.effort": sent(),
+            "reasoning.max_tokens": sent(),
+            "reasoning.enabled": sent(),
+            "reasoning.display": left_out(),
+            "reasoning.display=omitted": mapped(),
+        }
+    return {
+        "reasoning.effort": mapped("{field} was left out: reasoning.enabled is false"),
+        "reasoning.max_tokens": left_out("takes an effort, not a budget"),
+        "reasoning.enabled": mapped("{field} was left out: {provider} takes an effort (reasoning.effort) in its place"),
+        "reasoning.display": left_out(),
+    }
+
+
+def _search(quirks: Quirks) -> dict[str, Field]:
+    known = SEARCHES[quirks.web_search]
+    lacking = {
+        **dict.fromkeys(("context_size", "user_location", "max_uses"), left_out()),
+        **dict.fromkeys(
+            ("allowed_domains", "blocked_domains"),
+            refused("cannot keep a web search to some domains; leave out web_search's domains"),
+        ),
+    }
+    return {
+        "web_search": sent(),
+        **{f"web_search.{name}": sent() if name in known else field for name, field in lacking.items()},
+        **{f"web_search.user_location.{name}": sent() for name in ("city", "region", "country", "timezone")},
+    }
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -140,11 +277,11 @@ class Quirks(Frozen):
     # --- derived once
 
     chat: FieldTable = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(chat_fields, takes_self=True)
+        init=False, repr=False, eq=False, default=attrs.Factory(_chat_fields, takes_self=True)
     )
     """How the server receives the fields of a chat."""
     embeddings: FieldTable = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(embeddings_fields, takes_self=True)
+        init=False, repr=False, eq=False, default=attrs.Factory(_embeddings_fields, takes_self=True)
     )
     """How it receives the fields of embeddings."""
 

@@ -7,13 +7,16 @@ payload, and a CRC-32 of everything before.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from zlib import crc32
 
 import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.wire.framing.base import EVENT_LIMIT, STREAM_LIMIT, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HeaderValue: TypeAlias = bool | int | bytes | str
 """The value of a header. A timestamp is the milliseconds since the epoch, a UUID its 16 bytes."""
@@ -24,7 +27,7 @@ _HEADERS_LIMIT = 128 * 1024
 _PRELUDE = Struct(">III")
 _CRC = Struct(">I")
 _SHORTEST = _PRELUDE.size + _CRC.size
-_FIXED = {2: Struct(">b"), 3: Struct(">h"), 4: Struct(">i"), 5: Struct(">q"), 8: Struct(">q")}
+_FIXED: Mapping[int, Struct] = {2: Struct(">b"), 3: Struct(">h"), 4: Struct(">i"), 5: Struct(">q"), 8: Struct(">q")}
 _LENGTH = Struct(">H")
 _BYTES, _TEXT, _UUID = 6, 7, 9
 
