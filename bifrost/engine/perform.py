@@ -173,7 +173,7 @@ def _check_length(attempt: Attempt, answer: Answer, *, is_stream: bool) -> None:
     length = answer.headers.get("content-length") or ""
     # More digits than any real length has are not converted to a number, because that takes long.
     if length.isdecimal() and (len(length) > 20 or int(length) > limit):
-        raise ResponseTooLargeError(f"the answer announces more than size_limits.{name}={limit:,} bytes")
+        raise ResponseTooLargeError(f"the response announces more than size_limits.{name}={limit:,} bytes")
 
 
 async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
@@ -204,7 +204,7 @@ async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
     while data:
         size += len(data)
         if size > limits.body:
-            raise ResponseTooLargeError(f"the answer is larger than size_limits.body={limits.body:,} bytes")
+            raise ResponseTooLargeError(f"the response is larger than size_limits.body={limits.body:,} bytes")
         if grown is not None:
             # It grows in place, and returns its bytes without a copy.
             grown.write(data)

@@ -225,4 +225,4 @@ def _has_zlib_head(data: bytes) -> bool:
 
 
 def _too_large(limit: int) -> ResponseTooLargeError:
-    return ResponseTooLargeError(f"the answer is larger than the limit of {limit:,} bytes")
+    return ResponseTooLargeError(f"the response is larger than the limit of {limit:,} bytes")
