@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 import msgspec
@@ -16,6 +16,8 @@ from bifrost.routing.hedge import LEAST, leaves_room
 from bifrost.routing.retry import attempt_deadline, may_fall_back
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bifrost.account import Key
     from bifrost.config import RetryConfig
     from bifrost.context import CallContext
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from bifrost.plugins.base import Chain
     from bifrost.providers.base import Built
     from bifrost.routing.candidates import Candidate
+    from bifrost.routing.failover import Likely
     from bifrost.routing.keys import Choice, KeyRing
 
 
@@ -37,29 +40,58 @@ async def explain(
         await _candidate(
             upstreams,
             context,
-            msgspec.structs.replace(request, model=candidate.model),
-            candidate,
+            msgspec.structs.replace(request, model=likely.candidate.model),
+            likely.candidate,
             output=output,
             told=PlannedCandidate(
                 place=place,
-                provider=candidate.provider,
-                model=candidate.model,
-                share=share,
-                passed_over=passed_over,
+                provider=likely.candidate.provider,
+                model=likely.candidate.model,
+                share=likely.share,
+                passed_over=likely.passed_over,
             ),
-            behind=len(places) - 1 - place + max(0, sum(each.passed_over is None for each in choices) - 1),
+            following=_following(places, place, likely),
         )
         for place, choices in enumerate(places)
-        for candidate, share, passed_over in choices
+        for likely in choices
     ]
     return Explanation(
         model=context.model,
         stream=context.is_stream,
         timeout=context.options.timeout,
-        candidates=candidates,
+        candidates=_without_last_resort(candidates),
         warnings=context.warnings,
         plugins=[PlannedPlugin(name=name, hooks=hooks) for name, hooks in chain.hooks_of_calls()],
     )
+
+
+class _Following(NamedTuple):
+    """The other candidates of a call that may be tried after one of them."""
+
+    behind: int
+    """The other members of its place that can serve, and the places after it."""
+    any_ready: bool
+    """Whether one of them can serve now."""
+    any_left: bool
+    """Whether there is one at all; members that were passed over are tried last."""
+
+
+def _following(places: Sequence[Sequence[Likely]], place: int, likely: Likely) -> _Following:
+    siblings = [each for each in places[place] if each is not likely]
+    later = [each for choices in places[place + 1 :] for each in choices]
+    passed_over = [each for choices in places[:place] for each in choices if each.passed_over is not None]
+    return _Following(
+        behind=len(places) - 1 - place + max(0, sum(each.passed_over is None for each in places[place]) - 1),
+        any_ready=any(each.usable for each in (*siblings, *later)),
+        any_left=bool(siblings or later or passed_over),
+    )
+
+
+def _without_last_resort(candidates: list[PlannedCandidate]) -> list[PlannedCandidate]:
+    """Return the candidates; those that were passed over have no share if another one serves, if only after a wait."""
+    if not any(each.passed_over is None and each.problem is None for each in candidates):
+        return candidates
+    return [each if each.passed_over is None else msgspec.structs.replace(each, share=0.0) for each in candidates]
 
 
 async def _candidate(
@@ -70,10 +102,11 @@ async def _candidate(
     *,
     output: Any,
     told: PlannedCandidate,
-    behind: int,
+    following: _Following,
 ) -> PlannedCandidate:
     """Add what a candidate would do, as far as it gets, in the order of the steps of a call."""
     checked_here: list[str] = []
+    behind = following.behind
     try:
         upstream = await upstreams.prepare(candidate.provider)
         told = _with_state(upstreams, upstream, context, told, behind=behind)
@@ -100,7 +133,7 @@ async def _candidate(
         resting = ring.resting(candidate.model, now=now, pin=options.key)
         if resting is not None:
             # Raises what a call gets that does not wait for the first key.
-            ring.waits(resting, now=now, left=told.time or options.timeout, fallback_behind=behind > 0)
+            ring.waits(resting, now=now, left=told.time or options.timeout, fallback_behind=following.any_ready)
             likeliest = resting
         retry = upstreams.retry_of(upstream.name, options)
         told = msgspec.structs.replace(
@@ -111,7 +144,7 @@ async def _candidate(
         upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id), address)
         return _with_request(address, built, told, warnings=[*built.warnings, *checked_here])
     except BifrostError as error:
-        goes_on = behind > 0 and may_fall_back(
+        goes_on = following.any_left and may_fall_back(
             error,
             config=upstreams.retry_of(candidate.provider, context.options),
             attempts_of_call=0,

@@ -208,7 +208,8 @@ class Explanation(Value, msgspec.Struct, frozen=True, kw_only=True):
             refused = [candidate for candidate in here if candidate.problem is not None]
             if refused and not any(candidate.goes_on for candidate in refused):
                 return None
-        return None
+        last = (each for each in self.candidates if each.passed_over is not None and each.problem is None)
+        return next(last, None)
 
     def __str__(self) -> str:
         return "\n".join([self._head(), *self._notes(), *map(str, self.candidates)])

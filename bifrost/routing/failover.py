@@ -37,6 +37,8 @@ class Likely(NamedTuple):
     """`None` if the probability cannot be predicted."""
     passed_over: str | None = None
     """Why it is used only if no other candidate can serve."""
+    usable: bool = True
+    """Whether it can serve now, as far as that is known."""
 
 
 class Failover:
@@ -214,7 +216,7 @@ def _first_of(
 ) -> list[Likely]:
     group = place.group
     if group is None or len(place.members) == 1:
-        return [Likely(member, 1.0) for member in place.members]
+        return [Likely(member, 1.0, usable=loads(member).usable) for member in place.members]
     known = {member: loads(member) for member in place.members}
     ready = [member for member in place.members if known[member].usable]
     shares: Mapping[str, float | None]
@@ -232,7 +234,7 @@ def _first_of(
         soonest = min(place.members, key=lambda member: known[member].ready_in)
         shares = {} if anybody else {soonest.name: 1.0}
     return [
-        Likely(member, shares.get(member.name, 0.0), None if load.usable else load.reason)
+        Likely(member, shares.get(member.name, 0.0), None if load.usable else load.reason, load.usable)
         for member, load in known.items()
     ]
 
