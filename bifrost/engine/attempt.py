@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from bifrost.errors import Phase
     from bifrost.providers.base import Codec, ErrorBody, ReportedError, StreamDecoder
     from bifrost.routing.health import Admission
-    from bifrost.routing.keys import Choice
-    from bifrost.transport import Answer, Connection
+    from bifrost.routing.keys import KeySelection
+    from bifrost.transport import Connection, ResponseHead
     from bifrost.wire.framing.base import Framer
     from bifrost.wire.redaction import Span
 
@@ -52,7 +52,7 @@ class NotAdmitted(Exception):  # noqa: N818 - it returns an attempt to its calle
     The attempt returns to its caller; nothing was sent.
     """
 
-    def __init__(self, error: BifrostError | None = None, *, resting: Choice | None = None) -> None:
+    def __init__(self, error: BifrostError | None = None, *, resting: KeySelection | None = None) -> None:
         super().__init__()
         self.error = error
         """Why the attempt cannot be made at all; `None` if it can be made later."""
@@ -146,7 +146,7 @@ class Attempt:
         """Waits for the job in place of the caller."""
         self.taken_at: float | None = None
         """When a worker took it."""
-        self.selection: Choice | None = None
+        self.selection: KeySelection | None = None
         """The key that was selected when the attempt was admitted."""
         self.key: Key | None = None
         self.address: Address | None = None
@@ -230,7 +230,7 @@ class Attempt:
 
     # --- the worker's side
 
-    def admitted(self, selection: Choice, admission: Admission) -> None:
+    def admitted(self, selection: KeySelection, admission: Admission) -> None:
         """Continue with a key, as an attempt that was admitted."""
         self.selection, self.admission = selection, admission
         self.key = selection.key
@@ -240,7 +240,7 @@ class Attempt:
         self.address = address = address or upstream.address_of(selection.key)
         self.target = target_of(upstream, selection, address, stream=self.target.stream)
 
-    def received(self, answer: Answer, *, connect: float | None, first_byte: float) -> None:
+    def received(self, answer: ResponseHead, *, connect: float | None, first_byte: float) -> None:
         """Record the head of the response and the durations until then, in seconds."""
         self.status = answer.status
         self.headers = answer.headers
@@ -351,7 +351,7 @@ class Attempt:
         return without(body, merged(spans)) if spans else body
 
 
-def target_of(upstream: Upstream, choice: Choice, address: Address, *, stream: bool) -> Target:
+def target_of(upstream: Upstream, choice: KeySelection, address: Address, *, stream: bool) -> Target:
     """Return the target of an attempt, as codecs see it."""
     key = choice.key
     settings = None if key is None else key.settings

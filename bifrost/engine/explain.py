@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bifrost.providers.base import Built
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Likely
-    from bifrost.routing.keys import Choice, KeyRing
+    from bifrost.routing.keys import KeyPool, KeySelection
 
 
 async def explain(
@@ -180,7 +180,7 @@ def _with_state(
 def _hedge(
     upstream: Upstream,
     context: CallContext,
-    ring: KeyRing,
+    ring: KeyPool,
     model: str,
     *,
     first: str,
@@ -216,7 +216,7 @@ def _with_request(address: Address, built: Built, told: PlannedCandidate, *, war
     )
 
 
-def _key(choice: Choice, share: float, now: float) -> PlannedKey:
+def _key(choice: KeySelection, share: float, now: float) -> PlannedKey:
     state = None if choice.health is None else choice.health.snapshot(now).state
     address = choice.address or None
     return PlannedKey(name=choice.name, share=share, model=choice.model, state=state, address=address)

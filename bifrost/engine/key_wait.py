@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bifrost.engine.retry_state import RetryState
     from bifrost.engine.upstreams import Upstreams
     from bifrost.routing.key_health import KeyHealth
-    from bifrost.routing.keys import Choice
+    from bifrost.routing.keys import KeySelection
 
 
 class KeyWait:
@@ -21,7 +21,7 @@ class KeyWait:
         self._upstreams = upstreams
         self._now = now
 
-    async def wait(self, call: Call, state: RetryState, resting: Choice) -> float:
+    async def wait(self, call: Call, state: RetryState, resting: KeySelection) -> float:
         """Wait for this call's turn with a resting key, or until another is ready. Returns the time waited.
 
         Raises `RateLimitError` if the call does not wait, and any error because of which it cannot be made at all.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.connections import PooledConnection
     from bifrost.engine.pool import Job
-    from bifrost.transport import Answer
+    from bifrost.transport import ResponseHead
     from bifrost.wire.http import HttpRequest
 
 STALE_WITHIN = 1.0
@@ -136,7 +136,7 @@ async def _perform(job: Job, attempt: Attempt) -> Any:
     return await _judge(attempt, body)
 
 
-async def _send(attempt: Attempt, pooled: PooledConnection, request: HttpRequest, now: float) -> Answer:
+async def _send(attempt: Attempt, pooled: PooledConnection, request: HttpRequest, now: float) -> ResponseHead:
     timeouts = attempt.upstream.config.timeouts
     connection = pooled.connection
     reused = connection.reused
@@ -161,12 +161,12 @@ async def _send(attempt: Attempt, pooled: PooledConnection, request: HttpRequest
     return answer
 
 
-def _is_stream(answer: Answer) -> bool:
+def _is_stream(answer: ResponseHead) -> bool:
     kind = (answer.headers.get("content-type") or "").lower()
     return not kind.startswith(("application/json", "text/html"))
 
 
-def _check_length(attempt: Attempt, answer: Answer, *, is_stream: bool) -> None:
+def _check_length(attempt: Attempt, answer: ResponseHead, *, is_stream: bool) -> None:
     """Raise `ResponseTooLargeError`, before reading, for a response whose announced length exceeds the limit."""
     limits = attempt.upstream.config.size_limits
     name, limit = ("stream", limits.stream) if is_stream else ("body", limits.body)
@@ -176,7 +176,7 @@ def _check_length(attempt: Attempt, answer: Answer, *, is_stream: bool) -> None:
         raise ResponseTooLargeError(f"the response announces more than size_limits.{name}={limit:,} bytes")
 
 
-async def _read(attempt: Attempt, answer: Answer) -> tuple[bytes, bool]:
+async def _read(attempt: Attempt, answer: ResponseHead) -> tuple[bytes, bool]:
     """Read a body within its limit. Of an error response only the beginning is read."""
     limits, timeouts = attempt.upstream.config.size_limits, attempt.upstream.config.timeouts
     coding = attempt.content_encoding if attempt.headers.get("content-encoding") else None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.connections import PooledConnection
-    from bifrost.transport import Reader
+    from bifrost.transport import BodyStream
     from bifrost.wire.framing.base import Event
 
 _SLICE = 16 * 1024
@@ -78,7 +78,7 @@ class ResponseStream:
         self,
         attempt: Attempt,
         pooled: PooledConnection,
-        reader: Reader,
+        reader: BodyStream,
         *,
         on_release: Callable[[], None] | None = None,
     ) -> None:

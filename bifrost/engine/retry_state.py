@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bifrost.errors import BifrostError
     from bifrost.routing.budget import Payment
     from bifrost.routing.health import Health
-    from bifrost.routing.keys import Choice, KeyRing
+    from bifrost.routing.keys import KeyPool, KeySelection
 
 
 class RetryState:
@@ -39,7 +39,7 @@ class RetryState:
         "waited_for_keys",
     )
 
-    def __init__(self, model: str, keys: KeyRing, retry: RetryConfig, health: Health, *, fallback_behind: bool) -> None:
+    def __init__(self, model: str, keys: KeyPool, retry: RetryConfig, health: Health, *, fallback_behind: bool) -> None:
         self.model = model
         self.keys = keys
         self.retry = retry
@@ -63,14 +63,14 @@ class RetryState:
         """The last failure."""
         self.waited_for_keys = 0.0
         """How long the call has waited for keys, in seconds."""
-        self.parked: tuple[Choice, float] | None = None
+        self.parked: tuple[KeySelection, float] | None = None
         """A parked key that the call may use after waiting for its turn, and until when the key was parked."""
         self.paid: Payment | None = None
         """What the next attempt has cost of the retry budget, until it is admitted."""
         self.hedged = False
         """Whether there was a hedge. A candidate gets one at most."""
 
-    def parked_for_this(self) -> Choice | None:
+    def parked_for_this(self) -> KeySelection | None:
         """Return the parked key whose turn has come for this call, unless it was parked again meanwhile."""
         if self.parked is None:
             return None
@@ -79,7 +79,7 @@ class RetryState:
         is_same = health is not None and health.state == "parked" and health.until == until
         return selection if is_same else None
 
-    def failed(self, selection: Choice | None, error: BifrostError) -> bool:
+    def failed(self, selection: KeySelection | None, error: BifrostError) -> bool:
         """Record that an attempt with this key has failed. Returns whether it does not count as an attempt."""
         name = "" if selection is None else selection.name
         self.failure = error

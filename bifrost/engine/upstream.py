@@ -14,7 +14,7 @@ from bifrost.errors import ConfigError, ShuttingDownError, UnsupportedError
 from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
 from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
-from bifrost.routing.keys import OWN_ADDRESS, KeyRing
+from bifrost.routing.keys import OWN_ADDRESS, KeyPool
 from bifrost.telemetry.provider import ProviderObserver
 from bifrost.transport import PerProvider
 
@@ -132,7 +132,7 @@ class Upstream:
         """Whether the keys decide if a call can be served: some are in trouble, or have their own addresses."""
         return bool(self.health.keys.troubled) or self.row.address_of is not None
 
-    def load(self, context: CallContext, model: str, ring: KeyRing | None) -> Load:
+    def load(self, context: CallContext, model: str, ring: KeyPool | None) -> Load:
         """Return the current load, and whether a call for a model can be served at all.
 
         `ring` has the call's keys, if they must be considered.
@@ -223,10 +223,10 @@ class Upstream:
             self._addresses[url] = address
         return None if address.url == own else address
 
-    def ring(self, keys: Sequence[Key]) -> KeyRing:
+    def ring(self, keys: Sequence[Key]) -> KeyPool:
         """Return the provider's keys sorted for selection. Raises `ConfigError` for a key without a usable address."""
         health = self.health
-        return KeyRing(
+        return KeyPool(
             self.row,
             keys,
             states=health.keys,
@@ -289,7 +289,7 @@ class Upstream:
         secret, settings = (None, None) if key is None else (key.value, key.settings)
         self.row.auth.sign(request, secret, now=self._wall(), host=address.authority, settings=settings)
 
-    def stats(self, retired: Sequence[Upstream] = (), *, keys: KeyRing | None = None) -> ProviderStats:
+    def stats(self, retired: Sequence[Upstream] = (), *, keys: KeyPool | None = None) -> ProviderStats:
         """Return the current counts and totals. Works in any thread.
 
         `retired`: the upstreams that it replaced and that have not ended.
@@ -329,7 +329,7 @@ class Upstream:
             gone=self.health.gone_models(self.now()),
         )
 
-    def _breaker_stats(self, keys: KeyRing | None) -> list[BreakerStats]:
+    def _breaker_stats(self, keys: KeyPool | None) -> list[BreakerStats]:
         addresses = OWN_ADDRESS if keys is None else keys.addresses
         now, breakers = self.now(), self.health.breakers
         return [stats for address in addresses for stats in _breaker_stats(breakers(now, address), address or None)]

@@ -23,7 +23,7 @@ from bifrost.routing.affinity import Affinity
 from bifrost.routing.balance import IDLE, Load
 from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover, outlook
-from bifrost.routing.keys import KeyRing
+from bifrost.routing.keys import KeyPool
 from bifrost.routing.plan import Planner
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Upstreams:
         self._seen: set[str] = set()
         """Providers of model groups' members that were configured before."""
         self._upstreams: dict[str, Upstream] = {}
-        self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyRing]] = {}
+        self._rings: dict[str, tuple[Sequence[Key], Health | None, KeyPool]] = {}
         self._blocking: set[str] = set()
         """Methods of the account for which a warning was logged."""
         self._retries: dict[tuple[str, int], tuple[RetryConfig, RetryConfig]] = {}
@@ -150,7 +150,7 @@ class Upstreams:
         limits = [self._upstreams[name].pool.limit for name in names if name in self._upstreams]
         return min(limits, default=None)
 
-    async def _loads(self, context: CallContext, places: Sequence[Place], rings: Mapping[str, KeyRing]) -> Loads:
+    async def _loads(self, context: CallContext, places: Sequence[Place], rings: Mapping[str, KeyPool]) -> Loads:
         """Return a function that returns the load of a candidate's provider, and whether it can serve the call.
 
         The load of a provider that is not in use is unknown. The keys are read only if some of them are in trouble.
@@ -217,7 +217,7 @@ class Upstreams:
             failures[0].errors = failures[1:]
             raise failures[0]
 
-    async def keys(self, name: str, context: CallContext | None) -> KeyRing:
+    async def keys(self, name: str, context: CallContext | None) -> KeyPool:
         """Return a provider's keys, as the account returns them for this call."""
         answer = await self._ask("keys", name, context)
         known = self._rings.get(name)
@@ -227,7 +227,7 @@ class Upstreams:
             return known[2]
         keys = check_keys(answer, provider=name, account=self._account.account)
         # Before a provider is in use, its keys are needed only for the models that they list.
-        ring = KeyRing(await self._row(name), keys) if upstream is None else upstream.ring(keys)
+        ring = KeyPool(await self._row(name), keys) if upstream is None else upstream.ring(keys)
         self._rings[name] = (keys, health, ring)
         return ring
 
@@ -413,7 +413,7 @@ class Upstreams:
     async def _config(self, name: str) -> ProviderConfig:
         return check_config(await self._ask("config", name), provider=name, account=self._account.account)
 
-    async def _rings_for(self, planner: Planner, context: CallContext) -> dict[str, KeyRing]:
+    async def _rings_for(self, planner: Planner, context: CallContext) -> dict[str, KeyPool]:
         """Return the keys of every provider, if a name of the call can be found only in their lists."""
         if not planner.needs_keys((context.model, *context.fallbacks)):
             return {}

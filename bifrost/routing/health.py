@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bifrost.routing.breaker import Breaker, BreakerSnapshot, BreakerState, Ticket, Verdict
     from bifrost.routing.budget import Payment
     from bifrost.routing.key_health import KeyHealth
-    from bifrost.routing.keys import Choice
+    from bifrost.routing.keys import KeySelection
 
 _MAX_ADDRESSES = 500
 """The most addresses that have breakers. An account may return other keys for every call, so this is bounded."""
@@ -127,7 +127,7 @@ class Health:
 
     def admit(
         self,
-        choice: Choice,
+        choice: KeySelection,
         model: str,
         *,
         now: float,
@@ -169,7 +169,7 @@ class Health:
             admission.is_trial = True
         return admission
 
-    def admit_hedge(self, choice: Choice, model: str, *, now: float) -> Admission | None:
+    def admit_hedge(self, choice: KeySelection, model: str, *, now: float) -> Admission | None:
         """Admit a hedge and pay for it; `None` if no hedge is allowed now.
 
         A hedge is allowed while the breakers are closed, within the share of hedges and within the retry budget.
@@ -186,7 +186,7 @@ class Health:
         is_affordable = self.hedging is not None and self.hedging.load.affords
         return is_affordable and self.affords_hedge_from_elsewhere(model, now=now, addresses=addresses)
 
-    def admit_hedge_from_elsewhere(self, choice: Choice, model: str, *, now: float) -> Admission | None:
+    def admit_hedge_from_elsewhere(self, choice: KeySelection, model: str, *, now: float) -> Admission | None:
         """Admit a hedge for an attempt at another candidate and pay for it; `None` if no hedge is allowed now.
 
         The share of hedges is bounded at the provider of the slow attempt.

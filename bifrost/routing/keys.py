@@ -43,7 +43,7 @@ _DRAWS = 16
 """How often a key is drawn at random before all keys are checked."""
 
 
-class Choice(NamedTuple):
+class KeySelection(NamedTuple):
     """A key, and the provider's own name of the model with this key. The key is `None` if the provider needs none."""
 
     key: Key | None
@@ -61,49 +61,49 @@ class Choice(NamedTuple):
         return self.key.name if self.key is not None else ""
 
 
-class _ForModel(Weighted[Choice]):
+class _ForModel(Weighted[KeySelection]):
     """The keys of one model, presented for another model that the same keys serve, without a copy."""
 
     __slots__ = ("_model",)
 
-    def __init__(self, known: Weighted[Choice], model: str) -> None:
+    def __init__(self, known: Weighted[KeySelection], model: str) -> None:
         self._pairs, self._items, self._cumulative = known._pairs, known._items, known._cumulative
         self._derived = known._derived
         self._model = model
 
     @property
-    def items(self) -> list[Choice]:
+    def items(self) -> list[KeySelection]:
         """All keys, in their order."""
         return [choice for choice, _ in self.each]
 
     @property
-    def pairs(self) -> list[tuple[Choice, float]]:
+    def pairs(self) -> list[tuple[KeySelection, float]]:
         """All keys with their weights, in their order."""
         return list(self.each)
 
     @property
-    def each(self) -> Iterator[tuple[Choice, float]]:
+    def each(self) -> Iterator[tuple[KeySelection, float]]:
         """An iterator over the keys and their weights."""
         return ((self._named(choice), weight) for choice, weight in self._pairs)
 
-    def choose(self, random: Random) -> Choice:
+    def choose(self, random: Random) -> KeySelection:
         """Choose a key."""
         return self._named(super().choose(random))
 
-    def choose_except(self, random: Random, *, excluded: Callable[[Choice], bool]) -> Choice | None:
+    def choose_except(self, random: Random, *, excluded: Callable[[KeySelection], bool]) -> KeySelection | None:
         """Choose a key for which `excluded` is false; `None` if there is none."""
         choice = super().choose_except(random, excluded=excluded)
         return self.named(choice)
 
-    def named(self, item: Choice | None) -> Choice | None:
+    def named(self, item: KeySelection | None) -> KeySelection | None:
         """Return a key with the name of this model."""
         return None if item is None else self._named(item)
 
-    def _named(self, choice: Choice) -> Choice:
-        return Choice(choice.key, self._model, choice.health, address=choice.address)
+    def _named(self, choice: KeySelection) -> KeySelection:
+        return KeySelection(choice.key, self._model, choice.health, address=choice.address)
 
 
-class KeyRing:
+class KeyPool:
     """The keys of one provider, prepared for choosing. Make one per list of keys, not per call.
 
     A key serves a model that its lists allow, under the name that calls use; an alias is resolved after that. An empty
@@ -129,7 +129,7 @@ class KeyRing:
         self.states = states or KeyStates(KeyPoolConfig())
         self._balance = balance or balance_of(self.states.config)
         self._is_weighted = type(self._balance) is WeightedRandom
-        self.by_model: dict[str, Weighted[Choice]] = {}
+        self.by_model: dict[str, Weighted[KeySelection]] = {}
         self._weights: dict[str, float | None] = {}
         self._lists: _Lists | None = None
         self._by_address: dict[str, list[str]] = {}
@@ -141,7 +141,7 @@ class KeyRing:
         """Where the keys are used; the provider's own address is the empty one."""
         self._address_of = address_of
         self._closed_off = closed_off if len(self._by_address) > 1 else None
-        self._alike: dict[tuple[int, ...], Weighted[Choice]] = {}
+        self._alike: dict[tuple[int, ...], Weighted[KeySelection]] = {}
         """The keys for a model, by the kinds of keys that serve it, for reuse by other models that the same kinds
         serve.
         """
@@ -155,7 +155,7 @@ class KeyRing:
         pin: str | None = None,
         session: str | None = None,
         excluded: Collection[str] = (),
-    ) -> Choice:
+    ) -> KeySelection:
         """Choose a key for a model, without those whose names are in `excluded`.
 
         Keys that are cooling down or dead are skipped, except for the last usable key if it is cooling down only by an
@@ -197,7 +197,7 @@ class KeyRing:
 
     def outlook(
         self, model: str, *, pin: str | None = None, session: str | None = None, now: float = 0.0
-    ) -> list[tuple[Choice, float]]:
+    ) -> list[tuple[KeySelection, float]]:
         """Return the keys that may serve a model, each with its share of the calls. Raises `MissingKeyError`."""
         choices = self.by_model.get(model) or self._sort(model)
         if pin is not None:
@@ -228,7 +228,7 @@ class KeyRing:
         now: float = 0.0,
         pin: str | None = None,
         excluded: Collection[str] = (),
-    ) -> Choice | None:
+    ) -> KeySelection | None:
         """Return the key that is ready first, if no key is ready now; `None` if one is. Nothing is chosen.
 
         Raises the errors of `choose`.
@@ -246,7 +246,9 @@ class KeyRing:
         first = self._first_ready(choices, model, now=now, excluded=excluded)
         return None if first.ready_at is None else first
 
-    def waits(self, choice: Choice, *, now: float, left: float, fallback_behind: bool, waited: float = 0.0) -> float:
+    def waits(
+        self, choice: KeySelection, *, now: float, left: float, fallback_behind: bool, waited: float = 0.0
+    ) -> float:
         """Return how long a call waits for a key that is cooling down, in seconds.
 
         `left` is the time that the call has left.
@@ -339,13 +341,13 @@ class KeyRing:
         listed = [name for key in self.keys for name in (*(key.models or ()), *key.aliases)]
         return [name for name in listed if not name.endswith("*")]
 
-    def _select(self, choices: Weighted[Choice], out: Collection[str], random: Random) -> Choice | None:
+    def _select(self, choices: Weighted[KeySelection], out: Collection[str], random: Random) -> KeySelection | None:
         snapshot = NOTHING_KNOWN if not out and self._is_weighted else Snapshot(out, _loads(choices))
         return self._balance.choose(choices, snapshot, random)
 
     def _excluded(
         self,
-        choices: Weighted[Choice],
+        choices: Weighted[KeySelection],
         model: str,
         now: float,
         excluded: Collection[str],
@@ -365,11 +367,13 @@ class KeyRing:
             return excluded
         return out
 
-    def _some_are_ready(self, choices: Weighted[Choice], excluded: Collection[str]) -> bool:
+    def _some_are_ready(self, choices: Weighted[KeySelection], excluded: Collection[str]) -> bool:
         """Return whether there are more keys than troubled and excluded ones, so that no key needs to be checked."""
         return bool(self.keys) and choices.count > len(self.states.troubled) + len(excluded)
 
-    def _first_ready(self, choices: Weighted[Choice], model: str, *, now: float, excluded: Collection[str]) -> Choice:
+    def _first_ready(
+        self, choices: Weighted[KeySelection], model: str, *, now: float, excluded: Collection[str]
+    ) -> KeySelection:
         """Choose a key although none is usable: all are cooling down or dead."""
         left = [choice for choice in choices.items if choice.name not in excluded]
         alive = [(choice, choice.health) for choice in left if choice.health and choice.health.state == "parked"]
@@ -382,7 +386,7 @@ class KeyRing:
             return choice._replace(ready_at=health.turn())
         raise self._exhausted(choices, model)
 
-    def _exhausted(self, choices: Weighted[Choice], model: str) -> CredentialsExhaustedError:
+    def _exhausted(self, choices: Weighted[KeySelection], model: str) -> CredentialsExhaustedError:
         names = [
             f"{choice.name} ({choice.health.reason})" if choice.health and choice.health.reason else choice.name
             for choice in choices.items
@@ -394,7 +398,7 @@ class KeyRing:
             model=model,
         )
 
-    def _sort(self, model: str) -> Weighted[Choice]:
+    def _sort(self, model: str) -> Weighted[KeySelection]:
         lists = self._lists = self._lists or _Lists(self.keys)
         kinds = lists.serving(model)
         is_alike = not self.states.config.per_model and not any(_has_alias(lists.first[kind], model) for kind in kinds)
@@ -407,20 +411,20 @@ class KeyRing:
             self._alike[kinds] = choices
         return choices
 
-    def _choices(self, keys: list[Key], model: str) -> Weighted[Choice]:
+    def _choices(self, keys: list[Key], model: str) -> Weighted[KeySelection]:
         serving = [(self._choice(key, model), key.weight) for key in keys]
         if not self.keys and isinstance(self.provider.auth, NoAuth):
-            serving = [(Choice(None, model), 1.0)]
+            serving = [(KeySelection(None, model), 1.0)]
         if not serving:
             raise self._missing(model)
         return Weighted(serving)
 
-    def _choice(self, key: Key, model: str) -> Choice:
+    def _choice(self, key: Key, model: str) -> KeySelection:
         address = self.address(key)
         health = self.states.of(key, model, address=address)
-        return Choice(key, _wire_model(key, model), health, address=address)
+        return KeySelection(key, _wire_model(key, model), health, address=address)
 
-    def _pinned(self, choices: Weighted[Choice], pin: str, model: str) -> Choice:
+    def _pinned(self, choices: Weighted[KeySelection], pin: str, model: str) -> KeySelection:
         for choice in choices.items:
             if choice.key is not None and pin in (choice.key.name, choice.key.id):
                 return choice
@@ -493,8 +497,8 @@ def balance_of(config: KeyPoolConfig) -> Balance:
 
 
 def _draw(
-    choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str], idle: bool = False
-) -> Choice | None:
+    choices: Weighted[KeySelection], random: Random, *, now: float, excluded: Collection[str], idle: bool = False
+) -> KeySelection | None:
     """Draw keys by weight until one is ready, usually after one or two draws; `None` if none was found.
 
     Drawing again preserves the proportions of the ready keys and checks few keys, however many there are. `idle`
@@ -509,7 +513,9 @@ def _draw(
     return None
 
 
-def _draw_two(choices: Weighted[Choice], random: Random, *, now: float, excluded: Collection[str]) -> Choice | None:
+def _draw_two(
+    choices: Weighted[KeySelection], random: Random, *, now: float, excluded: Collection[str]
+) -> KeySelection | None:
     """Draw two ready keys and return the less busy one, as `TwoChoices` does; `None` if two were not found."""
     first = _draw(choices, random, now=now, excluded=excluded)
     second = None if first is None else _draw(choices, random, now=now, excluded={first.name, *excluded})
@@ -518,20 +524,20 @@ def _draw_two(choices: Weighted[Choice], random: Random, *, now: float, excluded
     return second if second.health.in_flight < first.health.in_flight else first
 
 
-def _ready(now: float, excluded: Collection[str]) -> Callable[[Choice], bool]:
+def _ready(now: float, excluded: Collection[str]) -> Callable[[KeySelection], bool]:
     return lambda choice: choice.name not in excluded and (choice.health is None or choice.health.usable(now))
 
 
-def _not_usable(choices: Weighted[Choice], now: float) -> set[str]:
+def _not_usable(choices: Weighted[KeySelection], now: float) -> set[str]:
     return {choice.name for choice in choices.items if choice.health is not None and not choice.health.usable(now)}
 
 
-def _is_alive(choice: Choice, now: float) -> bool:
+def _is_alive(choice: KeySelection, now: float) -> bool:
     """Return whether a key can serve, now or after a wait."""
     return choice.health is None or choice.health.state == "parked" or choice.health.usable(now)
 
 
-def _loads(choices: Weighted[Choice]) -> dict[str, Load]:
+def _loads(choices: Weighted[KeySelection]) -> dict[str, Load]:
     return {choice.name: Load(busy=choice.health.in_flight) for choice in choices.items if choice.health is not None}
 
 
@@ -549,7 +555,7 @@ def _has_alias(key: Key, model: str) -> bool:
     return bool(key.aliases) and _wire_model(key, model) != model
 
 
-def _healths(pairs: list[tuple[Choice, float]]) -> list[KeyHealth | None]:
+def _healths(pairs: list[tuple[KeySelection, float]]) -> list[KeyHealth | None]:
     return [choice.health for choice, _ in pairs]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from bifrost.providers.base import Provider
-    from bifrost.routing.keys import KeyRing
+    from bifrost.routing.keys import KeyPool
 
 GroupEntry: TypeAlias = str | tuple[str, float]
 """A member of a model group: `provider/model`, or a pair of that name and a weight (default: 1)."""
@@ -102,7 +102,7 @@ class Planner:
         """Return whether one of the names can be found only in the keys' lists."""
         return any(self._groups.get(model) is None and self.direct(model) is None for model in models)
 
-    def places(self, model: str, fallbacks: Sequence[str], *, rings: Mapping[str, KeyRing]) -> list[Place]:
+    def places(self, model: str, fallbacks: Sequence[str], *, rings: Mapping[str, KeyPool]) -> list[Place]:
         """Return the places of a call: for its model, then for each fallback, without repetition.
 
         Raises `MissingKeyError` if the model is at a provider of the catalog that is not configured (a fallback there
@@ -155,7 +155,7 @@ class Planner:
             raise InvalidRequestError(f"the model {model!r} ends after its provider; write {provider}/its-model")
         return Candidate(provider, name)
 
-    def _place(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Candidate | Group:
+    def _place(self, name: str, rings: Mapping[str, KeyPool], *, is_fallback: bool) -> Candidate | Group:
         """Return the candidate or the group for a name."""
         try:
             found = self.direct(name) or self._group_of(name, rings, is_fallback=is_fallback)
@@ -167,7 +167,7 @@ class Planner:
             return found.members.items[0]
         return found
 
-    def _group_of(self, name: str, rings: Mapping[str, KeyRing], *, is_fallback: bool) -> Group:
+    def _group_of(self, name: str, rings: Mapping[str, KeyPool], *, is_fallback: bool) -> Group:
         """Return the group of this name, or a group of the providers whose keys name the model."""
         group = self._groups.get(name)
         if group is not None:
@@ -204,7 +204,7 @@ class Planner:
             "add one again, or name another model"
         )
 
-    def _unknown(self, model: str, rings: Mapping[str, KeyRing]) -> BifrostError:
+    def _unknown(self, model: str, rings: Mapping[str, KeyPool]) -> BifrostError:
         provider, slash, _ = model.partition("/")
         if slash and (provider in CATALOG or near(provider, {**CATALOG, **self.providers})):
             return self.not_configured(provider)

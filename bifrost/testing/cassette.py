@@ -33,7 +33,7 @@ from bifrost.testing.tape import (
     recorded_request,
     write_file,
 )
-from bifrost.transport import Answer, as_transport
+from bifrost.transport import ResponseHead, as_transport
 from bifrost.wire.body import Inflater
 from bifrost.wire.http import Headers
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from bifrost.client import Bifrost
     from bifrost.config import Timeouts
     from bifrost.errors import Phase
-    from bifrost.transport import Connection, Origin, Reader
+    from bifrost.transport import BodyStream, Connection, Origin
     from bifrost.wire.http import HttpRequest
 
 RecordMode: TypeAlias = Literal["none", "once", "new", "all"]
@@ -306,7 +306,7 @@ class CassetteConnection:
         self._broken = anyio.Event()
         self._read_timeout: float | None = None
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         """Play the response to a request, or send the request and record the response."""
         await anyio.lowlevel.checkpoint()
         self._read_timeout = read_timeout
@@ -353,7 +353,7 @@ class CassetteConnection:
 
     async def _record(
         self, incoming: RecordedRequest, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None
-    ) -> Answer:
+    ) -> ResponseHead:
         inner = self._inner = self._inner or self._cassette.inner(self._origin)
         reused = inner.reused
         recording = self._cassette.take(incoming)
@@ -369,17 +369,17 @@ class CassetteConnection:
             raise
         finally:
             self.sent, self.reused, self.connect_time = inner.sent, reused, inner.connect_time
-        return Answer(answer.status, answer.headers, _Tape(self._cassette, recording, answer, began=began))
+        return ResponseHead(answer.status, answer.headers, _Tape(self._cassette, recording, answer, began=began))
 
     # --- playing
 
-    async def _play(self, recording: Recording) -> Answer:
+    async def _play(self, recording: Recording) -> ResponseHead:
         answer = recording.answer
         waits = [] if answer is None else [wait * self._cassette.pace for wait in answer.waits]
         self.sent = recording.failure is None or recording.failure.sent
         await self.wait(waits[0] if waits else 0.0, phase="headers")
         if answer is not None:
-            return Answer(answer.status, Headers.of(*answer.fields()), _Player(self, recording, waits[1:]))
+            return ResponseHead(answer.status, Headers.of(*answer.fields()), _Player(self, recording, waits[1:]))
         if recording.failure is not None:
             raise recording.failure.raised()
         # The recording stopped before a response arrived. Playing it requires an equally short timeout.
@@ -426,10 +426,10 @@ class _Player:
 class _Tape:
     """A reader that records what it reads, after decompression."""
 
-    def __init__(self, cassette: Cassette, recording: Recording, answer: Answer, *, began: float) -> None:
+    def __init__(self, cassette: Cassette, recording: Recording, answer: ResponseHead, *, began: float) -> None:
         self._cassette = cassette
         self._recording = recording
-        self._reader: Reader = answer.reader
+        self._reader: BodyStream = answer.reader
         self._last = anyio.current_time()
         try:
             coding = ", ".join(answer.headers.all("content-encoding")) or None

@@ -20,7 +20,7 @@ from bifrost.errors import BifrostError, CallTimeoutError, ConnectError, Interna
 from bifrost.testing.calls import MockCall, body_of, fake_key, field_of, key_of, masked
 from bifrost.testing.play import Play
 from bifrost.testing.rules import Rules, UnexpectedCallError, dialect_of
-from bifrost.transport import Answer, Origin
+from bifrost.transport import Origin, ResponseHead
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class MockConnection:
         self._reader: _Reader | None = None
         self._read_timeout: float | None = None
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         """Receive a request and return the head of the scripted response, or raise the error of a real connection."""
         if self._busy or self._closed:
             raise InternalError(f"a request was sent on a connection that is {'busy' if self._busy else 'closed'}")
@@ -245,7 +245,7 @@ class MockConnection:
         self._number = counts.opened
         self.connect_time = 0.0
 
-    async def _answer(self, play: Play) -> Answer:
+    async def _answer(self, play: Play) -> ResponseHead:
         await self.wait(play.delay, phase="headers")
         if play.trouble == "garbage":
             self._gone = True
@@ -256,7 +256,7 @@ class MockConnection:
         fields = dict(play.headers)
         if not play.stream:
             fields["content-length"] = str(play.length)
-        return Answer(play.status, Headers.of(*fields.items()), self._reader)
+        return ResponseHead(play.status, Headers.of(*fields.items()), self._reader)
 
     def _free(self) -> None:
         self._reader = None

@@ -9,25 +9,25 @@ uses h2 for HTTP/2. A user may pass a transport of httpx instead (`user`).
 from __future__ import annotations
 
 from bifrost.transport.api import (
-    Answer,
+    BodyStream,
     Connection,
     Early,
     Hearing,
     Origin,
     PerProvider,
-    Reader,
+    ResponseHead,
     Transport,
 )
 from bifrost.transport.user_transport import as_transport
 
 __all__ = [
-    "Answer",
+    "BodyStream",
     "Connection",
     "Early",
     "Hearing",
     "Origin",
     "PerProvider",
-    "Reader",
+    "ResponseHead",
     "Transport",
     "as_transport",
 ]

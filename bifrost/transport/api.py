@@ -50,7 +50,7 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{self.scheme}://{host}:{self.port}"
 
 
-class Reader(Protocol):
+class BodyStream(Protocol):
     """The body of a response."""
 
     async def read(self) -> bytes:
@@ -58,7 +58,7 @@ class Reader(Protocol):
         ...
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ResponseHead(msgspec.Struct, frozen=True):
     """The head of a response, and a reader for its body."""
 
     status: int
@@ -67,7 +67,7 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Headers
     """The header fields."""
 
-    reader: Reader
+    reader: BodyStream
     """Reads the body."""
 
 
@@ -89,7 +89,7 @@ class Connection(Protocol):
         """How long the current exchange waited for its connection to be opened, in seconds; `None` if it was open."""
         ...
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         """Send a request and wait for the head of the response.
 
         `read_timeout` limits each wait for bytes, in seconds.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bifrost.errors import ProtocolError
-from bifrost.transport.api import Answer, Reader
+from bifrost.transport.api import BodyStream, ResponseHead
 from bifrost.wire.http import Headers
 from bifrost.wire.http.response import FIELDS_LIMIT, HEAD_LIMIT, INTERIM_LIMIT
 from bifrost.wire.secrets import basic_auth
@@ -48,10 +48,12 @@ def credentials_of_proxy(proxy: Proxy | None) -> list[tuple[bytes, bytes]]:
     return [(b"proxy-authorization", basic_auth(proxy.auth))]
 
 
-def answer_of(status: int, fields: Sequence[tuple[bytes, bytes]], body: Reader, *, place: str) -> Answer:
+def response_head_of(
+    status: int, fields: Sequence[tuple[bytes, bytes]], body: BodyStream, *, place: str
+) -> ResponseHead:
     """Return a response with this head. Raises `ProtocolError` if the head is too large."""
     if len(fields) <= FIELDS_LIMIT and sum(len(name) + len(value) for name, value in fields) <= HEAD_LIMIT:
-        return Answer(status, Headers(fields), body)
+        return ResponseHead(status, Headers(fields), body)
     raise ProtocolError(HEAD_IS_TOO_LARGE.format(place=place))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bifrost.errors import BifrostError, InvalidRequestError, ProtocolError
-from bifrost.transport.api import Answer
+from bifrost.transport.api import ResponseHead
 from bifrost.transport.failures import as_error
 from bifrost.transport.heads import HEAD_IS_TOO_LARGE, briefly, credentials_of_proxy, fields_of, interim_alone
 from bifrost.transport.network import Network
@@ -90,7 +90,7 @@ class Http1Connection:
     async def _connect(self, seconds: float) -> None:
         self.connect_time = await self._route.connect(self._network, seconds=seconds)
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         """Send a request and wait for the head of the response.
 
         Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError` and `TransportError`.
@@ -108,7 +108,7 @@ class Http1Connection:
             await self._write(self._head(request), request.body, timeouts.write)
             while not parser.status:
                 await self._read(parser)
-            return Answer(parser.status, Headers(parser.fields), _Body(self, parser))
+            return ResponseHead(parser.status, Headers(parser.fields), _Body(self, parser))
         except (WireError, HttpFormatError, UnsafeHeadError) as error:
             failure = self._translate(error, phase="headers")
         raise failure

@@ -9,7 +9,7 @@ import anyio
 
 from bifrost.errors import BifrostError, ConfigError, TransportError
 from bifrost.transport.failures import as_error
-from bifrost.transport.heads import answer_of, fields_of
+from bifrost.transport.heads import fields_of, response_head_of
 from bifrost.transport.http2_stream import Http2Stream, UntakenError
 from bifrost.transport.wires import WireReadError
 from bifrost.wire.http.request import target_of
@@ -17,7 +17,7 @@ from bifrost.wire.secrets import credentials_of
 
 if TYPE_CHECKING:
     from bifrost.config import Timeouts
-    from bifrost.transport.api import Answer
+    from bifrost.transport.api import ResponseHead
     from bifrost.transport.http2_link import Http2Link
     from bifrost.transport.http11 import Http1Connection
     from bifrost.wire.http import HttpRequest
@@ -81,7 +81,7 @@ class Http2Connection:
             return
         raise failure
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         """Send a request and wait for the head of the response.
 
         Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError` and `TransportError`.
@@ -106,7 +106,7 @@ class Http2Connection:
             failure = self._translate(error, phase="headers")
         else:
             self._read_limit = read_timeout
-            return answer_of(stream.status or 0, stream.fields, self, place=self._place)
+            return response_head_of(stream.status or 0, stream.fields, self, place=self._place)
         raise failure
 
     def _fields(self, request: HttpRequest) -> list[tuple[bytes, bytes]]:

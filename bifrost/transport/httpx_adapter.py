@@ -11,7 +11,7 @@ import httpx
 
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
 from bifrost.transport.failures import connect_failure, never_sent
-from bifrost.transport.heads import SLICE, answer_of, briefly, fields_of, interim_alone
+from bifrost.transport.heads import SLICE, briefly, fields_of, interim_alone, response_head_of
 from bifrost.transport.logs import SENDING
 from bifrost.transport.sockets import is_readable, is_silent, shut
 from bifrost.wire.http.request import target_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from bifrost.config import Timeouts
-    from bifrost.transport.api import Answer, Origin
+    from bifrost.transport.api import Origin, ResponseHead
     from bifrost.transport.logs import Sending
     from bifrost.wire.http import Headers, HttpRequest
 
@@ -66,7 +66,7 @@ class HttpxConnection:
         self.sent = False
         self.connect_time: float | None = None
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         """Send a request and wait for the head of the response.
 
         Raises `ConnectError` if nothing could be sent, `CallTimeoutError`, `ProtocolError` and `TransportError`.
@@ -88,7 +88,7 @@ class HttpxConnection:
             failure = self.translate(error, phase="headers")
         else:
             self._body = Body(response.stream, self.translate, _PARSER, sending)
-            answer = answer_of(response.status_code, response.headers.raw, self._body, place=str(self._origin))
+            answer = response_head_of(response.status_code, response.headers.raw, self._body, place=str(self._origin))
             self._spoilt = is_ambiguous(answer.headers)
             return answer
         finally:

@@ -17,7 +17,7 @@ from bifrost import Bifrost, Key, ProviderConfig, StaticAccount
 from bifrost.operations.chat.options import chat_request
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.keys import KeyRing
+from bifrost.routing.keys import KeyPool
 from bifrost.routing.plan import ModelGroups, Planner
 from bifrost.wire.http import HttpResponse
 
@@ -128,7 +128,7 @@ def _stages(calls: int) -> dict[str, float]:
     row = CATALOG["openai"]
     codec = row.codecs["chat"]
     key = Key(name="benchmark", value=KEY)
-    ring = KeyRing(row, [key, Key(name="other", value=KEY, weight=0.5)])
+    ring = KeyPool(row, [key, Key(name="other", value=KEY, weight=0.5)])
     planner = Planner({"openai": row}, ModelGroups({}))
     request = chat_request(MODEL, MESSAGES, system=None, options={})
     target = Target(provider="openai", model=MODEL)

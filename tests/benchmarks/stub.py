@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from clients import ANSWER
 
-from bifrost.transport import Answer
+from bifrost.transport import ResponseHead
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class StubConnection:
         self.sent = True
         self.connect_time: float | None = None
 
-    async def send(self, request: Any, *, timeouts: Any, read_timeout: float | None) -> Answer:
+    async def send(self, request: Any, *, timeouts: Any, read_timeout: float | None) -> ResponseHead:
         await self._wait()
-        return Answer(200, HEADERS, StubReader())
+        return ResponseHead(200, HEADERS, StubReader())
 
     def limit_reads(self, seconds: float | None) -> None:
         """Nothing is read from a socket."""

@@ -48,31 +48,31 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
     },
     "routing/keys": {
         (
-            "KeyRing.choose",
+            "KeyPool.choose",
             "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
         ): _KEPT,
         (
-            "KeyRing.outlook",
+            "KeyPool.outlook",
             "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
         ): _KEPT,
         (
-            "KeyRing.has_other",
+            "KeyPool.has_other",
             "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
         ): _KEPT,
         (
-            "KeyRing.ready_in",
+            "KeyPool.ready_in",
             "without `self._by_model.get(model)` in `self._by_model.get(model) or self._sort(model)`",
         ): _KEPT,
-        ("KeyRing.choose", "2.0 for 1.0 in `choices = Weighted([(self._pinned(choices, pin, model), 1.0)`"): _ALONE,
-        ("KeyRing.choose", "0.0 for 1.0 in `choices = Weighted([(self._pinned(choices, pin, model), 1.0)`"): _ALONE,
-        ("KeyRing._sort", "2.0 for 1.0 in `serving = [(Choice(None, model), 1.0)]`"): _ALONE,
-        ("KeyRing._sort", "0.0 for 1.0 in `serving = [(Choice(None, model), 1.0)]`"): _ALONE,
+        ("KeyPool.choose", "2.0 for 1.0 in `choices = Weighted([(self._pinned(choices, pin, model), 1.0)`"): _ALONE,
+        ("KeyPool.choose", "0.0 for 1.0 in `choices = Weighted([(self._pinned(choices, pin, model), 1.0)`"): _ALONE,
+        ("KeyPool._sort", "2.0 for 1.0 in `serving = [(KeySelection(None, model), 1.0)]`"): _ALONE,
+        ("KeyPool._sort", "0.0 for 1.0 in `serving = [(KeySelection(None, model), 1.0)]`"): _ALONE,
         (
-            "KeyRing.outlook",
+            "KeyPool.outlook",
             "False for True in `shares = dict(zip((choice.name for choice in choices.items),`",
         ): "names and shares are of the same list, so there are as many",
         (
-            "KeyRing._first_ready",
+            "KeyPool._first_ready",
             "without `choice.health` in `choice.health and choice.health.state == 'parked'`",
         ): "a choice without a key is always ready; the type does not say so",
     },

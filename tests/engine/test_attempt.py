@@ -23,7 +23,7 @@ from bifrost.engine.address import Address
 from bifrost.engine.attempt import Attempt
 from bifrost.engine.clock import Clock
 from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
-from bifrost.routing.keys import Choice
+from bifrost.routing.keys import KeySelection
 from bifrost.wire.http import Headers
 from tests.canary import CANARY, assert_unseen, shown_by
 
@@ -62,7 +62,7 @@ def attempt_of(*, key: Key | None = None, codec: Any = None, place: Any = None) 
         submitted=0.0,
     )
     admission: Any = None  # never asked here
-    attempt.admitted(Choice(key, "gpt-4o"), admission)
+    attempt.admitted(KeySelection(key, "gpt-4o"), admission)
     return attempt
 
 
@@ -104,7 +104,7 @@ def test_an_attempt_goes_over_a_kept_connection_if_nothing_else_is_said() -> Non
 def test_an_attempt_goes_on_with_the_key_that_its_worker_chooses() -> None:
     attempt = attempt_of()
     admission: Any = Stub()
-    choice = Choice(Key(name="new", value="sk-new", settings="east"), "own-name")
+    choice = KeySelection(Key(name="new", value="sk-new", settings="east"), "own-name")
     attempt.admitted(choice, admission)
     assert (attempt.selection, attempt.admission) == (choice, admission)
     assert attempt.key == Key(name="new", value="sk-new", settings="east")
@@ -114,7 +114,7 @@ def test_an_attempt_goes_on_with_the_key_that_its_worker_chooses() -> None:
         settings="east",
         issuer=Issuer(provider="openai", address="https://own.example", key="new", model="own-name"),
     )
-    attempt.admitted(Choice(None, "own-name"), admission)
+    attempt.admitted(KeySelection(None, "own-name"), admission)
     assert attempt.key is None
     assert attempt.target.settings is None
 

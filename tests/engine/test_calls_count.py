@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from bifrost import Bifrost, CallContext, Plugin, StaticAccount
-from bifrost.transport import Answer
+from bifrost.transport import ResponseHead
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class StandIn:
     def open(self, origin: Origin) -> StandIn:
         return StandIn()
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         await anyio.lowlevel.checkpoint()
         self._body = BODY
-        return Answer(200, HEAD, self)
+        return ResponseHead(200, HEAD, self)
 
     async def read(self) -> bytes:
         body, self._body = self._body, b""

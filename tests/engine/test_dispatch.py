@@ -36,7 +36,7 @@ from bifrost import (
 from bifrost.engine.clock import Clock
 from bifrost.engine.perform import STALE_WITHIN
 from bifrost.providers.catalog import CATALOG
-from bifrost.routing.keys import KeyRing
+from bifrost.routing.keys import KeyPool
 from bifrost.testing import MockTransport, fake_key
 from tests.engine.rig import until
 from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, read_into
@@ -856,7 +856,7 @@ async def test_a_model_that_no_key_may_serve_is_told(mock: MockTransport, sleeps
 
 async def test_keys_that_are_all_out_of_use_say_so(mock: MockTransport, sleeps: Sleeps) -> None:
     # One key that may not be used again is the refusal itself; this error is for a choice without anything to choose.
-    ring = KeyRing(CATALOG["openai"], mock.account_with({"openai": ["one"]}).keys("openai", None))
+    ring = KeyPool(CATALOG["openai"], mock.account_with({"openai": ["one"]}).keys("openai", None))
     with pytest.raises(CredentialsExhaustedError, match="has no usable key for m left: one"):
         ring.choose("m", random=lambda: 0.5, excluded={"one"})
 

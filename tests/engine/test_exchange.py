@@ -378,12 +378,12 @@ class Broken:
         return self
 
     async def send(self, request: Any, *, timeouts: Any, read_timeout: Any) -> Any:
-        from bifrost.transport import Answer
+        from bifrost.transport import ResponseHead
         from bifrost.wire.http import Headers
 
         self._at("send")
         self._body = CHAT
-        return Answer(200, Headers.of(("content-type", "application/json")), self)
+        return ResponseHead(200, Headers.of(("content-type", "application/json")), self)
 
     async def read(self) -> bytes:
         self._at("read")

@@ -220,7 +220,7 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
 }
 
 COVERED: dict[str, str] = {
-    "bifrost.transport.heads answer_of": "counts the fields",
+    "bifrost.transport.heads response_head_of": "counts the fields",
     "bifrost.transport.httpx_adapter is_ambiguous": "looks two fields up",
     "bifrost.transport.asyncio_wire AsyncioWire.data_received": "appends to a list",
     "bifrost.engine.attempt Attempt.failure": "error_of",

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from bifrost.config import ProviderConfig
 from bifrost.errors import ConnectError
 from bifrost.testing.mock import make_account
-from bifrost.transport import Answer
+from bifrost.transport import ResponseHead
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Connection:
         self._open = False
         self._busy = False
 
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> Answer:
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
         echo, source = self._echo, request.source
         echo.asked[self._host] += 1
         echo.by_second[int(anyio.current_time())] += 1
@@ -88,9 +88,9 @@ class _Connection:
         echo.in_use += 1
         await self._wait()
         if status != 200:
-            return Answer(status, _JSON, _Body(b'{"error":{"message":"not now"}}'))
+            return ResponseHead(status, _JSON, _Body(b'{"error":{"message":"not now"}}'))
         source_of: Any = source
-        return Answer(200, _JSON, _Body(_answer(source_of.messages[-1].content)))
+        return ResponseHead(200, _JSON, _Body(_answer(source_of.messages[-1].content)))
 
     async def _wait(self) -> None:
         wait = 0.0 if self._echo.wait is None else self._echo.wait(self._host)

@@ -28,7 +28,7 @@ from bifrost.providers.catalog import CATALOG
 from bifrost.routing.budget import Payment
 from bifrost.routing.health import Admission, Health
 from bifrost.routing.hedge import BURST
-from bifrost.routing.keys import Choice, KeyRing
+from bifrost.routing.keys import KeyPool, KeySelection
 
 MODEL = "gpt-4o"
 
@@ -43,13 +43,13 @@ class Rig:
 
     def _ring(self) -> None:
         keys = [Key(name=name, value=f"sk-{name}") for name in ("a", "b")]
-        self.ring = KeyRing(CATALOG["openai"], keys, states=self.health.keys, balance=self.health.balance)
+        self.ring = KeyPool(CATALOG["openai"], keys, states=self.health.keys, balance=self.health.balance)
 
     def change(self, config: ProviderConfig) -> None:
         self.health.change(config, now=self.now)
         self._ring()
 
-    def choose(self, pin: str | None = None) -> Choice:
+    def choose(self, pin: str | None = None) -> KeySelection:
         return self.ring.choose(MODEL, random=lambda: 0.0, now=self.now, pin=pin)
 
     def admit(

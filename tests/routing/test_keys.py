@@ -13,7 +13,7 @@ from bifrost.errors import ConfigError, CredentialsExhaustedError, MissingKeyErr
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import LeastBusy, RoundRobin, Snapshot, TwoChoices, Weighted, WeightedRandom
 from bifrost.routing.key_health import KeyHealth, KeyStates
-from bifrost.routing.keys import Choice, KeyRing, balance_of
+from bifrost.routing.keys import KeyPool, KeySelection, balance_of
 from bifrost.routing.retry import SMALLEST_ATTEMPT
 from bifrost.wire.auth import NoAuth
 from tests.canary import CANARY
@@ -25,11 +25,11 @@ def key(name: str, **more: Any) -> Key:
     return Key(name=name, value=f"sk-{name}", **more)
 
 
-def ring(*keys: Key) -> KeyRing:
-    return KeyRing(OPENAI, keys)
+def ring(*keys: Key) -> KeyPool:
+    return KeyPool(OPENAI, keys)
 
 
-def chosen(keys: KeyRing, model: str, **given: Any) -> set[str]:
+def chosen(keys: KeyPool, model: str, **given: Any) -> set[str]:
     random = Random(7).random
     return {keys.choose(model, random=random, **given).name for _ in range(200)}
 
@@ -157,17 +157,17 @@ def test_switched_off_keys_are_named() -> None:
 
 
 def test_a_provider_that_needs_no_key_has_none() -> None:
-    keys = KeyRing(attrs.evolve(OPENAI, auth=NoAuth()), [])
+    keys = KeyPool(attrs.evolve(OPENAI, auth=NoAuth()), [])
 
-    assert keys.choose("llama", random=lambda: 0.0) == Choice(None, "llama")
+    assert keys.choose("llama", random=lambda: 0.0) == KeySelection(None, "llama")
     assert keys.choose("llama", random=lambda: 0.0).name == ""
     assert not keys.has_other("llama", excluded=())
 
 
 def test_a_provider_without_a_key_is_asked_about_its_keys_like_any_other() -> None:
-    keys = KeyRing(attrs.evolve(OPENAI, auth=NoAuth()), [])
+    keys = KeyPool(attrs.evolve(OPENAI, auth=NoAuth()), [])
 
-    assert keys.outlook("llama") == [(Choice(None, "llama"), 1.0)]
+    assert keys.outlook("llama") == [(KeySelection(None, "llama"), 1.0)]
     assert keys.ready_in("llama", excluded=()) is None
     assert keys.has_other("llama", excluded=(), pin="z") is False
     with pytest.raises(MissingKeyError, match="the names are: none"):
@@ -184,7 +184,7 @@ def test_a_key_that_is_switched_off_does_not_hide_that_another_may_not_serve_the
 
 
 def test_a_provider_that_needs_no_key_may_have_one() -> None:
-    keys = KeyRing(attrs.evolve(OPENAI, auth=NoAuth()), [key("a", models=["llama"])])
+    keys = KeyPool(attrs.evolve(OPENAI, auth=NoAuth()), [key("a", models=["llama"])])
 
     assert keys.choose("llama", random=lambda: 0.0).name == "a"
     with pytest.raises(MissingKeyError):
@@ -224,7 +224,7 @@ def test_a_policy_of_ones_own_chooses() -> None:
             left = [choice for choice in candidates.items if choice.name not in snapshot.excluded]
             return left[-1] if left else None
 
-    keys = KeyRing(OPENAI, [key("a"), key("b"), key("c")], balance=Last())
+    keys = KeyPool(OPENAI, [key("a"), key("b"), key("c")], balance=Last())
 
     assert chosen(keys, "gpt-4o") == {"c"}
     assert chosen(keys, "gpt-4o", excluded={"c"}) == {"b"}
@@ -239,7 +239,7 @@ class Pool:
     def __init__(self, *keys: Key, **config: Any) -> None:
         self.states = KeyStates(KeyPoolConfig(**config))
         self.keys = {key.name: key for key in keys}
-        self.ring = KeyRing(OPENAI, keys, states=self.states)
+        self.ring = KeyPool(OPENAI, keys, states=self.states)
 
     def health(self, name: str) -> KeyHealth:
         return self.states.of(self.keys[name])
@@ -256,7 +256,7 @@ class Pool:
         health.refused(use, reason, now=0.0)
         health.in_flight -= 1
 
-    def choose(self, *, now: float = 0.0, **given: Any) -> Choice:
+    def choose(self, *, now: float = 0.0, **given: Any) -> KeySelection:
         return self.ring.choose("gpt-4o", random=lambda: 0.0, now=now, **given)
 
     def chosen(self, **given: Any) -> set[str]:
@@ -372,8 +372,8 @@ def test_rings_share_the_states_of_keys_that_are_the_same() -> None:
     pool = Pool(key("a"), key("b"))
     pool.kill("a")
 
-    again = KeyRing(OPENAI, [key("a"), key("b")], states=pool.states)
-    changed = KeyRing(OPENAI, [Key(name="a", value="sk-new"), key("b")], states=pool.states)
+    again = KeyPool(OPENAI, [key("a"), key("b")], states=pool.states)
+    changed = KeyPool(OPENAI, [Key(name="a", value="sk-new"), key("b")], states=pool.states)
     assert chosen(again, "gpt-4o") == {"b"}
     assert chosen(changed, "gpt-4o") == {"a", "b"}
 
@@ -461,7 +461,7 @@ def test_a_call_waits_until_its_key_is_ready() -> None:
     assert pool.ring.waits(turn, now=2.0, left=100.0, fallback_behind=False) == 18.0
     # Its turn has come, or it may go at once.
     assert pool.ring.waits(turn, now=25.0, left=100.0, fallback_behind=False) == 0.0
-    assert pool.ring.waits(Choice(pool.keys["a"], "gpt-4o"), now=2.0, left=100.0, fallback_behind=False) == 0.0
+    assert pool.ring.waits(KeySelection(pool.keys["a"], "gpt-4o"), now=2.0, left=100.0, fallback_behind=False) == 0.0
 
 
 def test_a_call_waits_if_its_time_and_the_longest_wait_just_allow_it() -> None:
@@ -491,7 +491,7 @@ def test_a_call_that_has_a_fallback_or_no_time_does_not_wait_and_is_told_how_lon
 # --- what is foreseen
 
 
-def outlook(keys: KeyRing, **given: Any) -> dict[str, float]:
+def outlook(keys: KeyPool, **given: Any) -> dict[str, float]:
     return {choice.name: share for choice, share in keys.outlook("gpt-4o", **given)}
 
 
@@ -532,7 +532,7 @@ def test_of_a_policy_that_foresees_nothing_the_weights_are_told() -> None:
         def choose(self, candidates: Weighted[Any], snapshot: Snapshot, random: Any) -> Any:
             return candidates.items[-1]
 
-    keys = KeyRing(OPENAI, [key("a", weight=3), key("b", weight=1)], balance=Last())
+    keys = KeyPool(OPENAI, [key("a", weight=3), key("b", weight=1)], balance=Last())
     assert outlook(keys) == {"a": 0.75, "b": 0.25}
 
 

@@ -13,15 +13,15 @@ from bifrost.account import Key
 from bifrost.config import KeyPoolConfig
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.key_health import KeyStates
-from bifrost.routing.keys import KeyRing
+from bifrost.routing.keys import KeyPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def ring_of(count: int, **config: Any) -> KeyRing:
+def ring_of(count: int, **config: Any) -> KeyPool:
     keys = [Key(name=f"k{number}", value=f"sk-{number:08}") for number in range(count)]
-    return KeyRing(CATALOG["openai"], keys, states=KeyStates(KeyPoolConfig(**config)))
+    return KeyPool(CATALOG["openai"], keys, states=KeyStates(KeyPoolConfig(**config)))
 
 
 def cost_of(work: Callable[[], object]) -> int:
@@ -40,7 +40,7 @@ def cost_of(work: Callable[[], object]) -> int:
     return counted
 
 
-def park(ring: KeyRing, name: str) -> None:
+def park(ring: KeyPool, name: str) -> None:
     (key,) = [key for key in ring.keys if key.name == name]
     health = ring.states.of(key)
     health.throttled(health.begin(), wait=1000.0, now=0.0, random=lambda: 0.5)
@@ -54,7 +54,7 @@ def test_a_key_that_is_not_ready_costs_no_pass_over_all(choose: Any) -> None:
         ring.choose("m", random=chance.random)
         park(ring, "k0")
 
-        def work(ring: KeyRing = ring, chance: Random = chance) -> None:
+        def work(ring: KeyPool = ring, chance: Random = chance) -> None:
             for _ in range(100):
                 assert ring.resting("m", now=1.0) is None
                 assert ring.choose("m", random=chance.random, now=1.0).name != "k0"
@@ -71,7 +71,7 @@ def test_keys_are_not_sorted_anew_for_each_of_many_models() -> None:
         for number in range(600):
             ring.choose(f"m{number}", random=chance.random)
 
-        def work(ring: KeyRing = ring, chance: Random = chance) -> None:
+        def work(ring: KeyPool = ring, chance: Random = chance) -> None:
             for number in range(600):
                 choice = ring.choose(f"m{number}", random=chance.random)
                 assert choice.model == f"m{number}"
@@ -89,10 +89,10 @@ def test_keys_with_lists_are_not_asked_for_each_of_many_models(is_shared: bool) 
             Key(name=f"k{place}", value=f"sk-{place:08}", models=["m*"] if is_shared else [*names[:3], f"own{place}"])
             for place in range(count)
         ]
-        ring, chance = KeyRing(CATALOG["openai"], keys, states=KeyStates(KeyPoolConfig())), Random(1)
+        ring, chance = KeyPool(CATALOG["openai"], keys, states=KeyStates(KeyPoolConfig())), Random(1)
         models = names if is_shared else names[:3] + [f"own{place % count}" for place in range(600)]
 
-        def work(ring: KeyRing = ring, chance: Random = chance, models: list[str] = models) -> None:
+        def work(ring: KeyPool = ring, chance: Random = chance, models: list[str] = models) -> None:
             for model in models[3:]:
                 choice = ring.choose(model, random=chance.random)
                 assert choice.model == model
@@ -115,7 +115,7 @@ def test_lists_and_aliases_hold_for_models_that_share_what_was_sorted() -> None:
         Key(name="off", value="sk-5", enabled=False),
         Key(name="named", value="sk-6", models=["B1", "a3"]),
     ]
-    ring = KeyRing(CATALOG["openai"], keys)
+    ring = KeyPool(CATALOG["openai"], keys)
     for _ in range(2):
         for model in ("a1", "a2", "a3", "b1", "b2", "A1", "a4", ""):
             outlook = [(choice.name, choice.model) for choice, _ in ring.outlook(model)]
@@ -182,7 +182,7 @@ def test_the_key_of_a_session_is_found_without_a_pass_over_all() -> None:
         ring.choose("m", random=chance.random, session="first")
         park(ring, "k0")
 
-        def work(ring: KeyRing = ring, chance: Random = chance) -> None:
+        def work(ring: KeyPool = ring, chance: Random = chance) -> None:
             for number in range(100):
                 choice = ring.choose("m", random=chance.random, now=1.0, session=f"user {number}")
                 assert choice.name != "k0"
@@ -199,7 +199,7 @@ def test_a_session_costs_one_pass_at_most_when_most_keys_are_not_ready() -> None
         for number in range(count - 2):
             park(ring, f"k{number}")
 
-        def work(ring: KeyRing = ring, chance: Random = chance, count: int = count) -> None:
+        def work(ring: KeyPool = ring, chance: Random = chance, count: int = count) -> None:
             for number in range(10):
                 choice = ring.choose("m", random=chance.random, now=1.0, session=f"user {number}")
                 assert choice.name in {f"k{count - 2}", f"k{count - 1}"}

@@ -14,7 +14,7 @@ from bifrost.providers.catalog import CATALOG
 from bifrost.routing.balance import Load
 from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover
-from bifrost.routing.keys import KeyRing
+from bifrost.routing.keys import KeyPool
 from bifrost.routing.plan import ModelGroup, ModelGroups, Planner
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def planner(*rows: Provider, groups: Any = None, gone: Sequence[str] = ()) -> Pl
 def planned(
     plan: Planner, model: str, *fallbacks: str, keys: dict[str, list[Key]] | None = None, seed: int = 1
 ) -> list[str]:
-    rings = {name: KeyRing(plan.providers[name], found) for name, found in (keys or {}).items()}
+    rings = {name: KeyPool(plan.providers[name], found) for name, found in (keys or {}).items()}
     first: list[str] = []
     for place in plan.places(model, fallbacks, rings=rings):
         failover = Failover([place], lambda _: Load(), Random(seed).random)
@@ -351,7 +351,7 @@ def test_a_spare_takes_over_when_the_others_are_full() -> None:
 
 def test_holders_of_a_bare_name_that_are_full_lose_too() -> None:
     plan = planner(MINE, YOURS)
-    rings = {name: KeyRing(plan.providers[name], [key(name, models=["llama"])]) for name in ("mine", "yours")}
+    rings = {name: KeyPool(plan.providers[name], [key(name, models=["llama"])]) for name in ("mine", "yours")}
     loads = {"mine": Load(is_full=True), "yours": Load()}
 
     for seed in range(20):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bifrost import CallContext, ChatResponse
     from bifrost.reports.stats import Stats
     from bifrost.testing.virtual import Backend
-    from bifrost.transport import Answer, Origin
+    from bifrost.transport import Origin, ResponseHead
 
 pytestmark = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
@@ -181,7 +181,7 @@ class Keeps(MockTransport):
 
 
 class _Unseen(MockConnection):
-    async def send(self, request: Any, **options: Any) -> Answer:
+    async def send(self, request: Any, **options: Any) -> ResponseHead:
         answer = await super().send(request, **options)
         self._mock.calls.append(self._mock.calls[-1])
         return answer
@@ -195,7 +195,7 @@ class Repeats(MockTransport):
 
 
 class _Deaf(MockConnection):
-    async def send(self, request: Any, **options: Any) -> Answer:
+    async def send(self, request: Any, **options: Any) -> ResponseHead:
         answer = await super().send(request, **options)
         del self._mock.calls[-1]
         return answer

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bifrost.engine.upstreams import Upstreams
     from bifrost.event_loop import Signal
     from bifrost.providers.base import Codec
-    from bifrost.routing.keys import Choice
+    from bifrost.routing.keys import KeySelection
 
 
 class HedgeWon(Exception):  # noqa: N818 - it ends the waiting for an attempt, and no user ever sees it
@@ -128,7 +128,7 @@ class Hedging:
             return None
         if not upstream.pool.has_room or not _leaves_room(call, state, now, fallback_behind=state.fallback_behind):
             return None
-        selection = cast("Choice", first.selection)
+        selection = cast("KeySelection", first.selection)
         if not _has_key(state, selection, options, now) or not upstream.health.affords_hedge(
             state.model, now=now, addresses=state.keys.addresses
         ):
@@ -222,7 +222,7 @@ class Hedging:
         upstream.pool.put(job)
         return attempt
 
-    def _admit(self, options: CallOptions, first: Choice, hedge: Attempt, now: float) -> None:
+    def _admit(self, options: CallOptions, first: KeySelection, hedge: Attempt, now: float) -> None:
         """Select a key for the hedge, other than `first` if possible, and admit it. Its worker calls this.
 
         Raises `NotAdmitted`.
@@ -391,7 +391,7 @@ def _leaves_room(call: Call, state: RetryState, now: float, *, fallback_behind: 
     )
 
 
-def _has_key(state: RetryState, first: Choice, options: CallOptions, now: float) -> bool:
+def _has_key(state: RetryState, first: KeySelection, options: CallOptions, now: float) -> bool:
     """Return whether a key is ready for the hedge: one that this call has not tried or, if allowed, the same."""
     if _has_other_key(state, first, options, now):
         return True
@@ -400,7 +400,7 @@ def _has_key(state: RetryState, first: Choice, options: CallOptions, now: float)
     return may_repeat and (first.health is None or first.health.usable(now))
 
 
-def _has_other_key(state: RetryState, first: Choice, options: CallOptions, now: float) -> bool:
+def _has_other_key(state: RetryState, first: KeySelection, options: CallOptions, now: float) -> bool:
     excluded = {first.name, *state.spent, *state.refused}
     return state.keys.has_other(state.model, excluded=excluded, pin=options.key, now=now)
 
