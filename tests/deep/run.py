@@ -39,6 +39,7 @@ _ORDER = (
     "streams",
     "memory",
     "simulation",
+    "simulation_sockets",
     "changes",
     "cancels",
     "soak",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bifrost import Bifrost, CallContext
     from bifrost.attempt_record import AttemptRecord
-    from bifrost.testing import MockCall, MockTransport
+    from bifrost.testing import LoopbackProvider, MockCall, MockTransport
     from tests.simulation.world import Ask, World
 
 End: TypeAlias = Literal["succeeded", "failed", "cancelled"]
@@ -60,8 +60,10 @@ class Entry:
 class Ledger:
     """Takes notes, and judges them."""
 
-    def __init__(self, world: World, now: Callable[[], float]) -> None:
+    def __init__(self, world: World, now: Callable[[], float], *, tolerance: float = _ROUNDING) -> None:
         self.world = world
+        self.tolerance = tolerance
+        """How much later than its deadline a wait may end, in seconds."""
         self.entries: dict[int, Entry] = {}
         self.events: list[tuple[float, str, int]] = []
         self.counts: Counter[str] = Counter()
@@ -76,11 +78,11 @@ class Ledger:
         self.running: set[int] = set()
         self._now = now
         self._client: Bifrost | None = None
-        self._mock: MockTransport | None = None
+        self._mock: MockTransport | LoopbackProvider | None = None
 
     # --- notes
 
-    def watch(self, client: Bifrost, mock: MockTransport) -> None:
+    def watch(self, client: Bifrost, mock: MockTransport | LoopbackProvider) -> None:
         """Look at this client and its provider from now on."""
         self._client, self._mock = client, mock
 
@@ -181,7 +183,7 @@ def _judged(entry: Entry, asked: list[MockCall], ledger: Ledger) -> list[tuple[s
         found.append(("I3", f"ended {len(entry.ends)} times: {entry.ends}"))
         return found
     found += _judged_answer(entry, ledger)
-    found += _judged_times(entry)
+    found += _judged_times(entry, ledger.tolerance)
     trail = [] if entry.context is None else entry.context.attempts
     found += _judged_attempts(trail, asked, ledger)
     try:
@@ -224,15 +226,15 @@ def _begins(entry: Entry) -> bool:
     return entry.text is not None and entry.ask.answer.startswith(entry.text)
 
 
-def _judged_times(entry: Entry) -> list[tuple[str, str]]:
+def _judged_times(entry: Entry, tolerance: float) -> list[tuple[str, str]]:
     """I8: no wait outlasts the call's deadline, or the moment when its caller left."""
     found: list[tuple[str, str]] = []
     deadline = entry.started + entry.ask.timeout
-    if entry.leaving is not None and entry.ends == ["cancelled"] and entry.ended > entry.leaving + _ROUNDING:
+    if entry.leaving is not None and entry.ends == ["cancelled"] and entry.ended > entry.leaving + tolerance:
         found.append(("I8", f"left at {entry.leaving:.6f}, and was kept until {entry.ended:.6f}"))
     pulls = entry.pulls or [(entry.started, entry.ended)]
     for began, ended in pulls:
-        if ended > max(deadline, began) + _ROUNDING:
+        if ended > max(deadline, began) + tolerance:
             found.append(("I8", f"waited from {began:.6f} to {ended:.6f}, its deadline was {deadline:.6f}"))
     return found
 

@@ -65,7 +65,7 @@ def simulate(
 
     What is looked at may be replaced, to see that the checker sees.
     """
-    simulation = _Simulation(world, client, transport, watch or Watch)
+    simulation = Simulation(world, client, transport, watch or Watch)
     try:
         # asyncio takes its tasks in one order anyway.
         with ordered_by(world.seed) if backend == "trio" else nullcontext():
@@ -112,8 +112,10 @@ class Watch(Plugin):
 class Slow(Watch):
     """Waits in its hooks: for a while in those before, for a turn of the loop in those after."""
 
+    seconds = 0.25
+
     async def act(self, call: CallContext, hook: str) -> Any:
-        await anyio.sleep(0.25 if hook == "before" else 0)
+        await anyio.sleep(self.seconds if hook == "before" else 0)
 
 
 class Fragile(Watch):
@@ -137,7 +139,12 @@ class Memory(Watch):
         return ChatResponse(id="remembered", choices=[Choice(index=0, message=message, finish_reason="stop")])
 
 
-class _Simulation:
+class Simulation:
+    """A run of a world."""
+
+    limit = _LIMIT
+    """A call that has not ended after so many seconds never does."""
+
     def __init__(self, world: World, client: type[Bifrost], transport: type[MockTransport], watch: type[Watch]) -> None:
         self._world = world
         self._client_type = client
@@ -151,7 +158,7 @@ class _Simulation:
         self._mock = mock = self._transport_type()
         mock.function(lambda request: answer_to(request.messages[-1].text)).always()
         mock.inject(world.faults)
-        with _listening() as log:
+        with listening_everywhere() as log:
             async with leak_check():
                 self._client = self._make()
                 ledger.watch(self._client, mock)
@@ -169,24 +176,29 @@ class _Simulation:
         return ledger
 
     def _make(self) -> Bifrost:
-        ledger, providers = self._ledger, self._world.providers
+        providers = self._world.providers
+        account = StaticAccount(
+            keys={name: keys_of(settings) for name, settings in providers.items()},
+            configs={name: self.config(name, settings) for name, settings in providers.items()},
+        )
+        clock = Clock(random=Random(self._world.seed).random, wall=lambda: 1.7e9 + anyio.current_time())
+        return self._client_type(account, transport=self._mock, plugins=self.plugins(), clock=clock)
+
+    def config(self, name: str, settings: Settings) -> ProviderConfig:
+        """Return the configuration of a provider."""
+        return config_of(settings)
+
+    def plugins(self) -> list[Plugin]:
+        """Return the plugins of the client."""
+        ledger = self._ledger
         fragile = Fragile("fragile", ledger)
         fragile.on_error = self._world.guard
-        account = StaticAccount(
-            keys={name: _keys(settings) for name, settings in providers.items()},
-            configs={name: _config(settings) for name, settings in providers.items()},
-        )
-        plugins = [self._watch_type("first", ledger), Slow("slow", ledger), fragile, Memory("memory", ledger)]
-        return self._client_type(
-            account,
-            transport=self._mock,
-            plugins=[*plugins, self._watch_type("last", ledger)],
-            clock=Clock(random=Random(self._world.seed).random, wall=lambda: 1.7e9 + anyio.current_time()),
-        )
+        first, last = self._watch_type("first", ledger), self._watch_type("last", ledger)
+        return [first, Slow("slow", ledger), fragile, Memory("memory", ledger), last]
 
     async def _live(self) -> None:
         """Let all that is planned happen, and wait until the last call is back."""
-        with anyio.move_on_after(_LIMIT) as scope:
+        with anyio.move_on_after(self.limit) as scope:
             async with anyio.create_task_group() as group:
                 for change in self._world.changes:
                     group.start_soon(self._change, change)
@@ -238,11 +250,11 @@ class _Simulation:
         ledger.note(f"change {name}")
         try:
             if change.away is None:
-                await self._client.update_provider(name, keys=_keys(settings), config=_config(settings))
+                await self._client.update_provider(name, keys=keys_of(settings), config=self.config(name, settings))
             else:
                 await self._client.remove_provider(name, drain=1.0)
                 await anyio.sleep(change.away)
-                await self._client.add_provider(name, keys=_keys(settings), config=_config(settings))
+                await self._client.add_provider(name, keys=keys_of(settings), config=self.config(name, settings))
             self._remember(name)
         except (ClientClosedError, ShuttingDownError):
             if ledger.closing is None:
@@ -333,7 +345,7 @@ def _timed(entry: Entry) -> Iterator[None]:
         entry.pulls.append((began, anyio.current_time()))
 
 
-class _Records(Log):
+class Records(Log):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
@@ -344,9 +356,9 @@ class _Records(Log):
 
 
 @contextmanager
-def _listening() -> Iterator[_Records]:
+def listening_everywhere() -> Iterator[Records]:
     """Listen to every logger there is; asyncio's own way to tell of its events is none."""
-    log, root = _Records(), logging.getLogger()
+    log, root = Records(), logging.getLogger()
     level = root.level
     root.addHandler(log)
     root.setLevel(logging.DEBUG)
@@ -357,11 +369,11 @@ def _listening() -> Iterator[_Records]:
         root.setLevel(level)
 
 
-def _keys(settings: Settings) -> list[Key]:
+def keys_of(settings: Settings) -> list[Key]:
     return [Key(name=name, value=fake_key(name)) for name in settings.keys]
 
 
-def _config(settings: Settings) -> ProviderConfig:
+def config_of(settings: Settings) -> ProviderConfig:
     return ProviderConfig(
         concurrency=settings.concurrency,
         adaptive=None if settings.adaptive is None else AdaptiveConfig(start=settings.adaptive),

@@ -166,6 +166,51 @@ def slowed(world: World) -> World:
     )
 
 
+def shortened(world: World, factor: float, *, longest: float) -> World:
+    """Return the same run with all times multiplied by `factor`; no call takes longer than `longest`."""
+    replace = msgspec.structs.replace
+
+    def settings(each: Settings) -> Settings:
+        return replace(
+            each,
+            queue_timeout=None if each.queue_timeout is None else each.queue_timeout * factor,
+            first_token=max(0.5, each.first_token * factor),
+            idle=max(0.5, each.idle * factor),
+        )
+
+    def ask(each: Ask) -> Ask:
+        leave = None if each.leave is None else replace(each.leave, after=each.leave.after * factor)
+        timeout = min(longest, max(0.3, each.timeout * factor))
+        return replace(each, at=each.at * factor, timeout=timeout, pace=each.pace * factor, leave=leave)
+
+    def change(each: Change) -> Change:
+        away = None if each.away is None else each.away * factor
+        return replace(each, at=each.at * factor, settings=settings(each.settings), away=away)
+
+    def rule(each: FaultRule) -> FaultRule:
+        chances = tuple((chance, _faster(fault, factor)) for chance, fault in each.chances)
+        until = None if each.until is None else each.until * factor
+        return replace(each, since=each.since * factor, until=until, chances=chances)
+
+    return replace(
+        world,
+        providers={name: settings(each) for name, each in world.providers.items()},
+        asks=tuple(map(ask, world.asks)),
+        changes=tuple(map(change, world.changes)),
+        faults=replace(world.faults, rules=tuple(map(rule, world.faults.rules))),
+        close_at=None if world.close_at is None else world.close_at * factor,
+        drain=world.drain * factor,
+    )
+
+
+def _faster(fault: Fault, factor: float) -> Fault:
+    return msgspec.structs.replace(fault, delay=_scaled(fault.delay, factor), pace=_scaled(fault.pace, factor))
+
+
+def _scaled(span: float | tuple[float, float], factor: float) -> float | tuple[float, float]:
+    return (span[0] * factor, span[1] * factor) if isinstance(span, tuple) else span * factor
+
+
 def _settings(chance: Random, name: str) -> Settings:
     return Settings(
         keys=tuple(f"{name}-{number}" for number in range(chance.randint(1, 3))),
