@@ -17,7 +17,7 @@ import msgspec
 from bifrost.frozen import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 SMALL = 64 * 1024
 """A smaller document, in bytes, is stored unchanged."""
@@ -106,22 +106,41 @@ def _found(body: bytes, texts: Iterable[str]) -> list[tuple[int, int, str, str]]
 
 
 def _place(body: bytes, text: str, position: int) -> tuple[int, int, str] | None:
-    absent: set[bytes] = set()
+    """Return where a text is next: start, end and form.
+
+    The search goes no further than needed, whatever the form is. Many texts together therefore take linear time.
+    """
+    beginnings = _beginnings(text)
+    left = dict.fromkeys(beginnings, _PLACES)
+    for first, last in _windows(position, len(body)):
+        for beginning, forms in beginnings.items():
+            start = first - 1
+            while left[beginning] and (start := body.find(beginning, start + 1, last + len(beginning) - 1)) >= 0:
+                left[beginning] -= 1
+                for form in forms:
+                    end = _end(body, start, text, _FORMS[form])
+                    if end is not None:
+                        return start, end, form
+    return None
+
+
+def _beginnings(text: str) -> dict[bytes, list[str]]:
+    """Return the beginning of a text in each form, with the names of its forms."""
+    beginnings: dict[bytes, list[str]] = {}
     for name, write in _FORMS.items():
         # Half of a surrogate pair cannot be written in every form.
         with suppress(UnicodeEncodeError):
-            beginning = write(text[:_BEGINNING])
-            if beginning in absent:
-                continue
-            start = body.find(beginning, position)
-            if start < 0:
-                absent.add(beginning)
-            for _ in range(_PLACES):
-                end = _end(body, start, text, write) if start >= 0 else None
-                if end is not None:
-                    return start, end, name
-                start = body.find(beginning, start + 1) if start >= 0 else start
-    return None
+            beginnings.setdefault(write(text[:_BEGINNING]), []).append(name)
+    return beginnings
+
+
+def _windows(position: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a document in which a text may begin. Each is twice as long as the one before."""
+    width = _LONG
+    while position < size:
+        yield position, min(position + width, size)
+        position += width
+        width *= 2
 
 
 def _end(body: bytes, start: int, text: str, write: Callable[[str], bytes]) -> int | None:

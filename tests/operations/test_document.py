@@ -128,3 +128,15 @@ def test_many_texts_that_are_not_there_are_not_looked_for(texts: list[str]) -> N
     began = time.thread_time()
     assert without_texts(body, texts) == body
     assert time.thread_time() - began < 0.5, sys.version
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_many_texts_are_found_in_linear_time(writer: str) -> None:
+    texts = [f"é/<{number:06}{'x' * 4_096}" for number in range(2_000)]
+    body = b"[" + b",".join(map(WRITERS[writer], texts)) + b"]"
+    began = time.thread_time()
+    document: Any = without_texts(body, texts)
+    took = time.thread_time() - began
+    assert document.texts == texts
+    assert document.to_bytes() == body
+    assert took < 2.5, sys.version
