@@ -8,8 +8,9 @@ unless the field is sent. A field without an entry is reported as omitted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeGuard, get_args
 
 import msgspec
@@ -148,8 +149,31 @@ class _Entry(msgspec.Struct, frozen=True):
     """The entry to report; `None`: the field is supported."""
     values: Mapping[Any, Field | None] | None
     """The same for single values."""
-    inner: Mapping[type, tuple[_Entry, ...]]
+    inner: Mapping[type, _Part]
     is_of_streams: bool
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """What is checked in a request, or in one kind of Struct inside it."""
+
+    plain: tuple[_Entry, ...]
+    """Fields that contain no Struct."""
+    read: Callable[[Any], Any]
+    """Returns the values of `plain`. Most requests set none of them, and one comparison shows that."""
+    unset: Any
+    """What it returns if none is set."""
+    nested: tuple[_Entry, ...]
+    """The other fields."""
+
+    def holds_nothing(self, value: Any) -> bool:
+        """Return whether nothing in a value needs a check: no plain field is set, and the others are texts."""
+        if self.read(value) != self.unset:
+            return False
+        for entry in self.nested:
+            item: Any = getattr(value, entry.name)
+            if item is not None and item.__class__ is not str:
+                return False
+        return True
 
 
 class FieldTable:
@@ -184,8 +208,9 @@ class FieldTable:
         """
         warnings: list[str] = []
         seen: set[str] = set()
-        found: list[tuple[Any, str, tuple[_Entry, ...]]] = [(request, "", self._entries)]
-        for value, place, entries in found:
+        found: list[tuple[Any, str, _Part]] = [(request, "", self._part)]
+        for value, place, part in found:
+            entries = part.nested if part.read(value) == part.unset else (*part.plain, *part.nested)
             for entry in entries:
                 item: Any = getattr(value, entry.name)
                 if item is None or item == entry.default:
@@ -197,14 +222,16 @@ class FieldTable:
                     inner = entry.inner
                     if not inner:
                         continue
-                    below: tuple[_Entry, ...] | None
+                    below: _Part | None
                     if item.__class__ is not list:
                         if (below := inner.get(item.__class__)) is not None:
                             found.append((item, f"{place}{entry.name}.", below))
                         continue
                     each: Any
                     for number, each in enumerate(item):
-                        if (below := inner.get(each.__class__)) is not None:
+                        below = inner.get(each.__class__)
+                        # Most messages set a text and nothing else.
+                        if below is not None and not below.holds_nothing(each):
                             found.append((each, f"{place}{entry.name}[{number}].", below))
                 elif item not in field.neutral and entry.path not in seen:
                     seen.add(entry.path)
@@ -231,8 +258,8 @@ class FieldTable:
         return field.warning(label, self._speaker or target.provider, place=place[:-1])
 
     @cached_property
-    def _entries(self) -> tuple[_Entry, ...]:
-        return tuple(_compiled(self.request, "", self.fields))
+    def _part(self) -> _Part:
+        return _part_of(self.request, "", self.fields)
 
 
 def label_of(path: str, place: str = "") -> str:
@@ -260,6 +287,22 @@ def paths_of(request: type[msgspec.Struct]) -> Iterator[str]:
                 yield f"{name}{step}.{path}"
 
 
+def _part_of(kind: type[msgspec.Struct], above: str, fields: Mapping[str, Field]) -> _Part:
+    entries = tuple(_compiled(kind, above, fields))
+    plain = tuple(entry for entry in entries if not entry.inner)
+    names = [entry.name for entry in plain]
+    return _Part(
+        plain,
+        attrgetter(*names) if names else _nothing,
+        plain[0].default if len(plain) == 1 else tuple(entry.default for entry in plain) or None,
+        tuple(entry for entry in entries if entry.inner),
+    )
+
+
+def _nothing(_request: object) -> None:
+    return None
+
+
 def _compiled(kind: type[msgspec.Struct], above: str, fields: Mapping[str, Field]) -> Iterator[_Entry]:
     """Yield what must be checked; fields that are always supported are omitted."""
     defaults = {each.name: each for each in msgspec.structs.fields(kind)}
@@ -273,12 +316,12 @@ def _compiled(kind: type[msgspec.Struct], above: str, fields: Mapping[str, Field
         values = {
             other.rpartition("=")[2]: _reported(each) for other, each in fields.items() if other.startswith(f"{path}=")
         }
-        inner: dict[type, tuple[_Entry, ...]] = {}
+        inner: dict[type, _Part] = {}
         if not ends:
-            for step, part in below:
-                entries = tuple(_compiled(part, f"{path}{step}.", fields))
-                if entries:
-                    inner[part] = entries
+            for step, kind_below in below:
+                part = _part_of(kind_below, f"{path}{step}.", fields)
+                if part.plain or part.nested:
+                    inner[kind_below] = part
         is_of_streams = field is OF_STREAMS
         if reported is not None or any(values.values()) or inner or is_of_streams:
             yield _Entry(name, path, _default_of(defaults[name]), reported, values or None, inner, is_of_streams)
