@@ -162,8 +162,9 @@ async def _send(attempt: Attempt, pooled: PooledConnection, request: HttpRequest
 
 
 def _is_stream(answer: ResponseHead) -> bool:
-    kind = (answer.headers.get("content-type") or "").lower()
-    return not kind.startswith(("application/json", "text/html"))
+    # The whole name: `application/jsonl` and `application/json-seq` are streams.
+    kind = (answer.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    return kind not in ("application/json", "text/html")
 
 
 def _check_length(attempt: Attempt, answer: ResponseHead, *, is_stream: bool) -> None:

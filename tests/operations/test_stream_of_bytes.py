@@ -163,6 +163,16 @@ async def test_its_chunks_are_bytes_and_its_response_is_whole(mock: MockTranspor
     assert [attempt.category for attempt in reply.attempts] == [None]
 
 
+@pytest.mark.parametrize("kind", ["application/jsonl", "application/json-seq; charset=utf-8", "application/x-ndjson"])
+@pytest.mark.anyio
+async def test_pieces_of_json_are_a_stream(mock: MockTransport, kind: str) -> None:
+    lines = b'{"a":1}\n{"a":2}\n'
+    mock.raw(200, lines, {"content-type": kind})
+    async with client_of(mock) as client, client.stream_speech(MODEL, "Hello") as stream:
+        pieces = [chunk async for chunk in stream]
+    assert pieces == [lines[at : at + 4] for at in range(0, len(lines), 4)]
+
+
 @pytest.mark.anyio
 async def test_a_plain_call_gives_the_same(mock: MockTransport) -> None:
     speaks(mock)
