@@ -89,7 +89,7 @@ class Subscription:
 def _check(function: object) -> None:
     if not callable(function):
         raise ConfigError(f"a subscriber is a function that takes a record, not {type(function).__name__}")
-    if iscoroutinefunction(function):
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise ConfigError(
             f"the subscriber {_name(function)} is async; records are passed to plain functions, which may hand them on "
             "to a queue"

@@ -328,7 +328,14 @@ async def receive(record: Any) -> None:
     """Not what a subscriber may be."""
 
 
-@pytest.mark.parametrize("wrong", [None, "text", receive, partial(receive)])
+class AsyncReceiver:
+    """Not what a subscriber may be either."""
+
+    async def __call__(self, record: Any) -> None:
+        """Not awaited by anybody."""
+
+
+@pytest.mark.parametrize("wrong", [None, "text", receive, partial(receive), AsyncReceiver()])
 async def test_what_cannot_be_called_with_a_record_is_refused(mock: MockTransport, wrong: Any) -> None:
     async with client_of(mock) as client:
         with pytest.raises(ConfigError, match="subscriber"):
