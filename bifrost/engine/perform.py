@@ -25,7 +25,7 @@ from bifrost.errors import (
 from bifrost.event_loop import is_stray
 from bifrost.operations.typed import misfit
 from bifrost.providers.base import ReportedError
-from bifrost.providers.events import is_event_stream, parse_events
+from bifrost.providers.events import is_event_stream, may_be_events, parse_events
 from bifrost.routing.classify import ACCEPTED, mark_accepted
 from bifrost.routing.retry import LONG_SILENCE
 from bifrost.transport import Hearing
@@ -226,7 +226,7 @@ async def _judge(attempt: Attempt, body: bytes) -> Any:
     response = HttpResponse(status=status, headers=headers, body=body)
     problem: ReportedError | ProviderError
     try:
-        if not body.startswith(b"{") and attempt.codec.decoder is not None and is_event_stream(body):
+        if not body.startswith(b"{") and may_be_events(attempt.codec) and is_event_stream(body):
             answer = parse_events(response, attempt.target, codec=attempt.codec)
         else:
             answer = attempt.codec.parse(response, attempt.target)

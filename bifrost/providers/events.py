@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.assemble import ChatAccumulator
-from bifrost.operations.chat.response import raw_of
+from bifrost.operations.chat.response import ChatResponse, raw_of
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bifrost.operations.chat.response import ChatResponse
     from bifrost.providers.base import Codec, Target
 
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -47,25 +45,32 @@ def lone_event(body: bytes) -> bytes | None:
     return found[0] if len(found) == 1 else None
 
 
-def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, ChatResponse]) -> ChatResponse:
+def may_be_events(codec: Codec[Any, Any]) -> bool:
+    """Return whether a response to a plain request may be an event stream: its operation streams such events."""
+    return codec.decoder is not None and codec.framer is SseParser
+
+
+def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, Any]) -> Any:
     """Return the response of a body that is an event stream, for a codec that streams.
 
     An event with a complete response is the response; otherwise the pieces are combined. Raises `ReportedError` for an
     error event, and `MalformedResponseError` if the stream ends within the response.
     """
     decoder = codec.decoder and codec.decoder(target)
-    if decoder is None:
+    streaming = codec.operation.streaming
+    if decoder is None or streaming is None:
         raise MalformedResponseError("an answer was asked for, and an event stream came")
-    grown = ChatAccumulator(provider=target.provider, model=target.model)
+    grown = streaming.accumulator(provider=target.provider, model=target.model)
     for event in events_of(response.body):
         if codec.is_whole is not None and codec.is_whole(event.data):
             whole = HttpResponse(status=response.status, headers=response.headers, body=event.data)
             answer = codec.parse(whole, target)
-            return msgspec.structs.replace(answer, raw=raw_of(response.body, answer.choices))
+            raw = raw_of(response.body, answer.choices) if isinstance(answer, ChatResponse) else response.body
+            return msgspec.structs.replace(answer, raw=raw)
         for chunk in decoder.feed(event):
             grown.add(chunk)
         if decoder.done:
             break
     if decoder.finish() == "cut":
         raise MalformedResponseError("the answer came as an event stream that ends before the answer does")
-    return grown.response(raw=response.body)
+    return msgspec.structs.replace(grown.response(), raw=response.body)

@@ -113,6 +113,7 @@ def parse(response: HttpResponse, target: Target) -> SpeechResponse:
     return SpeechResponse(sound=response.body, model=target.model, provider=target.provider, raw=response.body)
 
 
+EVENTS: dict[str, Any] = {"decoder": Decoder}
 FOREIGN: dict[str, Any] = {"decoder": Decoder, "framer": Pieces}
 
 SPEAKER = Provider(
@@ -179,6 +180,26 @@ async def test_a_plain_call_gives_the_same(mock: MockTransport) -> None:
     async with client_of(mock) as client:
         reply = await client.speak(MODEL, "Hello")
     assert (reply.sound, reply.request_id) == (SOUND, "req-1")
+
+
+@pytest.mark.parametrize("sound", [b":\x00\x01\x02", b" \n:sound", b"data: not an event\n\n"])
+@pytest.mark.anyio
+async def test_bytes_that_begin_like_events_are_no_events(mock: MockTransport, sound: bytes) -> None:
+    speaks(mock, sound)
+    async with client_of(mock) as client:
+        assert (await client.speak(MODEL, "Hello")).sound == sound
+
+
+@pytest.mark.anyio
+async def test_events_in_answer_to_a_plain_call_make_its_response(mock: MockTransport) -> None:
+    mock.raw(200, b"data: RIFF\n\ndata: -sound\n\n", {"content-type": "text/event-stream"})
+    codec = Codec[SpeechRequest, SpeechResponse](operation=SPEECH, build=build, parse=parse, **EVENTS)
+    row = SPEAKER.replace(codecs={"speech": codec})
+    account = StaticAccount(keys={"speaker": fake_key("main")}, providers=[row])
+    async with Client(account, transport=mock) as client:
+        reply = await client.speak(MODEL, "Hello")
+    assert (reply.sound, reply.provider) == (b"RIFF-sound", "speaker")
+    assert reply.raw.startswith(b"data: RIFF")
 
 
 @pytest.mark.anyio
