@@ -184,7 +184,7 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "prompt of many parts": lambda text: to_messages([{"role": "user", "content": _text_parts(text)}]),
     "prompt of many messages": lambda text: to_messages([{"role": "user", "content": text[:64]}] * (len(text) // 64)),
     "tools in OpenAI's form": lambda text: to_tools([_tool(text)] * (len(text) // 256)),
-    "proxy of the environment": lambda text: _proxied(https_proxy=text.replace("\x00", "")),
+    "proxy of the environment": lambda text: _proxied(https_proxy=text),
     "proxy with a password": lambda text: _proxied(https_proxy=f"http://{text}:{text}@proxy.example:8080"),
     "places without a proxy": lambda text: _proxied(https_proxy="http://a.example:1", no_proxy=text),
     "list of places without a proxy": lambda text: _proxied(
@@ -400,8 +400,8 @@ def _tool(text: str) -> dict[str, Any]:
 
 def _proxied(**variables: str) -> object:
     before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
     try:
+        os.environ.update({name: value.replace("\x00", "") for name, value in variables.items()})
         return proxy_of(NetworkConfig(), PLACE)
     finally:
         for name, value in before.items():

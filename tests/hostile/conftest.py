@@ -42,13 +42,16 @@ EACH = "BIFROST_HOSTILE_OVER_EACH"
 """The variable with which all faults are played over each route, as the deep run does."""
 
 _ALL_FAULTS = ("default", "httpx")
-"""Over these all faults are played in any case; over the others those of the modules with `OVER_EACH_ROUTE`."""
+"""Over these all faults are played in any case; over the others those of the modules with `OVER_EACH_ROUTE`.
+A module with `ROUTES_ITSELF` has TLS and proxies of its own, which a transport of httpx would bring itself."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "transport" in metafunc.fixturenames:
         each = os.environ.get(EACH) or getattr(metafunc.module, "OVER_EACH_ROUTE", False)
         names = TRANSPORTS if each else _ALL_FAULTS
+        if getattr(metafunc.module, "ROUTES_ITSELF", False):
+            names = USUAL
         params = [pytest.param(name, marks=() if name in USUAL else pytest.mark.wide) for name in names]
         metafunc.parametrize("transport", params, indirect=True, scope="module")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+ROUTES_ITSELF = True
+
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
