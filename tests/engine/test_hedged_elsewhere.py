@@ -48,6 +48,34 @@ def told(attempts: Any) -> list[tuple[str, str | None, str | None]]:
     return [(attempt.provider, attempt.category, attempt.note) for attempt in attempts]
 
 
+async def test_a_response_does_not_wait_for_the_keys_of_another_candidate(mock: MockTransport) -> None:
+    account, is_slow = mock.account, False
+
+    class Slow:
+        def providers(self) -> Any:
+            return account.providers()
+
+        def config(self, provider: str) -> Any:
+            return account.config(provider).replace(hedge=ELSEWHERE)
+
+        async def keys(self, provider: str, call: Any = None) -> Any:
+            if is_slow and provider == "anthropic":
+                await anyio.sleep_forever()
+            return account.keys(provider, call)
+
+    async with Bifrost(Slow(), transport=mock) as client:
+        await known(client, mock)
+        is_slow = True
+        mock.reply("slow").delay(USUAL + 1)
+        mock.fail(500).delay(USUAL + 1).then.reply("again")
+        for text in ("slow", "again"):
+            began = anyio.current_time()
+            reply = await client.chat(MODEL, "hi", fallbacks=[OTHER])
+            assert anyio.current_time() - began < 2 * USUAL + 3
+            assert (reply.text, reply.provider) == (text, "openai")
+        assert stats_of(client).hedges == 0
+
+
 async def test_the_other_candidate_answers_and_the_slow_one_is_broken_off(mock: MockTransport) -> None:
     mock.on(provider="anthropic").reply("faster").delay(0.5)
     mock.hang()

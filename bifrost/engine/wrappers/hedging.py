@@ -23,6 +23,8 @@ from bifrost.routing.retry import allows_fallback, rule_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import anyio
+
     from bifrost.config import CallOptions
     from bifrost.engine.attempt import Admit
     from bifrost.engine.call import Call, Step
@@ -123,9 +125,7 @@ class Hedging:
             return None
         hedging = state.health.hedging
         if hedging is not None and hedging.config.other_candidate and call.another_ready:
-            with suppress(BifrostError):  # what the other candidate lacks is reported when its turn comes
-                return await self._begin_elsewhere(call, first, delay)
-            return None
+            return await self._begin_before_end(call, first, delay)
         if not upstream.pool.has_room or not _leaves_room(call, state, now, fallback_behind=state.fallback_behind):
             return None
         selection = cast("KeySelection", first.selection)
@@ -144,6 +144,19 @@ class Hedging:
             admit=partial(self._admit, options, selection),
             now=now,
         )
+
+    async def _begin_before_end(self, call: Call, first: Attempt, delay: float) -> Attempt | None:
+        """Send the second attempt to another candidate, unless the first ends before that.
+
+        Preparing the other provider may take long, for example if the account is slow to return its keys.
+        """
+        hedge, job = None, _job(first)
+        with self._scope() as scope:
+            job.done = cast("Signal", _Stop(scope))
+            with suppress(BifrostError):  # what the other candidate lacks is reported when its turn comes
+                hedge = await self._begin_elsewhere(call, first, delay)
+        job.done = self._signal()
+        return hedge
 
     async def _begin_elsewhere(self, call: Call, first: Attempt, delay: float) -> Attempt | None:
         """Send the second attempt to another candidate, with the request as the plugins changed it for the first.
@@ -262,6 +275,17 @@ class Hedging:
             first.health.hedging.load.spend()
         first.counters.hedges += 1
         hedge.admitted(selection, admission)
+
+
+class _Stop:
+    """The signal of a job whose end cancels a scope. No task waits for it."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self._scope = scope
+
+    def set(self) -> None:
+        """Cancel what runs in the scope."""
+        self._scope.cancel()
 
 
 class Race:
