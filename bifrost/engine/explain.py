@@ -127,7 +127,12 @@ async def _candidate(
         options = context.options
         choices = ring.outlook(candidate.model, pin=options.key, session=options.session, now=upstream.now())
         now = upstream.now()
-        told = msgspec.structs.replace(told, keys=[_key(choice, share, now) for choice, share in choices])
+        serving = {choice.address for choice, _ in choices}
+        told = msgspec.structs.replace(
+            told,
+            keys=[_key(upstream, choice, share, told.model, behind=behind) for choice, share in choices],
+            breaker=upstream.health.state(told.model, now, fallback=behind > 0, addresses=serving),
+        )
         likeliest = max(choices, key=lambda pair: pair[1])[0]
         upstream.health.check(candidate.model, now, fallback=behind > 0, addresses=ring.addresses)
         resting = ring.resting(candidate.model, now=now, pin=options.key)
@@ -135,6 +140,8 @@ async def _candidate(
             # Raises what a call gets that does not wait for the first key.
             ring.waits(resting, now=now, left=told.time or options.timeout, fallback_behind=following.any_ready)
             likeliest = resting
+        # An attempt is admitted at the address of its own key.
+        upstream.health.check(candidate.model, now, fallback=behind > 0, addresses=(likeliest.address,))
         retry = upstreams.retry_of(upstream.name, options)
         told = msgspec.structs.replace(
             told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)
@@ -216,10 +223,17 @@ def _with_request(address: Address, built: Built, told: PlannedCandidate, *, war
     )
 
 
-def _key(choice: KeySelection, share: float, now: float) -> PlannedKey:
-    state = None if choice.health is None else choice.health.snapshot(now).state
-    address = choice.address or None
-    return PlannedKey(name=choice.name, share=share, model=choice.model, state=state, address=address)
+def _key(upstream: Upstream, choice: KeySelection, share: float, model: str, *, behind: int) -> PlannedKey:
+    now = upstream.now()
+    breaker = upstream.health.state(model, now, fallback=behind > 0, addresses=(choice.address,))
+    return PlannedKey(
+        name=choice.name,
+        share=share,
+        model=choice.model,
+        state=None if choice.health is None else choice.health.snapshot(now).state,
+        address=choice.address or None,
+        breaker=None if breaker == "closed" else breaker,
+    )
 
 
 async def describe(upstreams: Upstreams) -> ProviderTable:

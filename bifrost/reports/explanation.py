@@ -32,9 +32,13 @@ class PlannedKey(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     """The state of the key (`ready`, `parked`, ...); `None` if the key was not used yet."""
     address: str | None = None
     """The address that its settings name; `None`: the provider's own."""
+    breaker: str | None = None
+    """The state of the circuit breakers of its address, `open` or `half_open`. `None`: they are closed or switched off.
+    """
 
     def __str__(self) -> str:
         known = "" if self.state in (None, "ready") else f", {self.state}"
+        known += "" if self.breaker is None else f", breaker {self.breaker.replace('_', ' ')}"
         where = "" if self.address is None else f" at {self.address}"
         return f"{self.name or 'no key'}{where} {percent(self.share)}{known}"
 

@@ -258,11 +258,18 @@ def _breakers(breakers: list[BreakerStats] | None) -> str | None:
     if breakers is None:
         return None
     others = [
-        f"{breaker.model or 'address'} {_in_state(breaker.state, breaker.wait)}"
+        f"{_place_of(breaker)} {_in_state(breaker.state, breaker.wait)}"
         for breaker in breakers
         if breaker.state != "closed"
     ]
     return listed(others) or "closed"
+
+
+def _place_of(breaker: BreakerStats) -> str:
+    """Return the model, with its address if keys name it, or the address alone."""
+    if breaker.address is None:
+        return breaker.model or "address"
+    return f"{breaker.model} at {breaker.address}" if breaker.model else f"address {breaker.address}"
 
 
 def _in_state(state: str, wait: float | None) -> str:

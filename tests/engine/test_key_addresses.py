@@ -114,13 +114,19 @@ async def test_a_dead_address_does_not_open_the_breaker_of_another(is_down: bool
             assert {(await client.chat(MODEL, "hi")).attempts[0].key for _ in range(5)} == {"east"}
             assert len(west.calls) == before
             told = await client.explain(MODEL, "hi")
+            (pinned,) = (await client.explain(MODEL, "hi", key="west")).candidates
         (planned,) = told.candidates
-        assert [(one.name, one.address, one.share) for one in planned.keys] == [
-            ("west", west.base_url, 0.0),
-            ("east", east.base_url, 1.0),
+        assert [(one.name, one.address, one.share, one.breaker) for one in planned.keys] == [
+            ("west", west.base_url, 0.0, "open"),
+            ("east", east.base_url, 1.0, None),
         ]
+        assert f"west at {west.base_url} 0 %, breaker open" in str(planned)
         assert planned.url == f"{east.base_url}/openai/v1/chat/completions"
-        assert planned.breaker == "closed"
+        assert (planned.breaker, planned.problem) == ("closed", None)
+        assert pinned.breaker == "open"
+        assert pinned.problem is not None
+        assert west.base_url in pinned.problem
+        assert f"{'address' if is_down else 'gpt-4o-mini at'} {west.base_url} open" in str(client.stats())
         breakers = client.stats().providers["azure"].breakers or []
         assert {
             (each.address, each.state) for each in breakers if each.model == ("" if is_down else "gpt-4o-mini")
@@ -146,6 +152,26 @@ async def test_while_every_address_is_left_alone_calls_are_refused() -> None:
                 await client.chat(MODEL, "hi")
         told = await client.explain(MODEL, "hi")
         assert told.candidates[0].breaker == "open"
+
+
+async def test_an_explanation_refuses_the_address_of_the_only_key_that_serves_the_model() -> None:
+    breaker = BreakerConfig(calls=1, unreachable=1, open=600.0, longest_open=600.0)
+    async with two() as (west, east):
+        other = Key(
+            name="east", value=fake_key("east"), models=["other"], settings=AzureSettings(endpoint=east.base_url)
+        )
+        keys = key("west", west), other
+        async with client_of(*keys, retry=RetryConfig(max_retries=0), breaker=breaker) as client:
+            await west.go_down()
+            with anyio.fail_after(20):
+                with pytest.raises(ConnectError):
+                    await client.chat(MODEL, "hi")
+                with pytest.raises(CircuitOpenError, match=west.base_url):
+                    await client.chat(MODEL, "hi")
+            (planned,) = (await client.explain(MODEL, "hi")).candidates
+        assert planned.breaker == "open"
+        assert planned.problem is not None
+        assert west.base_url in planned.problem
 
 
 async def test_keys_change_their_address_while_the_client_runs() -> None:
