@@ -511,7 +511,7 @@ class _Portal:
         """
         self._at_exit: weakref.finalize[[weakref.ref[_Portal]], _Portal] | None = None
 
-    def run(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a coroutine function on the event loop and wait for its result."""
         return self._started().run(partial(function, *args, **kwargs))
 

@@ -31,6 +31,7 @@ from bifrost import (
     ClientClosedError,
     ConfigError,
     InternalError,
+    InvalidRequestError,
     Message,
     MissingKeyError,
     Plugin,
@@ -1146,3 +1147,10 @@ if __name__ == "__main__":
     print({text for text, _ in answers}, len(answers), os.getpid() in {pid for _, pid in answers})
 """)
     assert printed == "{'hello'} 6 False\n"
+
+
+def test_an_unknown_option_is_named_whatever_its_name_is(mock: MockTransport) -> None:
+    with SyncBifrost(mock.account, transport=mock) as client:
+        options: dict[str, Any] = {"function": "f"}
+        with pytest.raises(InvalidRequestError, match="'function' is no option of a chat"):
+            client.chat("openai/gpt-4o-mini", "hi", **options)
