@@ -97,6 +97,8 @@ class Upstream:
         self._addresses: dict[str, Address] = {}
         """The addresses of keys, by the addresses in their settings."""
         url = config.base_url or row.base_url
+        if url and row.address_of is not None:
+            url = row.address_of(None, url) or url
         if url:
             self.address = self._checked(url, where=f"provider {row.name}")
         elif row.address_of is None:

@@ -32,6 +32,9 @@ __all__ = ["AZURE", "AzureSettings"]
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
+_API_PATH = re.compile(r"(?<=[^/])/openai(/v1)?/*$", re.IGNORECASE)
+"""The end of an address that is copied from the portal or from another client. The paths of the requests have it."""
+
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class AzureSettings(Frozen):
@@ -44,8 +47,8 @@ class AzureSettings(Frozen):
 
     endpoint: str | None = None
     """The address of the key's resource, `https://<resource>.openai.azure.com`. Default: the provider's address
-    (`base_url`, `AZURE_OPENAI_ENDPOINT`). The keys of one provider may belong to several resources; each key is sent to
-    its own resource only."""
+    (`base_url`, `AZURE_OPENAI_ENDPOINT`). `/openai/v1` or `/openai` at its end is dropped. The keys of one provider may
+    belong to several resources; each key is sent to its own resource only."""
     api_version: str | None = None
     """A dated version (`2024-10-21`, `2025-04-01-preview`), for the paths that contain the deployment. Default: the v1
     paths, which follow the newest version."""
@@ -70,9 +73,12 @@ def _build(build: Callable[[Any, Target], Built], request: Any, target: Target) 
 
 
 def _address(settings: Any, base_url: str) -> str:
-    """Return the address of a key's resource. Raises `ConfigError` for settings of another provider."""
+    """Return the address of a key's resource, without `/openai/v1` or `/openai` at its end.
+
+    Raises `ConfigError` for settings of another provider.
+    """
     known = _settings(settings)
-    return base_url if known is None or known.endpoint is None else known.endpoint
+    return _API_PATH.sub("", base_url if known is None or known.endpoint is None else known.endpoint)
 
 
 def _settings(settings: Any) -> AzureSettings | None:

@@ -218,6 +218,8 @@ class Provider(Frozen):
     address_of: Callable[[Any, str], str] | None = None
     """Returns the address of a key, from its settings and the provider's address (empty if it has none).
 
+    It is called with `None` instead of settings for the provider's address itself and for a key without settings.
+
     `None`: all keys are used at the provider's address. An empty result: the key has no address. Raises `ConfigError`.
     """
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])

@@ -15,6 +15,7 @@ from bifrost import (
     CircuitOpenError,
     ConfigError,
     ConnectError,
+    EnvAccount,
     Key,
     ProviderConfig,
     RetryConfig,
@@ -22,11 +23,12 @@ from bifrost import (
     StaticAccount,
 )
 from bifrost.engine.clock import Clock
-from bifrost.providers.azure import AzureSettings
+from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.testing import LoopbackProvider, fake_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +78,43 @@ async def test_a_key_without_settings_goes_to_the_providers_address() -> None:
             await client.chat(MODEL, "hi", key="own")
             await client.chat(MODEL, "hi", key="east")
         assert (keys_seen(west), keys_seen(east)) == ({"own"}, {"east"})
+
+
+@pytest.mark.parametrize("end", ["/openai/v1", "/openai/v1/", "/openai", "/OpenAI/v1", "/"])
+async def test_an_address_may_end_in_the_path_of_the_api(end: str) -> None:
+    async with LoopbackProvider() as server:
+        own, address = fake_key("own"), server.base_url + end
+        named = Key(name="own", value=own, settings=AzureSettings(endpoint=address))
+        accounts = (
+            StaticAccount(keys={"azure": named}),
+            StaticAccount(keys={"azure": own}, configs={"azure": ProviderConfig(base_url=address)}),
+            EnvAccount({"AZURE_OPENAI_API_KEY": own, "AZURE_OPENAI_ENDPOINT": address}),
+        )
+        for account in accounts:
+            async with Bifrost(account) as client:
+                with anyio.fail_after(20):
+                    assert (await client.chat(MODEL, "hi")).text
+                    (row,) = await client.providers()
+            assert server.base_url in (row.address, row.keys[0].address)
+        assert [call.http.path for call in server.calls] == ["/openai/v1/chat/completions"] * 3
+
+
+async def test_a_dated_version_at_an_address_that_ends_in_the_path_of_the_api(tmp_path: Path) -> None:
+    async with LoopbackProvider() as server:
+        settings = f'{{ endpoint = "{server.base_url}/openai/v1", api_version = "2024-10-21" }}'
+        file = tmp_path / "azure.toml"
+        file.write_text(f'[[providers.azure.keys]]\nvalue = "{fake_key("own")}"\nsettings = {settings}\n')
+        async with Bifrost.from_file(file) as client:
+            with anyio.fail_after(20):
+                await client.chat("azure/dep", "hi")
+        (call,) = server.calls
+        assert call.http.path == "/openai/deployments/dep/chat/completions?api-version=2024-10-21"
+
+
+def test_a_host_named_openai_stays() -> None:
+    assert AZURE.address_of is not None
+    assert AZURE.address_of(None, "http://openai/openai/v1") == "http://openai"
+    assert AZURE.address_of(None, "http://openai/v1") == "http://openai/v1"
 
 
 @pytest.mark.parametrize("is_down", [True, False])
