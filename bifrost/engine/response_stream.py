@@ -24,6 +24,7 @@ from bifrost.errors import (
 )
 from bifrost.event_loop import is_stray
 from bifrost.providers.base import ReportedError
+from bifrost.routing.classify import ACCEPTED, mark_accepted
 from bifrost.routing.retry import LONG_SILENCE
 from bifrost.wire.body import Inflater
 
@@ -259,6 +260,10 @@ class ResponseStream:
                 pass
             case "unmarked":
                 self.warnings = ("no_final_marker",)
+            case "cut" if self._attempt.status == ACCEPTED and not self._committed:
+                accepted = MalformedResponseError("the stream ended without content")
+                mark_accepted(accepted)
+                raise accepted
             case "cut":
                 raise TransportError("the stream was cut off before its end")
         self._decoder.done = True

@@ -307,8 +307,11 @@ async def test_a_good_status_without_an_answer_is_malformed(stage: Any, kind: Ki
 
 
 @pytest.mark.parametrize("body", [b'{"id": "job_1", "state": "queued"}', b"", b"<html></html>"])
-async def test_work_that_is_only_accepted_is_not_asked_for_again(stage: Any, kind: Kind, body: bytes) -> None:
-    fields = ("content-type: application/json", f"content-length: {len(body)}")
+@pytest.mark.parametrize("named", ["content-type: application/json", "content-type: text/event-stream", "x-queue: 1"])
+async def test_work_that_is_only_accepted_is_not_asked_for_again(
+    stage: Any, kind: Kind, body: bytes, named: str
+) -> None:
+    fields = (named, f"content-length: {len(body)}")
     async with stage(head(*fields, status="202 Accepted") + body) as scene:
         error = await scene.fails(MalformedResponseError, kind)
         assert faults(error) == ["malformed"]
