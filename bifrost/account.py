@@ -485,6 +485,20 @@ def check_keys(answer: object, *, provider: str, account: object) -> Sequence[Ke
     return cast("Sequence[Key]", keys)  # Just checked; the same object, since callers go by its identity.
 
 
+def check_key_settings(keys: Sequence[Key], row: Provider) -> None:
+    """Raise `ConfigError` for a key with settings if the keys of its provider have none."""
+    if row.key_settings is not None or row.address_of is not None:
+        return
+    for key in keys:
+        if key.settings is not None:
+            own = "" if row.name in CATALOG else ", or set `key_settings` of the Provider to their class"
+            raise ConfigError(
+                f"key {key.name!r}: a key of {row.name} has no settings; remove them{own}",
+                provider=row.name,
+                key=key.name,
+            )
+
+
 def check_config(answer: object, *, provider: str, account: object) -> ProviderConfig:
     """Return the result of an account's `config()`. Raises `ConfigError` if it is not a `ProviderConfig`."""
     if not isinstance(answer, ProviderConfig):

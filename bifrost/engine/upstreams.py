@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import attrs
 
-from bifrost.account import account_failed, check_config, check_keys, check_providers
+from bifrost.account import account_failed, check_config, check_key_settings, check_keys, check_providers
 from bifrost.config import ProviderConfig, RetryConfig
 from bifrost.engine.counters import Counters
 from bifrost.engine.pauses import Pauses
@@ -226,8 +226,10 @@ class Upstreams:
         if known is not None and known[0] is answer and known[1] is health:
             return known[2]
         keys = check_keys(answer, provider=name, account=self._account.account)
+        row = await self._row(name) if upstream is None else upstream.row
+        check_key_settings(keys, row)
         # Before a provider is in use, its keys are needed only for the models that they list.
-        ring = KeyPool(await self._row(name), keys) if upstream is None else upstream.ring(keys)
+        ring = KeyPool(row, keys) if upstream is None else upstream.ring(keys)
         self._rings[name] = (keys, health, ring)
         return ring
 

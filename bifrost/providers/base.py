@@ -214,7 +214,7 @@ class Provider(Frozen):
     other_base_url_variables: tuple[str, ...] = ()
     """Further variables, of other tools, that are tried in order if that is not set."""
     key_settings: type[Any] | None = None
-    """The class of `Key.settings`, for a provider whose keys need settings."""
+    """The class of `Key.settings`. `None`: the keys have no settings, and a key with settings is refused."""
     address_of: Callable[[Any, str], str] | None = None
     """Returns the address of a key, from its settings and the provider's address (empty if it has none).
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 import pytest
 
 from bifrost import (
@@ -24,6 +25,7 @@ from bifrost import (
 )
 from bifrost.engine.clock import Clock
 from bifrost.providers.azure import AZURE, AzureSettings
+from bifrost.providers.catalog import CATALOG
 from bifrost.testing import LoopbackProvider, fake_key
 
 if TYPE_CHECKING:
@@ -261,6 +263,27 @@ async def test_a_key_without_any_address_is_told_with_its_name() -> None:
             await client.chat(MODEL, "hi")
         assert caught.value.key == "lost"
         assert not west.calls
+
+
+async def test_settings_of_a_key_whose_provider_takes_none_are_refused_before_anything_is_sent() -> None:
+    async with LoopbackProvider() as server:
+        one = Key(name="one", value=fake_key("one"), settings=AzureSettings(endpoint="https://west.openai.azure.com"))
+        mine = attrs.evolve(CATALOG["openai"], name="mine")
+        config = ProviderConfig(base_url=f"{server.base_url}/v1")
+        account = StaticAccount(
+            keys={"openai": one, "mine": one}, configs={"openai": config, "mine": config}, providers=[mine]
+        )
+        async with Bifrost(account) as client:
+            with pytest.raises(ConfigError, match=r"'one': a key of openai has no settings; remove them") as caught:
+                await client.chat("openai/gpt-4o-mini", "hi")
+            with pytest.raises(ConfigError, match=r"a key of mine has no settings; .* `key_settings` of the Provider"):
+                await client.chat("mine/gpt-4o-mini", "hi")
+            with pytest.raises(ConfigError, match="a key of openai has no settings"):
+                await client.list_models("openai")
+            problem = (await client.explain("openai/gpt-4o-mini", "hi")).candidates[0].problem
+        assert problem == caught.value.message
+        assert caught.value.key == "one"
+        assert not server.calls
 
 
 async def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None:
