@@ -9,7 +9,7 @@ import hmac
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -109,9 +109,16 @@ def _one_line(value: str) -> bytes:
 
 
 def _canonical_query(query: bytes) -> bytes:
-    """Return the parameters in the order of their escaped names and values. The request target escapes them already."""
-    pairs = [part.partition(b"=") for part in query.split(b"&") if part]
+    """Return the parameters in the order of their escaped names and values.
+
+    A request target may contain characters such as `/` and `:` as they are; the signed form escapes them.
+    """
+    pairs = [map(_escaped, part.partition(b"=")) for part in query.split(b"&") if part]
     return b"&".join(name + b"=" + value for name, value in sorted((name, value) for name, _, value in pairs))
+
+
+def _escaped(text: bytes) -> bytes:
+    return quote(unquote_to_bytes(text), safe=_UNESCAPED).encode()
 
 
 def _without_dots(path: bytes) -> bytes:

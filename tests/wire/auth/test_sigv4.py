@@ -122,6 +122,13 @@ def test_requests_of_bedrock_are_signed_as_botocore_does(
     assert request.headers["x-amz-date"] == MOMENT
 
 
+def test_the_signed_query_is_escaped_whether_that_of_the_request_is_or_not() -> None:
+    paths = ("/m?b=c/d:e&a=1", "/m?b=c%2Fd%3Ae&a=1", "/m?a=1&b=c%2fd%3ae")
+    signed = {canonical_request(HttpRequest(method="GET", path=path), {"host": "h"}) for path in paths}
+    (only,) = signed
+    assert only.split(b"\n")[2] == b"a=1&b=c%2Fd%3Ae"
+
+
 def test_a_signed_request_shows_neither_key_nor_token() -> None:
     request = signed("POST", "/model/m/converse", b"{}", "SESSION/TOKEN+x==")
     told = f"{request!r} {request.headers} {dict(request.headers)!r}"
