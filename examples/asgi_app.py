@@ -1,4 +1,4 @@
-"""An ASGI application (Starlette; FastAPI is alike) that calls itself: a stream is streamed, a rate limit is a 429."""
+"""An ASGI application (Starlette; FastAPI is alike) that calls itself: a stream, and errors with a status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from bifrost import Bifrost, RateLimitError
+from bifrost import BadRequestError, Bifrost, BifrostError, RateLimitError
 from bifrost.testing import MockTransport
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ mock = MockTransport()  # in your own program: Bifrost() alone, with keys from t
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-    async with Bifrost(mock.account, transport=mock, timeout=60) as client:
-        app.state.client = client
+    async with Bifrost(mock.account, transport=mock, timeout=60) as app.state.client:
         yield
 
 
@@ -41,17 +40,18 @@ async def tell(request: Request) -> StreamingResponse:
     return StreamingResponse(body(), media_type="text/plain")
 
 
-async def limited(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": type(error).__name__}, 429)
+async def failed(_request: Request, error: Exception) -> JSONResponse:
+    status = 429 if isinstance(error, RateLimitError) else 400 if isinstance(error, BadRequestError) else 502
+    return JSONResponse({"error": type(error).__name__}, status)
 
 
-app = Starlette(routes=[Route("/tell", tell)], exception_handlers={RateLimitError: limited}, lifespan=lifespan)
+app = Starlette(routes=[Route("/tell", tell)], exception_handlers={BifrostError: failed}, lifespan=lifespan)
 
 
 async def main() -> None:
-    mock.stream(["Once ", "upon ", "a time."]).then.fail(429, retry_after=90)
+    mock.stream(["Once ", "upon ", "a time."]).then.fail(400).then.fail(429, retry_after=90)
     async with lifespan(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as http:
-        for response in [await http.get("/tell"), await http.get("/tell")]:
+        for response in [await http.get("/tell") for _ in range(3)]:
             print(response.status_code, response.text)
 
 

@@ -52,7 +52,9 @@ _SAID = {
         r"so far: \['red', 'gre'\]\n",
         r"whole: \['red', 'green', 'blue'\]",
     ],
-    "asgi_app": [r"^200 Once upon a time\.\n429 {\"error\":\"RateLimitError\"}\n$"],
+    "asgi_app": [
+        r"^200 Once upon a time\.\n400 {\"error\":\"BadRequestError\"}\n429 {\"error\":\"RateLimitError\"}\n$"
+    ],
     "plugin": ["Hello! How can I assist you today?", "words so far: 7"],
     "try_it": [
         r"A plain call\n-+\n.*Hello! How can I assist you today\?",

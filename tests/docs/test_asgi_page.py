@@ -62,7 +62,7 @@ async def test_a_stream_is_streamed(visitor: httpx.AsyncClient, bifrost_mock: Mo
 
 
 @pytest.mark.parametrize("path", ["/ask?question=Hi", "/tell?topic=rain"])
-@pytest.mark.parametrize(("fault", "status"), [(429, 429), (400, 502), (503, 502)])
+@pytest.mark.parametrize(("fault", "status"), [(429, 429), (400, 400), (422, 400), (503, 502)])
 async def test_an_error_before_the_first_content_has_a_status(
     path: str, fault: int, status: int, visitor: httpx.AsyncClient, bifrost_mock: MockTransport
 ) -> None:
@@ -71,6 +71,24 @@ async def test_an_error_before_the_first_content_has_a_status(
     assert response.status_code == status
     assert response.headers.get("retry-after") == ("71" if fault == 429 else None)
     assert response.json()["error"].endswith("Error")
+
+
+async def test_a_question_that_is_too_long_is_the_visitors_error(
+    visitor: httpx.AsyncClient, bifrost_mock: MockTransport
+) -> None:
+    bifrost_mock.fail(400, code="context_length_exceeded")
+    response = await visitor.get("/ask?question=Hi")
+    assert (response.status_code, response.json()) == (400, {"error": "ContextLengthError"})
+
+
+async def test_a_refused_key_is_out_of_use_for_the_next_visitor(
+    visitor: httpx.AsyncClient, bifrost_mock: MockTransport
+) -> None:
+    bifrost_mock.fail(401)
+    first, second = [await visitor.get("/ask?question=Hi") for _ in range(2)]
+    assert (first.status_code, first.json()) == (502, {"error": "AuthenticationError"})
+    assert (second.status_code, second.json()) == (503, {"error": "CredentialsExhaustedError"})
+    assert len(bifrost_mock.calls) == 1
 
 
 async def test_a_stream_that_breaks_says_so(visitor: httpx.AsyncClient, bifrost_mock: MockTransport) -> None:

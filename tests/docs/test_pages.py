@@ -79,7 +79,7 @@ SAID: Mapping[str, str] = {
     "class Manners(Plugin)": r"^I cannot answer .* openai/gpt-4o-mini .* 503 .*\npasswords stay here",
     "tool_choice=ToolChoice": r"^weather Bern\n$",
     "place = msgspec.json.decode": r"^Bern\n$",
-    "except RateLimitError as error:": r"^come back in 70\.0 seconds\n$",
+    "except RateLimitError as error:": r"^come back in 70 seconds\n$",
 }
 """What such a block prints."""
 
