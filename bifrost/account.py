@@ -546,6 +546,8 @@ def how_to_set(provider: Provider) -> str:
         address = provider.base_url_variable
         return f"set {address} to its address, or set it in the account" if address else "set it in the account"
     variables = " or ".join(provider.key_variables)
+    if variables and provider.base_url_variable and not provider.base_url:
+        return f"set {variables} and {provider.base_url_variable}, or add a key and the address to the account"
     return f"set {variables}, or add a key to the account" if variables else "add a key to the account"
 
 

@@ -379,6 +379,8 @@ def test_rows_of_ones_own_have_the_variables_that_they_name() -> None:
 
 def test_how_to_configure_a_provider_is_told() -> None:
     assert how_to_set(attrs.evolve(OPENAI, key_variables=("A", "B"))) == "set A or B, or add a key to the account"
+    both = "set AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, or add a key and the address to the account"
+    assert how_to_set(CATALOG["azure"]) == both
     assert how_to_set(MINE) == "add a key to the account"
     assert how_to_set(LOCAL) == "set LOCAL_BASE_URL to its address, or set it in the account"
     assert how_to_set(attrs.evolve(LOCAL, base_url_variable=None)) == "set it in the account"

@@ -149,8 +149,11 @@ class Completion:
         # Only the attempt knows what happens between the queue and the end of the response.
         phase = attempt.phase if attempt is not None and context.phase == "queue" else context.phase
         time = what or f"the timeout of {context.options.timeout:g} s"
+        longer = "set a longer `timeout`"
+        if what is None and not context.fallbacks:
+            longer += ", or give `fallbacks`"
         error: BifrostError = CallTimeoutError(
-            f"{time} ended while {_DOING[phase]}; {_REMEDIES.get(phase, _LONGER)}",
+            f"{time} ended while {_DOING[phase]}; {_REMEDIES.get(phase, longer)}",
             phase=phase,
             provider=context.provider or None,
             model=context.model,
@@ -197,8 +200,6 @@ _DOING: Mapping[Phase, str] = {
     "stream": "reading the stream",
     "backoff": "waiting to try again",
 }
-
-_LONGER = "set a longer `timeout`, or give `fallbacks`"
 
 _REMEDIES: Mapping[Phase, str] = {
     "queue": (

@@ -171,8 +171,11 @@ class Path:
             return await step(call)
         with self._scope(deadline=call.share):
             return await step(call)
-        share = f"its share of {call.share - now:g} s of the call's timeout, with {behind} fallbacks left,"
-        raise self._completion.out_of_time(call, share)
+        left = "1 fallback left" if behind == 1 else f"{behind} fallbacks left"
+        provider, seconds = call.context.provider, round(call.share - now, 1)
+        raise self._completion.out_of_time(
+            call, f"{provider}'s share of the call's timeout, {seconds:g} s with {left},"
+        )
 
     async def _plugin_answer(self, call: Call, answer: Any) -> Any:
         """Return a plugin's response, from a `before` hook, in the form that the caller expects."""

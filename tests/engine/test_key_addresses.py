@@ -18,6 +18,7 @@ from bifrost import (
     ConnectError,
     EnvAccount,
     Key,
+    MissingKeyError,
     ProviderConfig,
     RetryConfig,
     ServerError,
@@ -284,6 +285,12 @@ async def test_settings_of_a_key_whose_provider_takes_none_are_refused_before_an
         assert problem == caught.value.message
         assert caught.value.key == "one"
         assert not server.calls
+
+
+async def test_what_azure_lacks_is_named_at_once() -> None:
+    async with Bifrost(EnvAccount({"OPENAI_API_KEY": fake_key("other")})) as client:
+        with pytest.raises(MissingKeyError, match="set AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, or add"):
+            await client.chat(MODEL, "hi")
 
 
 async def test_plain_http_to_another_host_is_refused_before_anything_is_sent() -> None:
