@@ -54,6 +54,7 @@ PATTERNS: dict[str, str] = {
     "bifrost.providers.anthropic.messages '[a-zA-Z0-9_-]{1,128}'": FOREIGN,
     "bifrost.providers.anthropic.messages 'data:([^;,]+);base64,(.*)'": MATCHED,
     "bifrost.providers.anthropic.messages '[a-zA-Z0-9_-]+'": FOREIGN,
+    "bifrost.providers.azure '(?<=[^/])/openai(/v1)?/*$'": OURS,
     "bifrost.providers.azure '\\\\d{4}-\\\\d{2}-\\\\d{2}(-preview)?'": OURS,
     "bifrost.providers.bodies '<title[^<>]*>([^<]*)'": FOREIGN,
     "bifrost.providers.bodies '<[^<>]*>'": FOREIGN,
