@@ -79,6 +79,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.chat.messages import AssistantMessage, Message
 from bifrost.operations.chat.request import (
@@ -216,6 +217,7 @@ __all__ = [
     "UnsupportedError",
     "Usage",
     "UsageError",
+    "VideoPart",
     "WebSearch",
     "WrongLoopError",
     "__version__",

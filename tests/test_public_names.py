@@ -25,7 +25,8 @@ NAMES = """
     ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError Reasoning
     ReasoningPart RefusalPart ResponseFormat ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError
     StaticAccount Stats StreamInterruptedError StreamOptions StreamReset SyncBifrost TextPart Timeouts Tool ToolCall
-    ToolChoice ToolError TransportError UnknownProviderError UnsupportedError Usage UsageError WebSearch WrongLoopError
+    ToolChoice ToolError TransportError UnknownProviderError UnsupportedError Usage UsageError VideoPart WebSearch
+    WrongLoopError
 """
 
 TESTING = """

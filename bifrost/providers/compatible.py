@@ -214,6 +214,8 @@ _OPENROUTER = speaks_openai(
         # Pictures stand in `images` of an answer: https://openrouter.ai/docs/features/multimodal/image-generation
         images_in_results=True,
         answers_have_images=True,
+        # https://openrouter.ai/docs/features/multimodal/videos
+        videos=True,
         # https://openrouter.ai/docs/features/prompt-caching
         cache_marks="cache_control",
         # https://openrouter.ai/docs/features/multimodal/pdfs
@@ -351,6 +353,8 @@ _VLLM = speaks_openai(
         # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
         lacks=_LOCAL,
         top_k=True,
+        # https://docs.vllm.ai/en/latest/features/multimodal_inputs.html#video-inputs_1
+        videos=True,
         # https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
         reasoning_field="reasoning",
         calls_need_content=True,

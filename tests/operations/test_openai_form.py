@@ -22,6 +22,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.chat.messages import AssistantMessage, Message
 from bifrost.operations.chat.openai_form import (
@@ -193,6 +194,11 @@ def test_foreign_objects_are_told_how_to_be_given() -> None:
             {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
             AudioPart(data="AA==", format="wav"),
         ),
+        ({"type": "video_url", "video_url": {"url": "https://x/y.mp4"}}, VideoPart(url="https://x/y.mp4")),
+        (
+            {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AA=="}, "cache_control": {"ttl": "1h"}},
+            VideoPart(data="AA==", media_type="video/mp4", cache=CacheMark(ttl="1h")),
+        ),
         ({"type": "file", "file": {"file_id": "f1"}}, FilePart(file_id="f1")),
         (
             {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"}},
@@ -217,6 +223,8 @@ def test_parts_are_read(form: Any, part: Part) -> None:
         ({"type": "image_url", "image_url": {"url": 5}}, ".image_url.url: expected text, got int"),
         ({"type": "input_audio", "input_audio": {"data": "AA=="}}, ".input_audio: format is missing"),
         ({"type": "file", "file": {"filename": "x"}}, ".file: give file_data (a data: URL in base64) or file_id"),
+        ({"type": "video_url", "video_url": {"url": ""}}, ".video_url: url is missing"),
+        ({"type": "video_url", "video_url": {"uri": "x"}}, ".video_url: unknown key 'uri'; did you mean 'url'"),
         ({"type": "refusal"}, ": refusal is missing"),
         ({"type": "text", "text": "x", "cache_control": {"type": "forever"}}, ".cache_control.type: unknown value"),
         (

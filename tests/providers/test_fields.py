@@ -174,6 +174,7 @@ def test_no_field_vanishes_beside_another(
 
 SOURCES: dict[str, dict[str, str]] = {
     "image": {"url": "https://a.example/b", "data": "AA==", "file_id": "file_1"},
+    "video": {"url": "https://a.example/b", "data": "AA==", "file_id": "file_1"},
     "file": {"url": "https://a.example/b", "data": "AA==", "file_id": "file_1", "text": "a"},
 }
 
@@ -181,7 +182,7 @@ SOURCES: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("provider", CHATS)
 @pytest.mark.parametrize("kind", SOURCES)
 def test_of_several_sources_of_a_part_each_is_sent_or_told_of(provider: str, kind: str) -> None:
-    media_type = {"image": "image/png", "file": "application/pdf"}[kind]
+    media_type = {"image": "image/png", "video": "video/mp4", "file": "application/pdf"}[kind]
     for names in (names for size in (2, 3, 4) for names in combinations(SOURCES[kind], size)):
         part = {"type": kind, "media_type": media_type, **{name: SOURCES[kind][name] for name in names}}
         form = {"messages": [{"role": "user", "content": [part]}]}

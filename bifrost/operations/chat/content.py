@@ -110,6 +110,25 @@ class AudioPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="audio
     """Marks the end of this part for the prompt cache."""
 
 
+class VideoPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="video"):
+    """A video: by `url`, as base64 `data` with its `media_type`, or by the provider's `file_id`."""
+
+    url: str | None = None
+    """The address of the video. Some providers also accept the address of a YouTube video, or of their own storage."""
+
+    data: str | None = None
+    """The video in base64."""
+
+    media_type: str | None = None
+    """The media type of the video, `video/mp4` for example."""
+
+    file_id: str | None = None
+    """The id of a video that was uploaded to the provider."""
+
+    cache: CacheMark | None = None
+    """Marks the end of this part for the prompt cache."""
+
+
 class FilePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
     """A document: by `url`, as base64 `data` with `media_type`, as plain `text`, or by the provider's `file_id`."""
 
@@ -281,4 +300,6 @@ class OpaquePart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="op
     """The origin of the block."""
 
 
-Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | ReasoningPart | RefusalPart | ToolCall | OpaquePart
+Part: TypeAlias = (
+    TextPart | ImagePart | AudioPart | VideoPart | FilePart | ReasoningPart | RefusalPart | ToolCall | OpaquePart
+)

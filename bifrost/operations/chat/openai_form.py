@@ -23,6 +23,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.chat.messages import AssistantMessage, Message, Role
 from bifrost.operations.chat.request import (
@@ -329,6 +330,18 @@ def _audio_part(form: _Dict, where: str) -> AudioPart:
     )
 
 
+def _video_part(form: _Dict, where: str) -> VideoPart:
+    _only(form, ("type", "video_url", *_CACHE_KEYS), where)
+    inner = form.get("video_url")
+    video = {"url": inner} if isinstance(inner, str) else _object(inner, f"{where}.video_url")
+    _only(video, ("url",), f"{where}.video_url")
+    url = _needed(video, "url", f"{where}.video_url")
+    media_type, data = _data_url(url)
+    return VideoPart(
+        url=None if data is not None else url, data=data, media_type=media_type, cache=_cache(form, where)
+    )
+
+
 def _file_part(form: _Dict, where: str) -> FilePart:
     _only(form, ("type", "file", *_CACHE_KEYS), where)
     inner = f"{where}.file"
@@ -359,6 +372,7 @@ _PARTS: Mapping[str, Callable[[_Dict, str], Part]] = {
     "text": _text_part,
     "image_url": _image_part,
     "input_audio": _audio_part,
+    "video_url": _video_part,
     "file": _file_part,
     "refusal": _refusal_part,
 }

@@ -25,6 +25,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import ChatRequest, Reasoning, WebSearch
@@ -519,6 +520,8 @@ def _block(part: Part, where: str, context: _Context) -> dict[str, Any] | None:
                 raise CHAT.refusal("messages.content.audio.data", context.target, place=f"({where})")
             context.note("messages.content.audio.transcript", where)
             return _marked({"type": "text", "text": part.transcript}, part.cache)
+        case VideoPart():
+            raise CHAT.refusal("messages.content.video", context.target, place=f"({where})")
 
 
 def _text(part: TextPart, where: str, context: _Context) -> dict[str, Any] | None:

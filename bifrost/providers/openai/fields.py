@@ -77,6 +77,9 @@ CHAT: Mapping[str, Field] = {
     "messages.content.audio.id": sent(),
     "messages.content.audio.transcript": emulated("{place}: sound was left out, its transcript sent"),
     "messages.content.audio.expires_at": local("an answer tells until when its id is known"),
+    "messages.content.video": in_some_places(
+        refused("takes no videos; choose another provider, or describe the video")
+    ),
     "messages.content.file.url": in_some_places(
         refused("takes no file by url in a chat; give its data, or upload it and give file_id")
     ),

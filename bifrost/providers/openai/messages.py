@@ -21,6 +21,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.providers.arguments import as_object, unreadable
 from bifrost.providers.call_ids import CallIds
@@ -260,6 +261,9 @@ class MessageWriter:
             case AudioPart():
                 self._need("audio", where)
                 return [self.mark({"type": "input_audio", "input_audio": self._sound(part, where)}, part.cache)]
+            case VideoPart():
+                self._need("video", where)
+                return [self.mark({"type": "video_url", "video_url": self._video(part, where)}, part.cache)]
             case FilePart():
                 return self._file(part, where)
             case OpaquePart() if part.provider in {DIALECT, self._target.provider}:
@@ -282,6 +286,20 @@ class MessageWriter:
         else:
             raise InvalidRequestError(f"{where}: the image has no source; give url, or data with media_type")
         return {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
+
+    def _video(self, part: VideoPart, where: str) -> dict[str, Any]:
+        self.warnings += spare_sources(part, _IMAGE_SOURCES, where)
+        if part.url is not None:
+            if part.media_type is not None:
+                self.leave_out("messages.content.video.media_type", where)
+            return {"url": json.long_text(part.url)}
+        if part.data is not None:
+            if part.media_type is None:
+                raise InvalidRequestError(f"{where}: the video has data but no media_type (video/mp4, say)")
+            return {"url": _data_url(part.data, part.media_type)}
+        if part.file_id is not None:
+            raise self._refusal("video.file_id", where)
+        raise InvalidRequestError(f"{where}: the video has no source; give url, or data with media_type")
 
     def _sound(self, part: AudioPart, where: str) -> str | json.LongText | dict[str, Any]:
         if part.data is None or part.format is None:
@@ -403,7 +421,7 @@ _FILE_SOURCES: Mapping[FileStyle, Sequence[str]] = {
 
 _TEXT_PARTS = (TextPart, OpaquePart)
 _RESULT_PARTS = (TextPart, ImagePart, OpaquePart)
-_USER_PARTS = (TextPart, ImagePart, AudioPart, FilePart, OpaquePart)
+_USER_PARTS = (TextPart, ImagePart, AudioPart, VideoPart, FilePart, OpaquePart)
 
 
 def unsupported(target: Target, what: str, hint: str) -> UnsupportedError:

@@ -125,6 +125,8 @@ def _parts(quirks: Quirks) -> dict[str, Field]:
         fields["messages.role=developer"] = mapped()
     if quirks.sound_is_bare:
         fields["messages.content.audio.format"] = local("the server reads it off the sound")
+    if quirks.videos:
+        fields |= _VIDEOS
     if quirks.files != "file" or quirks.files_by_url:
         fields["messages.content.file.url"] = sent()
     if quirks.files == "document_url":
@@ -141,8 +143,20 @@ def _parts(quirks: Quirks) -> dict[str, Field]:
     return fields
 
 
+_VIDEOS: Mapping[str, Field] = {
+    "messages.content.video": sent(),
+    "messages.content.video.url": sent(),
+    "messages.content.video.data": mapped(),
+    "messages.content.video.media_type": mapped("{field} was left out: the server reads it off the video"),
+    "messages.content.video.file_id": in_some_places(
+        refused("takes no video by file_id in a chat; give its url or data")
+    ),
+}
+
+
 def _marks(quirks: Quirks) -> dict[str, Field]:
-    places = (*MARKED, "tools.tool.cache")
+    videos = ("messages.content.video.cache",) if quirks.videos else ()
+    places = (*MARKED, *videos, "tools.tool.cache")
     match quirks.cache_marks:
         case None:
             return dict.fromkeys((*places, "messages.content.tool_call.cache"), NO_MARKS)
@@ -252,6 +266,8 @@ class Quirks(Frozen):
     """Whether images of a model are sent back in the `images` of its message."""
     calls_need_reasoning: bool = False
     """Whether a message with tool calls must have `reasoning_field`, empty if there was no reasoning."""
+    videos: bool = False
+    """Whether a message may contain videos, as `video_url`."""
     cache_marks: Literal["breakpoint", "cache_control"] | None = "breakpoint"
     """How the end of a cacheable prefix is marked; `None`: marks are not supported. OpenAI's breakpoints must be
     enabled in `extra`.

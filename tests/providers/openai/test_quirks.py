@@ -17,6 +17,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import (
@@ -430,6 +431,38 @@ def test_cache_marks_that_are_not_taken_are_left_out_with_a_warning(style: Any) 
     assert "cache" not in built.request.body.decode()
     assert len(built.warnings) == 1
     assert built.warnings[0].startswith("cache marks were left out: somehost ")
+
+
+VIDEO = "https://a.example/b.mp4"
+
+
+@pytest.mark.parametrize(
+    ("part", "wire"),
+    [
+        (VideoPart(url=VIDEO), {"type": "video_url", "video_url": {"url": VIDEO}}),
+        (
+            VideoPart(data="AA==", media_type="video/mp4"),
+            {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AA=="}},
+        ),
+    ],
+)
+def test_videos_are_sent_where_they_are_taken(part: VideoPart, wire: dict[str, Any]) -> None:
+    assert written(Quirks(videos=True), part, role="user") == {"content": [wire]}
+    with pytest.raises(UnsupportedError, match=r"takes no videos \(messages\[0\].content\[0\]\)"):
+        written(Quirks(), part, role="user")
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        (VideoPart(), "no source"),
+        (VideoPart(data="AA=="), "no media_type"),
+        (VideoPart(file_id="f"), "takes no video by file_id"),
+    ],
+)
+def test_a_video_that_cannot_be_sent_is_refused(part: VideoPart, problem: str) -> None:
+    with pytest.raises(InvalidRequestError, match=problem):
+        written(Quirks(videos=True), part, role="user")
 
 
 PDF = FilePart(data="AA==", media_type="application/pdf", filename="a.pdf")
