@@ -55,11 +55,15 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     },
     "messages.content.text": _part(type="text", text="a"),
     "messages.content.text.citations": _part(type="text", text="a", citations=[{"provider": PROVIDER}]),
+    "messages.content.text.signature": _answer(type="text", text="a", provider=PROVIDER),
     "messages.content.image": _part(type="image", url="https://a.example/b"),
     "messages.content.image.url": _part(type="image"),
     "messages.content.image.file_id": _part(type="image"),
     "messages.content.image.data": _part(type="image", media_type="image/png"),
     "messages.content.image.media_type": _part(type="image", data="AA=="),
+    "messages.content.image.signature": _answer(
+        type="image", data="AA==", media_type="image/png", provider=PROVIDER
+    ),
     "messages.content.audio": _part(type="audio", data="AA==", format="wav"),
     "messages.content.audio.id": _answer(type="audio"),
     "messages.content.audio.transcript": _answer(type="audio"),

@@ -254,6 +254,9 @@ NEVER_SENT = {
     ),
     "messages.content.tool_call.issuer",
     "messages.content.tool_call.provider",
+    *(f"messages.content.{part}.{name}" for part in ("text", "image") for name in ("provider", "issuer")),
+    "prediction.content.text.issuer",
+    "prediction.content.text.provider",
     "response_format.name",
     "tools.provider.provider",
 }

@@ -151,7 +151,7 @@ class _Growing:
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
         content = delta.content
-        if content is not None or delta.citations:
+        if content is not None or delta.citations or delta.text_signature is not None:
             text = self.text
             if text is None or text.number != delta.block:
                 text = self.text = self._block("text", delta.block)
@@ -159,6 +159,10 @@ class _Growing:
                 text.fragments.append(content)
             if delta.citations:
                 text.citations += delta.citations
+            if delta.text_signature is not None:
+                text.signature.append(delta.text_signature)
+                text.provider = delta.provider or text.provider
+                text.issuer = delta.issuer or text.issuer
         if delta.reasoning is not None or delta.signature is not None:
             thought = self._block("reasoning", delta.block)
             thought.take(delta.reasoning, signature=delta.signature)
@@ -284,7 +288,7 @@ class _Block:
             case "part":
                 return self.part
             case "text":
-                return TextPart(text=text, citations=self.citations or None) if text or self.citations else None
+                return self._text(text, signature) if text or self.citations or signature else None
             case "reasoning":
                 if not (text or signature):
                     return None
@@ -307,6 +311,15 @@ class _Block:
                     issuer=self.issuer,
                 )
 
+    def _text(self, text: str, signature: str | None) -> TextPart:
+        return TextPart(
+            text=text,
+            citations=self.citations or None,
+            signature=signature,
+            provider=self.provider,
+            issuer=self.issuer,
+        )
+
 
 def _join_base64(pieces: list[str]) -> str | None:
     """Join pieces of base64. Pieces with their own padding are encoded again as one."""
@@ -324,7 +337,14 @@ def _deltas_of(message: AssistantMessage) -> Iterator[Delta]:
     for block, part in enumerate(message.parts):
         match part:
             case TextPart():
-                yield Delta(content=part.text, citations=part.citations, block=block)
+                yield Delta(
+                    content=part.text,
+                    citations=part.citations,
+                    text_signature=part.signature,
+                    provider=part.provider,
+                    issuer=part.issuer,
+                    block=block,
+                )
             case ReasoningPart(redacted=None):
                 yield Delta(
                     reasoning=part.text,

@@ -64,6 +64,8 @@ class Delta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     signature: str | None = None
     """The provider's signature of the reasoning in this block; opaque."""
+    text_signature: str | None = None
+    """The provider's signature of the text in this block; opaque."""
     refusal: str | None = None
     """Text of a refusal."""
 
@@ -101,6 +103,7 @@ class Delta(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             self.content
             or self.reasoning
             or self.signature
+            or self.text_signature
             or self.refusal
             or self.tool_calls
             or self.citations

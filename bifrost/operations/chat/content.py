@@ -53,7 +53,34 @@ class _Part(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pass
 
 
-class TextPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
+class Issuer(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The origin of a part of a response, which can read its signature, opaque reasoning and tool call ids."""
+
+    provider: str
+    """The provider's name, as in `provider/model`."""
+    address: str | None = None
+    """Its base URL."""
+    key: str | None = None
+    """The name of the key that was used."""
+    region: str | None = None
+    """The region, if the key's settings name one."""
+    model: str | None = None
+    """The provider's own name of the model."""
+
+
+class _Issued(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """A part with a known origin. The origin does not matter for equality."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__struct_fields__ if name != "issuer")
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__struct_fields__ if name != "issuer"))
+
+
+class TextPart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="text"):
     """Text, with the sources that a response cites for it."""
 
     text: str
@@ -65,8 +92,17 @@ class TextPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="text")
     cache: CacheMark | None = None
     """Marks the end of this part for the prompt cache."""
 
+    signature: str | None = None
+    """The provider's opaque state for this part, which is sent back to it unchanged."""
 
-class ImagePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="image"):
+    provider: str | None = None
+    """The provider that the signature comes from."""
+
+    issuer: Issuer | None = None
+    """The origin of the signature."""
+
+
+class ImagePart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="image"):
     """An image: by `url`, as base64 `data` with its `media_type`, or by the provider's `file_id`."""
 
     url: str | None = None
@@ -86,6 +122,15 @@ class ImagePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="image
 
     cache: CacheMark | None = None
     """Marks the end of this part for the prompt cache."""
+
+    signature: str | None = None
+    """The provider's opaque state for this part, which is sent back to it unchanged."""
+
+    provider: str | None = None
+    """The provider that the signature comes from."""
+
+    issuer: Issuer | None = None
+    """The origin of the signature."""
 
 
 class AudioPart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="audio"):
@@ -156,33 +201,6 @@ class FilePart(_Part, frozen=True, kw_only=True, omit_defaults=True, tag="file")
     """Whether the model should cite this document. `None`: the provider's default."""
     cache: CacheMark | None = None
     """Marks the end of this part for the prompt cache."""
-
-
-class Issuer(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The origin of a part of a response, which can read its signature, opaque reasoning and tool call ids."""
-
-    provider: str
-    """The provider's name, as in `provider/model`."""
-    address: str | None = None
-    """Its base URL."""
-    key: str | None = None
-    """The name of the key that was used."""
-    region: str | None = None
-    """The region, if the key's settings name one."""
-    model: str | None = None
-    """The provider's own name of the model."""
-
-
-class _Issued(_Part, frozen=True, kw_only=True, omit_defaults=True):
-    """A part with a known origin. The origin does not matter for equality."""
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, type(self)):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__struct_fields__ if name != "issuer")
-
-    def __hash__(self) -> int:
-        return hash(tuple(getattr(self, name) for name in self.__struct_fields__ if name != "issuer"))
 
 
 class ReasoningPart(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="reasoning"):

@@ -63,6 +63,12 @@ _MESSAGES: Mapping[str, Field] = {
         for name in ("url", "title", "text", "start", "end", "document_index", "file_id", "provider")
     },
     "messages.content.text.citations.native": sent(),
+    "messages.content.text.signature": left_out("takes no signature of a text back"),
+    "messages.content.text.provider": local(_ORIGIN),
+    "messages.content.text.issuer": local(_ORIGIN),
+    "messages.content.image.signature": left_out("takes no signature of an image back"),
+    "messages.content.image.provider": local(_ORIGIN),
+    "messages.content.image.issuer": local(_ORIGIN),
     "messages.content.image.url": mapped(),
     "messages.content.image.data": sent(),
     "messages.content.image.media_type": sent(),
