@@ -5,13 +5,17 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from bifrost.errors import InvalidRequestError
+from bifrost.operations.chat.assemble import ChatAccumulator, chunks_of
+from bifrost.operations.chat.chunks import Delta
 from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     Citation,
     FilePart,
     ImagePart,
+    Issuer,
     OpaquePart,
+    Part,
     ReasoningPart,
     RefusalPart,
     TextPart,
@@ -175,3 +179,21 @@ def test_a_request_survives_json() -> None:
 
 def test_a_response_survives_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(RESPONSE), type=ChatResponse) == RESPONSE
+
+
+def test_a_text_keeps_its_signature_through_chunks() -> None:
+    issuer = Issuer(provider="p", key="k")
+    parts: list[Part] = [
+        TextPart(text="a", signature="s1", provider="p", issuer=issuer),
+        TextPart(text="b"),
+        TextPart(text="", signature="s2", provider="p", issuer=issuer),
+        ImagePart(data="AA==", media_type="image/png", signature="s3", provider="p", issuer=issuer),
+    ]
+    response = ChatResponse(choices=[Choice(message=AssistantMessage(parts=parts), finish_reason="stop")])
+    grown = ChatAccumulator()
+    for chunk in chunks_of(response):
+        grown.add(chunk)
+    again = grown.response().message.parts
+    assert again == parts
+    assert [part.issuer for part in again if isinstance(part, TextPart | ImagePart)] == [issuer, None, issuer, issuer]
+    assert not Delta(text_signature="s").empty

@@ -61,9 +61,7 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "messages.content.image.file_id": _part(type="image"),
     "messages.content.image.data": _part(type="image", media_type="image/png"),
     "messages.content.image.media_type": _part(type="image", data="AA=="),
-    "messages.content.image.signature": _answer(
-        type="image", data="AA==", media_type="image/png", provider=PROVIDER
-    ),
+    "messages.content.image.signature": _answer(type="image", data="AA==", media_type="image/png", provider=PROVIDER),
     "messages.content.audio": _part(type="audio", data="AA==", format="wav"),
     "messages.content.audio.id": _answer(type="audio"),
     "messages.content.audio.transcript": _answer(type="audio"),
@@ -96,6 +94,9 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "prediction": {"prediction": {"content": "a"}},
     "prediction.content.text.citations": {
         "prediction": {"content": [{"type": "text", "text": "a", "citations": [{"title": "a"}]}]}
+    },
+    "prediction.content.text.issuer": {
+        "prediction": {"content": [{"type": "text", "text": "a", "issuer": {"provider": "p"}}]}
     },
     "prediction.content.text": {"prediction": {"content": [{"type": "text", "text": "a"}]}},
 }

@@ -337,9 +337,7 @@ def _video_part(form: _Dict, where: str) -> VideoPart:
     _only(video, ("url",), f"{where}.video_url")
     url = _needed(video, "url", f"{where}.video_url")
     media_type, data = _data_url(url)
-    return VideoPart(
-        url=None if data is not None else url, data=data, media_type=media_type, cache=_cache(form, where)
-    )
+    return VideoPart(url=None if data is not None else url, data=data, media_type=media_type, cache=_cache(form, where))
 
 
 def _file_part(form: _Dict, where: str) -> FilePart:

@@ -33,7 +33,7 @@ _ONE_ANSWER = refused("gives one answer per request, so n must be 1; send the re
 _NO_LOGPROBS = refused("gives no log probabilities; leave out logprobs and top_logprobs", neutral=(False,))
 _TEXT_ONLY = refused("answers in text only; leave out audio and modalities", neutral=(["text"],))
 _NO_FREE_TEXT = "has no tools that take free text; give them JSON parameters"
-_NO_VIDEO = refused("takes no videos; describe the video, or send pictures of it")
+_NO_VIDEO = in_some_places(refused("takes no videos; describe the video, or send pictures of it"))
 _OF_A_SCHEMA = "{field} was left out: only the type json_schema has it"
 _UNMARKABLE = "{field} was left out: the message has nothing that can be marked"
 _BY_OPTIONS = "has no such option; mark what to cache with `cache=CacheMark()`"
@@ -81,7 +81,10 @@ _MESSAGES: Mapping[str, Field] = {
     "messages.content.audio.id": in_some_places(refused("takes no sound; send its text")),
     "messages.content.audio.transcript": emulated("{place}: sound was left out, its transcript sent"),
     "messages.content.audio.expires_at": local("an answer tells until when its id is known"),
-    "messages.content.video": in_some_places(_NO_VIDEO),
+    **{
+        f"messages.content.video{field}": _NO_VIDEO
+        for field in ("", ".url", ".data", ".media_type", ".file_id", ".cache", ".cache.ttl")
+    },
     "messages.content.file.url": mapped(),
     "messages.content.file.data": mapped(),
     "messages.content.file.text": sent(),

@@ -53,6 +53,11 @@ PLAIN = (
 
 _ORIGIN = "says who made a part of an answer, and so where it may go"
 
+_VIDEO_FIELDS = ("", ".url", ".data", ".media_type", ".file_id", ".cache", ".cache.ttl")
+"""A video, and its fields."""
+
+_NO_VIDEO = in_some_places(refused("takes no videos; choose another provider, or describe the video"))
+
 CHAT: Mapping[str, Field] = {
     "model": REQUIRED,
     "extra": sent(),
@@ -83,9 +88,7 @@ CHAT: Mapping[str, Field] = {
     "messages.content.audio.id": sent(),
     "messages.content.audio.transcript": emulated("{place}: sound was left out, its transcript sent"),
     "messages.content.audio.expires_at": local("an answer tells until when its id is known"),
-    "messages.content.video": in_some_places(
-        refused("takes no videos; choose another provider, or describe the video")
-    ),
+    **{f"messages.content.video{field}": _NO_VIDEO for field in _VIDEO_FIELDS},
     "messages.content.file.url": in_some_places(
         refused("takes no file by url in a chat; give its data, or upload it and give file_id")
     ),
