@@ -160,14 +160,11 @@ class _Growing:
             if delta.citations:
                 text.citations += delta.citations
             if delta.text_signature is not None:
-                text.signature.append(delta.text_signature)
-                text.provider = delta.provider or text.provider
-                text.issuer = delta.issuer or text.issuer
+                text.sign(delta.text_signature, delta)
         if delta.reasoning is not None or delta.signature is not None:
             thought = self._block("reasoning", delta.block)
-            thought.take(delta.reasoning, signature=delta.signature)
-            thought.provider = delta.provider or thought.provider
-            thought.issuer = delta.issuer or thought.issuer
+            thought.take(delta.reasoning)
+            thought.sign(delta.signature, delta)
         if delta.refusal is not None:
             self._block("refusal", delta.block).take(delta.refusal)
         for call in delta.tool_calls or ():
@@ -247,28 +244,24 @@ class _Block:
         self.audio = AudioPart()
         self.sound: list[str] = []
 
-    def take(
-        self,
-        text: str | None,
-        *,
-        citations: list[Citation] | None = None,
-        signature: str | None = None,
-    ) -> None:
+    def take(self, text: str | None) -> None:
         if text:
             self.fragments.append(text)
-        if citations:
-            self.citations += citations
+
+    def sign(self, signature: str | None, delta: Delta) -> None:
+        """Add a piece of a signature, and the origin of this part."""
         if signature:
             self.signature.append(signature)
-
-    def take_call(self, call: ToolCallDelta, delta: Delta) -> None:
         self.provider = delta.provider or self.provider
         self.issuer = delta.issuer or self.issuer
+
+    def take_call(self, call: ToolCallDelta, delta: Delta) -> None:
+        self.sign(call.signature, delta)
         self.id = self.id or call.id
         if call.name and call.name != self.name:
             self.name = (self.name or "") + call.name  # some servers send it in pieces
         self.call_kind = call.kind or self.call_kind
-        self.take(call.arguments, signature=call.signature)
+        self.take(call.arguments)
 
     def take_audio(self, audio: AudioPart) -> None:
         self.take(audio.transcript)
