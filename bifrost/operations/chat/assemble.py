@@ -178,8 +178,11 @@ class _Growing:
             self.native_finish_reason = choice.native_finish_reason
             self.stop_sequence = choice.stop_sequence
         if choice.logprobs is not None:
-            self.content_logprobs += choice.logprobs.content or ()
-            self.refusal_logprobs += choice.logprobs.refusal or ()
+            self._add_logprobs(choice.logprobs)
+
+    def _add_logprobs(self, logprobs: Logprobs) -> None:
+        self.content_logprobs += logprobs.content or ()
+        self.refusal_logprobs += logprobs.refusal or ()
 
     def _part(self, number: int | None) -> _Block:
         """Return the block of a complete part. If blocks are not numbered, each part gets a new one."""
