@@ -157,10 +157,8 @@ class _Growing:
                 text = self.text = self._block("text", delta.block)
             if content:
                 text.fragments.append(content)
-            if delta.citations:
-                text.citations += delta.citations
-            if delta.text_signature is not None:
-                text.sign(delta.text_signature, delta)
+            if delta.citations or delta.text_signature is not None:
+                text.support(delta)
         if delta.reasoning is not None or delta.signature is not None:
             thought = self._block("reasoning", delta.block)
             thought.take(delta.reasoning)
@@ -250,6 +248,12 @@ class _Block:
     def take(self, text: str | None) -> None:
         if text:
             self.fragments.append(text)
+
+    def support(self, delta: Delta) -> None:
+        """Add citations of a text, and its signature."""
+        self.citations += delta.citations or ()
+        if delta.text_signature is not None:
+            self.sign(delta.text_signature, delta)
 
     def sign(self, signature: str | None, delta: Delta) -> None:
         """Add a piece of a signature, and the origin of this part."""
