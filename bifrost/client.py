@@ -30,7 +30,8 @@ from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
 from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.moderations import MODERATIONS, moderation_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_arguments, no_attribute
-from bifrost.providers.own_json import check_extra, check_own_json
+from bifrost.operations.rerank import RERANK, rerank_request, with_documents
+from bifrost.providers.own_json import check_documents, check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
 from bifrost.telemetry.subscribers import Subscribers
 from bifrost.transport import Transport, as_transport
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from bifrost.operations.embeddings import EmbeddingResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse
+    from bifrost.operations.rerank import RerankResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation
@@ -489,6 +491,48 @@ class Bifrost(Uncopyable):
         request = moderation_request(_model(model), input, images=images, extra=extra)
         response: ModerationResponse = await self._engines.now().run(MODERATIONS, request, call)
         return response
+
+    @hides_keys
+    async def rerank(
+        self,
+        model: str,
+        query: str,
+        documents: Sequence[str] | Sequence[Mapping[str, Any]],
+        *,
+        top_n: int | None = None,
+        max_tokens_per_doc: int | None = None,
+        return_documents: bool = False,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> RerankResponse:
+        """Order documents by their relevance to a query.
+
+            documents = ["Bern is in Switzerland", "Paris is in France"]
+            reply = await client.rerank("cohere/rerank-v3.5", "capital of France", documents, top_n=1)
+            print(reply.results[0].index, reply.results[0].relevance_score)
+
+        A document is a text, or a dict with named fields. With `return_documents`, each result has its `document`.
+        Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        check_documents(documents)
+        request = rerank_request(
+            _model(model),
+            query,
+            documents,
+            top_n=top_n,
+            max_tokens_per_doc=max_tokens_per_doc,
+            return_documents=return_documents,
+            extra=extra,
+        )
+        response: RerankResponse = await self._engines.now().run(RERANK, request, call)
+        return with_documents(response, request)
 
     # --- reports
 

@@ -194,6 +194,7 @@ class SyncBifrost(_Twin):
     embed = _Twin._plain(Bifrost.embed)
     list_models = _Twin._plain(Bifrost.list_models)
     moderate = _Twin._plain(Bifrost.moderate)
+    rerank = _Twin._plain(Bifrost.rerank)
 
     # --- reports
 

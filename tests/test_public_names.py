@@ -48,6 +48,8 @@ SIGNATURES = {
     "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
     "extra_headers, key, session",
     "moderate": "model, input, *, images, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
+    "rerank": "model, query, documents, *, top_n, max_tokens_per_doc, return_documents, extra, timeout, max_retries, "
+    "fallbacks, extra_headers, key, session",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",
     "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key, session, on_interrupt",
     "add_plugin": "plugin, *, before",

@@ -25,9 +25,10 @@ class Catalog(Mapping[str, "Provider"]):
     def _rows(self) -> Mapping[str, Provider]:
         from bifrost.providers.anthropic import ANTHROPIC
         from bifrost.providers.azure import AZURE
+        from bifrost.providers.cohere import COHERE
         from bifrost.providers.compatible import COMPATIBLE, OPENAI
 
-        rows = (OPENAI, ANTHROPIC, AZURE, *(row for row in COMPATIBLE if row is not OPENAI))
+        rows = (OPENAI, ANTHROPIC, AZURE, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
         return {row.name: row for row in rows}
 
     def __getitem__(self, name: str) -> Provider:
@@ -68,6 +69,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "openai": frozenset(["chat", "embeddings", "models", "moderations"]),
         "anthropic": frozenset(["chat", "models"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
+        "cohere": frozenset(["rerank"]),
         "groq": frozenset(["chat"]),
         "deepseek": frozenset(["chat"]),
         "xai": frozenset(["chat"]),

@@ -33,6 +33,12 @@ def check_own_json(request: ChatRequest) -> None:
     check_extra(request.extra)
 
 
+def check_documents(documents: object) -> None:
+    """Check documents to rerank that are dicts."""
+    if isinstance(documents, list | tuple):
+        check_json(documents, where="documents")
+
+
 def check_extra(extra: Mapping[str, Any] | None) -> None:
     """Check a caller's provider-specific options."""
     if extra is not None:

@@ -44,6 +44,11 @@ ASYNCIO_ONLY = {"embeddings", "notebooks"}
 
 ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})
 
+RERANKED = {
+    "results": [{"index": 1, "relevance_score": 0.98}, {"index": 0, "relevance_score": 0.03}],
+    "meta": {"billed_units": {"search_units": 1}},
+}
+
 GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {"request-flow": lambda: {"client": Bifrost()}}
 """What a page takes for granted."""
 
@@ -62,6 +67,7 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "calls = (await stream.final())": lambda server: server.reply(tool_calls=[("weather", {"city": "Oslo"})]),
     "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
     '["I will hurt you"': lambda server: server.json({"results": [{"flagged": True}, {"flagged": False}]}),
+    "client.rerank(": lambda server: server.json(RERANKED),
     "client.moderate(\n": lambda server: server.json({"results": [{"flagged": False}]}),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     # Without a key they get no recorded answer.

@@ -38,6 +38,8 @@ from bifrost.providers.anthropic.answer import parse_message
 from bifrost.providers.anthropic.stream import MessagesDecoder
 from bifrost.providers.base import ErrorBody, ReportedError, Target
 from bifrost.providers.bodies import shown_body
+from bifrost.providers.cohere import errors as cohere_errors
+from bifrost.providers.cohere.rerank import parse_rerank
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
@@ -130,6 +132,8 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "vector": lambda text: decode_vector(text, what="it"),
     "errors of OpenAI": lambda text: openai_errors.parse_error(_response(_error(text), status=400)),
     "errors of Anthropic": lambda text: anthropic_errors.parse_error(_response(_error(text), status=400)),
+    "errors of Cohere": lambda text: cohere_errors.parse_error(_response(_message_alone(text), status=400)),
+    "error of Cohere in any form": lambda text: cohere_errors.parse_error(_response(text.encode(), status=400)),
     "error in any form": lambda text: openai_errors.parse_error(_response(text.encode(), status=400)),
     "error in a 200": lambda text: openai_errors.reported_error(_error(text)),
     "error in an event": lambda text: anthropic_errors.reported_error(_error(text)),
@@ -207,6 +211,9 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "moderations": lambda text: parse_moderations(
         _response(_many("results", {"flagged": True, "categories": {"hate": True}}, text)), TARGET
     ),
+    "rerank": lambda text: parse_rerank(
+        _response(_many("results", {"index": 0, "relevance_score": 0.5}, text)), TARGET
+    ),
     "details": lambda text: details.kept_details(msgspec.Raw(msgspec.json.encode([{"text": "a"}] * (len(text) // 16)))),
     "stream": lambda text: _streamed([_event({"content": text[at : at + 8]}) for at in range(0, len(text), 8)]),
     "stream of calls": lambda text: _streamed([_calls(number) for number in range(len(text) // 64)]),
@@ -257,6 +264,11 @@ COVERED: dict[str, str] = {
             "providers.anthropic.models parse_models",
             "providers.anthropic.stream MessagesDecoder.feed",
             "providers.bodies shown_body",
+            "providers.cohere.errors parse_error",
+            "providers.cohere.errors reported_error",
+            "providers.cohere.rerank parse_rerank",
+            "providers.cohere.wire decode",
+            "providers.cohere.wire shapeless",
             "providers.events is_event_stream",
             "providers.events events_of",
             "providers.events lone_event",
@@ -441,6 +453,10 @@ def _fields(text: str) -> Headers:
 
 def _error(text: str) -> bytes:
     return msgspec.json.encode({"type": "error", "error": {"message": text, "type": text, "code": text}})
+
+
+def _message_alone(text: str) -> bytes:
+    return msgspec.json.encode({"id": text, "message": text})
 
 
 def _chat(text: str) -> bytes:

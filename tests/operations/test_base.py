@@ -15,6 +15,7 @@ from bifrost.operations.chat.operation import CHAT
 from bifrost.operations.embeddings import EMBEDDINGS
 from bifrost.operations.models import MODELS
 from bifrost.operations.moderations import MODERATIONS
+from bifrost.operations.rerank import RERANK
 from bifrost.providers.catalog import CATALOG, OPERATIONS
 
 ENVELOPE = {"provider", "model", "request_id", "attempts", "warnings", "rate_limit"}
@@ -22,11 +23,12 @@ ENVELOPE = {"provider", "model", "request_id", "attempts", "warnings", "rate_lim
 
 
 def test_the_table_has_every_operation_by_its_name() -> None:
-    assert {name: OPERATIONS[name] for name in ("chat", "embeddings", "models", "moderations")} == {
+    assert {name: OPERATIONS[name] for name in ("chat", "embeddings", "models", "moderations", "rerank")} == {
         "chat": CHAT,
         "embeddings": EMBEDDINGS,
         "models": MODELS,
         "moderations": MODERATIONS,
+        "rerank": RERANK,
     }
     assert all(operation.name == name for name, operation in OPERATIONS.items())
 
@@ -36,7 +38,7 @@ def test_the_table_follows_from_the_codecs() -> None:
     assert len(OPERATIONS) == len(list(OPERATIONS))
 
 
-@pytest.mark.parametrize("operation", [CHAT, EMBEDDINGS, MODELS, MODERATIONS], ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
 def test_requests_and_responses_have_what_the_engine_needs(
     operation: Operation[Any, Any, Any],
 ) -> None:

@@ -18,6 +18,7 @@ from bifrost.operations.chat.openai_form import chat_request_from_openai
 from bifrost.operations.embeddings import EmbeddingRequest
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
+from tests.providers.read_cohere import read_rerank
 from tests.providers.read_compatible import read_chat
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct]]] = {
     "openai.embeddings": ("embeddings", read_embeddings),
     "azure.embeddings": ("embeddings", read_embeddings),
     "mistral.embeddings": ("embeddings", read_embeddings),
+    "cohere.rerank": ("rerank", read_rerank),
     **{f"{name}.chat": ("chat", partial(read_chat, provider=name)) for name in COMPATIBLE},
 }
 """By family of recordings: our operation, and the recorded body in our words."""
@@ -75,7 +77,8 @@ def make(file: Path) -> Case:
 
 
 def _name(file: Path) -> str:
-    return file.stem.split("-", 1)[1] if file.stem.split("-", 1)[0] in {"chat", "messages", "embeddings"} else file.stem
+    kind, _, name = file.stem.partition("-")
+    return name if kind in {"chat", "messages", "embeddings", "embed", "rerank"} else file.stem
 
 
 def _provider(recording: dict[str, Any]) -> str:

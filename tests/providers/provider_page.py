@@ -27,6 +27,13 @@ GOLDEN = Path(__file__).parent / "golden"
 
 ENDPOINTS: tuple[OperationName, ...] = tuple(OPERATIONS)
 
+CALLS: Mapping[OperationName, str] = {
+    "chat": 'chat("{model}", "Say hello")',
+    "embeddings": 'embed("{model}", ["a river", "a lake"])',
+    "rerank": 'rerank("{model}", "still water", ["a river", "a lake"])',
+}
+"""A first call of a provider: of the first of these operations that it has."""
+
 WAYS: Mapping[StructuredMode, str] = {
     "native": "a schema",
     "native_closed": "a closed schema",
@@ -143,14 +150,19 @@ def _section(row: Provider) -> str:
     address = f"`{row.base_url}`" if row.base_url else "that of your resource"
     lines = [f"### {row.name}", "", *_setup(row), ""]
     lines += [f"[The vendor's reference]({row.docs}). Address: {address}.", ""]
+    return "\n".join([*lines, *(_chat(row) if "chat" in row.codecs else [])]).rstrip()
+
+
+def _chat(row: Provider) -> list[str]:
+    """What a provider lacks in chats, and how it supports structured output."""
     quirks = _quirks_of(row)
     chat = row.codecs["chat"].fields
     assert chat is not None
-    lines += _listed("Refused", _options(chat, REFUSED))
+    lines = _listed("Refused", _options(chat, REFUSED))
     lines += _listed("Left out with a warning", _options(chat, LEFT_OUT))
     lines += _thinking(quirks) if quirks is not None else []
     ways = ", ".join(WAYS[mode] for mode in row.structured)
-    return "\n".join([*lines, f"- Structured output through: {ways}."])
+    return [*lines, f"- Structured output through: {ways}."]
 
 
 def _setup(row: Provider) -> list[str]:
@@ -158,15 +170,17 @@ def _setup(row: Provider) -> list[str]:
     lines = ["```sh", *(f"export {variable}=..." for variable in row.key_variables)]
     if not row.key_variables or not row.base_url:
         lines.append(f"export {row.base_url_variable}={row.base_url or 'https://my-resource.openai.azure.com'}")
-    call = f'reply = await client.chat("{row.name}/{_model(row.name)}", "Say hello")'
-    return [*lines, "```", "", "```python", call, "```"]
+    operation = next(each for each in CALLS if each in row.codecs)
+    call = CALLS[operation].format(model=f"{row.name}/{_model(row.name, operation)}")
+    return [*lines, "```", "", "```python", f"reply = await client.{call}", "```"]
 
 
-def _model(provider: str) -> str:
-    """Return the model of most of a provider's recorded chats, or a placeholder."""
+def _model(provider: str, operation: OperationName) -> str:
+    """Return the model of most of a provider's recorded requests, or a placeholder."""
     if provider == "azure":
         return "my-deployment"
-    requests = [json.loads(path.read_bytes()) for path in sorted(GOLDEN.glob(f"{provider}/chat/*/request.json"))]
+    recorded = sorted(GOLDEN.glob(f"{provider}/{operation}/*/request.json"))
+    requests = [json.loads(path.read_bytes()) for path in recorded]
     named = Counter(request["model"] for request in requests if request.get("model"))
     return named.most_common(1)[0][0] if named else "my-model"
 

@@ -247,6 +247,8 @@ def outcome(
         whole.setdefault("messages", [{"role": "user", "content": "hello"}])
     if "input" in table.request.__struct_fields__:
         whole.setdefault("input", ["hello"])
+    if "documents" in table.request.__struct_fields__:
+        whole = {"query": "hello", "documents": ["hello"], **whole}
     whole.setdefault("model", model)
     try:
         request = msgspec.convert(whole, table.request)

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from openai.types.chat import ChatCompletion
 
+from bifrost.providers import openai
 from tests.providers.golden_cases import GOLDEN, Case, cases
 
-CASES = [case for case in cases() if case.provider.name != "anthropic"]
+CASES = [case for case in cases() if case.provider.parse_error is openai.parse_error]
 CHATS = [case for case in CASES if case.operation == "chat"]
 EMBEDDINGS = [case for case in CASES if case.operation == "embeddings"]
 ANSWERS = [case for case in CHATS if "response" in case.expected and "reported" not in case.expected]

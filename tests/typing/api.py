@@ -60,6 +60,7 @@ from bifrost import (
     Usage,
 )
 from bifrost.operations.moderations import ModerationResponse
+from bifrost.operations.rerank import RerankResponse
 from bifrost.providers.base import Provider
 from bifrost.providers.compatible import speaks_openai
 from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
@@ -168,6 +169,10 @@ async def other_operations(client: Bifrost) -> None:
     await client.moderate(
         "openai/omni-moderation-latest", [{"type": "text", "text": "a"}], images=["https://a.example"]
     )
+    ranking = await client.rerank("cohere/rerank-v3.5", "a query", ["a", "b"], top_n=1)
+    assert_type(ranking, RerankResponse)
+    assert_type(ranking.order, list[int])
+    await client.rerank("cohere/rerank-v3.5", "a query", [{"title": "a", "content": "b"}], return_documents=True)
     await client.moderate("openai/omni-moderation-latest", 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -352,6 +357,7 @@ def everything_without_await(client: SyncBifrost, requests: list[ChatRequest]) -
     client.embed("openai/text-embedding-3-small")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(client.list_models("openai", limit=10), ModelsResponse)
     assert_type(client.moderate("openai/omni-moderation-latest", "a", key="main"), ModerationResponse)
+    assert_type(client.rerank("cohere/rerank-v3.5", "a query", ["a"], key="main"), RerankResponse)
     assert_type(client.explain("openai/gpt-4o-mini", "hi", stream=True), Explanation)
     assert_type(client.with_options(timeout=5), SyncBifrost)
     assert_type(client.refresh("openai"), None)
