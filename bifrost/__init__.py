@@ -20,6 +20,7 @@ from bifrost.config import (
     Timeouts,
 )
 from bifrost.context import CallContext
+from bifrost.credentials.base import Token, TokenSource
 from bifrost.engine.map import MapIterator, MapResult
 from bifrost.engine.parsed_stream import ParsedStream
 from bifrost.engine.stream import ChunkStream
@@ -59,6 +60,7 @@ from bifrost.errors import (
     ServerError,
     ShuttingDownError,
     StreamInterruptedError,
+    TokenError,
     ToolError,
     TransportError,
     UnknownProviderError,
@@ -208,6 +210,9 @@ __all__ = [
     "SyncBifrost",
     "TextPart",
     "Timeouts",
+    "Token",
+    "TokenError",
+    "TokenSource",
     "Tool",
     "ToolCall",
     "ToolChoice",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import attrs
 
 from bifrost.config import ProviderConfig, check_base_url
+from bifrost.credentials.base import Credentials, TokenSource, check_credentials
 from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError, near_matches
 from bifrost.frozen import Frozen
 from bifrost.misplaced_keys import hides_keys, is_surely_key
@@ -32,15 +33,17 @@ class Key(Frozen):
     """A key of a provider, identified by its name. Its value is never shown.
 
         Key(name="main", value=os.environ["OPENAI_API_KEY"], weight=2, models=["gpt-4o*"])
+        Key(name="entra", credentials=EntraCredentials())
 
-    Raises `InvalidKeyError` for a value that cannot be sent in a header, and `ConfigError` for other invalid arguments.
+    It has either a value or credentials. Raises `InvalidKeyError` for a value that cannot be sent in a header, and
+    `ConfigError` for other invalid arguments.
     """
 
     name: str
     """The name in logs, errors and attempt records. It must differ from those of the provider's other keys."""
 
-    value: Secret
-    """The key. A `str` is converted to a `Secret`."""
+    value: Secret | None
+    """The key. A `str` is converted to a `Secret`. `None`: `credentials` returns what is sent."""
 
     id: str
     """Another identifier, for `key=`. Default: the name."""
@@ -65,12 +68,15 @@ class Key(Frozen):
     settings: Any = attrs.field(hash=False)
     """Settings that only this provider needs, of a class of its dialect. `None`: none."""
 
+    credentials: Credentials | None = attrs.field(hash=False)
+    """The source of tokens that expire, in place of a value: an object with `fetch` or a function. Default: none."""
+
     @hides_keys
     def __init__(
         self,
         *,
         name: str,
-        value: str | Secret,
+        value: str | Secret | None = None,
         id: str | None = None,  # noqa: A002 - the word users know
         weight: float = 1.0,
         models: Sequence[str] | None = None,
@@ -78,9 +84,14 @@ class Key(Frozen):
         aliases: Mapping[str, str] | None = None,
         enabled: bool = True,
         settings: Any = None,
+        credentials: Credentials | None = None,
     ) -> None:
         try:
-            secret = value if isinstance(value, Secret) else check_secret(value, name=name)
+            if credentials is not None and value is not None:
+                raise ConfigError(f"key {name!r} has a value and credentials; give one of them")
+            secret = value if isinstance(value, Secret) else None
+            if secret is None and credentials is None:
+                secret = check_secret(cast("Any", value), name=name)
         finally:
             del value  # A traceback may print the local variables of this frame.
         self.__attrs_init__(  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue] - attrs makes it
@@ -93,6 +104,7 @@ class Key(Frozen):
             aliases=aliases or {},
             enabled=enabled,
             settings=settings,
+            credentials=credentials,
         )
         _check_key(self)
 
@@ -132,8 +144,8 @@ class Account(Protocol):
         ...
 
 
-KeyEntry: TypeAlias = str | Secret | Key
-"""A key: its value only, or with all settings."""
+KeyEntry: TypeAlias = str | Secret | Key | TokenSource
+"""A key: its value only, the source of its tokens only, or with all settings."""
 
 KeyEntries: TypeAlias = "KeyEntry | Sequence[KeyEntry]"
 """One key or several."""
@@ -580,6 +592,8 @@ def _check_key(key: Key) -> None:
         raise ConfigError(f"{where}: a key's name must be printable text; logs and errors show it")
     if is_surely_key(name) or is_surely_key(str(key.id)):
         raise ConfigError("a key's name and id are shown in logs and errors, and this one looks like a key's value")
+    if key.credentials is not None:
+        check_credentials(key.credentials, where=where)
     check_weight(key.weight, where=where)
     for field, entries in (("models", key.models or ()), ("deny", key.deny)):
         if isinstance(entries, str):
@@ -614,7 +628,7 @@ def _covers(entry: str, model: str) -> bool:
 
 def _read_keys(entry: KeyEntries, *, provider: str) -> list[Key]:
     try:
-        if isinstance(entry, str | Secret | Key):
+        if isinstance(entry, str | Secret | Key | TokenSource):
             return [_read_key(entry, name=provider)]
         if not isinstance(entry, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may pass any type
             raise ConfigError(f"keys[{provider!r}] is {_a(entry)}; it must be a key's value, a Key, or a list of them")
@@ -625,6 +639,8 @@ def _read_keys(entry: KeyEntries, *, provider: str) -> list[Key]:
 
 def _read_key(entry: KeyEntry, *, name: str) -> Key:
     try:
+        if isinstance(entry, TokenSource):
+            return Key(name=name, credentials=entry)
         return entry if isinstance(entry, Key) else Key(name=name, value=entry)
     finally:
         del entry

@@ -393,6 +393,10 @@ class KeyPoolConfig(Frozen):
     """How long a refused key is not used, in seconds. It is tried at once when the account returns a new value for it.
     Default: 600.
     """
+    refresh_before: float = attrs.field(default=300.0, validator=_not_negative)
+    """How long before its expiry a token of `Key.credentials` is fetched anew, in seconds, but not before half of its
+    lifetime has passed. Default: 300.
+    """
     longest_wait: float = attrs.field(default=30.0, validator=_not_negative)
     """The longest total time that a call without a fallback waits for a key while all of them are cooling down, in
     seconds. Default: 30.

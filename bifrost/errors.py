@@ -9,6 +9,7 @@
     │                          OverloadedError · ServerError · MalformedResponseError · ResponseTooLargeError
     │                          OutputValidationError
     ├── TransportError         ConnectError · ProtocolError
+    ├── TokenError
     ├── CallTimeoutError(phase)
     ├── StreamInterruptedError(partial)
     ├── LimitError             QueueFullError · CircuitOpenError · CredentialsExhaustedError · BudgetExceededError
@@ -40,6 +41,7 @@ Phase: TypeAlias = Literal[
     "body",
     "first_token",
     "stream",
+    "token",
     "backoff",
     "hook",
 ]
@@ -355,10 +357,20 @@ class ProtocolError(TransportError):
     """The peer violated the HTTP protocol."""
 
 
+class TokenError(BifrostError):
+    """No token could be fetched for a key with `credentials`; nothing was sent to the provider.
+
+    The message names the source.
+    """
+
+    category = "token"
+    retryable = True
+
+
 class CallTimeoutError(BifrostError):
     """A time limit was reached.
 
-    `phase` says where: queue, connect, write, headers, body, first_token, stream, backoff or hook.
+    `phase` says where: queue, connect, write, headers, body, first_token, stream, token, backoff or hook.
     """
 
     category = "transient"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.pool import Job
     from bifrost.engine.retry_state import RetryState
+    from bifrost.engine.tokens import TokenState
     from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
     from bifrost.providers.base import Codec, ErrorBody, ReportedError, StreamDecoder
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bifrost.transport import Connection, ResponseHead
     from bifrost.wire.framing.base import Framer
     from bifrost.wire.redaction import Span
+    from bifrost.wire.secrets import Secret
 
 _NO_HEADERS = Headers()
 
@@ -52,12 +54,20 @@ class NotAdmitted(Exception):  # noqa: N818 - it returns an attempt to its calle
     The attempt returns to its caller; nothing was sent.
     """
 
-    def __init__(self, error: BifrostError | None = None, *, resting: KeySelection | None = None) -> None:
+    def __init__(
+        self,
+        error: BifrostError | None = None,
+        *,
+        resting: KeySelection | None = None,
+        without_token: KeySelection | None = None,
+    ) -> None:
         super().__init__()
         self.error = error
         """Why the attempt cannot be made at all; `None` if it can be made later."""
         self.resting = resting
         """The key that is ready first, if none is ready now."""
+        self.without_token = without_token
+        """The selected key, if its token must be fetched first."""
 
 
 class Attempt:
@@ -87,12 +97,14 @@ class Attempt:
         "note",
         "request",
         "request_id",
+        "secret",
         "selection",
         "state",
         "status",
         "submitted",
         "taken_at",
         "target",
+        "token",
         "upstream",
         "wait",
         "warnings",
@@ -149,6 +161,10 @@ class Attempt:
         self.selection: KeySelection | None = None
         """The key that was selected when the attempt was admitted."""
         self.key: Key | None = None
+        self.secret: Secret | None = None
+        """What is sent: the value of the key, or its token."""
+        self.token: TokenState | None = None
+        """The source of the token, for a key with `credentials`."""
         self.address: Address | None = None
         """The address of its key. `None` until a key is selected."""
         self.admission: Admission | None = None
@@ -230,14 +246,24 @@ class Attempt:
 
     # --- the worker's side
 
+    def take_token(self, key: Key) -> bool:
+        """Use the current token of a key with `credentials`. Returns false if it must be fetched first."""
+        upstream = self.upstream
+        self.token = upstream.tokens.of(key.credentials)
+        self.secret = upstream.tokens.current(self.token, refresh_before=upstream.config.key_pool.refresh_before)
+        return self.secret is not None
+
     def admitted(self, selection: KeySelection, admission: Admission) -> None:
         """Continue with a key, as an attempt that was admitted."""
         self.selection, self.admission = selection, admission
-        self.key = selection.key
+        key = self.key = selection.key
+        if key is None or key.value is not None:
+            # Otherwise `take_token` has set both.
+            self.secret, self.token = (None if key is None else key.value), None
         upstream = self.upstream
         # Nearly every key is used at the provider's own address.
         address = None if selection.address else upstream.address
-        self.address = address = address or upstream.address_of(selection.key)
+        self.address = address = address or upstream.address_of(key)
         self.target = target_of(upstream, selection, address, stream=self.target.stream)
 
     def received(self, answer: ResponseHead, *, connect: float | None, first_byte: float) -> None:
@@ -337,11 +363,11 @@ class Attempt:
         key = self.key
         if key is None:
             return text
-        return redact(text, key.value, known=(self.target.provider, self.target.model, key.name))
+        return redact(text, self.secret, known=(self.target.provider, self.target.model, key.name))
 
     async def redact(self, body: bytes) -> bytes:
         """Remove the key from the body of an error, since a provider may echo it. Other tasks run in between."""
-        secret = None if self.key is None else self.key.value
+        secret = self.secret
         if secret is None or len(body) <= SLICE:
             return redact_bytes(body, secret)
         spans: list[Span] = []

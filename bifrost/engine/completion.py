@@ -198,6 +198,7 @@ _DOING: Mapping[Phase, str] = {
     "body": "reading the response",
     "first_token": "waiting for the first token",
     "stream": "reading the stream",
+    "token": "fetching a token for the key",
     "backoff": "waiting to try again",
 }
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Likely
     from bifrost.routing.keys import KeyPool, KeySelection
+    from bifrost.wire.secrets import Secret
 
 
 async def explain(
@@ -148,7 +149,13 @@ async def _candidate(
         )
         address = upstream.address_of(likeliest.key)
         built = codec.build(request, target_of(upstream, likeliest, address, stream=context.is_stream))
-        upstream.complete(built.request, likeliest.key, upstream.headers_of(options, context.id), address)
+        upstream.complete(
+            built.request,
+            likeliest.key,
+            _secret_of(upstreams, upstream, likeliest.key),
+            extra_headers=upstream.headers_of(options, context.id),
+            address=address,
+        )
         return _with_request(address, built, told, warnings=[*built.warnings, *checked_here])
     except BifrostError as error:
         goes_on = following.any_left and may_fall_back(
@@ -158,6 +165,14 @@ async def _candidate(
             remaining=context.options.timeout,
         )
         return msgspec.structs.replace(told, problem=error.message, goes_on=goes_on)
+
+
+def _secret_of(upstreams: Upstreams, upstream: Upstream, key: Key | None) -> Secret | None:
+    """Return what would be sent with a key; `None` if its token is not known, because none is fetched here."""
+    if key is None or key.value is not None:
+        return None if key is None else key.value
+    tokens, config = upstreams.tokens, upstream.config.key_pool
+    return tokens.current(tokens.of(key.credentials), refresh_before=config.refresh_before)
 
 
 def _with_state(

@@ -71,6 +71,9 @@ async def perform(job: Job) -> Any:
         if isinstance(error, TransportError) and job.taken_at is not None:
             error.after_silence = attempt.upstream.now() - job.taken_at >= LONG_SILENCE
         error = attempt.locate(error)
+        if attempt.token is not None and error.category == "credential" and attempt.token.refused(attempt.secret):
+            # A new token may be accepted, so the key is not out of use.
+            error.category, error.retryable = "stale_token", True
         if attempt.admission is not None and not job.abandoned:
             # At once: this worker and others may choose a key for the next job before the caller's task runs.
             attempt.admission.report(error, attempt.upstream.now())
@@ -107,7 +110,7 @@ async def _perform(job: Job, attempt: Attempt) -> Any:
     request.source = attempt.request
     request.provider = attempt.target.provider
     address = attempt.address or upstream.address_of(attempt.key)
-    upstream.complete(request, attempt.key, attempt.extra_headers, address)
+    upstream.complete(request, attempt.key, attempt.secret, extra_headers=attempt.extra_headers, address=address)
     now = job.taken_at or upstream.now()
     if upstream.adaptive is not None and attempt.admission is not None:
         attempt.admission.trip = upstream.adaptive.begin(in_flight=upstream.pool.in_flight)
@@ -118,6 +121,8 @@ async def _perform(job: Job, attempt: Attempt) -> Any:
         is_answer = answer.status in attempt.codec.statuses
         is_stream = attempt.target.stream and is_answer and _is_stream(answer)
         if is_answer:
+            if attempt.token is not None:
+                attempt.token.accepted()
             _check_length(attempt, answer, is_stream=is_stream)
         if is_stream:
             stream = ResponseStream(attempt, pooled, answer.reader, on_release=partial(upstream.pool.leave, job))

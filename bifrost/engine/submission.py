@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bifrost.engine.attempt import NotAdmitted
 from bifrost.engine.perform import perform
 from bifrost.engine.pool import Job, Replaced
+from bifrost.engine.token_wait import TokenWait
 from bifrost.errors import BifrostError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from bifrost.engine.host import Host
     from bifrost.engine.key_wait import KeyWait
     from bifrost.engine.upstreams import Upstreams
+    from bifrost.routing.keys import KeySelection
 
 
 class Submission:
@@ -23,6 +25,7 @@ class Submission:
     def __init__(self, upstreams: Upstreams, host: Host, key_wait: KeyWait) -> None:
         self._upstreams = upstreams
         self._key_wait = key_wait
+        self._token_wait = TokenWait(upstreams, host.now)
         self._now = host.now
         self._signal = host.signal
 
@@ -31,8 +34,8 @@ class Submission:
 
         Returns the response, or the open response of a stream.
 
-        An attempt returns if the provider was changed, and moves to its replacement; or if no key was ready, and waits
-        here for one. It keeps its place in the order of calls.
+        An attempt returns if the provider was changed, and moves to its replacement; or if no key was ready or a token
+        must be fetched, and waits here for that. It keeps its place in the order of calls.
         """
         attempt = cast("Attempt", call.attempt)
         job = Job(perform, attempt, done=self._signal(), is_stream=call.stream is not None)
@@ -53,14 +56,17 @@ class Submission:
             call.context.phase = "queue"
 
     async def _hold(self, call: Call, attempt: Attempt, returned: NotAdmitted) -> None:
-        """Wait with an attempt for which no key was ready. Raises the reason if it cannot be made at all."""
+        """Wait with an attempt that has no key or no token. Raises the reason if it cannot be made at all."""
         # Nothing was sent, so it does not count as an attempt in any case.
         call.attempt = None
         attempt.job = None
-        if returned.resting is None:
+        if returned.resting is None and returned.without_token is None:
             raise returned
         try:
-            waited = await self._key_wait.wait(call, attempt.state, returned.resting)
+            if returned.resting is not None:
+                waited = await self._key_wait.wait(call, attempt.state, returned.resting)
+            else:
+                waited = await self._token_wait.wait(call, attempt, cast("KeySelection", returned.without_token))
         except BifrostError as error:
             raise NotAdmitted(error) from None
         attempt.waited(waited, now=self._now())

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
+    from bifrost.engine.tokens import Tokens
     from bifrost.operations.base import OperationName
     from bifrost.providers.base import Codec, Provider
     from bifrost.routing.balance import Load
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bifrost.routing.key_health import KeySnapshot
     from bifrost.transport import Transport
     from bifrost.wire.http import HttpRequest
+    from bifrost.wire.secrets import Secret
 
 
 _CHANGEABLE = (
@@ -84,10 +86,13 @@ class Upstream:
         counters: Counters,
         host: Host,
         transport: Transport,
+        tokens: Tokens,
         clock: Clock,
         user_agent: str,
     ) -> None:
         self.row = row
+        self.tokens = tokens
+        """The tokens of keys with `credentials`."""
         self.config = config
         self.name = row.name
         self.now = host.now
@@ -173,7 +178,7 @@ class Upstream:
 
     @property
     def _place(self) -> object:
-        return self.address, self._headers, self.row.auth, self.config.network
+        return self.address, self._headers, self.row.auth, self.row.token_auth, self.config.network
 
     def _take_on(self, config: ProviderConfig) -> None:
         self.config = config
@@ -276,9 +281,18 @@ class Upstream:
         return options.extra_headers if name is None else {**options.extra_headers, name: call}
 
     def complete(
-        self, request: HttpRequest, key: Key | None, extra_headers: Mapping[str, str], address: Address
+        self,
+        request: HttpRequest,
+        key: Key | None,
+        secret: Secret | None,
+        *,
+        extra_headers: Mapping[str, str],
+        address: Address,
     ) -> None:
-        """Make a codec's request ready to send, in place: full path, our headers, the caller's, the credential."""
+        """Make a codec's request ready to send, in place: full path, our headers, the caller's, the credential.
+
+        `secret` is the key's value, or its token.
+        """
         if not request.path.startswith("/"):
             raise ConfigError(
                 f"{self.name}: a codec built the path {request.path[:100]!r}, which does not start with /"
@@ -288,8 +302,12 @@ class Upstream:
         for name, value in extra_headers.items():
             headers[name.lower()] = value
         request.headers = headers
-        secret, settings = (None, None) if key is None else (key.value, key.settings)
-        self.row.auth.sign(request, secret, now=self._wall(), host=address.authority, settings=settings)
+        settings, auth = None, self.row.auth
+        if key is not None:
+            settings = key.settings
+            if key.credentials is not None:
+                auth = self.row.token_auth or auth
+        auth.sign(request, secret, now=self._wall(), host=address.authority, settings=settings)
 
     def stats(self, retired: Sequence[Upstream] = (), *, keys: KeyPool | None = None) -> ProviderStats:
         """Return the current counts and totals. Works in any thread.

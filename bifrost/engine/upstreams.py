@@ -16,6 +16,7 @@ from bifrost.config import ProviderConfig, RetryConfig
 from bifrost.engine.counters import Counters
 from bifrost.engine.pauses import Pauses
 from bifrost.engine.pool import Replaced, own
+from bifrost.engine.tokens import Tokens
 from bifrost.engine.upstream import Upstream
 from bifrost.errors import BifrostError, PluginError, ShuttingDownError, without_errors
 from bifrost.plugins.base import BLOCKING
@@ -78,6 +79,8 @@ class Upstreams:
         self._retired: set[Upstream] = set()
         """Providers that were replaced or removed, until their calls have ended."""
         self._pauses = Pauses(clock)
+        self.tokens = Tokens(host, clock)
+        """The tokens of keys with `credentials`."""
         self._affinity = Affinity(self.cache_lifetime)
         self._changing = anyio.Lock()
         self._changes = 0
@@ -403,6 +406,7 @@ class Upstreams:
             counters=self._counters.setdefault(row.name, Counters()),
             host=self._host,
             transport=self._transport,
+            tokens=self.tokens,
             clock=self._clock,
             user_agent=self._user_agent,
         )

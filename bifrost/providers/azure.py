@@ -20,7 +20,7 @@ from bifrost.operations.chat.structured.strict_schema import AZURE_RULES
 from bifrost.providers.base import Codec, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import OPENAI_CALL_IDS, Quirks, parse_error
-from bifrost.wire.auth import HeaderAuth
+from bifrost.wire.auth import BEARER, HeaderAuth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,7 @@ AZURE = Provider(
     codecs={endpoint: _placed(_CODECS[endpoint]) for endpoint in _ENDPOINTS},
     parse_error=parse_error,
     auth=HeaderAuth(header="api-key"),
+    token_auth=BEARER,
     key_variables=("AZURE_OPENAI_API_KEY",),
     other_key_variables=("AZURE_API_KEY",),
     base_url_variable="AZURE_OPENAI_ENDPOINT",

@@ -205,6 +205,9 @@ class Provider(Frozen):
     auth: Auth = BEARER
     """How the key is sent. Default: `Authorization: Bearer`."""
 
+    token_auth: Auth | None = None
+    """How a token of a key's `credentials` is sent. `None`: like the value of a key."""
+
     key_variables: tuple[str, ...] = ()
     """The environment variables of the key, in the order in which they are tried."""
     other_key_variables: tuple[str, ...] = ()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from bifrost.credentials.base import identity_of
+
 if TYPE_CHECKING:
     from bifrost.account import Key
     from bifrost.attempt_record import RateLimit
     from bifrost.config import KeyPoolConfig
     from bifrost.routing.balance import Random
-    from bifrost.wire.secrets import Secret
 
 KeyState: TypeAlias = Literal["ready", "parked", "dead", "probing"]
 
@@ -232,15 +233,16 @@ class KeyHealth:
 class KeyStates:
     """The states of one provider's keys, in one client.
 
-    A key is identified by its name, its value and its address. A key that returns with a new value is ready, whatever
-    happened to the old one, and keys of the same name from different callers do not share a state.
+    A key is identified by its name, its value (or the source of its tokens) and its address. A key that returns with a
+    new value is ready, whatever happened to the old one, and keys of the same name from different callers do not share
+    a state.
     """
 
     def __init__(self, config: KeyPoolConfig) -> None:
         self.config = config
         self.troubled: set[KeyHealth] = set()
         """Keys that are not ready, or were not at the last check."""
-        self._states: dict[tuple[str, Secret, str | None, str], KeyHealth] = {}
+        self._states: dict[tuple[str, object, str | None, str], KeyHealth] = {}
 
     def change(self, config: KeyPoolConfig) -> None:
         """Use other settings. The states of the keys are kept."""
@@ -251,7 +253,8 @@ class KeyStates:
     def of(self, key: Key, model: str = "", *, address: str = "") -> KeyHealth:
         """Return the state of a key; with `per_model`, its state for a model."""
         judged = model if self.config.per_model else None
-        handle = (key.name, key.value, judged, address)
+        credential = identity_of(key.credentials) if key.value is None else key.value
+        handle = (key.name, credential, judged, address)
         known = self._states.pop(handle, None)
         if known is None:
             known = KeyHealth(key.name, self.config, self.troubled, model=judged)

@@ -36,7 +36,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     once: bool = False
     """Retry only once at each candidate."""
     free: bool = False
-    """The first one at each candidate does not count as an attempt, and the retry opens a new connection at once."""
+    """The first one at each candidate does not count as an attempt, and is retried at once."""
     breaker: Literal["neutral", "failure", "success"] = "neutral"
     """What the failure means for the provider's health."""
 
@@ -53,6 +53,8 @@ RULES: Mapping[str, Rule] = {
     "never_sent": Rule(same_key=True, fallback=True, breaker="failure"),
     "stale": Rule(same_key=True, fallback=True, free=True),
     "lost": Rule(same_key=True, fallback=True),
+    "token": Rule(same_key=True, other_key=True, fallback=True),
+    "stale_token": Rule(same_key=True, fallback=True, free=True),
     "config": Rule(fallback=True),
     "throttled": Rule(same_key=True, other_key=True, fallback=True),
     "overloaded": Rule(same_key=True, fallback=True, breaker="failure"),
@@ -167,7 +169,7 @@ def may_fall_back(error: BifrostError, *, config: RetryConfig, attempts_of_call:
 
 
 def is_free(categories: Sequence[str]) -> bool:
-    """Return whether the last failure does not count as an attempt: a pooled connection was already closed."""
+    """Return whether the last failure does not count as an attempt: its connection or token was stale."""
     return _rule(categories[-1]).free and categories.count(categories[-1]) == 1
 
 

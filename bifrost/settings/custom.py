@@ -63,6 +63,7 @@ def derive(
         base,
         name=name,
         auth=auth or base.auth,
+        token_auth=None if auth else base.token_auth,
         codecs=codecs,
         key_variables=(),
         other_key_variables=(),

@@ -11,6 +11,7 @@ import pytest
 import bifrost
 from bifrost import RetryConfig
 from bifrost.errors import (
+    AuthenticationError,
     BadRequestError,
     BifrostError,
     CallTimeoutError,
@@ -83,6 +84,7 @@ _SET_ON_THE_ERROR = {
     ("never_sent", CallTimeoutError),
     ("stale", TransportError),
     ("lost", TransportError),
+    ("stale_token", AuthenticationError),
     ("limit", CallTimeoutError),
     ("allowance", RateLimitError),
     ("unknown", ProviderError),

@@ -86,6 +86,8 @@ TABLE = """
         never_sent     yes   no     yes      failure    5
         stale          yes   no     yes      neutral    0
         lost           yes   no     yes      neutral    5
+        token          yes   yes    yes      neutral    5
+        stale_token    yes   no     yes      neutral    0
         config         no    no     yes      neutral    0
         transient      yes   no     yes      failure    5
         quota          no    yes    yes      neutral    0
@@ -120,7 +122,7 @@ def test_the_failure_table(category: str, same: str, other: str, fallback: str, 
 def test_the_failure_table_has_no_other_rows() -> None:
     assert {row[0] for row in ROWS} == set(RULES)
     assert {category for category, rule in RULES.items() if rule.once} == {"malformed"}
-    assert {category for category, rule in RULES.items() if rule.free} == {"stale"}
+    assert {category for category, rule in RULES.items() if rule.free} == {"stale", "stale_token"}
     assert {category for category, rule in RULES.items() if rule.kills_key} == {
         "quota",
         "allowance",
@@ -147,7 +149,7 @@ def test_each_row_is_followed(row: list[str]) -> None:
     category, same, other, fallback = row[:4]
     error = failure(category, fallback=fallback == "yes")
 
-    again = AT_ONCE if category == "stale" else Retry(0.25, other_key=False)
+    again = AT_ONCE if category in ("stale", "stale_token") else Retry(0.25, other_key=False)
     assert after(error) == (again if same == "yes" else GiveUp("final"))
     assert isinstance(after(error, other_key=True), Retry) == ("yes" in (same, other))
     if other == "yes":

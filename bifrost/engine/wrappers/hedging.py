@@ -251,6 +251,8 @@ class Hedging:
                 session=options.session,
                 excluded={first.name, *state.spent, *state.refused},
             )
+        if _lacks_token(hedge, selection):
+            raise NotAdmitted
         admission = hedge.upstream.health.admit_hedge(selection, state.model, now=now)
         if admission is None:
             raise NotAdmitted
@@ -266,7 +268,7 @@ class Hedging:
             )
         except BifrostError as error:
             raise NotAdmitted(error) from None
-        if selection.ready_at is not None:
+        if selection.ready_at is not None or _lacks_token(hedge, selection):
             raise NotAdmitted
         admission = hedge.upstream.health.admit_hedge_from_elsewhere(selection, state.model, now=now)
         if admission is None:
@@ -275,6 +277,12 @@ class Hedging:
             first.health.hedging.load.spend()
         first.counters.hedges += 1
         hedge.admitted(selection, admission)
+
+
+def _lacks_token(hedge: Attempt, selection: KeySelection) -> bool:
+    """Return whether the token of a key must be fetched first. A hedge does not wait for it."""
+    key = selection.key
+    return key is not None and key.value is None and not hedge.take_token(key)
 
 
 class _Stop:

@@ -211,6 +211,8 @@ class Retries:
                 if own is None:
                     raise NotAdmitted(resting=selection)
                 selection = own
+            if selection.key is not None and selection.key.value is None and not attempt.take_token(selection.key):
+                raise NotAdmitted(without_token=selection)
             admission = state.health.admit(
                 selection,
                 state.model,

@@ -1,0 +1,1 @@
+"""Credentials that expire: what a token is, and who fetches one."""
