@@ -48,7 +48,7 @@ class TokenWait:
         return self._now() - began
 
     async def _fetch(self, call: Call, attempt: Attempt, key: Key, *, again: bool) -> BifrostError | None:
-        """Have a token fetched. Returns why there is none, or `None`."""
+        """Wait for a token. Returns why there is none, or `None`."""
         call.context.phase = "token"
         upstream, tokens = attempt.upstream, self._upstreams.tokens
         try:
