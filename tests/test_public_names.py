@@ -24,8 +24,8 @@ NAMES = """
     PermissionDeniedError Plugin PluginError Prediction ProtocolError ProviderConfig ProviderError ProviderInfo
     ProviderStats ProviderTable ProviderTool QueueFullError QuotaExceededError RateLimit RateLimitError Reasoning
     ReasoningPart RefusalPart ResponseFormat ResponseTooLargeError RetryConfig Secret ServerError ShuttingDownError
-    StaticAccount Stats StreamInterruptedError StreamOptions StreamReset SyncBifrost TextPart Timeouts Token TokenError TokenSource
-    Tool ToolCall
+    StaticAccount Stats StreamInterruptedError StreamOptions StreamReset SyncBifrost TextPart Timeouts Token
+    TokenError TokenSource Tool ToolCall
     ToolChoice ToolError TransportError UnknownProviderError UnsupportedError Usage UsageError VideoPart WebSearch
     WrongLoopError
 """
