@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bifrost.routing.keys import KeySelection
     from bifrost.transport import Connection, ResponseHead
     from bifrost.wire.framing.base import Framer
-    from bifrost.wire.redaction import Span
+    from bifrost.wire.ngrams import Span
     from bifrost.wire.secrets import Secret
 
 _NO_HEADERS = Headers()

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bifrost.wire.http import HttpRequest
-    from bifrost.wire.redaction import Pieces, Span
+    from bifrost.wire.ngrams import Span
+    from bifrost.wire.redaction import Pieces
 
 Part: TypeAlias = Literal["method", "host", "path", "body", "headers"]
 """The parts of a request that can be compared."""

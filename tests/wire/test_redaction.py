@@ -177,7 +177,9 @@ def test_what_providers_say_stays_as_it_is(secret: str) -> None:
 
 def test_tables_show_nothing() -> None:
     search = again(Secret(KEY)).pieces()
-    seen = " ".join(repr(getattr(search, name)) for name in type(search).__slots__)
+    assert search.spans(b"x" * 600) == []
+    index = search._made_index()
+    seen = " ".join(repr(getattr(each, name)) for each in (search, index) for name in type(each).__slots__)
     assert not pieces_left(seen)
     assert not re.search("wx4z", seen, re.IGNORECASE)
 
