@@ -26,11 +26,13 @@ from bifrost.operations.chat.options import (
 )
 from bifrost.operations.chat.structured.lowering import lower
 from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
+from bifrost.operations.completions import COMPLETIONS, completion_request
 from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
 from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.moderations import MODERATIONS, moderation_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_arguments, no_attribute
 from bifrost.operations.rerank import RERANK, rerank_request, with_documents
+from bifrost.operations.token_count import COUNT_TOKENS, token_count_request
 from bifrost.providers.own_json import check_documents, check_extra, check_own_json
 from bifrost.routing.plan import ModelGroups
 from bifrost.telemetry.subscribers import Subscribers
@@ -52,10 +54,12 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.request import ChatRequest
     from bifrost.operations.chat.response import ChatResponse
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
+    from bifrost.operations.completions import CompletionChunk, CompletionOptions, CompletionResponse
     from bifrost.operations.embeddings import EmbeddingResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse
     from bifrost.operations.rerank import RerankResponse
+    from bifrost.operations.token_count import TokenCountResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation
@@ -443,6 +447,61 @@ class Bifrost(Uncopyable):
         return response
 
     @hides_keys
+    async def complete(
+        self,
+        model: str,
+        prompt: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[CompletionOptions],
+    ) -> CompletionResponse:
+        """Continue a text, or several. Use it for base models and code models; others expect a conversation (`chat`).
+
+            response = await client.complete("openai/gpt-3.5-turbo-instruct", "def add(a, b):", max_tokens=20)
+            print(response.text)
+
+        `CompletionOptions` lists the options, for example `suffix` for text after a gap. Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(options.get("extra"))
+        request = completion_request(_model(model), prompt, options)
+        response: CompletionResponse = await self._engines.now().run(COMPLETIONS, request, call)
+        return response
+
+    @hides_keys
+    def stream_complete(
+        self,
+        model: str,
+        prompt: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]],
+        *,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[CompletionOptions],
+    ) -> ChunkStream[CompletionChunk, CompletionResponse]:
+        """Continue a text, or several, and stream the response.
+
+            async with client.stream_complete("openai/gpt-3.5-turbo-instruct", "Once upon a time") as stream:
+                async for text in stream.text_stream:
+                    print(text, end="")
+
+        The arguments are those of `complete`. Raises `BifrostError` on entering the block, and `StreamInterruptedError`
+        while reading.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(options.get("extra"))
+        request = completion_request(_model(model), prompt, options)
+        return self._engines.now().stream(COMPLETIONS, request, call)
+
+    @hides_keys
     async def list_models(
         self,
         provider: str,
@@ -533,6 +592,37 @@ class Bifrost(Uncopyable):
         )
         response: RerankResponse = await self._engines.now().run(RERANK, request, call)
         return with_documents(response, request)
+
+    @hides_keys
+    async def count_tokens(
+        self,
+        model: str,
+        messages: AnyPrompt,
+        *,
+        system: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> TokenCountResponse:
+        """Return the number of input tokens of a chat, as its provider counts them. Nothing is generated.
+
+            count = await client.count_tokens("anthropic/claude-sonnet-4-5", "Say hello")
+            print(count.input_tokens)
+
+        The arguments are those of `chat`, without `output` and `max_output_retries`. Options that do not change the
+        number (`temperature`, for example) are ignored. A fallback counts with the tokenizer of its own model. Raises
+        `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        request = token_count_request(_model(model), messages, system=system, options=options)
+        if options:
+            check_own_json(request.chat)
+        response: TokenCountResponse = await self._engines.now().run(COUNT_TOKENS, request, call)
+        return response
 
     # --- reports
 

@@ -192,9 +192,12 @@ class SyncBifrost(_Twin):
     stream_chat = _Twin._stream(Bifrost.stream_chat)
     map = _Twin._results(Bifrost.map)
     embed = _Twin._plain(Bifrost.embed)
+    complete = _Twin._plain(Bifrost.complete)
+    stream_complete = _Twin._stream(Bifrost.stream_complete)
     list_models = _Twin._plain(Bifrost.list_models)
     moderate = _Twin._plain(Bifrost.moderate)
     rerank = _Twin._plain(Bifrost.rerank)
+    count_tokens = _Twin._plain(Bifrost.count_tokens)
 
     # --- reports
 

@@ -51,6 +51,10 @@ SIGNATURES = {
     "moderate": "model, input, *, images, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
     "rerank": "model, query, documents, *, top_n, max_tokens_per_doc, return_documents, extra, timeout, max_retries, "
     "fallbacks, extra_headers, key, session",
+    "complete": "model, prompt, *, timeout, max_retries, fallbacks, extra_headers, key, session, **options",
+    "stream_complete": "model, prompt, *, timeout, max_retries, fallbacks, extra_headers, key, session, **options",
+    "count_tokens": "model, messages, *, system, timeout, max_retries, fallbacks, extra_headers, key, session, "
+    "**options",
     "list_models": "provider, *, limit, after, timeout, max_retries, extra_headers, key",
     "with_options": "*, timeout, max_retries, fallbacks, extra_headers, key, session, on_interrupt",
     "add_plugin": "plugin, *, before",

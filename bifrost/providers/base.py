@@ -21,7 +21,6 @@ from bifrost.wire.http import HttpRequest, HttpResponse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.content import OpaquePart, ReasoningPart, ToolCall
     from bifrost.providers.fields import FieldTable
 
@@ -119,7 +118,7 @@ class ReportedError(Exception):
         super().__init__(body.message)
         self.body = body
         self.status = status
-        self.chunks: Sequence[Chunk] = ()
+        self.chunks: Sequence[Any] = ()
         """Other content of the same event of a stream: text, or the usage so far."""
 
 
@@ -136,8 +135,11 @@ class StreamDecoder(Protocol[EventT_contra]):
     done: bool
     """Whether the final marker was received; what follows is not read."""
 
-    def feed(self, event: EventT_contra, /) -> Sequence[Chunk]:
-        """Return the chunks of an event. Raises `ReportedError` for an error event, and `MalformedResponseError`."""
+    def feed(self, event: EventT_contra, /) -> Sequence[Any]:
+        """Return the chunks of an event, of the operation's class.
+
+        Raises `ReportedError` for an error event, and `MalformedResponseError`.
+        """
         ...
 
     def finish(self) -> Ending:

@@ -66,8 +66,8 @@ OPERATIONS: Mapping[OperationName, Operation[Any, Any, Any]] = Operations()
 
 STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
     {
-        "openai": frozenset(["chat", "embeddings", "models", "moderations"]),
-        "anthropic": frozenset(["chat", "models"]),
+        "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"]),
+        "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "cohere": frozenset(["rerank"]),
         "groq": frozenset(["chat"]),
@@ -76,7 +76,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "openrouter": frozenset(["chat"]),
         "perplexity": frozenset(["chat"]),
         "cerebras": frozenset(["chat"]),
-        "together": frozenset(["chat"]),
+        "together": frozenset(["chat", "completions"]),
         "mistral": frozenset(["chat", "embeddings"]),
         "huggingface": frozenset(["chat"]),
         "ollama": frozenset(["chat"]),

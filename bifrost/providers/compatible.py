@@ -26,12 +26,14 @@ from bifrost.providers.openai import (
     build_embeddings,
     build_models,
     check_embeddings,
+    completions,
     is_whole,
     moderations,
     parse_chat,
     parse_embeddings,
     parse_error,
     parse_models,
+    token_count,
 )
 from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
 from bifrost.wire.auth import BEARER, Auth, NoAuth
@@ -125,6 +127,8 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
             operation=MODELS, build=build_models, parse=parse_models, fields=MODEL_FIELDS
         ),
         "moderations": moderations.CODEC,
+        "count_tokens": token_count.CODEC,
+        "completions": completions.codec_of(quirks),
     }
 
 
@@ -134,7 +138,7 @@ OPENAI = speaks_openai(
     "OPENAI_API_KEY",
     Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES, families=OPENAI_FAMILIES),
     other_base_url_variables=("OPENAI_API_BASE",),
-    endpoints=("chat", "embeddings", "models", "moderations"),
+    endpoints=("chat", "embeddings", "models", "moderations", "count_tokens", "completions"),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 
@@ -175,8 +179,11 @@ _DEEPSEEK = speaks_openai(
         calls_need_content=True,
         developer_role="system",
         cache_marks=None,
+        # https://api-docs.deepseek.com/api/create-completion
+        completions_lack=frozenset(["n", "best_of", "logit_bias", "seed", "user"]),
+        completions_path="/beta/completions",
     ),
-    endpoints=("chat", "models"),
+    endpoints=("chat", "models", "completions"),
     # While it thinks, which is the default, it cannot be forced to call a tool.
     structured=("json_object", "tool", "prompt"),
     docs="https://api-docs.deepseek.com/api/create-chat-completion",
@@ -287,7 +294,10 @@ _TOGETHER = speaks_openai(
         vectors_are_numbers=True,
         developer_role="system",
         cache_marks=None,
+        # https://docs.together.ai/reference/completions-1
+        completions_lack=frozenset(["suffix", "best_of", "user"]),
     ),
+    endpoints=("chat", "embeddings", "models", "completions"),
     other_key_variables=("TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"),
     docs="https://docs.together.ai/reference/chat-completions-1",
 )
@@ -360,7 +370,10 @@ _VLLM = speaks_openai(
         calls_need_content=True,
         developer_role="system",
         cache_marks=None,
+        # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#completions-api
+        completions_lack=frozenset(["suffix", "user"]),
     ),
+    endpoints=("chat", "embeddings", "models", "completions"),
     auth=NoAuth(),
     docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
 )
@@ -378,7 +391,10 @@ _SGLANG = speaks_openai(
         calls_need_content=True,
         developer_role="system",
         cache_marks=None,
+        # https://docs.sglang.ai/basic_usage/openai_api_completions.html
+        completions_lack=frozenset(["suffix", "user", "best_of"]),
     ),
+    endpoints=("chat", "embeddings", "models", "completions"),
     auth=NoAuth(),
     docs="https://docs.sglang.ai/basic_usage/openai_api_completions.html",
 )
@@ -399,7 +415,10 @@ _LMSTUDIO = speaks_openai(
         calls_need_content=True,
         developer_role="system",
         cache_marks=None,
+        # https://lmstudio.ai/docs/developer/openai-compat/completions
+        completions_lack=frozenset(["suffix", "best_of", "echo", "n", "logprobs", "user"]),
     ),
+    endpoints=("chat", "embeddings", "models", "completions"),
     auth=NoAuth(),
     docs="https://lmstudio.ai/docs/developer/openai-compat",
 )
@@ -417,7 +436,10 @@ _LLAMACPP = speaks_openai(
         calls_need_content=True,
         developer_role="system",
         cache_marks=None,
+        # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+        completions_lack=frozenset(["suffix", "best_of", "echo", "n", "user"]),
     ),
+    endpoints=("chat", "embeddings", "models", "completions"),
     auth=NoAuth(),
     docs="https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
 )

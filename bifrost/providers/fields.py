@@ -201,6 +201,10 @@ class FieldTable:
     def __getitem__(self, path: str) -> Field:
         return self.fields[path]
 
+    def narrowed(self, request: type[msgspec.Struct]) -> FieldTable:
+        """Return the table of a type of request that has some of these fields."""
+        return FieldTable(request, narrowed(self.fields, request), speaker=self._speaker)
+
     def check(self, request: msgspec.Struct, target: Destination) -> list[str]:
         """Return a warning for each field that is set and omitted.
 
@@ -260,6 +264,12 @@ class FieldTable:
     @cached_property
     def _part(self) -> _Part:
         return _part_of(self.request, "", self.fields)
+
+
+def narrowed(fields: Mapping[str, Field], request: type[msgspec.Struct]) -> dict[str, Field]:
+    """Return the entries that concern a type of request, which has some of the fields."""
+    names = frozenset(request.__struct_fields__)
+    return {path: field for path, field in fields.items() if path.partition("=")[0].partition(".")[0] in names}
 
 
 def label_of(path: str, place: str = "") -> str:

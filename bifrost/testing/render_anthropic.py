@@ -45,6 +45,8 @@ def endpoint_of(request: HttpRequest) -> str | None:
     path = request.path.partition("?")[0]
     if path.endswith("/messages"):
         return "chat"
+    if path.endswith("/messages/count_tokens"):
+        return "count_tokens"
     if path.endswith("/models") and any(name.lower() == "anthropic-version" for name in request.headers):
         return "models"
     return None

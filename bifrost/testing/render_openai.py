@@ -36,11 +36,16 @@ _ERRORS: Mapping[int, tuple[str, str | None, str]] = {
 _OTHER_ERROR = ("server_error", None, "The server had an error while processing your request.")
 
 
+_PATHS: Mapping[str, str] = {"/chat/completions": "chat", "/responses/input_tokens": "count_tokens"}
+"""The operations by the end of the path, if that is not the name of the operation."""
+
+
 def endpoint_of(request: HttpRequest) -> str | None:
     """Return the operation of a request by its path; `None` if it is unknown."""
     path = request.path.partition("?")[0]
-    if path.endswith("/chat/completions"):
-        return "chat"
+    for ending, operation in _PATHS.items():
+        if path.endswith(ending):
+            return operation
     # The other paths end in the name of the operation.
     ending = path.rpartition("/")[2]
     return ending if ending in OPERATIONS and ending != "chat" else None

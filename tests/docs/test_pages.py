@@ -68,6 +68,11 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
     '["I will hurt you"': lambda server: server.json({"results": [{"flagged": True}, {"flagged": False}]}),
     "client.rerank(": lambda server: server.json(RERANKED),
+    "client.complete(": lambda server: server.json({"choices": [{"text": "\n    return a + b"}]}),
+    "client.stream_complete(": lambda server: server.raw(
+        200, 'data: {"choices": [{"text": " there"}]}\n\ndata: [DONE]\n\n', {"content-type": "text/event-stream"}
+    ),
+    "client.count_tokens(": lambda server: server.json({"input_tokens": 19}),
     "client.moderate(\n": lambda server: server.json({"results": [{"flagged": False}]}),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     # Without a key they get no recorded answer.

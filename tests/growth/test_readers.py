@@ -36,6 +36,7 @@ from bifrost.providers.anthropic import errors as anthropic_errors
 from bifrost.providers.anthropic import models as anthropic_models
 from bifrost.providers.anthropic.answer import parse_message
 from bifrost.providers.anthropic.stream import MessagesDecoder
+from bifrost.providers.anthropic.token_count import parse_count as parse_anthropic_count
 from bifrost.providers.base import ErrorBody, ReportedError, Target
 from bifrost.providers.bodies import shown_body
 from bifrost.providers.cohere import errors as cohere_errors
@@ -43,11 +44,13 @@ from bifrost.providers.cohere.rerank import parse_rerank
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
+from bifrost.providers.openai.completions import CompletionDecoder, parse_completions
 from bifrost.providers.openai.embeddings import parse_embeddings
 from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.models import parse_models
 from bifrost.providers.openai.moderations import parse_moderations
 from bifrost.providers.openai.stream import ChatDecoder
+from bifrost.providers.openai.token_count import parse_count
 from bifrost.routing.classify import error_of
 from bifrost.settings.document import parse
 from bifrost.testing.tape import Cleaner, piece_of, read_file
@@ -214,6 +217,15 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "rerank": lambda text: parse_rerank(
         _response(_many("results", {"index": 0, "relevance_score": 0.5}, text)), TARGET
     ),
+    "completions": lambda text: parse_completions(_response(_many("choices", {"text": "a"}, text)), TARGET),
+    "log probabilities of completions": lambda text: parse_completions(
+        _response(_completion(text, {"tokens": [*text], "token_logprobs": [0.5] * len(text)})), TARGET
+    ),
+    "stream of completions": lambda text: _streamed(
+        [_completion(text[at : at + 8], None) for at in range(0, len(text), 8)], CompletionDecoder
+    ),
+    "token count": lambda text: parse_count(_response(_many("data", {"a": 1}, text)), TARGET),
+    "token count of Anthropic": lambda text: parse_anthropic_count(_response(_many("data", {"a": 1}, text)), TARGET),
     "details": lambda text: details.kept_details(msgspec.Raw(msgspec.json.encode([{"text": "a"}] * (len(text) // 16)))),
     "stream": lambda text: _streamed([_event({"content": text[at : at + 8]}) for at in range(0, len(text), 8)]),
     "stream of calls": lambda text: _streamed([_calls(number) for number in range(len(text) // 64)]),
@@ -263,6 +275,7 @@ COVERED: dict[str, str] = {
             "providers.anthropic.errors reported_error",
             "providers.anthropic.models parse_models",
             "providers.anthropic.stream MessagesDecoder.feed",
+            "providers.anthropic.token_count parse_count",
             "providers.bodies shown_body",
             "providers.cohere.errors parse_error",
             "providers.cohere.errors reported_error",
@@ -291,6 +304,9 @@ COVERED: dict[str, str] = {
             "providers.openai.fit fit",
             "providers.openai.models parse_models",
             "providers.openai.moderations parse_moderations",
+            "providers.openai.completions parse_completions",
+            "providers.openai.completions CompletionDecoder.feed",
+            "providers.openai.token_count parse_count",
             "providers.openai.stream ChatDecoder.feed",
             "routing.classify error_of",
             "settings.document parse",
@@ -475,6 +491,10 @@ def _message(text: str) -> bytes:
     return msgspec.json.encode(
         {"id": "1", "type": "message", "role": "assistant", "content": content, "stop_reason": "x"}
     )
+
+
+def _completion(text: str, logprobs: object) -> bytes:
+    return msgspec.json.encode({"choices": [{"text": text, "index": 0, "logprobs": logprobs}]})
 
 
 def _many(field: str, item: object, text: str) -> bytes:

@@ -12,24 +12,29 @@ from bifrost import ChatAccumulator, ChatResponse, ConfigError
 from bifrost.operations import base
 from bifrost.operations.base import Operation
 from bifrost.operations.chat.operation import CHAT
+from bifrost.operations.completions import COMPLETIONS
 from bifrost.operations.embeddings import EMBEDDINGS
 from bifrost.operations.models import MODELS
 from bifrost.operations.moderations import MODERATIONS
 from bifrost.operations.rerank import RERANK
+from bifrost.operations.token_count import COUNT_TOKENS
 from bifrost.providers.catalog import CATALOG, OPERATIONS
 
 ENVELOPE = {"provider", "model", "request_id", "attempts", "warnings", "rate_limit"}
 """What the engine fills in."""
+KNOWN: dict[str, Any] = {
+    "chat": CHAT,
+    "embeddings": EMBEDDINGS,
+    "models": MODELS,
+    "moderations": MODERATIONS,
+    "rerank": RERANK,
+    "count_tokens": COUNT_TOKENS,
+    "completions": COMPLETIONS,
+}
 
 
 def test_the_table_has_every_operation_by_its_name() -> None:
-    assert {name: OPERATIONS[name] for name in ("chat", "embeddings", "models", "moderations", "rerank")} == {
-        "chat": CHAT,
-        "embeddings": EMBEDDINGS,
-        "models": MODELS,
-        "moderations": MODERATIONS,
-        "rerank": RERANK,
-    }
+    assert {name: OPERATIONS[name] for name in KNOWN} == KNOWN
     assert all(operation.name == name for name, operation in OPERATIONS.items())
 
 
@@ -38,7 +43,7 @@ def test_the_table_follows_from_the_codecs() -> None:
     assert len(OPERATIONS) == len(list(OPERATIONS))
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", [*OPERATIONS.values()], ids=lambda operation: operation.name)
 def test_requests_and_responses_have_what_the_engine_needs(
     operation: Operation[Any, Any, Any],
 ) -> None:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
-from bifrost.operations.chat.assemble import ChatAccumulator
-from bifrost.operations.chat.chunks import Chunk
 from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Built, Codec, Ending, ErrorBody, Provider, ReportedError, Target
 from bifrost.providers.catalog import CATALOG, OPERATIONS
@@ -132,13 +130,15 @@ class Drive:
     """What came of a stream's bytes."""
 
     case: Case
-    chunks: list[Chunk]
+    chunks: list[Any]
     ending: Ending
     reported: ReportedError | None = None
 
     @cached_property
-    def accumulator(self) -> ChatAccumulator:
-        grown = ChatAccumulator(provider=self.case.provider.name, model=self.case.target.model)
+    def accumulator(self) -> Any:
+        streaming = self.case.codec.operation.streaming
+        assert streaming is not None
+        grown: Any = streaming.accumulator(provider=self.case.provider.name, model=self.case.target.model)
         for chunk in self.chunks:
             grown.add(chunk)
         return grown
@@ -166,7 +166,7 @@ def drive_events(case: Case, events: Iterable[tuple[SseEvent, bool]]) -> Drive:
     """Decode events. One that the end of the bytes completed may have been cut, and counts only if it can be read."""
     assert case.codec.decoder is not None
     decoder = case.codec.decoder(case.target)
-    chunks: list[Chunk] = []
+    chunks: list[Any] = []
     reported: ReportedError | None = None
     for event, at_end in events:
         try:
@@ -184,7 +184,7 @@ def drive_events(case: Case, events: Iterable[tuple[SseEvent, bool]]) -> Drive:
 def _without_made_up_ids(response: dict[str, Any], body: bytes) -> dict[str, Any]:
     """Write "made up" where a call has an id that the server did not give: it is another one each time."""
     for choice in response.get("choices", ()):
-        for part in choice["message"].get("parts", ()):
+        for part in choice.get("message", {}).get("parts", ()):
             if part["type"] == "tool_call" and part["id"].encode() not in body:
                 part["id"] = "made up"
     return response

@@ -9,13 +9,15 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
 from bifrost.operations.chat.openai_form import chat_request_from_openai
+from bifrost.operations.completions import CompletionOptions, CompletionRequest, completion_request
 from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.token_count import TokenCountRequest, token_count_request
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
 from tests.providers.read_cohere import read_rerank
@@ -24,11 +26,38 @@ from tests.providers.read_compatible import read_chat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bifrost.operations.chat.options import ChatOptions
+
 
 def read_embeddings(body: dict[str, Any]) -> EmbeddingRequest:
     """Read the body of an OpenAI embeddings request."""
     texts = body["input"]
     return msgspec.convert({**body, "input": [texts] if isinstance(texts, str) else texts}, EmbeddingRequest)
+
+
+def read_count(body: dict[str, Any]) -> TokenCountRequest:
+    """Read the body of a request for a number of tokens at Anthropic."""
+    chat = read_request(body)
+    return TokenCountRequest(**{name: getattr(chat, name) for name in TokenCountRequest.__struct_fields__})
+
+
+def read_items(body: dict[str, Any]) -> TokenCountRequest:
+    """Read the body of a request for a number of tokens at OpenAI. The tools lack the inner object of a chat's."""
+    tools = [
+        {"type": tool["type"], tool["type"]: {name: value for name, value in tool.items() if name != "type"}}
+        for tool in body.get("tools", ())
+    ]
+    options = {name: body[name] for name in ("tool_choice", "parallel_tool_calls") if name in body}
+    return token_count_request(
+        body["model"], body["input"], system=None, options=cast("ChatOptions", {**options, "tools": tools or None})
+    )
+
+
+def read_completion(body: dict[str, Any]) -> CompletionRequest:
+    """Read the body of a completion. A null is as good as nothing."""
+    names = CompletionOptions.__annotations__
+    options = {name: value for name, value in body.items() if name in names}
+    return completion_request(body["model"], body["prompt"], cast("CompletionOptions", options))
 
 
 COMPATIBLE = (
@@ -47,6 +76,10 @@ COMPATIBLE = (
 
 READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct]]] = {
     "anthropic.messages": ("chat", read_request),
+    "anthropic.count_tokens": ("count_tokens", read_count),
+    "openai.responses_count_tokens": ("count_tokens", read_items),
+    "openai.completions": ("completions", read_completion),
+    "together.completions": ("completions", read_completion),
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
     "azure.embeddings": ("embeddings", read_embeddings),

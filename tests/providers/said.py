@@ -245,6 +245,8 @@ def outcome(
     whole = _named(form, provider)
     if "messages" in table.request.__struct_fields__:
         whole.setdefault("messages", [{"role": "user", "content": "hello"}])
+    if "prompt" in table.request.__struct_fields__:
+        whole.setdefault("prompt", ["hello"])
     if "input" in table.request.__struct_fields__:
         whole.setdefault("input", ["hello"])
     if "documents" in table.request.__struct_fields__:

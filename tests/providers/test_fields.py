@@ -238,6 +238,10 @@ def test_what_is_never_sent_is_known() -> None:
 
 NEVER_SENT = {
     "return_documents",
+    # of a request for a number of tokens at OpenAI: marks change nothing about it
+    "messages.cache",
+    *(f"messages.content.{part}.cache" for part in ("text", "image", "audio", "file", "tool_call")),
+    "tools.tool.cache",
     "model",  # of a request for the models
     "messages.content.audio.expires_at",
     "messages.content.audio.format",  # where the server reads it off the sound

@@ -59,8 +59,10 @@ from bifrost import (
     ToolCall,
     Usage,
 )
+from bifrost.operations.completions import CompletionChunk, CompletionResponse
 from bifrost.operations.moderations import ModerationResponse
 from bifrost.operations.rerank import RerankResponse
+from bifrost.operations.token_count import TokenCountResponse
 from bifrost.providers.base import Provider
 from bifrost.providers.compatible import speaks_openai
 from bifrost.routing.balance import NamedT, Random, Snapshot, Weighted
@@ -163,6 +165,17 @@ async def other_operations(client: Bifrost) -> None:
     await client.embed("openai/text-embedding-3-small", "a")
     await client.embed("openai/text-embedding-3-small", [[1, 2, 3]])
     assert_type(await client.list_models("openai", limit=10), ModelsResponse)
+    completion = await client.complete("openai/gpt-3.5-turbo-instruct", ["a"], max_tokens=5, stop="x")
+    assert_type(completion, CompletionResponse)
+    async with client.stream_complete("openai/gpt-3.5-turbo-instruct", "a", n=2) as stream:
+        async for chunk in stream:
+            assert_type(chunk, CompletionChunk)
+        assert_type(await stream.final(), CompletionResponse)
+    await client.complete("openai/a", "b", temprature=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    count = await client.count_tokens("openai/gpt-4.1-mini", "hi", system="be kind", temperature=0.5)
+    assert_type(count, TokenCountResponse)
+    assert_type(count.input_tokens, int)
+    await client.count_tokens("openai/gpt-4.1-mini", "hi", output=int)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     moderation = await client.moderate("openai/omni-moderation-latest", ["a", "b"])
     assert_type(moderation, ModerationResponse)
     assert_type([result.flagged for result in moderation.results], list[bool])
@@ -356,6 +369,10 @@ def everything_without_await(client: SyncBifrost, requests: list[ChatRequest]) -
     assert_type(client.embed("openai/text-embedding-3-small", ["a"], dimensions=8), EmbeddingResponse)
     client.embed("openai/text-embedding-3-small")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(client.list_models("openai", limit=10), ModelsResponse)
+    assert_type(client.complete("openai/gpt-3.5-turbo-instruct", "a", key="main"), CompletionResponse)
+    with client.stream_complete("openai/gpt-3.5-turbo-instruct", "a") as completion:
+        assert_type(completion.final(), CompletionResponse)
+    assert_type(client.count_tokens("openai/gpt-4.1-mini", "hi", key="main"), TokenCountResponse)
     assert_type(client.moderate("openai/omni-moderation-latest", "a", key="main"), ModerationResponse)
     assert_type(client.rerank("cohere/rerank-v3.5", "a query", ["a"], key="main"), RerankResponse)
     assert_type(client.explain("openai/gpt-4o-mini", "hi", stream=True), Explanation)

@@ -8,16 +8,19 @@ from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.structured.strict_schema import ANTHROPIC_RULES
 from bifrost.operations.models import MODELS as MODELS_OPERATION
 from bifrost.operations.models import ModelsRequest, ModelsResponse
+from bifrost.operations.token_count import COUNT_TOKENS as COUNT_TOKENS_OPERATION
+from bifrost.operations.token_count import TokenCountRequest, TokenCountResponse
 from bifrost.providers.anthropic import fields
 from bifrost.providers.anthropic.answer import is_whole, parse_message
 from bifrost.providers.anthropic.errors import parse_error
 from bifrost.providers.anthropic.messages import DEFAULT_MAX_TOKENS, build_messages
 from bifrost.providers.anthropic.models import build_models, parse_models
 from bifrost.providers.anthropic.stream import MessagesDecoder
+from bifrost.providers.anthropic.token_count import build_count, parse_count
 from bifrost.providers.base import Codec, Provider
 from bifrost.wire.auth import HeaderAuth
 
-__all__ = ["ANTHROPIC", "CHAT", "DEFAULT_MAX_TOKENS", "MODELS"]
+__all__ = ["ANTHROPIC", "CHAT", "COUNT_TOKENS", "DEFAULT_MAX_TOKENS", "MODELS"]
 
 CHAT = Codec[ChatRequest, ChatResponse](
     operation=CHAT_OPERATION,
@@ -32,10 +35,14 @@ MODELS = Codec[ModelsRequest, ModelsResponse](
     operation=MODELS_OPERATION, build=build_models, parse=parse_models, fields=fields.MODELS
 )
 
+COUNT_TOKENS = Codec[TokenCountRequest, TokenCountResponse](
+    operation=COUNT_TOKENS_OPERATION, build=build_count, parse=parse_count, fields=fields.COUNT_TOKENS
+)
+
 ANTHROPIC = Provider(
     name="anthropic",
     base_url="https://api.anthropic.com",
-    codecs={"chat": CHAT, "models": MODELS},
+    codecs={"chat": CHAT, "models": MODELS, "count_tokens": COUNT_TOKENS},
     parse_error=parse_error,
     auth=HeaderAuth(header="x-api-key"),
     key_variables=("ANTHROPIC_API_KEY",),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bifrost.operations.chat.request import ChatRequest
 from bifrost.operations.models import ModelsRequest
+from bifrost.operations.token_count import TokenCountRequest
 from bifrost.providers.fields import (
     OF_STREAMS,
     REQUIRED,
@@ -194,6 +195,10 @@ CHAT = FieldTable(
     speaker=SPEAKER,
 )
 """How the fields of a chat are sent to Anthropic."""
+
+
+COUNT_TOKENS = CHAT.narrowed(TokenCountRequest)
+"""How the fields of a request for a number of tokens are sent: as those of the chat."""
 
 
 def warning_of(path: str, *, place: str = "", value: object = "") -> str:

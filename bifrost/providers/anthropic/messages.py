@@ -80,36 +80,55 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
     Anthropic does not support.
     """
     warnings = CHAT.check(request, target)
-    _refuse_of_family(request, family_of(target.model), target)
-    context = _Context(target=target, warnings=warnings, ids=CallIds(request.messages, target, CALL_IDS))
-    system, messages = _conversation(request.messages, context)
-    body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request), "messages": messages}
-    if system:
-        body["system"] = system
+    body = messages_body(request, target, warnings)
+    body["max_tokens"] = _max_tokens(request)
     if target.stream:
         body["stream"] = True
     for name, wire in CHAT.plain:
         if getattr(request, name):
             body[wire] = getattr(request, name)
-    family = family_of(target.model)
-    body |= _sampling(request, family, warnings)
-    body |= _output(request, family, warnings)
-    body |= _tools(request, target, warnings)
+    body |= _sampling(request, family_of(target.model), warnings)
     body |= _account(request, warnings)
-    headers = {"content-type": "application/json"}
-    extra = dict((request.extra or {}).get(target.provider) or {})
-    if "stream" in extra:
-        raise InvalidRequestError('extra: "stream" is not set there; stream_chat() streams, chat() does not')
-    betas = extra.pop("betas", None)
-    if betas:
-        headers["anthropic-beta"] = _betas(betas)
-    merge_extra(body, {target.provider: extra}, target)
+    headers = add_extra(body, request.extra, target)
     return Built(
         request=HttpRequest(
             method="POST", path="/v1/messages", headers=headers, body=json.encode(body), source=request
         ),
         warnings=list(dict.fromkeys(warnings)),
     )
+
+
+def messages_body(request: ChatRequest, target: Target, warnings: list[str]) -> dict[str, Any]:
+    """Return the members of a body that the model reads: the conversation, the tools and the form of the response.
+
+    Warnings are appended to `warnings`. Raises the errors of `build_messages`.
+    """
+    family = family_of(target.model)
+    _refuse_of_family(request, family, target)
+    context = _Context(target=target, warnings=warnings, ids=CallIds(request.messages, target, CALL_IDS))
+    system, messages = _conversation(request.messages, context)
+    body: dict[str, Any] = {"model": target.model, "messages": messages}
+    if system:
+        body["system"] = system
+    body |= _output(request, family, warnings)
+    body |= _tools(request, target, warnings)
+    return body
+
+
+def add_extra(body: dict[str, Any], extra: Mapping[str, Mapping[str, Any]] | None, target: Target) -> dict[str, str]:
+    """Merge the caller's options for this provider into a body, and return the header fields of the request.
+
+    Raises `InvalidRequestError` for an option that is not set there.
+    """
+    headers = {"content-type": "application/json"}
+    options = dict((extra or {}).get(target.provider) or {})
+    if "stream" in options:
+        raise InvalidRequestError('extra: "stream" is not set there; stream_chat() streams, chat() does not')
+    betas = options.pop("betas", None)
+    if betas:
+        headers["anthropic-beta"] = _betas(betas)
+    merge_extra(body, {target.provider: options}, target)
+    return headers
 
 
 # --- options

@@ -29,6 +29,7 @@ from bifrost.providers.fields import (
     refused,
     sent,
 )
+from bifrost.providers.openai.completion_fields import COMPLETIONS_LACK, completion_fields
 from bifrost.providers.openai.fields import CHAT, LACKS, MARKED, NO_MARKS, PLAIN, SEARCHES, SELF_CACHING
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ def _embeddings_fields(quirks: Quirks) -> FieldTable:
     if "user" in quirks.lacks:
         fields |= LACKS["user"]
     return FieldTable(EmbeddingRequest, fields)
+
+
+def _completion_fields(quirks: Quirks) -> FieldTable:
+    """Return how a server receives the fields of a completion."""
+    return completion_fields(quirks.completions_lack, top_k=quirks.top_k)
 
 
 def _renamed(quirks: Quirks, names: Iterable[str]) -> dict[str, Field]:
@@ -285,6 +291,15 @@ class Quirks(Frozen):
     vectors_are_numbers: bool = False
     """Whether vectors are sent as numbers; base64 is not supported."""
 
+    # --- completions of texts
+
+    completions_lack: frozenset[str] = frozenset()
+    """The options of a completion that the server does not support: names in
+    `bifrost.providers.openai.completion_fields.COMPLETIONS_LACK`.
+    """
+    completions_path: str = "/completions"
+    """The path of completions, after the server's address."""
+
     # --- responses
 
     reasoning_tokens_apart: bool = False
@@ -301,7 +316,13 @@ class Quirks(Frozen):
     )
     """How it receives the fields of embeddings."""
 
+    completions: FieldTable = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_completion_fields, takes_self=True)
+    )
+    """How it receives the fields of a completion."""
+
     def __attrs_post_init__(self) -> None:
-        unknown = self.lacks - LACKS.keys()
-        if unknown:
-            raise ConfigError(f"Quirks.lacks: nothing is called {', '.join(sorted(unknown))}")
+        for name, known in (("lacks", LACKS), ("completions_lack", COMPLETIONS_LACK)):
+            unknown = getattr(self, name) - known.keys()
+            if unknown:
+                raise ConfigError(f"Quirks.{name}: nothing is called {', '.join(sorted(unknown))}")

@@ -18,7 +18,7 @@ from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.golden_cases import cases
 
 TARGET = Target(provider="anthropic", model="m", stream=True)
-OURS = [case for case in cases() if case.provider.name == "anthropic"]
+OURS = [case for case in cases() if case.provider.name == "anthropic" and case.operation == "chat"]
 ANSWERS = sorted((case.body for case in OURS if not case.is_stream), key=len)[:20]
 STREAMS = [
     [line.removeprefix(b"data:").strip() for line in case.body.split(b"\n") if line.startswith(b"data:")]

@@ -19,7 +19,7 @@ from bifrost.providers.base import Target
 from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.golden_cases import Case, cases, drive
 
-OURS = [case for case in cases() if case.provider.name == "anthropic"]
+OURS = [case for case in cases() if case.provider.name == "anthropic" and case.operation == "chat"]
 STREAMS = [case for case in OURS if case.is_stream]
 ANSWERS = [case for case in OURS if case.answer.status == 200]
 REFUSED = [case for case in OURS if case.answer.status != 200]
