@@ -20,7 +20,10 @@ from bifrost.config import (
     Timeouts,
 )
 from bifrost.context import CallContext
+from bifrost.credentials.aws import AwsCredentials
 from bifrost.credentials.base import Token, TokenSource
+from bifrost.credentials.entra import EntraCredentials
+from bifrost.credentials.google import GoogleCredentials
 from bifrost.engine.map import MapIterator, MapResult
 from bifrost.engine.parsed_stream import ParsedStream
 from bifrost.engine.stream import ChunkStream
@@ -119,6 +122,7 @@ __all__ = [
     "AudioOutput",
     "AudioPart",
     "AuthenticationError",
+    "AwsCredentials",
     "BadRequestError",
     "Balance",
     "Bifrost",
@@ -148,10 +152,12 @@ __all__ = [
     "DefaultOptions",
     "EmbeddingRequest",
     "EmbeddingResponse",
+    "EntraCredentials",
     "EnvAccount",
     "Explanation",
     "FilePart",
     "ForkedClientError",
+    "GoogleCredentials",
     "HedgeConfig",
     "ImagePart",
     "InternalError",

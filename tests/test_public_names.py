@@ -12,11 +12,12 @@ from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
 
 NAMES = """
     __version__ Account AdaptiveConfig AgentInterruptedError AssistantMessage AttemptRecord AudioOutput AudioPart
-    AuthenticationError BadRequestError Balance Bifrost BifrostError BreakerConfig RetryBudgetConfig BudgetExceededError
+    AuthenticationError AwsCredentials BadRequestError Balance Bifrost BifrostError BreakerConfig RetryBudgetConfig
+    BudgetExceededError
     CacheMark CallCancelledError CallContext CallOptions CallTimeoutError ChatAccumulator ChatRequest ChatResponse
     Choice Chunk ChunkStream CircuitOpenError Citation ClientClosedError ConfigError ConnectError ConnectionConfig
     ContentFilterError ContextLengthError CredentialsExhaustedError DefaultOptions DROP EmbeddingRequest
-    EmbeddingResponse EnvAccount
+    EmbeddingResponse EntraCredentials EnvAccount GoogleCredentials
     Explanation FilePart ForkedClientError HedgeConfig ImagePart InternalError InvalidKeyError InvalidRequestError Key
     KeyPoolConfig LimitError SizeLimits MalformedResponseError MapIterator MapResult Message MissingKeyError ModelGroup
     ModelInfo ModelsResponse

@@ -1,1 +1,1 @@
-"""Credentials that expire: what a token is, and who fetches one."""
+"""Credentials that expire: what a token is, and the sources that fetch one with a vendor's SDK (extras)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from bifrost.errors import InvalidKeyError
 from bifrost.wire.redaction import Pieces
@@ -18,6 +18,8 @@ _VARIABLE = re.compile(r"env\.\w+|\$\w+|\$\{\w+\}|[A-Z][A-Z0-9]*_API_KEY", re.AS
 """How files, shells and the vendors' documentation name a variable that contains a key."""
 
 _MASK = "***"
+
+T = TypeVar("T")
 
 
 class Secret:
@@ -141,6 +143,11 @@ def user_and_password(secret: Secret) -> tuple[bytes, bytes]:
 def parts_of(secret: Secret) -> list[Secret]:
     """Return the parts of a secret that are separated by colons."""
     return [Secret(part) for part in _text(secret).split(":")]
+
+
+def applied(function: Callable[[str], T], secret: Secret) -> T:
+    """Return what a function makes of the text of a secret, for a vendor's SDK that takes plain text."""
+    return function(_text(secret))
 
 
 def keyed_hash(secret: Secret, message: bytes, *, prefix: str = "") -> bytes:
