@@ -69,7 +69,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"]),
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
-        "cohere": frozenset(["rerank"]),
+        "cohere": frozenset(["chat", "rerank"]),
         "groq": frozenset(["chat"]),
         "deepseek": frozenset(["chat"]),
         "xai": frozenset(["chat"]),

@@ -47,7 +47,8 @@ def lone_event(body: bytes) -> bytes | None:
 
 def may_be_events(codec: Codec[Any, Any]) -> bool:
     """Return whether a response to a plain request may be an event stream: its operation streams such events."""
-    return codec.decoder is not None and codec.framer is SseParser
+    framer: object = codec.framer
+    return codec.decoder is not None and isinstance(framer, type) and issubclass(framer, SseParser)
 
 
 def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, Any]) -> Any:

@@ -40,7 +40,10 @@ from bifrost.providers.anthropic.token_count import parse_count as parse_anthrop
 from bifrost.providers.base import ErrorBody, ReportedError, Target
 from bifrost.providers.bodies import shown_body
 from bifrost.providers.cohere import errors as cohere_errors
+from bifrost.providers.cohere.answer import parse_chat as parse_cohere
 from bifrost.providers.cohere.rerank import parse_rerank
+from bifrost.providers.cohere.stream import ChatDecoder as CohereDecoder
+from bifrost.providers.cohere.stream import StreamFramer
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
@@ -214,6 +217,16 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "moderations": lambda text: parse_moderations(
         _response(_many("results", {"flagged": True, "categories": {"hate": True}}, text)), TARGET
     ),
+    "chat of Cohere": lambda text: parse_cohere(_response(_cohere(text)), TARGET),
+    "chat of Cohere's v1": lambda text: parse_cohere(_response(_cohere_v1(text)), TARGET),
+    "stream of Cohere": lambda text: _streamed(
+        [b'{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"a"}}}}'] * (len(text) // 32),
+        CohereDecoder,
+    ),
+    "stream of Cohere's v1": lambda text: _streamed(
+        [b'{"event_type":"text-generation","text":"a"}'] * (len(text) // 32), CohereDecoder
+    ),
+    "events or lines": lambda text: _fed(StreamFramer().feed, text.encode(), 64),
     "rerank": lambda text: parse_rerank(
         _response(_many("results", {"index": 0, "relevance_score": 0.5}, text)), TARGET
     ),
@@ -277,6 +290,10 @@ COVERED: dict[str, str] = {
             "providers.anthropic.stream MessagesDecoder.feed",
             "providers.anthropic.token_count parse_count",
             "providers.bodies shown_body",
+            "providers.cohere.answer parse_chat",
+            "providers.cohere.stream StreamFramer.feed",
+            "providers.cohere.v1 is_v1",
+            "providers.cohere.v1 parse_v1",
             "providers.cohere.errors parse_error",
             "providers.cohere.errors reported_error",
             "providers.cohere.rerank parse_rerank",
@@ -475,6 +492,17 @@ def _fields(text: str) -> Headers:
 
 def _error(text: str) -> bytes:
     return msgspec.json.encode({"type": "error", "error": {"message": text, "type": text, "code": text}})
+
+
+def _cohere(text: str) -> bytes:
+    citation = {"start": 0, "end": 1, "text": "a", "sources": [{"id": "doc:0", "document": {"title": "t"}}]}
+    blocks = [{"type": "text", "text": text}]
+    message = {"content": blocks, "tool_plan": text, "citations": [citation] * (len(text) // 512)}
+    return msgspec.json.encode({"id": "1", "message": message, "finish_reason": "COMPLETE"})
+
+
+def _cohere_v1(text: str) -> bytes:
+    return msgspec.json.encode({"generation_id": "1", "text": text, "finish_reason": "COMPLETE"})
 
 
 def _message_alone(text: str) -> bytes:

@@ -63,7 +63,12 @@ class Case:
     @property
     def is_stream(self) -> bool:
         """Whether the answer came as a stream."""
-        return (self.folder / "response.sse").exists()
+        return self.is_of_lines or (self.folder / "response.sse").exists()
+
+    @property
+    def is_of_lines(self) -> bool:
+        """Whether the answer came as a stream of lines of JSON."""
+        return (self.folder / "response.ndjson").exists()
 
     @cached_property
     def request(self) -> msgspec.Struct:

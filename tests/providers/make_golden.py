@@ -18,9 +18,9 @@ from bifrost.operations.chat.openai_form import chat_request_from_openai
 from bifrost.operations.completions import CompletionOptions, CompletionRequest, completion_request
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.token_count import TokenCountRequest, token_count_request
+from tests.providers import read_cohere
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
-from tests.providers.read_cohere import read_rerank
 from tests.providers.read_compatible import read_chat
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ COMPATIBLE = (
     "xai",
 )
 
-READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct]]] = {
+READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]] = {
     "anthropic.messages": ("chat", read_request),
     "anthropic.count_tokens": ("count_tokens", read_count),
     "openai.responses_count_tokens": ("count_tokens", read_items),
@@ -84,10 +84,12 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct]]] = {
     "openai.embeddings": ("embeddings", read_embeddings),
     "azure.embeddings": ("embeddings", read_embeddings),
     "mistral.embeddings": ("embeddings", read_embeddings),
-    "cohere.rerank": ("rerank", read_rerank),
+    "cohere.chat_v1": ("chat", None),  # answers of v1 are read, but requests are those of v2
+    "cohere.chat": ("chat", read_cohere.read_chat),
+    "cohere.rerank": ("rerank", read_cohere.read_rerank),
     **{f"{name}.chat": ("chat", partial(read_chat, provider=name)) for name in COMPATIBLE},
 }
-"""By family of recordings: our operation, and the recorded body in our words."""
+"""By family of recordings: our operation, and the recorded body in our words. `None`: the request is not kept."""
 
 
 def make(file: Path) -> Case:
@@ -102,7 +104,7 @@ def make(file: Path) -> Case:
     _write(folder / "status.json", head)
     _write_answer(folder, recording)
     _write(folder / "origin.json", _origin(recording))
-    if recording.get("request_body") is not None:
+    if recording.get("request_body") is not None and reader is not None:
         _write_request(folder, reader(recording["request_body"]), recording)
     case = Case(folder)
     _write(folder / "expected.json", drive(case, [case.body]).result if case.is_stream else read_answer(case))
@@ -145,13 +147,15 @@ def _write_answer(folder: Path, recording: dict[str, Any]) -> None:
         (folder / "response.json").write_bytes(text.encode())
     elif "sse_text" in recording:
         (folder / "response.sse").write_bytes(recording["sse_text"].encode())
+    elif "ndjson_text" in recording:
+        (folder / "response.ndjson").write_bytes(recording["ndjson_text"].encode())
     else:
         (folder / "response.txt").write_bytes(recording["response_text"].encode())
 
 
 def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, Any]) -> None:
     recorded = recording["request_body"]
-    stream = bool(recorded.get("stream")) or (folder / "response.sse").exists()
+    stream = bool(recorded.get("stream")) or any(folder.glob("response.[sn]*"))
     (folder / "request.json").write_bytes(_pretty(json.loads(msgspec.json.encode(request))))
     settings = _settings(recording)
     _write(folder / "http.json", {"stream": stream, **settings})

@@ -54,7 +54,7 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
         ]
     },
     "messages.content.text": _part(type="text", text="a"),
-    "messages.content.text.citations": _part(type="text", text="a", citations=[{"provider": PROVIDER}]),
+    "messages.content.text.citations": _answer(type="text", text="a", citations=[{"provider": PROVIDER}]),
     "messages.content.text.signature": _answer(type="text", text="a", provider=PROVIDER),
     "messages.content.image": _part(type="image", url="https://a.example/b"),
     "messages.content.image.url": _part(type="image"),

@@ -130,8 +130,9 @@ def marker_of(case: Case) -> int:
 def pieces_of(case: Case) -> Iterator[bytes]:
     """The stream's bytes, an event each."""
     rest = case.body
+    marks = (b"\n",) if case.is_of_lines else (b"\n\n", b"\r\n\r\n", b"\r\r")
     while rest:
-        ends = [rest.find(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in rest]
+        ends = [rest.find(mark) + len(mark) for mark in marks if mark in rest]
         end = min(ends, default=len(rest))
         yield rest[:end]
         rest = rest[end:]

@@ -14,10 +14,13 @@ import pytest
 
 from bifrost.operations.chat.content import ToolCall
 from bifrost.operations.usage import Usage
-from bifrost.testing import render_anthropic, render_openai
+from bifrost.providers.base import ReportedError, Target
+from bifrost.providers.catalog import CATALOG
+from bifrost.testing import MockTransport, render_anthropic, render_cohere, render_openai
 from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Reply, words
-from bifrost.wire.http import HttpRequest
+from bifrost.wire.framing.sse import SseEvent
+from bifrost.wire.http import Headers, HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,6 +201,43 @@ def test_the_path_tells_what_is_asked(
     request = HttpRequest(method="POST", path=path, headers=headers)
     assert render_openai.DIALECT.endpoint_of(request) == openais
     assert render_anthropic.DIALECT.endpoint_of(request) == anthropics
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [("/v2/chat", "chat"), ("/v2/embed?a=b", "embeddings"), ("/v2/rerank", "rerank"), ("/v1/models", None)],
+)
+def test_coheres_path_tells_what_is_asked(path: str, endpoint: str | None) -> None:
+    assert render_cohere.DIALECT.endpoint_of(HttpRequest(method="POST", path=path)) == endpoint
+
+
+@pytest.mark.anyio
+async def test_cohere_is_written_as_its_codec_reads_it() -> None:
+    mock = MockTransport()
+    scripted = {"reasoning": REPLY.reasoning, "tool_calls": [("wave", {"hands": 2})], "usage": Usage(input_tokens=30)}
+    mock.reply("Hello there", **scripted).then.reply("Hello there", **scripted)
+    async with mock.client() as client:
+        whole = await client.chat("cohere/some-model", "hi")
+        async with client.stream_chat("cohere/some-model", "hi") as stream:
+            streamed = await stream.final()
+    for answer in (whole, streamed):
+        assert (answer.text, answer.reasoning, answer.finish_reason) == ("Hello there", REPLY.reasoning, "tool_calls")
+        assert [(each.name, each.parse_arguments()) for each in answer.tool_calls] == [("wave", {"hands": 2})]
+        assert answer.usage == Usage(input_tokens=30)
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 498, 500])
+def test_coheres_errors_are_read_by_its_codec(status: int) -> None:
+    row = CATALOG["cohere"]
+    answer = HttpResponse(
+        status=status, headers=Headers.of(), body=render_cohere.DIALECT.error(status, None, None, None)
+    )
+    assert row.parse_error(answer).message
+    decoder = row.codecs["chat"].decoder
+    assert decoder is not None
+    (event,) = data_of([render_cohere.DIALECT.error_event(status, "oh", None, "INVALID")])
+    with pytest.raises(ReportedError, match="oh"):
+        decoder(Target(provider="cohere", model="m")).feed(SseEvent(event=None, data=json.dumps(event).encode()))
 
 
 @pytest.mark.parametrize("text", ["", "one", " two words", "line\nbreak  and   blanks \n"])

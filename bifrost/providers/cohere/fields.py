@@ -32,6 +32,7 @@ SPEAKER = "Cohere"
 
 _ORIGIN = "says who made a part of an answer, and so where it may go"
 _NO_SOUND = in_some_places(refused("takes no sound; send its text"))
+_NO_VIDEO = in_some_places(refused("takes no videos; describe the video, or send pictures of it"))
 _NO_MARKS = left_out_saying("cache marks were left out: {provider} takes none")
 _NO_FREE_TEXT = "has no tools that take free text; give them JSON parameters"
 _TEXT_ONLY = refused("answers in text only; leave out audio and modalities", neutral=(["text"],))
@@ -62,6 +63,16 @@ _MESSAGES: Mapping[str, Field] = {
         for name in ("url", "title", "text", "start", "end", "document_index", "file_id", "provider")
     },
     "messages.content.text.citations.native": sent(),
+    "messages.content.text.signature": left_out("takes no signature of a text back"),
+    "messages.content.text.provider": local(_ORIGIN),
+    "messages.content.text.issuer": local(_ORIGIN),
+    "messages.content.image.signature": left_out("takes no signature of an image back"),
+    "messages.content.image.provider": local(_ORIGIN),
+    "messages.content.image.issuer": local(_ORIGIN),
+    **{
+        f"messages.content.video{field}": _NO_VIDEO
+        for field in ("", ".url", ".data", ".media_type", ".file_id", ".cache", ".cache.ttl")
+    },
     "messages.content.image.url": sent(),
     "messages.content.image.data": mapped(),
     "messages.content.image.media_type": mapped(),
@@ -99,7 +110,7 @@ _MESSAGES: Mapping[str, Field] = {
     "messages.content.tool_call.provider": local(_ORIGIN),
     "messages.content.tool_call.issuer": local(_ORIGIN),
     "messages.content.opaque.provider": local(_ORIGIN),
-    "messages.content.opaque.kind": mapped(),
+    "messages.content.opaque.kind": local("the block itself says its kind"),
     "messages.content.opaque.data": sent(),
     "messages.content.opaque.issuer": local(_ORIGIN),
 }
