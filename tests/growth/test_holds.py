@@ -31,7 +31,7 @@ _TRACED = 4.0 if "COVERAGE_PROCESS_START" in os.environ else 1.0
 
 LIMIT = 0.050 * _TRACED
 """In seconds, for anything up to 1 MiB."""
-DENSE_LIMIT = 0.3 * _TRACED
+DENSE_LIMIT = 0.080 * _TRACED
 """For text that begins like JSON and is made of brackets. Read sign by sign it takes a second and more."""
 _TRIES = 5
 

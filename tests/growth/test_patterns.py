@@ -67,13 +67,12 @@ PATTERNS: dict[str, str] = {
     "bifrost.providers.openai.families 'gpt-5\\\\.\\\\d+(-(mini|nano))?(-\\\\d{4}-\\\\d\\\\d-\\\\d\\\\d)?'": FOREIGN,
     "bifrost.providers.openai.quirks '.{1,40}'": FOREIGN,
     "bifrost.providers.wording pattern": MADE,
-    "bifrost.operations.chat.structured.json_text '[{\\\\[`<]'": FOREIGN,
+    "bifrost.operations.chat.structured.json_text '[{\\\\[`<](?:(?<=[{\\\\[])|(?<=`)(?=``|`?\\\\Z)|(?<=<)(?=/|\\\\Z))'": FOREIGN,
+    "bifrost.operations.chat.structured.json_text f'(?:{_PLAIN}++|{_QUOTED}|{_NESTED}){{0,256}}'": MATCHED,
+    'bifrost.operations.chat.structured.lenient \'"(?:[^"\\\\\\\\]|\\\\\\\\.)*+"|-?[0-9]++(?:\\\\.[0-9]++(?:[eE][-+]?[0-9]++)?|[eE][-+]?[0-9]++)\'': FOREIGN,
+    "bifrost.operations.chat.structured.lenient '[0-9](?:\\\\.[0-9]|[eE][-+0-9])'": FOREIGN,
     "bifrost.operations.chat.structured.json_text '[ \\\\t\\\\n\\\\r]*'": FOREIGN,
     "bifrost.operations.chat.structured.json_text '[^\"\\\\\\\\]*'": FOREIGN,
-    "bifrost.operations.chat.structured.json_text '[^\"{}\\\\[\\\\]]*'": FOREIGN,
-    "bifrost.operations.chat.structured.json_text '[^ \\\\t\\\\n\\\\r,:0-9+\\\\-.eEtrufalsn]'": FOREIGN,
-    "bifrost.operations.chat.structured.lenient"
-    ' \'"(?:[^"\\\\\\\\]|\\\\\\\\.)*+"|-?[0-9]++(?:\\\\.[0-9]++)?(?:[eE][-+]?[0-9]++)?\'': FOREIGN,
     "bifrost.operations.chat.structured.lenient '(-?[0-9]+)\\\\.0+'": MATCHED,
     "bifrost.operations.chat.structured.lenient"
     " '(?P<sign>[-+]?)P(?:(?P<weeks>\\\\d+(?:\\\\.\\\\d+)?)W)?(?:(?P<days>\\\\d+(?:\\\\.\\\\d+)?)D)?(?:T(?:(?P<hours>\\\\d+(?:\\\\.\\\\d+)?)H)?(?:(?P<minutes>\\\\d+(?:\\\\.\\\\d+)?)M)?(?:(?P<seconds>\\\\d+(?:\\\\.\\\\d+)?)S)?)?'": FOREIGN,

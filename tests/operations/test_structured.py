@@ -691,6 +691,13 @@ def test_looking_for_json_takes_time_in_proportion_to_the_text() -> None:
         assert calls[1] < calls[0] * 6
 
 
+def test_a_large_value_among_words_is_found() -> None:
+    records = [{"id": n, "tags": [{"at": [n, {"deep": [1]}]}, 'a "b" ]}'], "on": True} for n in range(4_000)]
+    said = json.dumps({"x": 1, "y": 2, "more": records})
+    assert json_in(f"Well: {said} is what I found.", words=True, lists=False) == ([said], "")
+    assert json_in(f"<think>{'{} ' * 200}</think> {said}", words=True, lists=False) == ([said], "{} " * 200)
+
+
 def _operations(work: Any) -> int:
     """Count the steps that Python takes."""
     count = 0

@@ -32,32 +32,39 @@ _THINKING: Final[Mapping[str, str]] = {
 _LONGEST_MARK = max(map(len, [*_THINKING, *_THINKING.values()]))
 _MARKS_IN_WORDS = ("```", *_THINKING.values())
 
-_EFFORT = 100_000
-"""The limit for the effort spent on values among words: 1 per possible beginning, and `_PER_VALUE` per value that
-begins.
-"""
-_PER_VALUE = 400
-_PER_SIGN = 5
-"""The effort for a character among words that begins no value."""
-
-_PER_SIGN_OF_NONE = 3
-"""The effort per character of a value after a long value was not JSON, so that a text this long is abandoned soon."""
+_EFFORT = 50_000
+"""The limit for the effort spent on a text: some 30 ms, however long it is. The rest is not searched."""
+_PER_STEP = 5
+"""The effort for a mark, a possible beginning of a value, or a bracket that no pattern passes over."""
+_PER_VALUE = 200
+"""The effort for a value that begins, because each value is decoded later."""
 
 _LARGE = 16 * 1024
-"""The rest of a longer text is first tried as one JSON value by a parser in C."""
+"""The rest of a longer text is first tried as one JSON value by a parser in C, unless it is dense."""
 _PARSED_LIMIT = 8 * 1024 * 1024
-"""The most characters for that parser, because its objects take memory."""
+_PARSED_PARTS = 40_000
+"""The most characters, and the most brackets, for that parser, because its objects take time and memory. Eight quotes
+count as a bracket.
+"""
 
 _LONGEST_WAIT = 256
 """How many characters of white space after a bracket are buffered to see whether it begins a value."""
 
 _PARSER = JSONDecoder(strict=False)
-_SIGN_IN_WORDS = re.compile(r"[{\[`<]")
+_SIGN_IN_WORDS = re.compile(r"[{\[`<](?:(?<=[{\[])|(?<=`)(?=``|`?\Z)|(?<=<)(?=/|\Z))")
+"""What may begin a value or a mark. It begins with a set of characters, which makes the search fast."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING_RUN = re.compile(r'[^"\\]*')
-_RUN = re.compile(r'[^"{}\[\]]*')
-_NO_JSON = re.compile(r"[^ \t\n\r,:0-9+\-.eEtrufalsn]")
-"""A character that does not occur outside the strings of a JSON value."""
+_PLAIN = r"[ \t\n\r,:0-9+\-.eEtrufalsn]"
+"""A character of a JSON value outside of its strings and brackets."""
+_QUOTED = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_PARTS = rf"(?:{_PLAIN}++|{_QUOTED}){{0,256}}"
+_FLAT = rf"\{{[ \t\n\r]*+(?:{_QUOTED}{_PARTS})?\}}|\[{_PARTS}\]"
+_FLAT_PARTS = rf"(?:{_PLAIN}++|{_QUOTED}|{_FLAT}){{0,256}}"
+_NESTED = rf"\{{[ \t\n\r]*+(?:{_QUOTED}{_FLAT_PARTS})?\}}|\[{_FLAT_PARTS}\]"
+_RUN = re.compile(rf"(?:{_PLAIN}++|{_QUOTED}|{_NESTED}){{0,256}}", re.DOTALL)
+"""Parts of a JSON value: complete strings, and objects and lists that nest at most twice. The bounds save memory."""
+_BRACKETS = frozenset("{}[]")
 _VALUE_BEGINS = frozenset('"{[]-0123456789tfn')
 
 
@@ -66,7 +73,7 @@ class JsonFinder:
 
     With `words`, JSON may occur anywhere among words; without it, only at the beginning or in a code fence. With
     `lists`, it may be a list; without it, only an object counts. `whole` says that the complete text is fed at once, so
-    that the effort is also bounded for JSON at its beginning.
+    that the effort is also bounded for JSON and reasoning at its beginning.
     """
 
     __slots__ = (
@@ -75,12 +82,11 @@ class JsonFinder:
         "_effort",
         "_expects",
         "_fenced",
+        "_has_parsed",
         "_open",
         "_opening",
-        "_per_sign",
         "_rest",
         "_state",
-        "_tries",
         "_whole",
         "_words",
     )
@@ -88,9 +94,8 @@ class JsonFinder:
     def __init__(self, *, words: bool, lists: bool, whole: bool = False) -> None:
         self._words = words
         self._whole = whole
-        self._tries = int(whole)
-        """How often a long value may still be tried by the parser in C and turn out to be none."""
-        self._per_sign = 1
+        self._has_parsed = not whole
+        """Whether a long value was tried by the parser in C, which is done once."""
         self._opening = "{[" if lists else "{"
         self._state: Literal["start", "thought", "words", "value", "string"] = "start"
         self._close = ""
@@ -164,6 +169,7 @@ class JsonFinder:
             for mark, close in _THINKING.items():
                 if text.startswith(mark, begin):
                     self._state, self._close = "thought", close
+                    self._spend(_PER_STEP)
                     return begin + len(mark)
                 if _is_cut(mark, text, begin):
                     return None
@@ -188,8 +194,8 @@ class JsonFinder:
         _add(pieces, "words", text[place:begin])
         if begin > place or found is None:
             return begin
-        self._effort -= _PER_SIGN
-        for mark in _MARKS_IN_WORDS:
+        self._effort -= _PER_STEP
+        for mark in _MARKS_IN_WORDS if text[begin] != "{" else ():
             if text.startswith(mark, begin):
                 self._pass_mark(mark, pieces)
                 return begin + len(mark)
@@ -217,39 +223,42 @@ class JsonFinder:
         if follows < len(text) and text[follows] not in ('"}' if is_object else _VALUE_BEGINS) and not self._direct:
             _add(pieces, "words", text[begin])
             return begin + 1
-        if not self._direct:
-            self._effort -= _PER_VALUE
-        if self._tries and len(text) - begin > _LARGE:
+        self._spend(_PER_VALUE)
+        if not self._has_parsed and len(text) - begin > _LARGE:
+            self._has_parsed = True
             end = _end_of_value(text, begin)
             if end is not None:
                 self._state, self._direct = "words", False
                 pieces.append(("json", text[begin:end]))
                 pieces.append(("end", ""))
                 return end
-            self._tries -= 1
-            self._per_sign = _PER_SIGN_OF_NONE
         self._open, self._expects = ["}" if is_object else "]"], is_object
         self._state = "value"
         pieces.append(("json", text[begin]))
         return begin + 1
 
-    def _value(self, text: str, place: int, pieces: list[Piece]) -> int:
-        end = _end_of(_RUN, text, place)
-        run = text[place:end]
-        wrong = _NO_JSON.search(run)
-        if wrong is not None or (self._expects and run.strip(" \t\n\r")):
-            return self._break(place if wrong is None else place + wrong.start(), text, place, pieces)
-        _add(pieces, "json", run)
-        if end == len(text):
-            return end
-        sign = text[end]
-        if sign not in '"{[' and sign != self._open[-1]:
-            return self._break(end, text, end, pieces)
-        if self._expects and sign not in '"}':
-            return self._break(end, text, end, pieces)
-        pieces.append(("json", sign))
+    def _spend(self, effort: int) -> None:
         if self._whole or not self._direct:
-            self._effort -= self._per_sign
+            self._effort -= effort
+
+    def _value(self, text: str, place: int, pieces: list[Piece]) -> int:
+        if self._expects:
+            begin = _end_of(_SPACE, text, place)
+            if begin < len(text) and text[begin] not in '"}':
+                return self._break(begin, text, place, pieces)
+        end = _end_of(_RUN, text, place)
+        _add(pieces, "json", text[place:end])
+        if end == len(text) or (end > place and text[end] not in _BRACKETS):
+            self._expects = self._expects and text[place:end].isspace()
+            return end
+        return self._sign(text, end, pieces)
+
+    def _sign(self, text: str, place: int, pieces: list[Piece]) -> int:
+        sign = text[place]
+        if sign not in '"{[' and sign != self._open[-1]:
+            return self._break(place, text, place, pieces)
+        pieces.append(("json", sign))
+        self._spend(_PER_STEP)
         self._expects = sign == "{"
         if sign == '"':
             self._state = "string"
@@ -260,7 +269,7 @@ class JsonFinder:
             if not self._open:
                 pieces.append(("end", ""))
                 self._state, self._direct = "words", False
-        return end + 1
+        return place + 1
 
     def _string(self, text: str, place: int, pieces: list[Piece]) -> int | None:
         end = _end_of(_STRING_RUN, text, place)
@@ -285,8 +294,10 @@ class JsonFinder:
 
 
 def _end_of_value(text: str, begin: int) -> int | None:
-    """Return the end of the JSON value that begins here; `None` if it is not JSON, too large or too deep."""
+    """Return the end of the JSON value that begins here; `None` if it is not JSON, too large, too dense or too deep."""
     if len(text) - begin > _PARSED_LIMIT:
+        return None
+    if text.count("{", begin) + text.count("[", begin) + text.count('"', begin) // 8 > _PARSED_PARTS:
         return None
     try:
         return _PARSER.raw_decode(text, begin)[1]

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 UNCHANGED: Final = object()
 """Returned instead of a value if nothing needs to be converted."""
 
-_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?', re.DOTALL)
+_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"|-?[0-9]++(?:\.[0-9]++(?:[eE][-+]?[0-9]++)?|[eE][-+]?[0-9]++)', re.DOTALL)
+"""A string, or a number that is not written as an integer."""
+_INEXACT = re.compile(r"[0-9](?:\.[0-9]|[eE][-+0-9])")
+_MOST_TOKENS = 50_000
+"""The most strings and such numbers of a text in which they are looked at, one by one."""
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 _EXACT = 2.0**53
 """Up to this number, a float that is an integer has exactly the value that was written."""
@@ -34,11 +38,14 @@ _CLOCK = re.compile(r"(?P<sign>[-+]?)(?P<hours>\d{1,4}):(?P<minutes>\d{2})(?::(?
 def with_whole_numbers(text: str) -> str | None:
     """Return JSON text with numbers like `41.0` and `1e2` written as integers; `None` if there are none."""
     changed = False
+    numbers = len(_INEXACT.findall(text))
+    if not numbers or numbers + text.count('"') // 2 > _MOST_TOKENS:
+        return None
 
     def whole(found: re.Match[str]) -> str:
         nonlocal changed
         token = found[0]
-        if token[0] == '"' or token.lstrip("-").isdigit() or len(token) > 40:
+        if token[0] == '"' or len(token) > 40:
             return token
         short = _WHOLE.fullmatch(token)
         if short is not None:

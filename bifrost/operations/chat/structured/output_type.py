@@ -36,6 +36,10 @@ _LONGEST_WORDS = 500
 _MOST_PROBLEMS = 10
 _MOST_TYPES = 256
 _MOST_PLACES = 8
+_MOST_CONTAINERS = 4096
+"""The number of objects and lists in any text that is decoded to dicts to find values of another form."""
+_SPARSE = 16
+"""The number of characters per further object or list in such a text."""
 
 _MODULES = re.compile(r"(?:[\w<>]+\.)+")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9-]+")
@@ -225,6 +229,8 @@ def _msgspec_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes],
             return adapter.build(decode(text))
         except msgspec.ValidationError as error:
             failure = error
+        if _is_dense(text):
+            raise failure
         # A value may have another form than msgspec expects, and the same meaning.
         value = repair(msgspec.json.decode(text), info)
         if value is UNCHANGED:
@@ -232,6 +238,12 @@ def _msgspec_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes],
         return adapter.convert(value, adapted)
 
     return _with_root(schema, defs), read
+
+
+def _is_dense(text: str | bytes) -> bool:
+    """Return whether a text has so many objects and lists that decoding it to dicts would take long."""
+    brackets = text.count(b"{") + text.count(b"[") if isinstance(text, bytes) else text.count("{") + text.count("[")
+    return brackets > _MOST_CONTAINERS + len(text) // _SPARSE
 
 
 def _reason(error: Exception) -> str:
