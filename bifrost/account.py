@@ -221,9 +221,10 @@ class EnvAccount:
     """Providers whose keys are in environment variables with the vendors' names.
 
     A provider has one key, named after its variable. Its `..._BASE_URL` variable, if it has one, is its address.
-    Variables of other tools (`TOGETHERAI_API_KEY`, `OPENAI_API_BASE`) are read if the vendor's own is not set. A
-    provider without keys is configured if its address variable is set. The environment is read once, when the client
-    first uses the account.
+    Variables of other tools (`TOGETHERAI_API_KEY`, `OPENAI_API_BASE`) are read if the vendor's own is not set. A key
+    may consist of several variables (`AWS_ACCESS_KEY_ID`, ...), and have settings (`AWS_REGION`). A provider without
+    keys is configured if its address variable is set. The environment is read once, when the client first uses the
+    account.
 
     Args:
         environ: The variables. `None`: `os.environ`.
@@ -253,9 +254,7 @@ class EnvAccount:
         known = self._keys.get(provider)
         if known is None:
             row = self._rows.get(provider)
-            variables = [name for name in _key_variables(row) if self._value(name)] if row else []
-            known = [Key(name=name, value=self._value(name)) for name in variables[:1]]
-            self._keys[provider] = known
+            known = self._keys[provider] = [] if row is None else self._keys_of(row)
         return known
 
     def config(self, provider: str) -> ProviderConfig:
@@ -274,9 +273,34 @@ class EnvAccount:
     def __repr__(self) -> str:
         return "EnvAccount()"
 
+    def _keys_of(self, row: Provider) -> list[Key]:
+        name = next(filter(self._value, _key_variables(row)), None)
+        if name is not None:
+            return [Key(name=name, value=self._value(name), settings=self._settings_of(row))]
+        if not self._has_joined_key(row):
+            return []
+        names = row.joined_key_variables
+        return [Key(name=names[0], value=self._joined(names), settings=self._settings_of(row))]
+
+    def _has_joined_key(self, row: Provider) -> bool:
+        return bool(row.joined_key_variables) and all(map(self._value, row.joined_key_variables[:2]))
+
+    def _joined(self, names: Sequence[str]) -> str:
+        return ":".join(filter(None, map(self._value, names)))
+
+    def _settings_of(self, row: Provider) -> Any:
+        """Return the settings of the environment's key; `None` if no variable sets one."""
+        found = {
+            field: self._value(name)
+            for field, names in row.settings_variables.items()
+            if (name := next(filter(self._value, names), None)) is not None
+        }
+        return row.key_settings(**found) if found and row.key_settings is not None else None
+
     def _configures(self, row: Provider) -> bool:
-        needed = _key_variables(row) if not isinstance(row.auth, NoAuth) else _address_variables(row)
-        return any(map(self._value, needed))
+        if isinstance(row.auth, NoAuth):
+            return any(map(self._value, _address_variables(row)))
+        return any(map(self._value, _key_variables(row))) or self._has_joined_key(row)
 
     def _value(self, variable: str) -> str:
         # It is never stored in a local variable of a long-lived frame, where a traceback would print all secrets of the
@@ -558,6 +582,11 @@ def how_to_set(provider: Provider) -> str:
         address = provider.base_url_variable
         return f"set {address} to its address, or set it in the account" if address else "set it in the account"
     variables = " or ".join(provider.key_variables)
+    if provider.joined_key_variables:
+        variables += " or " * bool(variables) + " and ".join(provider.joined_key_variables[:2])
+    if variables and provider.settings_variables and not provider.base_url:
+        settings = " and ".join(names[0] for names in provider.settings_variables.values())
+        return f"set {variables}, and {settings}, or add a key with settings to the account"
     if variables and provider.base_url_variable and not provider.base_url:
         return f"set {variables} and {provider.base_url_variable}, or add a key and the address to the account"
     return f"set {variables}, or add a key to the account" if variables else "add a key to the account"

@@ -115,7 +115,8 @@ async def _candidate(
         structured = context.operation.structured
         if output is not None and structured is not None:
             rules = upstream.row.schema_rules
-            mode = structured.choose_mode(output, request, upstream.row.structured, provider=upstream.name, rules=rules)
+            modes = upstream.row.structured_modes(candidate.model)
+            mode = structured.choose_mode(output, request, modes, provider=upstream.name, rules=rules)
             told = msgspec.structs.replace(told, structured=mode)
             request = structured.lower(request, output, mode, rules)
             checked_here = structured.shortfalls(output, mode, rules)

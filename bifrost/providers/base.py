@@ -214,6 +214,12 @@ class Provider(Frozen):
     """The environment variables of the key, in the order in which they are tried."""
     other_key_variables: tuple[str, ...] = ()
     """Further variables, of other tools, that are tried if none of those is set."""
+    joined_key_variables: tuple[str, ...] = ()
+    """The environment variables whose values, separated by colons, are a key, if none of the others is set. The first
+    two must be set."""
+    settings_variables: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
+    """The environment variables of a key's settings, by the field of `key_settings`, in the order in which they are
+    tried."""
     base_url_variable: str | None = None
     """The environment variable of another address."""
     other_base_url_variables: tuple[str, ...] = ()
@@ -241,10 +247,18 @@ class Provider(Frozen):
     """What must be equal so that signatures, opaque reasoning and ids of tool calls are sent back to the provider."""
     structured: tuple[StructuredMode, ...] = ("native", "tool", "prompt")
     """The modes of structured output, the best first."""
+    native_output_of: Callable[[str], bool] | None = None
+    """Returns whether a model supports the native modes of `structured`. `None`: all models do."""
     schema_rules: SchemaRules = COMMON_RULES
     """The JSON schema features of its strict mode."""
     docs: str = ""
     """The address of the vendor's reference."""
+
+    def structured_modes(self, model: str) -> tuple[StructuredMode, ...]:
+        """Return the modes of structured output that a model supports, the best first."""
+        if self.native_output_of is None or self.native_output_of(model):
+            return self.structured
+        return tuple(mode for mode in self.structured if mode not in ("native", "native_closed"))
 
 
 def operations_of(provider: Provider) -> list[str]:

@@ -25,10 +25,11 @@ class Catalog(Mapping[str, "Provider"]):
     def _rows(self) -> Mapping[str, Provider]:
         from bifrost.providers.anthropic import ANTHROPIC
         from bifrost.providers.azure import AZURE
+        from bifrost.providers.bedrock import BEDROCK
         from bifrost.providers.cohere import COHERE
         from bifrost.providers.compatible import COMPATIBLE, OPENAI
 
-        rows = (OPENAI, ANTHROPIC, AZURE, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
+        rows = (OPENAI, ANTHROPIC, AZURE, BEDROCK, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
         return {row.name: row for row in rows}
 
     def __getitem__(self, name: str) -> Provider:
@@ -70,6 +71,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "cohere": frozenset(["chat", "rerank"]),
+        "bedrock": frozenset(["chat"]),
         "groq": frozenset(["chat"]),
         "deepseek": frozenset(["chat"]),
         "xai": frozenset(["chat"]),

@@ -67,6 +67,8 @@ def derive(
         codecs=codecs,
         key_variables=(),
         other_key_variables=(),
+        joined_key_variables=(),
+        settings_variables={},
         base_url_variable=None,
         other_base_url_variables=(),
     )

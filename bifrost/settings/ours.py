@@ -172,6 +172,8 @@ class _OurForm:
             row,
             key_variables=base.key_variables,
             other_key_variables=base.other_key_variables,
+            joined_key_variables=base.joined_key_variables,
+            settings_variables=base.settings_variables,
             base_url_variable=base.base_url_variable,
             other_base_url_variables=base.other_base_url_variables,
         )

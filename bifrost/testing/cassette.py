@@ -287,7 +287,7 @@ class Cassette:
         from bifrost.providers.catalog import CATALOG
 
         for row in CATALOG.values():
-            for variable in row.key_variables + row.other_key_variables:
+            for variable in row.key_variables + row.other_key_variables + row.joined_key_variables:
                 self.cleaner.learn(os.environ.get(variable, "").strip())
 
 

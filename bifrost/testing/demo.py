@@ -73,7 +73,8 @@ def announcement(model: str) -> str:
     if row is None:
         return f"live: {model}"
     address = EnvAccount().config(provider).base_url or row.base_url
-    key = next((variable for variable in row.key_variables + row.other_key_variables if os.environ.get(variable)), None)
+    variables = row.key_variables + row.other_key_variables + row.joined_key_variables
+    key = next(filter(os.environ.get, variables), None)
     return f"live: model {name} of {provider} at {address}, with {f'the key in {key}' if key else 'no key'}"
 
 

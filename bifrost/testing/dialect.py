@@ -73,6 +73,9 @@ class Dialect:
     """The provider whose format it is."""
     endpoint_of: Callable[[HttpRequest], str | None]
     """Returns the operation that a request names by its path and headers; `None` if the format is another one."""
+    asked_of: Callable[[HttpRequest], tuple[str, bool]] | None = None
+    """Returns the model of a request, and whether it requests a stream, if the path says it. `None`: the fields `model`
+    and `stream` of the body do."""
     chat: Callable[[Reply, MockCall], bytes]
     """Renders a complete response."""
     chat_stream: Callable[[Reply, MockCall], Sequence[Event]]
@@ -87,6 +90,8 @@ class Dialect:
     """Renders an error as an event of a stream."""
     event: Callable[[str], bytes]
     """Renders data that need not be JSON as an event of a stream."""
+    stream_type: str = "text/event-stream; charset=utf-8"
+    """The content type of its streams."""
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -20,12 +20,12 @@ from bifrost.config import ProviderConfig
 from bifrost.engine.host import Host
 from bifrost.errors import UsageError
 from bifrost.providers.catalog import CATALOG
-from bifrost.testing.calls import MockCall, body_of, field_of, key_of, masked
+from bifrost.testing.calls import MockCall, body_of, key_of, masked
 from bifrost.testing.faulty import FaultyStep
 from bifrost.testing.mock import ConnectionCounts, make_account
 from bifrost.testing.play import Answer, Ending, Play, Trouble, document
 from bifrost.testing.recorded import Recordings
-from bifrost.testing.rules import Rules, dialect_of
+from bifrost.testing.rules import Rules, asked_of, dialect_of
 from bifrost.testing.script import Step
 from bifrost.wire.http import HttpRequest
 
@@ -337,12 +337,13 @@ class LoopbackProvider(Rules):
         dialect, endpoint = dialect_of(request)
         body = body_of(request)
         has_key, key = key_of(request)
+        model, stream = asked_of(dialect, request, body)
         call = MockCall(
             index=len(self.calls),
             provider=dialect.name,
             endpoint=endpoint,
-            model=field_of(body, "model") or "",
-            stream=bool(field_of(body, "stream")),
+            model=model,
+            stream=stream,
             has_key=has_key,
             key=key,
             connection=number,

@@ -17,9 +17,9 @@ import attrs
 import msgspec
 
 from bifrost.errors import BifrostError, CallTimeoutError, ConnectError, InternalError, ProtocolError, TransportError
-from bifrost.testing.calls import MockCall, body_of, fake_key, field_of, key_of, masked
+from bifrost.testing.calls import MockCall, body_of, fake_key, key_of, masked
 from bifrost.testing.play import Play
-from bifrost.testing.rules import Rules, UnexpectedCallError, dialect_of
+from bifrost.testing.rules import Rules, UnexpectedCallError, asked_of, dialect_of
 from bifrost.transport import Origin, ResponseHead
 from bifrost.wire.http import Headers
 
@@ -108,12 +108,13 @@ class MockTransport(Rules):
         dialect, endpoint = dialect_of(request)
         body = body_of(request)
         has_key, key = key_of(request)
+        model, stream = asked_of(dialect, request, body)
         call = MockCall(
             index=len(self.calls),
             provider=request.provider or self._provider(origin, request.path),
             endpoint=endpoint,
-            model=field_of(body, "model") or "",
-            stream=bool(field_of(body, "stream")),
+            model=model,
+            stream=stream,
             has_key=has_key,
             key=key,
             connection=0,

@@ -13,7 +13,7 @@ from bifrost.frozen import Value
 from bifrost.operations.usage import Usage
 from bifrost.testing.calls import field_of
 from bifrost.testing.dialect import Event
-from bifrost.testing.play import Answer, split_events
+from bifrost.testing.play import Answer, document, split_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +65,13 @@ class Recordings:
         self._known = list(_read_all())
 
     def answer(self, call: MockCall, dialect: Dialect) -> Answer:
-        """Return a recorded response to a request of the same kind, preferably the same request or model."""
-        best = max(self._of(dialect, call), key=lambda recording: _likeness(recording, call))
+        """Return a recorded response to a request of the same kind, preferably the same request or model.
+
+        An error with status 404 says that there is none.
+        """
+        best = max(self._of(dialect, call), key=lambda recording: _likeness(recording, call), default=None)
+        if best is None:
+            return document(404, dialect.error(404, "there is no recording of such a call; script it", None, None))
         if call.endpoint == "embeddings" and dialect.embeddings is not None:
             vectors, usage = _vectors(best, call)
             return Answer(headers=best.response_headers, events=[Event(dialect.embeddings(vectors, usage, call))])

@@ -5,12 +5,12 @@ There is no I/O here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import UsageError
 from bifrost.operations.base import OperationName
-from bifrost.testing import render_anthropic, render_cohere, render_openai
-from bifrost.testing.calls import MockCall, check_endpoint
+from bifrost.testing import render_anthropic, render_bedrock, render_cohere, render_openai
+from bifrost.testing.calls import MockCall, check_endpoint, field_of
 from bifrost.testing.dialect import Dialect
 from bifrost.testing.faults import FaultPlan, FaultRun
 from bifrost.testing.faulty import FaultyStep, with_fault
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_CALLS = 20
 
-DIALECTS = (render_anthropic.DIALECT, render_cohere.DIALECT, render_openai.DIALECT)
+DIALECTS = (render_anthropic.DIALECT, render_bedrock.DIALECT, render_cohere.DIALECT, render_openai.DIALECT)
 """The formats, in the order in which they are checked for a request."""
 
 
@@ -182,3 +182,10 @@ def dialect_of(request: HttpRequest) -> tuple[Dialect, str]:
         if endpoint is not None:
             return dialect, endpoint
     return render_openai.DIALECT, ""
+
+
+def asked_of(dialect: Dialect, request: HttpRequest, body: Any) -> tuple[str, bool]:
+    """Return the model of a request, and whether it requests a stream."""
+    if dialect.asked_of is not None:
+        return dialect.asked_of(request)
+    return field_of(body, "model") or "", bool(field_of(body, "stream"))

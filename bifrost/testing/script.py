@@ -601,13 +601,11 @@ class Script:
         return self._add(name, write)
 
 
-_SSE: Mapping[str, str] = {"content-type": "text/event-stream; charset=utf-8"}
-
-
 def _chat(reply: Reply, call: MockCall, dialect: Dialect, headers: Mapping[str, str]) -> Answer:
     if not call.stream:
         return document(200, dialect.chat(reply, call), headers)
-    return Answer(headers={**_SSE, **headers}, events=dialect.chat_stream(reply, call), stream=True)
+    fields = {"content-type": dialect.stream_type, **headers}
+    return Answer(headers=fields, events=dialect.chat_stream(reply, call), stream=True)
 
 
 def _make_reply(

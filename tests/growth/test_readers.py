@@ -38,6 +38,9 @@ from bifrost.providers.anthropic.answer import parse_message
 from bifrost.providers.anthropic.stream import MessagesDecoder
 from bifrost.providers.anthropic.token_count import parse_count as parse_anthropic_count
 from bifrost.providers.base import ErrorBody, ReportedError, Target
+from bifrost.providers.bedrock import errors as bedrock_errors
+from bifrost.providers.bedrock.answer import parse_converse
+from bifrost.providers.bedrock.stream import ConverseDecoder
 from bifrost.providers.bodies import shown_body
 from bifrost.providers.cohere import errors as cohere_errors
 from bifrost.providers.cohere.answer import parse_chat as parse_cohere
@@ -61,7 +64,7 @@ from bifrost.transport.api import Origin
 from bifrost.transport.proxies import proxy_of
 from bifrost.wire import json
 from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
-from bifrost.wire.framing.aws_event_stream import EventStreamParser
+from bifrost.wire.framing.aws_event_stream import EventStreamMessage, EventStreamParser
 from bifrost.wire.framing.jsonl import JsonLinesParser
 from bifrost.wire.framing.raw import RawBytes
 from bifrost.wire.framing.sse import SseEvent, SseParser
@@ -140,6 +143,12 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "errors of Anthropic": lambda text: anthropic_errors.parse_error(_response(_error(text), status=400)),
     "errors of Cohere": lambda text: cohere_errors.parse_error(_response(_message_alone(text), status=400)),
     "error of Cohere in any form": lambda text: cohere_errors.parse_error(_response(text.encode(), status=400)),
+    "errors of Bedrock": lambda text: bedrock_errors.parse_error(
+        _response(msgspec.json.encode({"message": text, "__type": text}), status=400)
+    ),
+    "error of Bedrock in a 200": lambda text: bedrock_errors.reported_error(
+        msgspec.json.encode({"message": text, "__type": text})
+    ),
     "error in any form": lambda text: openai_errors.parse_error(_response(text.encode(), status=400)),
     "error in a 200": lambda text: openai_errors.reported_error(_error(text)),
     "error in an event": lambda text: anthropic_errors.reported_error(_error(text)),
@@ -161,6 +170,26 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "piece_of": lambda text: piece_of(text.encode()),
     "chat": lambda text: parse_chat(_response(_chat(text)), TARGET),
     "chat of Anthropic": lambda text: parse_message(_response(_message(text)), TARGET),
+    "chat of Bedrock": lambda text: parse_converse(_response(_converse({"text": text})), TARGET),
+    "chat of Bedrock with other blocks": lambda text: parse_converse(
+        _response(_converse(*[{"toolResult": {"content": []}}] * (len(text) // 64))), TARGET
+    ),
+    "other fields of Bedrock": lambda text: parse_converse(
+        _response(_converse({"text": "a"}, trace={"a": text}, additionalModelResponseFields=text)), TARGET
+    ),
+    "stream of Bedrock": lambda text: _streamed(
+        [{"contentBlockIndex": 0, "delta": {"text": text[at : at + 8]}} for at in range(0, len(text), 8)],
+        ConverseDecoder,
+        _of_bedrock,
+    ),
+    "stream of Bedrock in a tool's result": lambda text: _streamed(
+        [
+            {"contentBlockIndex": 0, "start": {"toolResult": {"toolUseId": "a"}}},
+            *[{"contentBlockIndex": 0, "delta": {"toolResult": [{"text": "a"}]}}] * (len(text) // 64),
+        ],
+        ConverseDecoder,
+        _of_bedrock,
+    ),
     "sse": lambda text: _fed(SseParser().feed, text.encode(), 64),
     "json lines": lambda text: _fed(JsonLinesParser().feed, text.encode(), 64),
     "json lines whole": lambda text: JsonLinesParser().feed(text.encode()),
@@ -289,6 +318,11 @@ COVERED: dict[str, str] = {
             "providers.anthropic.models parse_models",
             "providers.anthropic.stream MessagesDecoder.feed",
             "providers.anthropic.token_count parse_count",
+            "providers.bedrock.answer parse_converse",
+            "providers.bedrock.answer stop_sequence_of",
+            "providers.bedrock.answer routed_model",
+            "providers.bedrock.errors parse_error",
+            "providers.bedrock.errors reported_error",
             "providers.bodies shown_body",
             "providers.cohere.answer parse_chat",
             "providers.cohere.stream StreamFramer.feed",
@@ -541,10 +575,24 @@ def _event(delta: object) -> bytes:
     return msgspec.json.encode({"id": "1", "choices": [{"index": 0, "delta": delta}]})
 
 
-def _streamed(events: list[bytes], decoder: Any = ChatDecoder) -> object:
+def _converse(*blocks: object, **fields: object) -> bytes:
+    message = {"role": "assistant", "content": blocks}
+    return msgspec.json.encode({"output": {"message": message}, "stopReason": "end_turn", **fields})
+
+
+def _of_bedrock(event: Any) -> EventStreamMessage:
+    kind = "contentBlockDelta" if "delta" in event else "contentBlockStart"
+    return EventStreamMessage({":event-type": kind}, msgspec.json.encode(event))
+
+
+def _of_sse(event: bytes) -> SseEvent:
+    return SseEvent(None, event)
+
+
+def _streamed(events: list[Any], decoder: Any = ChatDecoder, framed: Callable[[Any], object] = _of_sse) -> object:
     reader, grown = decoder(TARGET), ChatAccumulator()
     for event in events:
-        for chunk in reader.feed(SseEvent(None, event)):
+        for chunk in reader.feed(framed(event)):
             grown.add(chunk)
     return grown.response()
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.errors import MalformedResponseError
-from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import Built, Codec, Ending, ErrorBody, Provider, ReportedError, Target
 from bifrost.providers.catalog import CATALOG, OPERATIONS
 from bifrost.wire.http import Headers, HttpResponse
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from bifrost.wire.framing.sse import SseEvent
 
 GOLDEN = Path(__file__).parent / "golden"
+
+STREAMS = ("sse", "ndjson", "eventstream")
+"""The kinds of streamed answers, by the endings of their files."""
 
 REQUESTS: dict[str, type[msgspec.Struct]] = {name: operation.request for name, operation in OPERATIONS.items()}
 
@@ -63,7 +65,7 @@ class Case:
     @property
     def is_stream(self) -> bool:
         """Whether the answer came as a stream."""
-        return self.is_of_lines or (self.folder / "response.sse").exists()
+        return any((self.folder / f"response.{kind}").exists() for kind in STREAMS)
 
     @property
     def is_of_lines(self) -> bool:
@@ -82,7 +84,7 @@ class Case:
             provider=self.provider.name,
             model=self.origin["model"],
             stream=asked_stream,
-            settings=None if settings is None else AzureSettings(**settings),
+            settings=settings and self.provider.key_settings and self.provider.key_settings(**settings),
         )
 
     @cached_property

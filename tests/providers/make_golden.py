@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from base64 import b64decode
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +22,7 @@ from bifrost.operations.token_count import TokenCountRequest, token_count_reques
 from tests.providers import read_cohere
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
+from tests.providers.read_bedrock import read_converse
 from tests.providers.read_compatible import read_chat
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]
     "openai.responses_count_tokens": ("count_tokens", read_items),
     "openai.completions": ("completions", read_completion),
     "together.completions": ("completions", read_completion),
+    "bedrock.converse": ("chat", read_converse),
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
     "azure.embeddings": ("embeddings", read_embeddings),
@@ -104,16 +107,20 @@ def make(file: Path) -> Case:
     _write(folder / "status.json", head)
     _write_answer(folder, recording)
     _write(folder / "origin.json", _origin(recording))
-    if recording.get("request_body") is not None and reader is not None:
+    is_known = "$text" not in (recording.get("request_body") or {"$text": "the origin has only the answer"})
+    if is_known and reader is not None:
         _write_request(folder, reader(recording["request_body"]), recording)
     case = Case(folder)
     _write(folder / "expected.json", drive(case, [case.body]).result if case.is_stream else read_answer(case))
     return case
 
 
+_FAMILIES = {"chat", "messages", "embeddings", "embed", "rerank", "converse", "invoke"}
+
+
 def _name(file: Path) -> str:
     kind, _, name = file.stem.partition("-")
-    return name if kind in {"chat", "messages", "embeddings", "embed", "rerank"} else file.stem
+    return name if kind in _FAMILIES else file.stem
 
 
 def _provider(recording: dict[str, Any]) -> str:
@@ -127,9 +134,10 @@ def _origin(recording: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(recording: dict[str, Any]) -> str:
-    """Give the model that was asked for: Azure's stands in the path, and an answer alone has only its own."""
-    if recording["provider"] == "azure":
-        return unquote(urlsplit(recording["url"]).path.split("/")[3])
+    """Give the model that was asked for: it may stand in the path, and an answer alone has only its own."""
+    place = {"azure": 3, "bedrock": 2}.get(recording["provider"])
+    if place is not None:
+        return unquote(urlsplit(recording["url"]).path.split("/")[place])
     asked = recording.get("model") or recording.get("response_body", {}).get("model")
     return asked or json.loads(recording["sse_text"].partition("data: ")[2].partition("\n")[0])["model"]
 
@@ -149,13 +157,15 @@ def _write_answer(folder: Path, recording: dict[str, Any]) -> None:
         (folder / "response.sse").write_bytes(recording["sse_text"].encode())
     elif "ndjson_text" in recording:
         (folder / "response.ndjson").write_bytes(recording["ndjson_text"].encode())
+    elif "response_b64" in recording:
+        (folder / "response.eventstream").write_bytes(b64decode(recording["response_b64"]))
     else:
         (folder / "response.txt").write_bytes(recording["response_text"].encode())
 
 
 def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, Any]) -> None:
     recorded = recording["request_body"]
-    stream = bool(recorded.get("stream")) or any(folder.glob("response.[sn]*"))
+    stream = bool(recorded.get("stream")) or Case(folder).is_stream or recording["url"].endswith("-stream")
     (folder / "request.json").write_bytes(_pretty(json.loads(msgspec.json.encode(request))))
     settings = _settings(recording)
     _write(folder / "http.json", {"stream": stream, **settings})
@@ -179,13 +189,19 @@ def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, A
         _write(folder / "origin.json", {**_origin(recording), "differs": differs})
 
 
+_MAY_BE_EMPTY = {"stream", "system", "inferenceConfig"}
+
+
 def _differences(recorded: Any, sent: Any, where: str) -> Iterator[str]:
-    """Say how what we send is not what was recorded. A null, or the default `stream: false`, is as good as nothing."""
+    """Say how what we send is not what was recorded.
+
+    A null, an empty system prompt or configuration, or the default `stream: false`, is as good as nothing.
+    """
     if isinstance(recorded, dict) and isinstance(sent, dict):
         for key in {**recorded, **sent}:
             path = f"{where}.{key}".lstrip(".")
             ours, theirs = sent.get(key), recorded.get(key)
-            if path == "stream" and not theirs and not ours:
+            if path in _MAY_BE_EMPTY and not theirs and not ours:
                 continue
             yield from _differences(theirs, ours, path)
     elif isinstance(recorded, list) and isinstance(sent, list) and len(recorded) == len(sent):

@@ -34,6 +34,9 @@ CALLS: Mapping[OperationName, str] = {
 }
 """A first call of a provider: of the first of these operations that it has."""
 
+EXAMPLES: Mapping[str, str] = {"region": "us-east-1"}
+"""Values of the settings of keys."""
+
 WAYS: Mapping[StructuredMode, str] = {
     "native": "a schema",
     "native_closed": "a closed schema",
@@ -136,7 +139,11 @@ def _providers(states: Mapping[str, str], state: str, counted: Counter[str]) -> 
 
 def _setting(row: Provider) -> tuple[str, str, str]:
     keys = " or ".join(f"`{variable}`" for variable in row.key_variables) or "none"
-    return f"[{row.name}](#{row.name})", keys, f"`{row.base_url_variable}`" + ("" if row.base_url else ", needed")
+    if row.joined_key_variables:
+        keys += f", or {' and '.join(f'`{variable}`' for variable in row.joined_key_variables[:2])}"
+    settings = [f"`{names[0]}`" for names in row.settings_variables.values()]
+    address = ", ".join([f"`{row.base_url_variable}`", *settings]) + ("" if row.base_url else ", needed")
+    return f"[{row.name}](#{row.name})", keys, address
 
 
 def _states(row: Provider) -> list[str]:
@@ -147,7 +154,7 @@ def _states(row: Provider) -> list[str]:
 
 
 def _section(row: Provider) -> str:
-    address = f"`{row.base_url}`" if row.base_url else "that of your resource"
+    address = f"`{row.base_url}`" if row.base_url else "that of your resource or region"
     lines = [f"### {row.name}", "", *_setup(row), ""]
     lines += [f"[The vendor's reference]({row.docs}). Address: {address}.", ""]
     return "\n".join([*lines, *(_chat(row) if "chat" in row.codecs else [])]).rstrip()
@@ -168,7 +175,8 @@ def _chat(row: Provider) -> list[str]:
 def _setup(row: Provider) -> list[str]:
     """What to type, from the key to a response."""
     lines = ["```sh", *(f"export {variable}=..." for variable in row.key_variables)]
-    if not row.key_variables or not row.base_url:
+    lines += [f"export {names[0]}={EXAMPLES[field]}" for field, names in row.settings_variables.items()]
+    if not row.key_variables or not (row.base_url or row.settings_variables):
         lines.append(f"export {row.base_url_variable}={row.base_url or 'https://my-resource.openai.azure.com'}")
     operation = next(each for each in CALLS if each in row.codecs)
     call = CALLS[operation].format(model=f"{row.name}/{_model(row.name, operation)}")

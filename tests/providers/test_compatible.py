@@ -131,11 +131,13 @@ def test_no_two_rows_share_a_variable_or_an_address() -> None:
         for name in (
             *row.key_variables,
             *row.other_key_variables,
+            *row.joined_key_variables,
+            *(variable for names in row.settings_variables.values() for variable in names),
             row.base_url_variable,
             *row.other_base_url_variables,
         )
     ]
-    addresses = [row.base_url for row in CATALOG.values()]
+    addresses = [row.base_url for row in CATALOG.values() if row.base_url]
     assert len(set(variables)) == len(variables)
     assert len(set(addresses)) == len(addresses)
 

@@ -130,6 +130,10 @@ def marker_of(case: Case) -> int:
 def pieces_of(case: Case) -> Iterator[bytes]:
     """The stream's bytes, an event each."""
     rest = case.body
+    while rest and (case.folder / "response.eventstream").exists():
+        length = int.from_bytes(rest[:4])
+        yield rest[:length]
+        rest = rest[length:]
     marks = (b"\n",) if case.is_of_lines else (b"\n\n", b"\r\n\r\n", b"\r\r")
     while rest:
         ends = [rest.find(mark) + len(mark) for mark in marks if mark in rest]

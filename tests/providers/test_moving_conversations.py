@@ -30,6 +30,7 @@ pytestmark = pytest.mark.anyio
 
 HELLO = Message(role="user", content="hi")
 PATTERNS = {"mistral": "[a-zA-Z0-9]{9}", "openai": ".{1,40}", "azure": ".{1,40}", "anthropic": "[a-zA-Z0-9_-]+"}
+PATTERNS["bedrock"] = "[a-zA-Z0-9_.:-]{1,64}"
 FOREIGN = [
     "call_0fypS1hVX12345678901234",
     "functions.w:0",
@@ -69,11 +70,26 @@ def pairs(body: dict[str, Any]) -> tuple[list[str], list[str]]:
     for block in (
         block for each in body["messages"] if isinstance(each.get("content"), list) for block in each["content"]
     ):
-        if block["type"] == "tool_use":
+        if block.get("type") == "tool_use":
             calls.append(block["id"])
-        if block["type"] == "tool_result":
+        if block.get("type") == "tool_result":
             results.append(block["tool_use_id"])
+        if "toolUse" in block:
+            calls.append(block["toolUse"]["toolUseId"])
+        if "toolResult" in block:
+            results.append(block["toolResult"]["toolUseId"])
     return calls, results
+
+
+def input_of(row: Provider, message: dict[str, Any]) -> Any:
+    """Return the arguments of a message's only call: an object, or text where the dialect sends text."""
+    match row.name:
+        case "anthropic":
+            return message["content"][0]["input"]
+        case "bedrock":
+            return message["content"][0]["toolUse"]["input"]
+        case _:
+            return message["tool_calls"][0]["function"]["arguments"]
 
 
 # --- ids
@@ -160,15 +176,11 @@ def test_a_made_id_is_none_of_the_conversations() -> None:
 @pytest.mark.parametrize("arguments", ['{"city": "Be', "[1]", '"{}"', "Bern", "{'a': 1}", '{"a": NaN}', "null"])
 def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Provider, arguments: str) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
-    message = body["messages"][1]
-    if row.name == "anthropic":
-        given = message["content"][0]["input"]
-    else:
-        given = message["tool_calls"][0]["function"]["arguments"]
-        if row not in PARSING:
-            assert (given, warnings) == (arguments, [])
-            return
-        given = json.loads(given)
+    given = input_of(row, body["messages"][1])
+    if row not in PARSING:
+        assert (given, warnings) == (arguments, [])
+        return
+    given = json.loads(given) if isinstance(given, str) else given
     assert isinstance(given, dict)
     assert arguments in given.values()
     assert len(warnings) == 1
@@ -179,11 +191,8 @@ def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Pr
 @pytest.mark.parametrize(("arguments", "expected"), [("", {}), (" \n", {}), ("{}", {}), (' {"b": 1.10} ', {"b": 1.1})])
 def test_no_arguments_are_an_empty_object(row: Provider, arguments: str, expected: dict[str, Any]) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
-    message = body["messages"][1]
-    if row.name == "anthropic":
-        assert message["content"][0]["input"] == expected
-    else:
-        assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == expected
+    given = input_of(row, body["messages"][1])
+    assert (json.loads(given) if isinstance(given, str) else given) == expected
     assert warnings == []
 
 

@@ -31,4 +31,5 @@ def test_what_to_export_configures_the_provider(name: str) -> None:
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", section, flags=re.MULTILINE))
     assert exported
     assert list(EnvAccount(exported).providers()) == [name]
-    assert EnvAccount(exported).config(name).base_url or CATALOG[name].base_url
+    settings = [key.settings for key in EnvAccount(exported).keys(name, None)]
+    assert EnvAccount(exported).config(name).base_url or CATALOG[name].base_url or any(settings)

@@ -32,7 +32,11 @@ class OutputRetries:
         upstream = await self._upstreams.get(call.candidate.provider)
         call.rules = rules = upstream.row.schema_rules
         call.mode = structured.choose_mode(
-            output, request, upstream.row.structured, provider=upstream.name, rules=rules
+            output,
+            request,
+            upstream.row.structured_modes(call.candidate.model),
+            provider=upstream.name,
+            rules=rules,
         )
         left, before = call.max_output_retries, None
         while True:

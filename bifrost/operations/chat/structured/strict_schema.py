@@ -404,6 +404,7 @@ def _with_sorted_required(schema: Any) -> Any:
     return {
         key: sorted(value) if key == "required" and _are_names(value) else _with_sorted_required(value)
         for key, value in given.items()
+        if not (key == "required" and value == [])
     }
 
 
