@@ -247,8 +247,9 @@ class Upstream:
 
     def _no_address(self, problem: str, *, key: str | None = None) -> ConfigError:
         row = self.row
-        variables = [names[0] for names in row.settings_variables.values()] or [row.base_url_variable]
-        variable = f"set {' and '.join(filter(None, variables))}, or " if any(variables) else ""
+        of_settings = " and ".join(names[0] for names in row.settings_variables.values())
+        named = of_settings or row.base_url_variable
+        variable = f"set {named}, or " if named else ""
         settings = "" if row.key_settings is None else f", or give the key {row.key_settings.__name__}"
         return ConfigError(
             f"{problem}; {variable}give ProviderConfig(base_url=...){settings}", provider=row.name, key=key

@@ -171,8 +171,9 @@ def _top_k(value: int, target: Target, warnings: list[str]) -> dict[str, Any]:
         )
         warnings.append(warning_of("top_k", value=known))
         return {}
-    field: Any = value
-    for name in reversed(path):
+    *above, last = path
+    field: dict[str, Any] = {last: value}
+    for name in reversed(above):
         field = {name: field}
     return field
 
