@@ -15,7 +15,7 @@ from bifrost.settings.original.form import is_original, operation_of
 from bifrost.testing import MockTransport, fake_key
 from bifrost.wire.auth import BEARER, NoAuth
 from tests.settings.files import ENVIRON, problems_json, read_json, refused
-from tests.settings.test_custom import path_of
+from tests.settings.test_custom import REQUESTS, path_of
 
 KEY = {"name": "main", "value": "env.K1", "models": ["*"], "weight": 1.0}
 
@@ -52,7 +52,9 @@ def urls_of(document: Any) -> dict[str, str]:
     row, config = row_of(settings), settings.account.config("corp")
     assert isinstance(config, ProviderConfig)
     base = config.base_url or row.base_url
-    operations = [*row.codecs, "stream_chat"] if "chat" in row.codecs else list(row.codecs)
+    operations = [name for name in row.codecs if name in REQUESTS]
+    if "chat" in row.codecs:
+        operations.append("stream_chat")
     return {operation: base + path_of(row, operation) for operation in operations}
 
 
