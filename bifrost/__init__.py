@@ -25,8 +25,8 @@ from bifrost.credentials.base import Token, TokenSource
 from bifrost.credentials.entra import EntraCredentials
 from bifrost.credentials.google import GoogleCredentials
 from bifrost.engine.map import MapIterator, MapResult
-from bifrost.engine.parsed_stream import ParsedStream
-from bifrost.engine.stream import ChunkStream
+from bifrost.engine.streaming.chunk_stream import ChunkStream
+from bifrost.engine.streaming.parsed_stream import ParsedStream
 from bifrost.errors import (
     AgentInterruptedError,
     AuthenticationError,

@@ -14,6 +14,7 @@ from bifrost.credentials.base import Credentials, TokenSource, check_credentials
 from bifrost.errors import BifrostError, ConfigError, MissingKeyError, UnknownProviderError, near_matches
 from bifrost.frozen import Frozen
 from bifrost.misplaced_keys import hides_keys, is_surely_key
+from bifrost.operations.other_libraries import explains_arguments
 from bifrost.providers.base import Provider
 from bifrost.providers.catalog import CATALOG
 from bifrost.wire.auth import NoAuth
@@ -157,8 +158,9 @@ ConfigEntry: TypeAlias = "ProviderConfig | Callable[[ProviderConfig], ProviderCo
 class StaticAccount:
     """Providers and keys that are known in advance.
 
-    ```python StaticAccount(keys={"openai": "sk-...", "groq": [Key(name="main", value="gsk_..."), Key(name="spare",
-    ...)]}) ```
+        StaticAccount(
+            keys={"openai": "sk-...", "groq": [Key(name="main", value="gsk_..."), Key(name="spare", value="gsk_...")]}
+        )
 
     A key without a name is named after its provider: `openai`, or `openai-1`, `openai-2` in a list. A provider is
     configured if any of the three arguments contains it. `providers` are `Provider` values of your own, in addition to
@@ -168,6 +170,7 @@ class StaticAccount:
     """
 
     @hides_keys
+    @explains_arguments
     def __init__(
         self,
         *,

@@ -91,7 +91,7 @@ class AttemptRecord(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defau
     total: float | None = None
     """From submitting the attempt to its outcome; for a stream, to its end."""
     note: str | None = None
-    """What the attempt changed for the provider or its key, if anything: "key main parked for 20.0 s"."""
+    """What the attempt changed for the provider or its key, if anything: "key main cooling down for 20.0 s"."""
 
     @property
     def ok(self) -> bool:

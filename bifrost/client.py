@@ -30,7 +30,7 @@ from bifrost.operations.completions import COMPLETIONS, completion_request
 from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
 from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.moderations import MODERATIONS, moderation_request
-from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_arguments, no_attribute
+from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_client_arguments, no_attribute
 from bifrost.operations.rerank import RERANK, rerank_request, with_documents
 from bifrost.operations.token_count import COUNT_TOKENS, token_count_request
 from bifrost.providers.own_json import check_documents, check_extra, check_own_json
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from bifrost.account import ConfigEntry, KeyEntries
     from bifrost.config import OnInterrupt, ProviderConfig
     from bifrost.engine.host import Host
-    from bifrost.engine.parsed_stream import ParsedStream
-    from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.streaming.chunk_stream import ChunkStream
+    from bifrost.engine.streaming.parsed_stream import ParsedStream
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.openai_form import AnyPrompt
     from bifrost.operations.chat.request import ChatRequest
@@ -106,8 +106,11 @@ class Bifrost(Uncopyable):
     Raises `ConfigError` for invalid settings.
     """
 
+    _recent: tuple[object, CallOptions | None, CallOptions | None] = ((), None, None)
+    """The options of the latest call that had some of its own: its arguments, the client's options, and the result."""
+
     @hides_keys
-    @explains_arguments
+    @explains_client_arguments
     def __init__(
         self,
         account: Account | None = None,
@@ -907,11 +910,14 @@ class Bifrost(Uncopyable):
         given = (timeout, max_retries, fallbacks, extra_headers, key, session, on_interrupt)
         if given == _NOTHING:
             return options
+        recent = self._recent
+        if given == recent[0] and options is recent[1] and recent[2] is not None:
+            return recent[2]
         if extra_headers is not None:
             check_headers(extra_headers, where="extra_headers")
         if key is not None and is_surely_key(key):
             raise InvalidRequestError("key= takes a key's name or id, and this looks like its value; see Key(name=...)")
-        return CallOptions(
+        made = CallOptions(
             timeout=options.timeout if timeout is None else timeout,
             max_retries=options.max_retries if max_retries is None else max_retries,
             fallbacks=options.fallbacks if fallbacks is None else _names(fallbacks),
@@ -920,6 +926,10 @@ class Bifrost(Uncopyable):
             session=options.session if session is None else session,
             on_interrupt=options.on_interrupt if on_interrupt is None else on_interrupt,
         )
+        if fallbacks is None and extra_headers is None:
+            # Nothing in it can change, and most programs make many calls with the same options.
+            self._recent = given, options, made
+        return made
 
 
 _NOTHING = (None,) * 7
@@ -983,8 +993,8 @@ def _count(connections: object) -> int:
 
 def _check_reasks(max_output_retries: int, output: OutputType[Any] | None) -> None:
     if max_output_retries < 0:
-        raise InvalidRequestError(f"max_output_retries is a number of answers, 0 or more, not {max_output_retries}")
+        raise InvalidRequestError(f"max_output_retries is a number of tries, 0 or more, not {max_output_retries}")
     if max_output_retries and output is None:
         raise InvalidRequestError(
-            "max_output_retries needs a type that an answer can fail to fit: give output= as well"
+            "max_output_retries needs a type that a response can fail to fit: give output= as well"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, KeysView
     from typing import ClassVar, Self
 
     import attrs
@@ -45,6 +45,22 @@ class Frozen:
 
     if TYPE_CHECKING:
         __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]]
+    else:
+
+        def __new__(cls, *args: Any, **fields: Any) -> Self:
+            """Check the names of the arguments, before `__init__` refuses them without a hint. No value is shown."""
+            known = cls._arguments()
+            if (args and all(field.kw_only for field in cls.__attrs_attrs__)) or not fields.keys() <= known:
+                unknown = next((name for name in fields if name not in known), None)
+                # They may contain a key, and a traceback may print the local variables of this frame.
+                args = fields = ()
+                raise TypeError(_refusal(cls.__name__, unknown, known))
+            return super().__new__(cls)
+
+    @classmethod
+    def _arguments(cls) -> KeysView[str]:
+        """Return the names of the arguments of the class, in order."""
+        return {field.alias or field.name: None for field in cls.__attrs_attrs__ if field.init}.keys()
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
@@ -63,7 +79,7 @@ class Frozen:
         """
         import attrs
 
-        _check_names(self, changes, [field.alias or field.name for field in self.__attrs_attrs__ if field.init])
+        _check_names(self, changes, self._arguments())
         return cast("Self", attrs.evolve(cast("Any", self), **changes))
 
     def __replace__(self, /, **changes: Any) -> Self:
@@ -78,9 +94,18 @@ class Frozen:
 def _check_names(value: object, changes: Collection[str], known: Collection[str]) -> None:
     for name in changes:
         if name not in known:
-            # Imported here because it is needed only when something is wrong.
-            from difflib import get_close_matches
+            raise TypeError(f"{type(value).__name__} has no field {name!r}; {_hint(name, known)}")
 
-            near = get_close_matches(name, list(known), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has: {', '.join(known)}"
-            raise TypeError(f"{type(value).__name__} has no field {name!r}; {hint}")
+
+def _refusal(kind: str, unknown: str | None, known: Collection[str]) -> str:
+    if unknown is None:
+        return f"{kind} takes its arguments by name, not by position: {kind}({next(iter(known))}=...)"
+    return f"{kind} takes no {unknown}=; {_hint(unknown, known)}"
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    # Imported here because it is needed only when something is wrong.
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"it has: {', '.join(known)}"

@@ -24,8 +24,8 @@ from bifrost.client import Bifrost
 from bifrost.engine import stand_in
 from bifrost.engine.core import DRAIN
 from bifrost.engine.map import Ended, Wanted
-from bifrost.engine.parsed_stream import PartialOutput
-from bifrost.engine.stream import ChunkT_co, ResponseT_co
+from bifrost.engine.streaming.chunk_stream import ChunkT_co, ResponseT_co
+from bifrost.engine.streaming.parsed_stream import PartialOutput
 from bifrost.errors import (
     BifrostError,
     ClientClosedError,
@@ -36,7 +36,7 @@ from bifrost.errors import (
 )
 from bifrost.misplaced_keys import hides_keys
 from bifrost.notebook import Display
-from bifrost.operations.other_libraries import OF_A_CLIENT, explains_arguments, no_attribute
+from bifrost.operations.other_libraries import OF_A_CLIENT, explains_client_arguments, no_attribute
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bifrost.engine.map import MapIterator, MapResult
-    from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.streaming.chunk_stream import ChunkStream
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
@@ -170,7 +170,7 @@ class SyncBifrost(_Twin):
     """
 
     @hides_keys
-    @explains_arguments
+    @explains_client_arguments
     @_signature_of(Bifrost.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
         self._client = Bifrost(*args, **options)
@@ -782,9 +782,9 @@ class _LoopThread:
         if self._end is not None:
             self._end()
 
-    def _gone(self, told: str) -> BifrostError:
+    def _gone(self, message: str) -> BifrostError:
         if self._failure is None:
-            return ClientClosedError(told)
+            return ClientClosedError(message)
         error = InternalError(f"the client's event loop failed: {type(self._failure).__name__}")
         error.__cause__ = self._failure
         return error

@@ -7,6 +7,7 @@ on; never a hang, never an exception of another library, never a secret. The pro
 from __future__ import annotations
 
 import gc
+import traceback
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -571,3 +572,21 @@ async def test_a_client_and_what_it_holds_show_no_key(kind: Kind) -> None:
         ours = [each for each in gc.get_objects() if type(each).__module__.startswith("bifrost")]
         # The provider was sent the key, and may show it.
         assert_unseen(*(repr(each) for each in ours if "testing" not in type(each).__module__))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ProviderConfig(concurency=3), "ProviderConfig takes no concurency=; did you mean concurrency?"),  # pyright: ignore[reportCallIssue]
+        (lambda: Key(vaule=CANARY), "Key takes no vaule=; did you mean value?"),  # pyright: ignore[reportCallIssue]
+        (lambda: Key("a name"), "Key takes its arguments by name, not by position: Key(name=...)"),  # pyright: ignore[reportCallIssue]
+        (lambda: StaticAccount({}), "StaticAccount takes its arguments by name: StaticAccount(keys=...)"),  # pyright: ignore[reportCallIssue]
+        (lambda: StaticAccount(key=CANARY), "StaticAccount takes no key=: did you mean keys?"),  # pyright: ignore[reportCallIssue]
+    ],
+)
+def test_unknown_and_positional_arguments_of_settings_are_explained(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert str(caught.value) == message
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert not any(CANARY in str(frame.locals) for frame in list(frames.stack)[1:])

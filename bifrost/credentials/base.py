@@ -1,4 +1,4 @@
-"""`Token`, and the protocol of the sources that fetch one. Pure: `engine/tokens.py` calls the sources."""
+"""`Token`, and the protocol of the sources that fetch one. Pure: `engine/providers/tokens.py` calls the sources."""
 
 from __future__ import annotations
 

@@ -5,6 +5,9 @@ Reference: https://cloud.google.com/docs/authentication/application-default-cred
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +23,12 @@ from bifrost.misplaced_keys import hides_keys_in_init
 from bifrost.wire.secrets import Secret, applied
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _NAME = "GoogleCredentials"
+_TIMEOUT = 30.0
+_MOST_BYTES = 1024 * 1024
+"""The largest answer of a token server that is read."""
 
 
 @hides_keys_in_init
@@ -55,9 +61,6 @@ class GoogleCredentials(Frozen):
     def fetch(self) -> Token:
         """Return a new token. Raises `TokenError`, or `ConfigError` if google-auth is not installed."""
         auth = _module("google.auth")
-        # Imported here because the standard library's client takes long to import.
-        from bifrost.credentials.google_http import Fetcher
-
         try:
             credentials = self.credentials or self._loaded(auth)
             credentials.refresh(Fetcher())
@@ -113,3 +116,48 @@ def _converted(credentials: Any) -> Token:
     # The time is UTC without saying so.
     expiry = credentials.expiry
     return Token(credentials.token, expires_at=None if expiry is None else expiry.replace(tzinfo=UTC).timestamp())
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP response as google-auth reads it."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class Fetcher:
+    """An HTTP client for google-auth, which brings none: the standard library's, without redirects.
+
+    It blocks, and is called in a thread.
+    """
+
+    def __init__(self) -> None:
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: Any,
+    ) -> Answer:
+        """Send a request. Raises google-auth's `TransportError` if there is no response."""
+        data = body.encode() if isinstance(body, str) else body
+        request = urllib.request.Request(url, data, dict(headers or {}), method=method)  # noqa: S310 - google-auth's
+        try:
+            with self._opener.open(request, timeout=timeout or _TIMEOUT) as response:
+                return Answer(response.status, dict(response.headers), response.read(_MOST_BYTES))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read(_MOST_BYTES))
+        except OSError as error:
+            raise _module("google.auth.exceptions").TransportError(str(error)) from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        """Follow none: the credential belongs to one address."""
+        return

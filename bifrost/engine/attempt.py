@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from bifrost.account import Key
-    from bifrost.engine.address import Address
     from bifrost.engine.clock import Clock
-    from bifrost.engine.pool import Job
+    from bifrost.engine.pool.workers import Job
+    from bifrost.engine.providers.address import Address
+    from bifrost.engine.providers.tokens import TokenState
+    from bifrost.engine.providers.upstream import Upstream
     from bifrost.engine.retry_state import RetryState
-    from bifrost.engine.tokens import TokenState
-    from bifrost.engine.upstream import Upstream
     from bifrost.errors import Phase
     from bifrost.providers.base import Codec, ErrorBody, ReportedError, StreamDecoder
     from bifrost.routing.health import Admission

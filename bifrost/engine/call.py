@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bifrost.context import CallContext
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.retry_state import RetryState
-    from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.streaming.chunk_stream import ChunkStream
     from bifrost.errors import BifrostError
     from bifrost.operations.base import Streaming, StructuredMode
     from bifrost.plugins.base import Chain

@@ -217,7 +217,7 @@ def _primary(failures: Sequence[BifrostError], last: BifrostError) -> BifrostErr
     A call that its caller cancelled, or a stream that broke after its first content, keeps its own error; of several
     such errors the last.
     """
-    told = [error for error in (*failures, last) if error.category in ("cancelled", "interrupted")]
-    chosen = told[-1] if told else failures[0]
+    ends = [error for error in (*failures, last) if error.category in ("cancelled", "interrupted")]
+    chosen = ends[-1] if ends else failures[0]
     chosen.errors = tuple(error for error in dict.fromkeys((*failures, last)) if error is not chosen)
     return chosen

@@ -18,10 +18,10 @@ from bifrost.engine.call import Call
 from bifrost.engine.clock import Clock
 from bifrost.engine.explain import describe, explain
 from bifrost.engine.host import Host
-from bifrost.engine.parsed_stream import ParsedStream
 from bifrost.engine.path import Path
-from bifrost.engine.stream import ChunkStream, whole_of
-from bifrost.engine.upstreams import Upstreams
+from bifrost.engine.providers.upstreams import Upstreams
+from bifrost.engine.streaming.chunk_stream import ChunkStream, whole_of
+from bifrost.engine.streaming.parsed_stream import ParsedStream
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from bifrost.account import Key
     from bifrost.config import RetryConfig
     from bifrost.context import CallContext
-    from bifrost.engine.address import Address
-    from bifrost.engine.upstream import Upstream
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.providers.address import Address
+    from bifrost.engine.providers.upstream import Upstream
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.plugins.base import Chain
     from bifrost.providers.base import Built
     from bifrost.routing.candidates import Candidate
@@ -44,7 +44,7 @@ async def explain(
             msgspec.structs.replace(request, model=likely.candidate.model),
             likely.candidate,
             output=output,
-            told=PlannedCandidate(
+            candidate_plan=PlannedCandidate(
                 place=place,
                 provider=likely.candidate.provider,
                 model=likely.candidate.model,
@@ -102,7 +102,7 @@ async def _candidate(
     candidate: Candidate,
     *,
     output: Any,
-    told: PlannedCandidate,
+    candidate_plan: PlannedCandidate,
     following: _Following,
 ) -> PlannedCandidate:
     """Add what a candidate would do, as far as it gets, in the order of the steps of a call."""
@@ -110,43 +110,50 @@ async def _candidate(
     behind = following.behind
     try:
         upstream = await upstreams.prepare(candidate.provider)
-        told = _with_state(upstreams, upstream, context, told, behind=behind)
-        told = msgspec.structs.replace(told, address_from=upstreams.address_from(upstream.name))
+        candidate_plan = _with_state(upstreams, upstream, context, candidate_plan, behind=behind)
+        candidate_plan = msgspec.structs.replace(candidate_plan, address_from=upstreams.address_from(upstream.name))
         structured = context.operation.structured
         if output is not None and structured is not None:
             rules = upstream.row.schema_rules
             modes = upstream.row.structured_modes(candidate.model)
             mode = structured.choose_mode(output, request, modes, provider=upstream.name, rules=rules)
-            told = msgspec.structs.replace(told, structured=mode)
+            candidate_plan = msgspec.structs.replace(candidate_plan, structured=mode)
             request = structured.lower(request, output, mode, rules)
             checked_here = structured.shortfalls(output, mode, rules)
         codec = upstream.codec(context.endpoint)
         if context.is_stream and codec.decoder is None:
             raise UnsupportedError(f"{upstream.name} does not stream {context.endpoint}", provider=upstream.name)
         ring = await upstreams.keys(candidate.provider, context)
-        state = upstream.health.state(told.model, upstream.now(), fallback=behind > 0, addresses=ring.addresses)
-        told = msgspec.structs.replace(told, breaker=state, left_out=ring.left_out(candidate.model))
+        state = upstream.health.state(
+            candidate_plan.model, upstream.now(), fallback=behind > 0, addresses=ring.addresses
+        )
+        candidate_plan = msgspec.structs.replace(candidate_plan, breaker=state, left_out=ring.left_out(candidate.model))
         options = context.options
         choices = ring.outlook(candidate.model, pin=options.key, session=options.session, now=upstream.now())
         now = upstream.now()
         serving = {choice.address for choice, _ in choices}
-        told = msgspec.structs.replace(
-            told,
-            keys=[_key(upstream, choice, share, told.model, behind=behind) for choice, share in choices],
-            breaker=upstream.health.state(told.model, now, fallback=behind > 0, addresses=serving),
+        candidate_plan = msgspec.structs.replace(
+            candidate_plan,
+            keys=[_key(upstream, choice, share, candidate_plan.model, behind=behind) for choice, share in choices],
+            breaker=upstream.health.state(candidate_plan.model, now, fallback=behind > 0, addresses=serving),
         )
         likeliest = max(choices, key=lambda pair: pair[1])[0]
         upstream.health.check(candidate.model, now, fallback=behind > 0, addresses=ring.addresses)
         resting = ring.resting(candidate.model, now=now, pin=options.key)
         if resting is not None:
             # Raises what a call gets that does not wait for the first key.
-            ring.waits(resting, now=now, left=told.time or options.timeout, fallback_behind=following.any_ready)
+            ring.waits(
+                resting, now=now, left=candidate_plan.time or options.timeout, fallback_behind=following.any_ready
+            )
             likeliest = resting
         # An attempt is admitted at the address of its own key.
         upstream.health.check(candidate.model, now, fallback=behind > 0, addresses=(likeliest.address,))
         retry = upstreams.retry_of(upstream.name, options)
-        told = msgspec.structs.replace(
-            told, hedge=_hedge(upstream, context, ring, told.model, first=likeliest.name, retry=retry, behind=behind)
+        candidate_plan = msgspec.structs.replace(
+            candidate_plan,
+            hedge=_hedge(
+                upstream, context, ring, candidate_plan.model, first=likeliest.name, retry=retry, behind=behind
+            ),
         )
         address = upstream.address_of(likeliest.key)
         built = codec.build(request, target_of(upstream, likeliest, address, stream=context.is_stream))
@@ -157,7 +164,7 @@ async def _candidate(
             extra_headers=upstream.headers_of(options, context.id),
             address=address,
         )
-        return _with_request(address, built, told, warnings=[*built.warnings, *checked_here])
+        return _with_request(address, built, candidate_plan, warnings=[*built.warnings, *checked_here])
     except BifrostError as error:
         goes_on = following.any_left and may_fall_back(
             error,
@@ -165,7 +172,7 @@ async def _candidate(
             attempts_of_call=0,
             remaining=context.options.timeout,
         )
-        return msgspec.structs.replace(told, problem=error.message, goes_on=goes_on)
+        return msgspec.structs.replace(candidate_plan, problem=error.message, goes_on=goes_on)
 
 
 def _secret_of(upstreams: Upstreams, upstream: Upstream, key: Key | None) -> Secret | None:
@@ -177,7 +184,7 @@ def _secret_of(upstreams: Upstreams, upstream: Upstream, key: Key | None) -> Sec
 
 
 def _with_state(
-    upstreams: Upstreams, upstream: Upstream, context: CallContext, told: PlannedCandidate, *, behind: int
+    upstreams: Upstreams, upstream: Upstream, context: CallContext, candidate_plan: PlannedCandidate, *, behind: int
 ) -> PlannedCandidate:
     load = upstream.pool.load(is_stream=context.is_stream)
     config = upstream.config
@@ -187,13 +194,13 @@ def _with_state(
         timeouts = {name: timeouts[name] for name in ("connect", "write")}
     retry = attrs.asdict(upstreams.retry_of(upstream.name, context.options))
     return msgspec.structs.replace(
-        told,
+        candidate_plan,
         in_flight=upstream.pool.in_flight,
         waiting=upstream.pool.waiting,
         concurrency=config.concurrency,
         limit=None if upstream.adaptive is None else upstream.adaptive.limit,
         is_full=load.is_full,
-        breaker=upstream.health.state(told.model, upstream.now(), fallback=behind > 0),
+        breaker=upstream.health.state(candidate_plan.model, upstream.now(), fallback=behind > 0),
         time=attempt_deadline(0.0, context.options.timeout, behind),
         timeouts=timeouts,
         retry={name: value for name, value in retry.items() if type(value) in (int, float, str)},
@@ -226,11 +233,13 @@ def _hedge(
     return f"a second attempt after {delay:.3g} s, with {'another key' if has_other else 'the same key'}"
 
 
-def _with_request(address: Address, built: Built, told: PlannedCandidate, *, warnings: list[str]) -> PlannedCandidate:
+def _with_request(
+    address: Address, built: Built, candidate_plan: PlannedCandidate, *, warnings: list[str]
+) -> PlannedCandidate:
     """Add the parts of a prepared request that may be shown, and the warnings of its response."""
     request = built.request
     return msgspec.structs.replace(
-        told,
+        candidate_plan,
         method=request.method,
         url=address.url.removesuffix(address.path) + request.shown_path,
         headers=sorted(request.headers),
@@ -260,23 +269,23 @@ async def describe(upstreams: Upstreams) -> ProviderTable:
 
 async def _provider(upstreams: Upstreams, name: str) -> ProviderInfo:
     row = (await upstreams.planner()).providers[name]
-    told = ProviderInfo(name=name, operations=operations_of(row), docs=row.docs, address=row.base_url or None)
+    info = ProviderInfo(name=name, operations=operations_of(row), docs=row.docs, address=row.base_url or None)
     try:
         upstream = await upstreams.prepare(name)
-        told = msgspec.structs.replace(
-            told,
+        info = msgspec.structs.replace(
+            info,
             address=None if upstream.address is None else upstream.address.url,
             address_from=upstreams.address_from(name),
             concurrency=upstream.config.concurrency,
             queue=upstream.config.queue,
         )
         ring = await upstreams.keys(name, None)
-        told = msgspec.structs.replace(told, keys=[_key_info(key, ring.address(key) or None) for key in ring.keys])
+        info = msgspec.structs.replace(info, keys=[_key_info(key, ring.address(key) or None) for key in ring.keys])
         if not ring.keys:
             ring.outlook("")
     except BifrostError as error:
-        return msgspec.structs.replace(told, problem=error.message)
-    return told
+        return msgspec.structs.replace(info, problem=error.message)
+    return info
 
 
 def _key_info(key: Key, address: str | None) -> KeyInfo:

@@ -29,11 +29,11 @@ import msgspec
 
 from bifrost.engine.call_records import call_started
 from bifrost.engine.completion import Completion
-from bifrost.engine.key_wait import KeyWait
-from bifrost.engine.sources import ForeignChunks, ReadyChunks
-from bifrost.engine.stream import ChunkStream
-from bifrost.engine.streams import StreamOpening, chunk_lift
-from bifrost.engine.submission import Submission
+from bifrost.engine.pool.key_wait import KeyWait
+from bifrost.engine.pool.submission import Submission
+from bifrost.engine.streaming.chunk_stream import ChunkStream
+from bifrost.engine.streaming.opening import StreamOpening, chunk_lift
+from bifrost.engine.streaming.sources import ForeignChunks, ReadyChunks
 from bifrost.engine.wrappers.fallback import Fallbacks
 from bifrost.engine.wrappers.hedging import Hedging
 from bifrost.engine.wrappers.restart import Restarts
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from bifrost.engine.call import Call
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.sources import Source
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.providers.upstreams import Upstreams
+    from bifrost.engine.streaming.sources import Source
     from bifrost.plugins.base import Outcome
 
 

@@ -22,6 +22,7 @@ class RetryState:
 
     __slots__ = (
         "categories",
+        "cooling_key",
         "due",
         "failed_address",
         "failure",
@@ -31,7 +32,6 @@ class RetryState:
         "keys",
         "model",
         "paid",
-        "parked",
         "refused",
         "retry",
         "spent",
@@ -63,20 +63,20 @@ class RetryState:
         """The last failure."""
         self.waited_for_keys = 0.0
         """How long the call has waited for keys, in seconds."""
-        self.parked: tuple[KeySelection, float] | None = None
-        """A parked key that the call may use after waiting for its turn, and until when the key was parked."""
+        self.cooling_key: tuple[KeySelection, float] | None = None
+        """A key that is cooling down and that the call may use in its turn, and when it is ready."""
         self.paid: Payment | None = None
         """What the next attempt has cost of the retry budget, until it is admitted."""
         self.hedged = False
         """Whether there was a hedge. A candidate gets one at most."""
 
-    def parked_for_this(self) -> KeySelection | None:
-        """Return the parked key whose turn has come for this call, unless it was parked again meanwhile."""
-        if self.parked is None:
+    def key_after_cooldown(self) -> KeySelection | None:
+        """Return the cooling key whose turn has come for this call, unless it cools down again meanwhile."""
+        if self.cooling_key is None:
             return None
-        selection, until = self.parked
+        selection, until = self.cooling_key
         health = selection.health
-        is_same = health is not None and health.state == "parked" and health.until == until
+        is_same = health is not None and health.state == "cooling_down" and health.until == until
         return selection if is_same else None
 
     def failed(self, selection: KeySelection | None, error: BifrostError) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec
 from bifrost.errors import ConfigError, UsageError, near_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 P = ParamSpec("P")
 
@@ -114,24 +114,38 @@ def no_attribute(thing: object, name: str, hints: Mapping[str, str]) -> Attribut
 
 
 def explains_arguments(init: Callable[P, None]) -> Callable[P, None]:
-    """Make the `__init__` of a client explain unknown arguments. No value is shown."""
-    known = frozenset(inspect.signature(init).parameters)
+    """Make the `__init__` of a class explain unknown and positional arguments. No value is shown."""
+    return _explaining(init, {})
+
+
+def explains_client_arguments(init: Callable[P, None]) -> Callable[P, None]:
+    """Do the same for a client, with hints for the arguments of other libraries' clients."""
+    return _explaining(init, _OF_THE_CLASS)
+
+
+def _explaining(init: Callable[P, None], hints: Mapping[str, str]) -> Callable[P, None]:
+    parameters = inspect.signature(init).parameters
+    names = [name for name in parameters if name != "self"]
+    most = sum(each.kind is not inspect.Parameter.KEYWORD_ONLY for each in parameters.values())
 
     @functools.wraps(init)
     def checked(*args: P.args, **options: P.kwargs) -> None:
-        unknown = next((name for name in options if name not in known), None)
-        if unknown is not None:
+        unknown = next((name for name in options if name not in parameters), None)
+        if unknown is not None or len(args) > most:
             kind = type(args[0]).__name__
             # They may contain a key, and a traceback may print the local variables of this frame.
             options.clear()
-            raise UnknownArgumentError(_message(unknown, kind, known - {"self"}))
+            del args
+            if unknown is not None:
+                raise UnknownArgumentError(_message(unknown, kind, names, hints))
+            raise UnknownArgumentError(f"{kind} takes its arguments by name: {kind}({names[most - 1]}=...)")
         init(*args, **options)
 
     return checked
 
 
-def _message(unknown: str, kind: str, known: frozenset[str]) -> str:
-    hint = _OF_THE_CLASS.get(unknown)
+def _message(unknown: str, kind: str, known: Sequence[str], hints: Mapping[str, str]) -> str:
+    hint = hints.get(unknown)
     if hint is not None:
         return f"{kind} takes no {unknown}=: {hint.format(name=kind)}"
     near = near_matches(unknown, known)

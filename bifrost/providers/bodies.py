@@ -14,7 +14,7 @@ def shown_body(body: bytes) -> str:
     """Return one printable line that describes a body that is not an error object."""
     text = " ".join(body[: 32 * MESSAGE_LIMIT].decode("utf-8", "replace").split())
     if not text:
-        return "the answer is empty"
+        return "the response is empty"
     if text.startswith("<"):
         # Imported here because it loads a table of 2,000 entities and few responses are web pages.
         import html

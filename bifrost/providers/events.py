@@ -60,7 +60,7 @@ def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, An
     decoder = codec.decoder and codec.decoder(target)
     streaming = codec.operation.streaming
     if decoder is None or streaming is None:
-        raise MalformedResponseError("an answer was asked for, and an event stream came")
+        raise MalformedResponseError("a response was asked for, and an event stream came")
     grown = streaming.accumulator(provider=target.provider, model=target.model)
     for event in events_of(response.body):
         if codec.is_whole is not None and codec.is_whole(event.data):
@@ -73,5 +73,5 @@ def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, An
         if decoder.done:
             break
     if decoder.finish() == "cut":
-        raise MalformedResponseError("the answer came as an event stream that ends before the answer does")
+        raise MalformedResponseError("the response came as an event stream that ends before the response does")
     return msgspec.structs.replace(grown.response(), raw=response.body)

@@ -30,4 +30,4 @@ SPARSE = 32
 def check_count(count: int, limit: int, *, what: str) -> None:
     """Raise `ResponseTooLargeError` if the count exceeds the limit."""
     if count > limit:
-        raise ResponseTooLargeError(f"the answer has more than {limit:,} {what}")
+        raise ResponseTooLargeError(f"the response has more than {limit:,} {what}")

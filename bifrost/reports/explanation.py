@@ -29,7 +29,7 @@ class PlannedKey(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     model: str
     """The provider's own name of the model with this key."""
     state: str | None = None
-    """The state of the key (`ready`, `parked`, ...); `None` if the key was not used yet."""
+    """The state of the key (`ready`, `cooling_down`, ...); `None` if the key was not used yet."""
     address: str | None = None
     """The address that its settings name; `None`: the provider's own."""
     breaker: str | None = None

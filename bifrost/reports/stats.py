@@ -37,9 +37,9 @@ class KeyStats(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     name: str
     """The name of the key."""
 
-    state: Literal["ready", "parked", "dead", "probing"] = "ready"
-    """`ready`; `parked`, cooling down after a rate limit; `dead`, refused by the provider; or `probing`, a refused key
-    that one call is trying again.
+    state: Literal["ready", "cooling_down", "dead", "probing"] = "ready"
+    """`ready`; `cooling_down` after a rate limit; `dead`, refused by the provider; or `probing`, a refused key that one
+    call is trying again.
     """
 
     wait: float | None = None

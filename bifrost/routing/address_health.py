@@ -55,7 +55,7 @@ class AddressHealth:
         """Whether every breaker lets calls through."""
         return self.route.is_closed and all(breaker.is_closed for breaker in self.by_model.values())
 
-    def left_alone_for(self, model: str, now: float, *, fallback: bool = False) -> float:
+    def unavailable_for(self, model: str, now: float, *, fallback: bool = False) -> float:
         """Return for how long no call for a model is admitted, in seconds."""
         breaker = self.by_model.get(model) or self.breaker(model)
         if self.route.is_closed and breaker.is_closed:

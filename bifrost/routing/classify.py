@@ -253,9 +253,9 @@ _MESSAGES: Mapping[str, str] = {
     "gone": "{provider} no longer offers {model}; choose another",
     "config": "{provider} has nothing like this at its address; look at base_url and at the model's name",
     "caller": "{provider} refuses the request",
-    "malformed": "{provider} gave an answer without the content that was asked for",
+    "malformed": "{provider} gave a response without the content that was asked for",
     "failed_generation": "{model} wrote a tool call or JSON that {provider} cannot read; try again, or another model",
-    "unknown": "{provider} gave an answer that means nothing here",
+    "unknown": "{provider} gave a response that means nothing here",
 }
 
 _MESSAGES_BY_CLASS: Mapping[type[BifrostError], str] = {

@@ -33,7 +33,7 @@ _MAX_ADDRESSES = 500
 GONE = 600.0
 """How long model groups avoid a member whose provider does not have the model, in seconds."""
 
-HeldBack: TypeAlias = Literal["breaker", "budget"]
+RetryBlock: TypeAlias = Literal["breaker", "budget"]
 """What prevents a retry."""
 
 
@@ -119,7 +119,7 @@ class Health:
             return set()
         for place in [place for place in self._troubled if place.is_closed]:
             self._troubled.discard(place)
-        return {place.address for place in self._troubled if place.left_alone_for(model, now) > 0}
+        return {place.address for place in self._troubled if place.unavailable_for(model, now) > 0}
 
     def note_trouble(self, place: AddressHealth) -> None:
         """Record that a breaker of an address has opened."""
@@ -202,7 +202,7 @@ class Health:
         is_closed = any(place.route.is_closed and place.breaker(model).is_closed for place in places)
         return is_closed and self.budget.affords(self.budget.hedge, now=now)
 
-    def holds_back(
+    def retry_block(
         self,
         error: BifrostError,
         model: str,
@@ -210,21 +210,21 @@ class Health:
         now: float,
         fallback: bool = False,
         addresses: Collection[str] = OWN_ADDRESS,
-    ) -> HeldBack | None:
+    ) -> RetryBlock | None:
         """Return what prevents another attempt after a failure: the breakers, or the retry budget."""
-        if self.left_alone_for(model, now, fallback=fallback, addresses=addresses) > 0:
+        if self.unavailable_for(model, now, fallback=fallback, addresses=addresses) > 0:
             return "breaker"
         return None if self.budget.affords(self._cost(error), now=now) else "budget"
 
-    def left_alone_for(
+    def unavailable_for(
         self, model: str, now: float, *, fallback: bool = False, addresses: Collection[str] = OWN_ADDRESS
     ) -> float:
         """Return for how long no call for a model is admitted at any of these addresses, in seconds."""
         if not self.heeds_breaker:
             return 0.0
         if addresses is OWN_ADDRESS:
-            return self.own.left_alone_for(model, now, fallback=fallback)
-        return min(self.at(address).left_alone_for(model, now, fallback=fallback) for address in addresses)
+            return self.own.unavailable_for(model, now, fallback=fallback)
+        return min(self.at(address).unavailable_for(model, now, fallback=fallback) for address in addresses)
 
     def check(
         self, model: str, now: float, *, fallback: bool = False, addresses: Collection[str] = OWN_ADDRESS
@@ -238,11 +238,11 @@ class Health:
             if place.route.is_closed and breaker.is_closed:
                 return
         else:
-            place = min(map(self.at, addresses), key=lambda each: each.left_alone_for(model, now, fallback=fallback))
+            place = min(map(self.at, addresses), key=lambda each: each.unavailable_for(model, now, fallback=fallback))
             breaker = place.breaker(model)
         for each in (place.route, breaker):
             if not each.is_closed and (seconds := each.retry_after(now, fallback=fallback)) > 0:
-                raise self.left_alone(seconds, model, place=place, is_route=each is place.route)
+                raise self.circuit_open(seconds, model, place=place, is_route=each is place.route)
 
     def pay(self, error: BifrostError, *, now: float) -> Payment | None:
         """Pay for the retry after a failure. The caller refunds the payment if no attempt is made."""
@@ -293,12 +293,12 @@ class Health:
         route = place.route.admit(now, fallback=fallback)
         if route is None and self.heeds_breaker:
             seconds = place.route.retry_after(now, fallback=fallback)
-            raise self.left_alone(seconds, model, place=place, is_route=True)
+            raise self.circuit_open(seconds, model, place=place, is_route=True)
         ticket = breaker.admit(now, fallback=fallback)
         if ticket is None and self.heeds_breaker:
             if route is not None:
                 place.route.cancel(route)
-            raise self.left_alone(breaker.retry_after(now, fallback=fallback), model, place=place)
+            raise self.circuit_open(breaker.retry_after(now, fallback=fallback), model, place=place)
         return route, ticket
 
     def _change_hedges(self, config: HedgeConfig | None) -> None:
@@ -311,7 +311,7 @@ class Health:
     def _cost(self, error: BifrostError) -> float:
         return self.budget.cost(timed_out=isinstance(error, CallTimeoutError))
 
-    def left_alone(
+    def circuit_open(
         self, seconds: float, model: str, *, place: AddressHealth, is_route: bool = False
     ) -> CircuitOpenError:
         """Return the error for a model, or an address, whose breaker is open."""
@@ -531,7 +531,7 @@ class Admission:
         if error.category == "throttled":
             wait = park_time(error.retry_after, error.rate_limit)
             until = key.throttled(self._use, wait=wait, now=now, random=self._health.random)
-            return f"key {key.name} parked for {max(0.0, until - now):.1f} s"
+            return f"key {key.name} cooling down for {max(0.0, until - now):.1f} s"
         if error.category in ("credential", "quota"):
             key.refused(self._use, error.category, now=now)
             return f"key {key.name} taken out of use ({error.category})"

@@ -1,6 +1,6 @@
 """The state of a key: how long it cools down after a rate limit, and when a refused key is tried again. Pure.
 
-Time and random numbers are passed in. A key is *ready*; *parked* (cooling down) until a point in time; *dead*, refused
+Time and random numbers are passed in. A key is *ready*; *cooling down* until a point in time; *dead*, refused
 for a reason; or *probing*: dead, and one call is trying it again.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bifrost.config import KeyPoolConfig
     from bifrost.routing.balance import Random
 
-KeyState: TypeAlias = Literal["ready", "parked", "dead", "probing"]
+KeyState: TypeAlias = Literal["ready", "cooling_down", "dead", "probing"]
 
 _MAX_KEYS = 10_000
 """The most keys whose state is remembered. An account may return other keys for every call, so this is bounded."""
@@ -66,9 +66,9 @@ class KeyHealth:
     )
 
     until: float
-    """When a parked key is ready again, or a dead one may be tried. It is set when the key is parked or dies."""
+    """When a key that cools down is ready again, or a dead one may be tried; set when the state changes."""
     _proven_until: float
-    """Until then, the provider's own hint keeps the key parked; after that, only an estimate of ours."""
+    """Until then, the provider's own hint keeps the key cooling down; after that, only an estimate of ours."""
     _probe: int
     """The use that tries a dead key."""
 
@@ -83,7 +83,7 @@ class KeyHealth:
         self._line: dict[int, None] = {}
         """The places of the calls that wait for this key, in order."""
         self._first_in_line = 0
-        """The first place in the line when the key was parked last. It may use the key first."""
+        """The first place in the line when it is ready last. It may use the key first."""
         self._config = config
         self._troubled: set[KeyHealth] = troubled
         self._strikes = 0
@@ -104,20 +104,20 @@ class KeyHealth:
             return True
         if self.until > now or self.state == "probing":
             return False
-        if self.state == "parked":
+        if self.state == "cooling_down":
             self._become_ready()
         return True
 
-    def rests_on_a_guess(self, now: float) -> bool:
-        """Return whether it is parked although the provider did not say so."""
-        return self.state == "parked" and self._proven_until <= now
+    def is_estimated(self, now: float) -> bool:
+        """Return whether it is cooling down although the provider did not say so."""
+        return self.state == "cooling_down" and self._proven_until <= now
 
     def turn(self, place: int | None = None) -> float:
         """Return when the caller at a place in the line may use the key.
 
         Without a place, the time is that of the caller that would come next. The first caller may use it when it is
         ready, two more a second later, then four, and so on. If all went at once, the provider would refuse most of
-        them again. If the key is parked again in the meantime, the remaining callers start over with the first of them.
+        them again. If the key cools down again in the meantime, the remaining callers start over with the first.
         """
         number = (self._next_place if place is None else place) - self._first_in_line
         return self.until + float(int(math.log2(max(0, number) + 1)))
@@ -153,7 +153,7 @@ class KeyHealth:
         return self._serial
 
     def succeeded(self, use: int) -> None:
-        """Report a success. A use that began before the key was parked or died says nothing about the current state."""
+        """Report a success. A use that began before the state changed says nothing about the current state."""
         if use <= self._since:
             return
         self._strikes = 0
@@ -175,11 +175,11 @@ class KeyHealth:
             proven = 0.0
         else:
             proven = now + wait
-        was_parked = self.state == "parked"
+        was_cooling_down = self.state == "cooling_down"
         self._first_in_line = next(iter(self._line), self._first_in_line)
-        self._leave_ready("parked", "throttled")
-        self._proven_until = max(self._proven_until, proven) if was_parked else proven
-        self.until = max(self.until, now + wait) if was_parked else now + wait
+        self._leave_ready("cooling_down", "throttled")
+        self._proven_until = max(self._proven_until, proven) if was_cooling_down else proven
+        self.until = max(self.until, now + wait) if was_cooling_down else now + wait
         return self.until
 
     def refused(self, use: int, reason: str, *, now: float) -> None:

@@ -296,7 +296,7 @@ class KeyPool:
             for choice in items
             if choice.health is not None
             and choice.name not in excluded
-            and (choice.health.state == "parked" or choice.health.usable(now))
+            and (choice.health.state == "cooling_down" or choice.health.usable(now))
         ]
         return min(waits, default=None)
 
@@ -376,8 +376,8 @@ class KeyPool:
     ) -> KeySelection:
         """Choose a key although none is usable: all are cooling down or dead."""
         left = [choice for choice in choices.items if choice.name not in excluded]
-        alive = [(choice, choice.health) for choice in left if choice.health and choice.health.state == "parked"]
-        guessed = [pair for pair in alive if pair[1].rests_on_a_guess(now)]
+        alive = [(choice, choice.health) for choice in left if choice.health and choice.health.state == "cooling_down"]
+        guessed = [pair for pair in alive if pair[1].is_estimated(now)]
         if guessed:
             # An estimate of ours must not block the last usable key.
             return min(guessed, key=lambda pair: pair[1].until)[0]
@@ -534,7 +534,7 @@ def _not_usable(choices: Weighted[KeySelection], now: float) -> set[str]:
 
 def _is_alive(choice: KeySelection, now: float) -> bool:
     """Return whether a key can serve, now or after a wait."""
-    return choice.health is None or choice.health.state == "parked" or choice.health.usable(now)
+    return choice.health is None or choice.health.state == "cooling_down" or choice.health.usable(now)
 
 
 def _loads(choices: Weighted[KeySelection]) -> dict[str, Load]:

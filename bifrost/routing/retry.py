@@ -121,7 +121,7 @@ def decide(
     another_ready: bool = False,
     random: Random,
     share: float | None = None,
-    held_back: Literal["breaker", "budget"] | None = None,
+    block: Literal["breaker", "budget"] | None = None,
     ready_in: float | None = None,
 ) -> Decision:
     """Decide what follows a failed attempt.
@@ -131,7 +131,7 @@ def decide(
     `remaining` is the time to the call's deadline and `share` the time to this candidate's own deadline
     (`attempt_deadline`; `None`: the same), in seconds. `other_key` says that a key is ready that this call has not
     tried here, `fallback_behind` that a candidate is left, and `another_ready` that one can be used now, so that a
-    silent candidate is left at once. `held_back` is what prevents a retry; a fallback has its own health. `ready_in` is
+    silent candidate is left at once. `block` is what prevents a retry; a fallback has its own health. `ready_in` is
     the time, in seconds, until the first key that may still serve is ready: another key may be ready sooner than this
     one, or this one may be cooling down for longer.
 
@@ -148,7 +148,7 @@ def decide(
             config=config,
             left=remaining if share is None else min(share, remaining),
             other_key=other_key,
-            held_back=held_back,
+            block=block,
             ready_in=ready_in,
             random=random,
         )
@@ -193,7 +193,7 @@ def _retry(
     config: RetryConfig,
     left: float,
     other_key: bool,
-    held_back: Literal["breaker", "budget"] | None,
+    block: Literal["breaker", "budget"] | None,
     ready_in: float | None,
     random: Random,
 ) -> Retry | Cause:
@@ -218,8 +218,8 @@ def _retry(
         return "attempts"
     # Another key instead of a refused or rate-limited one is not a repetition: it does not depend on the budget.
     switches = other_key and rule.other_key
-    if held_back is not None and not (switches and held_back == "budget"):
-        return held_back
+    if block is not None and not (switches and block == "budget"):
+        return block
     if switches:
         return Retry(0.0, other_key=True, is_free=rotates)
     wait = error.retry_after

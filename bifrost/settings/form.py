@@ -33,10 +33,6 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that only this provider needs, for example `endpoint` and `api_version` of azure."""
     enabled: bool | None = None
     """Whether it is used at all."""
-    credentials: dict[str, Any] | None = None
-    """The source of tokens that expire, in place of a value: its `type` (`entra`, `google` or `aws`), and the fields of
-    `EntraCredentials`, `GoogleCredentials` or `AwsCredentials`.
-    """
 
 
 class HeaderEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,19 +37,16 @@ def make_key(
 ) -> Key | None:
     """Return a key; `None`, with a problem unless only the value is missing, if it is invalid.
 
-    `fields` are the arguments of `Key` in the file, with `credentials` if it has no value; `words` are the file's names
-    for those that it calls differently.
+    `fields` are the arguments of `Key` in the file; `words` are the file's names for those that it calls differently.
     """
     before = len(problems)
     for field, each in (("name", name), *fields.items()):
-        if field == "credentials":
-            continue
         try:
             arguments: dict[str, Any] = {"name": "key", "value": UNSENT, field: each}
             Key(**arguments)
         except ConfigError as error:
             problems.add(below(at, (words or {}).get(field, field)), _without_subject(error.message))
-    if len(problems) > before or (value is None and fields.get("credentials") is None):
+    if len(problems) > before or value is None:
         return None
     try:
         return Key(name=name, value=value, **fields)

@@ -14,7 +14,6 @@ from bifrost.errors import ConfigError, UnknownProviderError
 from bifrost.providers.base import operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.plan import ModelGroup
-from bifrost.settings.credentials import read_credentials
 from bifrost.settings.custom import derive, endpoint_of, is_path
 from bifrost.settings.environment import variable_of
 from bifrost.settings.form import NOT_THE_CLIENTS, File, GroupTable, HeaderEntry, KeyEntry, ProviderEntry
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bifrost.account import EnvAccount, Key, StaticAccount
-    from bifrost.credentials.base import TokenSource
     from bifrost.providers.base import Provider
     from bifrost.routing.plan import GroupForm
     from bifrost.settings.environment import EnvName
@@ -258,23 +256,11 @@ class _OurForm:
         if entry.enabled is False and variable is not None and not self._environment.get(variable):
             self._reading.note(at, f"left out, since it is switched off and {variable} is not set")
             return None
-        value = None
-        if entry.credentials is None or isinstance(row.auth, NoAuth):
-            value = self._value(entry.value, row=row, name=name, at=value_at)
-            if entry.credentials is not None:
-                self._problems.add(below(at, "credentials"), f"{row.name} needs no key; remove this")
+        value = self._value(entry.value, row=row, name=name, at=value_at)
         fields = {field: each for field in _GIVEN_ON if (each := getattr(entry, field)) is not None}
         if entry.settings is not None:
             fields["settings"] = self._settings(entry.settings, row, below(at, "settings"))
-        if entry.credentials is not None and value is None:
-            fields["credentials"] = self._credentials(entry, row, below(at, "credentials"))
         return make_key(value, name=name, fields=fields, at=at, problems=self._problems)
-
-    def _credentials(self, entry: KeyEntry, row: Provider, at: str) -> TokenSource | None:
-        """Return the source of a key's tokens; `None`, with a problem, if it is invalid."""
-        if entry.value is not None:
-            self._problems.add(at, "the key has a value too; remove one of them")
-        return read_credentials(entry.credentials or {}, at=at, reader=self._reader, environment=self._environment)
 
     def _settings(self, table: dict[str, Any], row: Provider, at: str) -> Any:
         """Return what only this provider needs of a key, as its dialect's class; `None`, with a problem, if wrong."""

@@ -80,9 +80,13 @@ class Problems:
             error.message = f"{file}: {first}"
             return error
         kinds = {problem.kind for problem in self._all}
-        told = "; ".join(f"({number}) {problem}" for number, problem in enumerate(self._all[:_MAX_PROBLEMS], start=1))
+        listing = "; ".join(
+            f"({number}) {problem}" for number, problem in enumerate(self._all[:_MAX_PROBLEMS], start=1)
+        )
         more = f"; and {len(self._all) - _MAX_PROBLEMS} more, see .errors" if len(self._all) > _MAX_PROBLEMS else ""
-        error = (kinds.pop() if len(kinds) == 1 else ConfigError)(f"{file} has {len(self._all)} problems: {told}{more}")
+        error = (kinds.pop() if len(kinds) == 1 else ConfigError)(
+            f"{file} has {len(self._all)} problems: {listing}{more}"
+        )
         error.errors = [problem.error() for problem in self._all]
         return error
 
@@ -98,7 +102,7 @@ def element(at: str, index: int) -> str:
     return f"{at}[{index}]"
 
 
-def told(name: str) -> str:
+def quoted_name(name: str) -> str:
     """Return an unexpected name for a message, or only its length if it looks like a secret."""
     if len(name) <= 12 or (len(name) <= 48 and not any(c.isdigit() for c in name)):
         return name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Sequence
 from itertools import pairwise
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError
 from bifrost.providers.catalog import CATALOG
-from bifrost.settings.credentials import SOURCES
 from bifrost.settings.form import NOT_THE_CLIENTS, File, KeyEntry, ProviderEntry
 from bifrost.settings.shape import Field, fields_of, is_shape, members_of
 from bifrost.wire.secrets import Secret
@@ -51,7 +49,6 @@ def _object(shape: Shape, definitions: dict[str, Any]) -> dict[str, Any]:
     }
     if shape is KeyEntry:
         fields["settings"] = {"description": fields["settings"]["description"], **_key_settings(definitions)}
-        fields["credentials"] = {"description": fields["credentials"]["description"], **_credentials(definitions)}
     required = [name for each in shapes for name, field in fields_of(each).items() if field.required]
     made: dict[str, Any] = {"type": "object", "description": _first_paragraph(shape)}
     if required:
@@ -63,15 +60,6 @@ def _key_settings(definitions: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a key's settings: a table for each provider that has some."""
     shapes = dict.fromkeys(row.key_settings for row in CATALOG.values() if row.key_settings is not None)
     return {"anyOf": [_schema_of_one(shape, definitions) for shape in shapes]}
-
-
-def _credentials(definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a key's credentials: a table for each type."""
-    for kind, shape in SOURCES.items():
-        made = _object(shape, definitions)
-        properties = {"type": {"const": kind}, **made["properties"]}
-        definitions[shape.__name__] = {**made, "required": ["type"], "properties": properties}
-    return {"anyOf": [{"$ref": f"#/$defs/{shape.__name__}"} for shape in SOURCES.values()]}
 
 
 def _property(field: Field, description: str | None, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +92,7 @@ def _schema_of_one(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is tuple and arguments[-1] is not Ellipsis:
         items = [_schema_of(each, definitions) for each in arguments]
         return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items)}
-    if origin in (list, tuple, Sequence):
+    if origin in (list, tuple):
         return {"type": "array", "items": _schema_of(arguments[0], definitions)}
     if arguments:
         return {"type": "object", "additionalProperties": _schema_of(arguments[1], definitions)}

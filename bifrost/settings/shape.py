@@ -27,7 +27,7 @@ import msgspec
 
 from bifrost.account import near
 from bifrost.errors import ConfigError
-from bifrost.settings.problems import Problems, below, element, listed, told
+from bifrost.settings.problems import Problems, below, element, listed, quoted_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -213,11 +213,11 @@ class Reader:
 
     def _repeated(self, table: dict[str, Any], at: str) -> None:
         for name in getattr(table, "repeated", ()):
-            self.problems.add(below(at, told(name)), "this is set twice; remove one of them")
+            self.problems.add(below(at, quoted_name(name)), "this is set twice; remove one of them")
 
     def _report_unknown(self, name: str, known: Sequence[str], at: str, *, within: str = "") -> None:
         alike = within or near(name, known)
-        path = below(at, name if alike else told(name))
+        path = below(at, name if alike else quoted_name(name))
         if self._unknown is not None:
             self._unknown(path, alike)
             return

@@ -33,7 +33,7 @@ from bifrost.testing.tape import (
     recorded_request,
     write_file,
 )
-from bifrost.transport import ResponseHead, as_transport
+from bifrost.transport import ConnectionBase, ResponseHead, Transport, as_transport
 from bifrost.wire.body import Inflater
 from bifrost.wire.http import Headers
 
@@ -56,7 +56,7 @@ _MAX_DIFFERENCES = 8
 """The most differences that an error lists."""
 
 
-class Cassette:
+class Cassette(Transport):
     """Exchanges recorded in a file, instead of the network.
 
         with Cassette("tests/cassettes/greeting.json", record="once") as cassette:
@@ -291,7 +291,7 @@ class Cassette:
                 self.cleaner.learn(os.environ.get(variable, "").strip())
 
 
-class CassetteConnection:
+class CassetteConnection(ConnectionBase):
     """A connection that plays recordings, or records those of another connection."""
 
     def __init__(self, cassette: Cassette, origin: Origin) -> None:
@@ -393,7 +393,7 @@ class CassetteConnection:
             with anyio.move_on_after(min(seconds, limit)):
                 await self._broken.wait()
         if self._broken.is_set():
-            raise TransportError(f"the exchange with {self._origin} broke off")
+            raise TransportError(f"the request to {self._origin} broke off")
         if seconds > limit:
             raise CallTimeoutError(f"{self._origin} sent nothing for too long", phase=phase)
 

@@ -20,7 +20,7 @@ from bifrost.errors import BifrostError, CallTimeoutError, ConnectError, Interna
 from bifrost.testing.calls import MockCall, body_of, fake_key, key_of, masked
 from bifrost.testing.play import Play
 from bifrost.testing.rules import Rules, UnexpectedCallError, asked_of, dialect_of
-from bifrost.transport import Origin, ResponseHead
+from bifrost.transport import ConnectionBase, Origin, ResponseHead, Transport
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ConnectionCounts:
     """Connections with an exchange in progress."""
 
 
-class MockTransport(Rules):
+class MockTransport(Rules, Transport):
     """A scripted provider instead of the network. It responds in the format of the provider that receives the request.
 
         mock = MockTransport()
@@ -132,7 +132,7 @@ class MockTransport(Rules):
         return name
 
 
-class MockConnection:
+class MockConnection(ConnectionBase):
     """A connection in memory, which plays the steps of the script and its faults."""
 
     def __init__(self, mock: MockTransport, origin: Origin) -> None:
@@ -213,7 +213,7 @@ class MockConnection:
             with anyio.move_on_after(min(seconds, limit)):
                 await self._broken.wait()
         if self._broken.is_set():
-            raise TransportError(f"the exchange with {self._origin} broke off")
+            raise TransportError(f"the request to {self._origin} broke off")
         if seconds > limit:
             raise CallTimeoutError(f"{self._origin} sent nothing for too long", phase=phase)
 
@@ -228,7 +228,7 @@ class MockConnection:
         self._gone = True
         if play.ending == "reset":
             raise TransportError(f"{self._origin} reset the connection")
-        raise ProtocolError(f"{self._origin} broke the HTTP protocol or cut its answer")
+        raise ProtocolError(f"{self._origin} broke the HTTP protocol or cut its response")
 
     # --- private
 

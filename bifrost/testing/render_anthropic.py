@@ -37,6 +37,7 @@ _ERRORS: Mapping[int, tuple[str, str]] = {
     504: ("timeout_error", "The request timed out while processing."),
     529: ("overloaded_error", "Overloaded"),
 }
+_REFUSAL = ("invalid_request_error", "The request was refused.")
 _OTHER_ERROR = ("api_error", "Internal server error")
 
 
@@ -157,7 +158,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 def _error(status: int, message: str | None, type: str | None) -> dict[str, Any]:  # noqa: A002
-    usual_type, usual_message = _ERRORS.get(status, _OTHER_ERROR)
+    usual_type, usual_message = _ERRORS.get(status, _REFUSAL if status < 500 else _OTHER_ERROR)
     return {
         "type": "error",
         "error": {"type": type or usual_type, "message": message or usual_message},

@@ -28,11 +28,19 @@ _CREATED = 1_700_000_000
 _ERRORS: Mapping[int, tuple[str, str | None, str]] = {
     400: ("invalid_request_error", None, "The request is not valid."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    402: ("insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
     403: ("invalid_request_error", None, "Project does not have access to this model."),
     404: ("invalid_request_error", "model_not_found", "The model does not exist or you do not have access to it."),
+    405: ("invalid_request_error", None, "The method is not allowed for this address."),
+    409: ("conflict_error", None, "The resource was changed by another request."),
+    410: ("invalid_request_error", None, "The resource no longer exists."),
+    413: ("invalid_request_error", None, "The request is too large."),
+    415: ("invalid_request_error", None, "The content type is not supported."),
+    422: ("invalid_request_error", None, "The request cannot be processed."),
     429: ("requests", "rate_limit_exceeded", "Rate limit reached."),
     503: ("server_error", None, "The server is overloaded or not ready yet."),
 }
+_REFUSAL = ("invalid_request_error", None, "The request was refused.")
 _OTHER_ERROR = ("server_error", None, "The server had an error while processing your request.")
 
 
@@ -152,7 +160,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 def _error(status: int, message: str | None, type: str | None, code: str | None) -> dict[str, Any]:  # noqa: A002
-    usual_type, usual_code, usual_message = _ERRORS.get(status, _OTHER_ERROR)
+    usual_type, usual_code, usual_message = _ERRORS.get(status, _REFUSAL if status < 500 else _OTHER_ERROR)
     fields = {
         "message": message or usual_message,
         "type": type or usual_type,

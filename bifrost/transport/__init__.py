@@ -11,10 +11,8 @@ from __future__ import annotations
 from bifrost.transport.api import (
     BodyStream,
     Connection,
-    Early,
-    Hearing,
+    ConnectionBase,
     Origin,
-    PerProvider,
     ResponseHead,
     Transport,
 )
@@ -23,10 +21,8 @@ from bifrost.transport.user_transport import as_transport
 __all__ = [
     "BodyStream",
     "Connection",
-    "Early",
-    "Hearing",
+    "ConnectionBase",
     "Origin",
-    "PerProvider",
     "ResponseHead",
     "Transport",
     "as_transport",

@@ -1,9 +1,10 @@
-"""The interface of transports: protocols, and the values that they exchange with the engine."""
+"""The interface of transports: their base class, connections, and the values that they share with the engine."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -72,11 +73,14 @@ class ResponseHead(msgspec.Struct, frozen=True):
 
 
 class Connection(Protocol):
-    """Carries one exchange at a time to one origin."""
+    """Carries one request and its response at a time to one origin.
+
+    `ConnectionBase` implements `heard` and `connect` for connections that do not support them.
+    """
 
     @property
     def reused(self) -> bool:
-        """Whether it was open before this exchange: it has served another one, or was opened in advance."""
+        """Whether it was open before this request: it has served another one, or was opened in advance."""
         ...
 
     @property
@@ -85,8 +89,20 @@ class Connection(Protocol):
         ...
 
     @property
+    def heard(self) -> bool:
+        """Whether a part of the response to the current request was received."""
+        ...
+
+    @property
     def connect_time(self) -> float | None:
-        """How long the current exchange waited for its connection to be opened, in seconds; `None` if it was open."""
+        """How long the current request waited for its connection to be opened, in seconds; `None` if it was open."""
+        ...
+
+    async def connect(self, *, seconds: float) -> bool:
+        """Establish the connection before its first request, including TLS, within `seconds`.
+
+        Returns whether it is established. If not, the first request establishes it.
+        """
         ...
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, read_timeout: float | None) -> ResponseHead:
@@ -108,7 +124,7 @@ class Connection(Protocol):
         ...
 
     async def finish(self) -> None:
-        """End an exchange whose body was read completely. The connection may serve another one."""
+        """End a request whose response was read completely. The connection may serve another one."""
         ...
 
     def cut(self) -> None:
@@ -120,38 +136,33 @@ class Connection(Protocol):
         ...
 
 
-@runtime_checkable
-class Transport(Protocol):
-    """Opens connections. `open` does no I/O: a connection is established with its first request."""
+class ConnectionBase:
+    """The base class of connections that are established by their first request."""
 
-    def open(self, origin: Origin) -> Connection:
-        """Return a new connection to an origin."""
-        ...
-
-
-@runtime_checkable
-class Early(Protocol):
-    """A connection that can be established before its first request."""
-
-    async def connect(self, *, seconds: float) -> None:
-        """Establish the connection, including TLS, within `seconds`."""
-        ...
-
-
-@runtime_checkable
-class Hearing(Protocol):
-    """A connection that can distinguish a peer that has closed it from one that has begun to respond."""
+    __slots__ = ()
 
     @property
     def heard(self) -> bool:
-        """Whether a part of the response to the current request was received."""
-        ...
+        """`False`: it is unknown whether a part of the response was received."""
+        return False
+
+    async def connect(self, *, seconds: float) -> bool:
+        """Return `False`."""
+        return False
 
 
-@runtime_checkable
-class PerProvider(Protocol):
-    """A transport that applies network settings."""
+class Transport(ABC):
+    """Opens connections. A transport of your own is a subclass with the method `open`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def open(self, origin: Origin) -> Connection:
+        """Return a new connection to an origin. It does no I/O: the first request establishes the connection."""
 
     def for_provider(self, config: ProviderConfig, run: Callable[[Task], None], /) -> Transport:
-        """Return the transport for a provider with these settings. `run` starts tasks that end with the client."""
-        ...
+        """Return the transport for a provider with these settings. `run` starts tasks that end with the client.
+
+        The default ignores the network settings and returns this transport.
+        """
+        return self

@@ -10,6 +10,7 @@ import attrs
 
 from bifrost.config import ProviderConfig
 from bifrost.event_loop import spawn
+from bifrost.transport.api import Transport
 from bifrost.transport.http11 import Http1Connection
 from bifrost.transport.logs import guard_loggers
 from bifrost.transport.proxies import Proxy, check_plain, proxy_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from bifrost.transport.api import Connection, Origin, Task, Transport
+    from bifrost.transport.api import Connection, Origin, Task
     from bifrost.transport.http2_link import Http2Link
 
 _log = logging.getLogger("bifrost.transport")
@@ -36,7 +37,7 @@ class _SharedState:
 
 
 @attrs.define(eq=False)
-class DirectTransport:
+class DirectTransport(Transport):
     """Connections of bifrost itself. `for_provider` returns the transport with a provider's own network settings.
 
     By default, the environment's variables for proxies (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) and for

@@ -43,9 +43,9 @@ def as_error(error: Exception, *, place: str, sent: bool, phase: str) -> Bifrost
         case WireConnectError():
             failure = connect_failure(error, place)
         case PeerError():
-            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its answer: {error}")
+            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its response: {error}")
         case _:
-            failure = TransportError(f"the exchange with {place} broke off ({type(error).__name__})")
+            failure = TransportError(f"the request to {place} broke off ({type(error).__name__})")
     return failure if sent else never_sent(failure)
 
 

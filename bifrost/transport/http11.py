@@ -72,8 +72,8 @@ class Http1Connection:
         """Whether a part of the response to the current request was received."""
         return self._network.heard
 
-    async def connect(self, *, seconds: float) -> None:
-        """Establish the connection before its first request.
+    async def connect(self, *, seconds: float) -> bool:
+        """Establish the connection before its first request, and return `True`.
 
         Raises `ConnectError`, `ConfigError` and `CallTimeoutError`.
         """
@@ -84,7 +84,7 @@ class Http1Connection:
             failure = self._translate(error, phase="connect")
         else:
             self.reused = True
-            return
+            return True
         raise failure
 
     async def _connect(self, seconds: float) -> None:

@@ -62,10 +62,11 @@ class Http2Connection:
         """How long the current exchange waited for its connection to be established, in seconds."""
         return self._connect_time if self._plain is None else self._plain.connect_time or self._connect_time
 
-    async def connect(self, *, seconds: float) -> None:
-        """Establish the connection before its first request, unless that was done already."""
+    async def connect(self, *, seconds: float) -> bool:
+        """Establish the connection before its first request, unless that was done already. Return `True`."""
         await self._ready(seconds)
         self._link.answered = True
+        return True
 
     async def _ready(self, seconds: float) -> None:
         began = anyio.current_time()
@@ -161,7 +162,7 @@ class Http2Connection:
         if self._plain is not None:
             self._plain.cut()
         elif self._stream is not None:
-            self._stream.fail(WireReadError("the exchange was cut"))
+            self._stream.fail(WireReadError("the stream was cut"))
 
     async def close(self) -> None:
         """Reset the exchange and release its place. The last place closes the connection."""
@@ -171,7 +172,7 @@ class Http2Connection:
         stream, self._stream = self._stream, None
         if stream is not None:
             # Another task may be waiting for its bytes.
-            stream.fail(WireReadError("the exchange was closed"))
+            stream.fail(WireReadError("the stream was closed"))
             self._link.forget(stream)
         if self._plain is not None:
             await self._plain.close()

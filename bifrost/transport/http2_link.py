@@ -383,7 +383,7 @@ class Http2Link:
         """Return a frame's bytes for h2, modified if h2 would close the connection because of a single response."""
         stream = self._streams.get(frame.stream_id)
         if frame.kind == HEADERS and stream is not None and stream.status and not frame.flags & END_STREAM:
-            stream.fail(PeerError("the answer has two heads"))
+            stream.fail(PeerError("the response has two heads"))
             return frame.ending()
         return frame.data
 

@@ -123,15 +123,15 @@ class Http2Stream:
         if lengths:
             length = lengths.pop()
             if lengths or len(length) > 18 or not length.isdigit():
-                self.fail(PeerError("the length of the answer is malformed"))
+                self.fail(PeerError("the length of the response is malformed"))
                 return
             self._length = int(length)
         self.status = int(status[0])
 
     def _end(self) -> None:
         if self.status is None:
-            self.fail(PeerError("the stream ended without an answer"))
+            self.fail(PeerError("the stream ended without a response"))
         elif self._length not in (None, self._received) and self.status not in (204, 304):
-            self.fail(PeerError("the answer has another length than it said"))
+            self.fail(PeerError("the response has another length than it said"))
         else:
             self.ended = True

@@ -10,6 +10,7 @@ import anyio
 import httpx
 
 from bifrost.errors import BifrostError, CallTimeoutError, ConfigError, ConnectError, ProtocolError, TransportError
+from bifrost.transport.api import ConnectionBase
 from bifrost.transport.failures import connect_failure, never_sent
 from bifrost.transport.heads import SLICE, briefly, fields_of, interim_alone, response_head_of
 from bifrost.transport.logs import SENDING
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _URLS_KEPT = 256
 
 
-class HttpxConnection:
+class HttpxConnection(ConnectionBase):
     """A connection with an httpx transport of its own, or a place on a shared one."""
 
     __slots__ = (
@@ -353,11 +354,11 @@ def _as_error(error: Exception, *, place: str, sent: bool, phase: str) -> Bifros
         case httpx.ConnectError():
             failure = connect_failure(error, place)
         case httpx.ProtocolError():
-            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its answer ({type(error).__name__})")
+            failure = ProtocolError(f"{place} broke the HTTP protocol or cut its response ({type(error).__name__})")
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             failure = ConfigError(f"{place} is no address that can be called")
         case _:
-            failure = TransportError(f"the exchange with {place} broke off ({type(error).__name__})")
+            failure = TransportError(f"the request to {place} broke off ({type(error).__name__})")
     return failure if sent else never_sent(failure)
 
 

@@ -32,6 +32,8 @@ def as_transport(transport: Any) -> Transport:
         return _SharedHttpxTransport(transport)
     if isinstance(transport, Transport):
         return transport
+    if hasattr(transport, "open") and not isinstance(transport, type):
+        raise ConfigError(f"transport=: make {type(transport).__name__} a subclass of bifrost.transport.Transport")
     if callable(transport):
         return _HttpxTransportFactory(cast("Callable[[], httpx.AsyncBaseTransport]", transport))
     raise ConfigError(
@@ -46,7 +48,7 @@ def _is_of_httpx(transport: Any) -> TypeGuard[httpx.AsyncBaseTransport]:
     return isinstance(transport, getattr(loaded, "AsyncBaseTransport", ()))
 
 
-class _SharedHttpxTransport:
+class _SharedHttpxTransport(Transport):
     """Connections that share one httpx transport."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
@@ -58,7 +60,7 @@ class _SharedHttpxTransport:
         return HttpxConnection(self._transport, origin, owned=False)
 
 
-class _HttpxTransportFactory:
+class _HttpxTransportFactory(Transport):
     """Connections with an httpx transport each."""
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:

@@ -89,7 +89,7 @@ class Inflater:
     def finish(self) -> None:
         """Mark the end of the data. Raises `MalformedResponseError` if the compressed data is incomplete."""
         if self._received and self._coding is not None and (self._unpacker is None or not self._unpacker.eof):
-            raise MalformedResponseError(f"the answer's {self._coding} data was cut off")
+            raise MalformedResponseError(f"the response's {self._coding} data was cut off")
 
     def _unpack(self, data: bytes) -> Iterator[bytes]:
         while data:
@@ -110,10 +110,10 @@ class Inflater:
 
     def _next_member(self) -> Unpacker:
         if self._coding != "gzip":
-            raise MalformedResponseError("bytes follow the end of the answer's deflate data")
+            raise MalformedResponseError("bytes follow the end of the response's deflate data")
         self._members += 1
         if self._members >= _MEMBERS:
-            raise ResponseTooLargeError(f"the answer consists of more than {_MEMBERS:,} gzip members")
+            raise ResponseTooLargeError(f"the response consists of more than {_MEMBERS:,} gzip members")
         return zlib.decompressobj(_GZIP)
 
     def _some(self, unpacker: Unpacker, data: bytes) -> bytes:
@@ -126,13 +126,13 @@ class Inflater:
             piece = b""
             problem = str(error)
         if problem:
-            raise MalformedResponseError(f"the answer's {self._coding} data cannot be unpacked: {problem}")
+            raise MalformedResponseError(f"the response's {self._coding} data cannot be unpacked: {problem}")
         if len(piece) > room:
             raise _too_large(self._limit)
         self.size += len(piece)
         if self.size > _BOMB_SIZE and self.size > self.used * _BOMB_RATIO:
             raise ResponseTooLargeError(
-                f"the answer unpacks to more than {_BOMB_RATIO} times its size on the wire; it was not read further"
+                f"the response unpacks to more than {_BOMB_RATIO} times its size on the wire; it was not read further"
             )
         return piece
 
@@ -214,7 +214,7 @@ def _coding(encoding: str | None) -> str | None:
             return "deflate"
         case _:
             raise MalformedResponseError(
-                f"the answer's content coding {shown(', '.join(named), 100)!r} was not asked for and is not supported"
+                f"the response's content coding {shown(', '.join(named), 100)!r} was not asked for and is not supported"
             )
 
 

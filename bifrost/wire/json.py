@@ -84,7 +84,7 @@ _NOT_FINITE = rb"""
 
 
 def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str, sparse: int = 16) -> T:
-    """Decode a provider's JSON. `what` begins the error's message: "the answer", "an event of the stream".
+    """Decode a provider's JSON. `what` begins the error's message: "the response", "an event of the stream".
 
     Three things are accepted although msgspec refuses the whole document for each of them: a byte order mark, halves of
     surrogate pairs (models cut emoji in two; they become U+FFFD), and NaN and infinity (Python's encoder writes them;

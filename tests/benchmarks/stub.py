@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from clients import ANSWER
 
-from bifrost.transport import ResponseHead
+from bifrost.transport import ConnectionBase, ResponseHead, Transport
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ HEADERS = Headers.of(("content-type", "application/json"), ("x-request-id", "req
 
 
 @attrs.frozen(eq=False)
-class StubTransport:
+class StubTransport(Transport):
     """Its connections wait as `wait` says, once per exchange, and answer."""
 
     wait: Callable[[], Awaitable[Any]]
@@ -28,7 +28,7 @@ class StubTransport:
         return StubConnection(self.wait)
 
 
-class StubConnection:
+class StubConnection(ConnectionBase):
     """One connection, which never fails."""
 
     def __init__(self, wait: Callable[[], Awaitable[Any]]) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bifrost import ConfigError, GoogleCredentials, Token, TokenError
-from bifrost.credentials.google_http import Fetcher
+from bifrost.credentials.google import Fetcher
 
 if TYPE_CHECKING:
     from pathlib import Path

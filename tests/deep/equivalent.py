@@ -73,7 +73,7 @@ EQUIVALENT: Mapping[str, Mapping[tuple[str, str], str]] = {
         ): "names and shares are of the same list, so there are as many",
         (
             "KeyPool._first_ready",
-            "without `choice.health` in `choice.health and choice.health.state == 'parked'`",
+            "without `choice.health` in `choice.health and choice.health.state == 'cooling_down'`",
         ): "a choice without a key is always ready; the type does not say so",
     },
     "engine/attempt": {

@@ -187,7 +187,7 @@ _ASKING: list[Meaning] = [
         Said(
             {"stream": True},
             ours={"stream_options": {"include_usage": True}},
-            because="OpenAI tells a stream's usage only to those who ask, and an answer of ours has usage",
+            because="OpenAI tells a stream's usage only to those who ask, and a response of ours has usage",
         ),
         {"stream": True},
         stream=True,
@@ -246,7 +246,7 @@ _ASKING: list[Meaning] = [
         logprobs=True,
         top_logprobs=2,
     ),
-    _chat("several answers", {"n": 2}, Refused("one answer per request"), n=2),
+    _chat("several answers", {"n": 2}, Refused("one response per request"), n=2),
     _chat("one answer", {"n": 1}, {}, n=1),
     _chat(
         "logit_bias",
@@ -316,7 +316,7 @@ _ASKING: list[Meaning] = [
         modalities=["text", "audio"],
         audio=AudioOutput(voice="alloy", format="wav"),
     ),
-    _chat("an answer in text", {"modalities": ["text"]}, {}, modalities=["text"]),
+    _chat("a response in text", {"modalities": ["text"]}, {}, modalities=["text"]),
 ]
 
 _REASONING: list[Meaning] = [
@@ -374,7 +374,7 @@ _REASONING: list[Meaning] = [
 ]
 
 _FORMATS: list[Meaning] = [
-    _chat("an answer of plain text", {"response_format": {"type": "text"}}, {}, response_format=ResponseFormat()),
+    _chat("a response of plain text", {"response_format": {"type": "text"}}, {}, response_format=ResponseFormat()),
     _chat(
         "any JSON object",
         {"response_format": {"type": "json_object"}},
@@ -747,7 +747,7 @@ _PARTS: list[Meaning] = [
 
 _HISTORY: list[Meaning] = [
     _history(
-        "an answer with its sources",
+        "a response with its sources",
         [
             Message(
                 role="assistant",
@@ -775,7 +775,7 @@ _HISTORY: list[Meaning] = [
         [{"role": "assistant", "content": [{"type": "text", "text": "So", "citations": [_CHAR_CITED]}]}],
     ),
     _history(
-        "an answer's reasoning",
+        "a response's reasoning",
         [
             Message(
                 role="assistant",
@@ -799,7 +799,7 @@ _HISTORY: list[Meaning] = [
         ],
     ),
     _history(
-        "an answer that declines",
+        "a response that declines",
         [Message(role="assistant", content=[RefusalPart(refusal="No.")])],
         [{"role": "assistant", "refusal": "No."}],
         [{"role": "assistant", "content": [{"type": "text", "text": "No."}]}],

@@ -160,7 +160,7 @@ OTHER_FORMS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("one stop sequence", {"stop": "END"}, {"stop": ["END"]}),
     ("what is given as None", {"seed": None, "reasoning_effort": None}, {}),
     (
-        "an answer as the SDK dumps it",
+        "a response as the SDK dumps it",
         {
             "messages": [
                 HELLO,
@@ -171,7 +171,7 @@ OTHER_FORMS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"messages": [HELLO, ANSWERED, HELLO]},
     ),
     (
-        "an answer in parts",
+        "a response in parts",
         {
             "messages": [
                 HELLO,

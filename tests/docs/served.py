@@ -12,7 +12,7 @@ from bifrost.config import ProviderConfig
 from bifrost.errors import BifrostError
 from bifrost.sync import SyncBifrost
 from bifrost.testing import fake_key
-from bifrost.transport import Origin, as_transport
+from bifrost.transport import Origin, Transport, as_transport
 
 if TYPE_CHECKING:
     from bifrost.testing import LoopbackProvider
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bifrost.transport import Connection
 
 
-class Detour:
+class Detour(Transport):
     """A transport that leads to a provider on the loopback, whatever address elsewhere is wanted."""
 
     def __init__(self, server: LoopbackProvider) -> None:

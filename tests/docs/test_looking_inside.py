@@ -38,7 +38,7 @@ def test_every_field_of_the_stats_is_told() -> None:
     section = _PAGE.partition("| field | is |")[2].partition("\n\n")[0]
     told = {name for row in section.splitlines() for name in re.findall(r"`(\w+)`", row)} - {"output"}
     known = {*ProviderStats.__struct_fields__, *ConnectionStats.__struct_fields__, "attempts", "reuse"}
-    assert told - {"state", "reason", "ready", "parked", "dead", "probing"} == known - {"provider"}
+    assert told - {"state", "reason", "ready", "cooling_down", "dead", "probing"} == known - {"provider"}
 
 
 @pytest.mark.anyio

@@ -11,15 +11,15 @@ import anyio.lowlevel
 
 from bifrost.config import ProviderConfig
 from bifrost.engine.host import Host
-from bifrost.engine.pool import Job, Pool
+from bifrost.engine.pool.workers import Job, Pool
 from bifrost.testing import leak_check
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bifrost import Bifrost
-    from bifrost.engine.connections import Connections
-    from bifrost.engine.gate import Gate
+    from bifrost.engine.pool.connections import Connections
+    from bifrost.engine.pool.gate import Gate
 
 
 async def until(holds: Callable[[], object], *, seconds: float = 5.0) -> None:

@@ -461,7 +461,7 @@ async def test_a_key_that_is_limited_rests_and_the_others_carry_on_below_the_lim
     async with client_of(mock, "a", "b", **config) as client:
         calls = Calls(client)
         await calls.at_once(30)
-        assert states_of(client) == {"a": "parked", "b": "ready"}
+        assert states_of(client) == {"a": "cooling_down", "b": "ready"}
     assert calls.errors == []
     notes = [attempt.note for reply in calls.outcomes for attempt in reply.attempts if not attempt.ok]
     # Those that were under way together, with either key, count once.
@@ -469,7 +469,7 @@ async def test_a_key_that_is_limited_rests_and_the_others_carry_on_below_the_lim
     assert [str(note).endswith("at most 9 at once from here on") for note in notes].count(True) == 1
 
 
-async def test_calls_that_wait_for_a_parked_key_take_no_part(mock: MockTransport) -> None:
+async def test_calls_that_wait_for_a_key_that_cools_down_take_no_part(mock: MockTransport) -> None:
     mock.fail(429, retry_after=5).then.reply("hello").delay(1).always()
     async with client_of(mock, concurrency=10, adaptive=ADAPTS) as client:
         await Calls(client).at_once(1)

@@ -19,9 +19,9 @@ from bifrost import (
 from bifrost.account import Key
 from bifrost.attempt_record import RateLimit, Window
 from bifrost.config import ProviderConfig, SizeLimits
-from bifrost.engine.address import Address
 from bifrost.engine.attempt import Attempt
 from bifrost.engine.clock import Clock
+from bifrost.engine.providers.address import Address
 from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
 from bifrost.routing.keys import KeySelection
 from bifrost.wire.http import Headers

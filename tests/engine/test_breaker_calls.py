@@ -84,7 +84,7 @@ async def test_the_attempt_that_opened_it_says_so(mock: MockTransport) -> None:
     assert [attempt.note for attempt in caught.value.attempts] == [
         "breaker opened for 5.0 s; not tried again, the breaker is open"
     ]
-    assert caught.value.__notes__ == ["not tried again: it has failed so often that it is left alone for a while"]
+    assert caught.value.__notes__ == ["not tried again: its circuit breaker is open because it has failed repeatedly"]
 
 
 async def test_switched_off_it_lets_go_of_nobody_who_waits_in_the_queue(mock: MockTransport) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from bifrost import Bifrost, CallContext, Plugin, StaticAccount
-from bifrost.transport import ResponseHead
+from bifrost.transport import ConnectionBase, ResponseHead, Transport
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ BODY = msgspec.json.encode(
 HEAD = Headers.of(("content-type", "application/json"), ("x-request-id", "req_1"))
 
 
-class StandIn:
+class StandIn(Transport, ConnectionBase):
     """A transport, its connection and its reader in one: answers at once, after one turn of the event loop."""
 
     reused = True

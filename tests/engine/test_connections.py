@@ -7,8 +7,8 @@ import anyio.lowlevel
 import pytest
 
 from bifrost.config import ConnectionConfig
-from bifrost.engine.connections import Connections
-from bifrost.transport import Origin
+from bifrost.engine.pool.connections import Connections
+from bifrost.transport import ConnectionBase, Origin, Transport
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +16,7 @@ HERE = Origin("https", "here.example", 443)
 THERE = Origin("https", "there.example", 443)
 
 
-class FakeConnection:
+class FakeConnection(ConnectionBase):
     def __init__(self, number: int) -> None:
         self.number = number
         self.is_usable = True
@@ -40,7 +40,7 @@ class FakeConnection:
             raise self.closing
 
 
-class FakeTransport:
+class FakeTransport(Transport):
     def __init__(self) -> None:
         self.made: list[FakeConnection] = []
 

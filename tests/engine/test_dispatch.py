@@ -34,7 +34,7 @@ from bifrost import (
     UnsupportedError,
 )
 from bifrost.engine.clock import Clock
-from bifrost.engine.perform import STALE_WITHIN
+from bifrost.engine.pool.perform import STALE_WITHIN
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.keys import KeyPool
 from bifrost.testing import MockTransport, fake_key

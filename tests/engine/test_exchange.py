@@ -30,6 +30,7 @@ from bifrost import (
 from bifrost.config import ConnectionConfig, SizeLimits
 from bifrost.providers.catalog import CATALOG
 from bifrost.testing import RawServer, leak_check
+from bifrost.transport import ConnectionBase, Transport
 from tests.canary import CANARY, assert_unseen, listening, shown_by
 from tests.engine.peers import (
     CHAT,
@@ -361,7 +362,7 @@ async def test_a_proxys_password_is_seen_nowhere(monkeypatch: pytest.MonkeyPatch
 # --- defects
 
 
-class Broken:
+class Broken(Transport, ConnectionBase):
     """A user's transport that is no good: each of its parts fails in turn."""
 
     def __init__(self, part: str) -> None:

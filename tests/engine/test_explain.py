@@ -27,6 +27,8 @@ from bifrost import (
     UnknownProviderError,
 )
 from bifrost.engine.clock import Clock
+from bifrost.providers.base import operations_of
+from bifrost.providers.catalog import CATALOG
 from bifrost.testing import MockTransport, fake_key
 from tests.engine.rig import until
 from tests.engine.troubled import health_of
@@ -349,7 +351,7 @@ async def test_providers_are_told_as_they_are_set_up() -> None:
         openai, azure, vllm = await client.providers()
         assert client.stats().calls == 0
     assert openai.address == "https://api.openai.com/v1"
-    assert openai.operations == ["chat", "embeddings", "models", "moderations", "stream_chat"]
+    assert openai.operations == operations_of(CATALOG["openai"])
     assert [str(key) for key in openai.keys] == [
         "main (weight 2; for gpt-4o, gpt-5*; not for gpt-5-pro)",
         "old (off; aliases x)",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from bifrost.engine.gate import Gate
+from bifrost.engine.pool.gate import Gate
 from tests.engine.rig import until
 
 pytestmark = pytest.mark.anyio

@@ -25,7 +25,7 @@ from bifrost import (
     RetryConfig,
     ServerError,
 )
-from bifrost.engine.pool import Replaced
+from bifrost.engine.pool.workers import Replaced
 from bifrost.routing.balance import WeightedRandom
 from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.peers import running
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bifrost import Bifrost
-    from bifrost.engine.pool import Pool
+    from bifrost.engine.pool.workers import Pool
     from bifrost.reports.stats import ProviderStats
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -331,7 +331,7 @@ async def test_a_key_that_rests_is_no_other(mock: MockTransport) -> None:
         await known(client, mock)
         with pytest.raises(RateLimitError):
             await client.chat(MODEL, "hi", key="one", max_retries=0)
-        assert states_of(client) == {"one": "parked", "two": "ready"}
+        assert states_of(client) == {"one": "cooling_down", "two": "ready"}
         mock.reply("late").delay(9)
         assert (await client.chat(MODEL, "hi")).text == "late"
         assert stats_of(client).hedges == 0
@@ -458,9 +458,12 @@ async def test_if_the_hedge_fails_the_first_answers(mock: MockTransport) -> None
         reply = await client.chat(MODEL, "hi")
         assert reply.text == "first"
         hedge, first = reply.attempts
-        assert (hedge.category, hedge.note) == ("throttled", f"hedge after 2.00 s; key {hedge.key} parked for 30.0 s")
+        assert (hedge.category, hedge.note) == (
+            "throttled",
+            f"hedge after 2.00 s; key {hedge.key} cooling down for 30.0 s",
+        )
         assert first.ok
-        assert states_of(client) == {str(hedge.key): "parked", str(first.key): "ready"}
+        assert states_of(client) == {str(hedge.key): "cooling_down", str(first.key): "ready"}
         assert (stats_of(client).hedges, stats_of(client).hedge_wins) == (1, 0)
 
 

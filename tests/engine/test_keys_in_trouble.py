@@ -129,8 +129,8 @@ async def test_a_limited_key_is_left_alone_by_other_calls(mock: MockTransport, k
         began = anyio.current_time()
         reply = await ask(client, kind)
         assert told(reply.attempts) == [("limited", 429, "throttled"), ("free", 200, None)]
-        assert reply.attempts[0].note == "key limited parked for 20.0 s"
-        assert states_of(client) == {"limited": "parked", "free": "ready"}
+        assert reply.attempts[0].note == "key limited cooling down for 20.0 s"
+        assert states_of(client) == {"limited": "cooling_down", "free": "ready"}
         assert [(await ask(client, kind)).attempts[0].key for _ in range(5)] == ["free"] * 5
         await anyio.sleep(began + 20 - anyio.current_time())
         assert (await ask(client, kind)).attempts[0].key == "limited"
@@ -157,7 +157,7 @@ async def test_when_every_key_rests_a_call_waits_for_the_first(mock: MockTranspo
         began = anyio.current_time()
         with pytest.raises(RateLimitError):
             await client.chat(MODEL, "hi")
-        assert states_of(client) == {"a": "parked", "b": "parked"}
+        assert states_of(client) == {"a": "cooling_down", "b": "cooling_down"}
 
         reply = await ask(client, kind)
         assert anyio.current_time() - began == pytest.approx(10.0)
@@ -298,9 +298,9 @@ async def test_a_limit_without_a_wait_rests_until_its_reset(mock: MockTransport)
     async with client_of(mock, "a", "b") as client:
         reply = await client.chat(MODEL, "hi")
         notes = {attempt.key: attempt.note for attempt in reply.attempts if attempt.category}
-        assert notes["a"] == "key a parked for 100.0 s"
+        assert notes["a"] == "key a cooling down for 100.0 s"
         await anyio.sleep(90)
-        assert states_of(client) == {"a": "parked", "b": "ready"}
+        assert states_of(client) == {"a": "cooling_down", "b": "ready"}
         await anyio.sleep(10)
         assert states_of(client)["a"] == "ready"
 
@@ -311,7 +311,7 @@ async def test_a_guess_of_ours_takes_no_last_key_out(mock: MockTransport, sleeps
         began = anyio.current_time()
         with pytest.raises(RateLimitError):
             await client.chat(MODEL, "hi", max_retries=0)
-        assert states_of(client) == {"one": "parked"}
+        assert states_of(client) == {"one": "cooling_down"}
         assert (await client.chat(MODEL, "hi")).text == "hello"
         assert anyio.current_time() == began
     assert sleeps == []
@@ -330,7 +330,7 @@ async def test_a_success_that_began_before_the_limit_does_not_end_it(mock: MockT
     mock.reply("hello").delay(5).then.fail(429, retry_after=61).delay(1)
     async with client_of(mock) as client:
         await Calls(client).at_once(2)
-        assert states_of(client) == {"one": "parked"}
+        assert states_of(client) == {"one": "cooling_down"}
 
 
 # --- dead: faults 49, 50 and 55

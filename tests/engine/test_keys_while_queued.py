@@ -21,7 +21,7 @@ from bifrost import (
     QueueFullError,
     RateLimitError,
 )
-from bifrost.engine.gate import Gate
+from bifrost.engine.pool.gate import Gate
 from bifrost.testing import MockTransport, fake_key
 from tests.engine.rig import until
 from tests.engine.troubled import MODEL, OTHER, Calls, Sleeps, client_of, health_of, told

@@ -19,6 +19,7 @@ import pytest
 import bifrost
 from bifrost import Plugin, ShuttingDownError, WrongLoopError
 from bifrost.testing import MockTransport, leak_check
+from bifrost.transport import Transport
 from tests.engine.peers import MODEL
 from tests.engine.rig import is_quiet, until
 
@@ -162,7 +163,7 @@ async def test_a_block_that_is_never_entered_leaves_nothing_behind(mock: MockTra
 # --- whose context
 
 
-class Watching:
+class Watching(Transport):
     """A user's transport, which notes what it is told by the context it runs in."""
 
     def __init__(self, mock: MockTransport, look: Callable[[], Any]) -> None:
@@ -486,7 +487,9 @@ def test_a_sync_client_that_is_not_closed_ends_with_sigterm_and_with_exit() -> N
 def test_ctrl_c_that_hits_a_worker_is_no_defect(backend: str) -> None:
     done = run(
         """
-        class Busy:
+        from bifrost.transport import Transport
+
+        class Busy(Transport):
             # A user's transport that keeps the event loop busy: the signal comes while a worker runs.
             def open(self, origin):
                 signal.raise_signal(signal.SIGINT)

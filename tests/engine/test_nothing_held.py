@@ -12,7 +12,7 @@ import pytest
 from bifrost import BifrostError, ChatResponse, HedgeConfig
 from bifrost.engine.attempt import Attempt
 from bifrost.engine.call import Call
-from bifrost.engine.pool import Job
+from bifrost.engine.pool.workers import Job
 from bifrost.operations.chat.request import ChatRequest
 from tests.engine.rig import is_quiet, until
 from tests.engine.troubled import MODEL, client_of

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from bifrost.engine.pool import Job
+from bifrost.engine.pool.workers import Job
 from bifrost.errors import QueueFullError, ServerError, ShuttingDownError
 from tests.engine.rig import Rig, gates_of, held, rig_of, until
 from tests.wide import few_of

@@ -23,7 +23,7 @@ from tests.plugins.recorder import Recorder
 from tests.wide import few_of
 
 if TYPE_CHECKING:
-    from bifrost.engine.pool import Job
+    from bifrost.engine.pool.workers import Job
 
 SEEDS = range(50)
 
@@ -93,7 +93,7 @@ async def _leave_a_pool(seed: int) -> tuple[int, int]:
                         await anyio.lowlevel.checkpoint()
         assert sorted(answered + left) == list(range(16)), "each caller is answered or has left, and once"
         assert len(delivered) == len(set(delivered))
-        assert set(answered) <= set(delivered), "nobody has an answer that no worker delivered"
+        assert set(answered) <= set(delivered), "nobody has a response that no worker delivered"
         await until(lambda: rig.idle)
         assert await rig.pool.submit(rig.job("next", rig.at_once)) == "next"
     return len(answered), len(left)

@@ -335,7 +335,7 @@ async def test_while_the_breaker_is_open_it_does_not_begin_anew_and_says_why(moc
             await stream.final()
     assert len(mock.calls) == calls
     assert [attempt.note for attempt in caught.value.attempts] == ["not tried again, the breaker is open"]
-    assert any("left alone for a while" in note for note in caught.value.__notes__)
+    assert any("circuit breaker is open" in note for note in caught.value.__notes__)
     assert left(client) == 20
 
 

@@ -70,7 +70,7 @@ def client_of(transport: Transport, log: list[str]) -> Bifrost:
     return Bifrost(account_of("https://api.example"), transport=transport, plugins=[Recorder(log, waits=True)])
 
 
-@pytest.mark.parametrize("within", [False, True], ids=["before the answer", "in its middle"])
+@pytest.mark.parametrize("within", [False, True], ids=["before the response", "in its middle"])
 async def test_it_fails_its_own_call_and_the_provider_goes_on(kind: Kind, within: bool) -> None:
     log: list[str] = []
     transport = Transport(within=within)

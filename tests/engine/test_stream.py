@@ -30,8 +30,8 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import SizeLimits
-from bifrost.engine.response_stream import ResponseStream
-from bifrost.engine.sources import ForeignChunks
+from bifrost.engine.streaming.response_stream import ResponseStream
+from bifrost.engine.streaming.sources import ForeignChunks
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta
 from bifrost.providers.catalog import CATALOG
 from bifrost.testing import MockTransport, fake_key, leak_check

@@ -26,7 +26,7 @@ from bifrost import (
     UsageError,
 )
 from bifrost.config import SizeLimits
-from bifrost.engine.response_stream import ResponseStream
+from bifrost.engine.streaming.response_stream import ResponseStream
 from bifrost.testing import RawServer, leak_check
 from tests.engine.peers import DONE, END, MODEL, SSE_HEAD, Served, answer, chunk, client_of, event
 from tests.engine.rig import is_quiet, until

@@ -14,6 +14,7 @@ from bifrost import Bifrost, Key, StaticAccount, SyncBifrost
 from bifrost.config import NetworkConfig, ProviderConfig, RetryConfig
 from bifrost.errors import ConfigError, ConnectError, InvalidRequestError, ShuttingDownError, UnknownProviderError
 from bifrost.testing import MockTransport, RawServer, leak_check
+from bifrost.transport import Transport
 from tests.engine.peers import MODEL, Authority, Served, account_of, answer, client_of, running, until_left
 from tests.engine.rig import until
 from tests.transport.http2_peer import Http2Server
@@ -176,7 +177,7 @@ async def test_closing_the_client_breaks_off_connections_that_are_being_made(htt
         await until(lambda: server.connections.open == 0)
 
 
-class Early:
+class Early(Transport):
     """A connection that takes its time, and is made in spite of whoever wants it broken off."""
 
     reused = sent = False
@@ -189,10 +190,11 @@ class Early:
     def open(self, origin: Any) -> Any:
         return self
 
-    async def connect(self, *, seconds: float) -> None:
+    async def connect(self, *, seconds: float) -> bool:
         with anyio.CancelScope(shield=True):
             await self.may_go_on.wait()
         self.is_open = True
+        return True
 
     async def close(self) -> None:
         self.is_open = False

@@ -95,7 +95,7 @@ FAULTS: Mapping[int, Fault] = {
         tests=("hostile/test_framing.py::test_fault_13_a_body_shorter_than_its_length",),
     ),
     14: Fault(
-        "bytes behind the answer",
+        "bytes behind the response",
         tests=("hostile/test_framing.py::test_fault_14_a_second_answer_behind_the_first",),
     ),
     15: Fault(

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from bifrost.config import ProviderConfig
 from bifrost.errors import ConnectError
 from bifrost.testing.mock import make_account
-from bifrost.transport import ResponseHead
+from bifrost.transport import ConnectionBase, ResponseHead, Transport
 from bifrost.wire.http import Headers
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def account_of(**configs: ProviderConfig) -> StaticAccount:
     return make_account({name: [f"{name}-key"] for name in configs}, configs=configs)
 
 
-class Echo:
+class Echo(Transport):
     """Answers with the text it was asked, after `wait`, with the status that `status` says.
 
     `wait` gives seconds, or an event to wait for; `status` 0 refuses the connection. Both are told the host.
@@ -61,7 +61,7 @@ class Echo:
         return _Connection(self, origin.host)
 
 
-class _Connection:
+class _Connection(ConnectionBase):
     def __init__(self, echo: Echo, host: str) -> None:
         self.reused = False
         self.sent = True

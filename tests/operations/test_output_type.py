@@ -217,7 +217,7 @@ def test_the_strict_schema_says_what_is_not_enforced() -> None:
     strict = OutputType(Invoice).strict
 
     assert strict.optional == ["Line.colour"]
-    assert strict.notes == ["Line.price: minimum is told in words only"]
+    assert strict.notes == ["Line.price: minimum is stated in words only"]
     assert strict.schema["$defs"]["Line"]["properties"]["price"]["description"] == "in euros (minimum: 0)"
     assert (strict.strict, strict.closed) == (False, True)
     assert OutputType[Any](dict[str, int]).strict.closed is False
@@ -329,7 +329,7 @@ def test_a_wrapped_answer_is_taken_out(kind: Any, text: str, value: Any) -> None
 def test_an_answer_that_does_not_fit_says_what_and_where(kind: Any, text: str, says: str) -> None:
     error = refused(kind, text)
 
-    assert error.message == f"the answer does not fit {OutputType[Any](kind).name}: {says}"
+    assert error.message == f"the response does not fit {OutputType[Any](kind).name}: {says}"
     assert error.output == text
     assert error.response is None
     assert error.usage is None

@@ -177,7 +177,7 @@ def test_a_limit_is_told_in_words(given: dict[str, Any], told: str) -> None:
         **{key: value for key, value in given.items() if key in ("type", "items")},
         "description": told,
     }
-    assert found.notes == [f"$.x: {key} is told in words only" for key in limits]
+    assert found.notes == [f"$.x: {key} is stated in words only" for key in limits]
     assert found.strict
 
 
@@ -334,7 +334,7 @@ def test_a_tuple_stays_strict_and_its_order_is_told() -> None:
     found = strict_schema(properties(x=pair), OPENAI_RULES)
 
     assert found.strict
-    assert found.notes == ["$.x: the order of its items is told in words only"]
+    assert found.notes == ["$.x: the order of its items is stated in words only"]
     assert found.schema["properties"]["x"]["minItems"] == 2
 
 
@@ -418,7 +418,7 @@ def test_limits_that_a_strict_mode_takes_are_sent(given: dict[str, Any]) -> None
 def test_a_pattern_that_not_every_engine_knows_is_told(pattern: str) -> None:
     found = strict_schema(properties(x={"type": "string", "pattern": pattern}), OPENAI_RULES)
 
-    assert found.notes == ["$.x: pattern is told in words only"]
+    assert found.notes == ["$.x: pattern is stated in words only"]
     assert "pattern" not in found.schema["properties"]["x"]
 
 

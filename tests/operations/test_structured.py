@@ -304,9 +304,13 @@ def test_a_type_that_is_enforced_gives_no_warning() -> None:
     [
         (LOOSE, "native", "output: checked here only: strict mode is off, since $.size may be left out"),
         (MAP, "native", "output: checked here only: $: it may have any keys"),
-        (POINT, "tool", "output: Point was asked for through a tool; that the answer fits was checked here only"),
-        (POINT, "prompt", "output: Point was asked for in the prompt; that the answer fits was checked here only"),
-        (POINT, "json_object", "output: Point was asked for in the prompt; that the answer fits was checked here only"),
+        (POINT, "tool", "output: Point was asked for through a tool; that the response fits was checked here only"),
+        (POINT, "prompt", "output: Point was asked for in the prompt; that the response fits was checked here only"),
+        (
+            POINT,
+            "json_object",
+            "output: Point was asked for in the prompt; that the response fits was checked here only",
+        ),
     ],
 )
 def test_what_is_checked_here_only_is_told(output: OutputType[Any], mode: StructuredMode, told: str) -> None:
@@ -797,7 +801,7 @@ def test_the_model_sees_its_answer_and_what_is_wrong_with_it() -> None:
     assert again.messages[-2] == response.message.to_message()
     assert again.messages[-1] == Message(
         role="user",
-        content="That cannot be used: the answer does not fit Point: $: object missing required field x. "
+        content="That cannot be used: the response does not fit Point: $: object missing required field x. "
         "Give the whole answer again, corrected, in the form asked for.",
     )
     assert msgspec.structs.replace(again, messages=request.messages) == request

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bifrost.engine.parsed_stream import PartialOutput
+from bifrost.engine.streaming.parsed_stream import PartialOutput
 from bifrost.errors import OutputValidationError
 from bifrost.operations.chat.assemble import ChatAccumulator, chunks_of
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta
@@ -126,7 +126,7 @@ def test_whatever_comes_is_read_or_refused(label: str) -> None:
         try:
             output_of(label).decode(text)
         except OutputValidationError as error:
-            assert error.message.startswith("the answer does not fit")  # noqa: PT017 - it need not be raised
+            assert error.message.startswith("the response does not fit")  # noqa: PT017 - it need not be raised
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -9,8 +9,8 @@ from bifrost.providers.bodies import one_line, shown_body
 @pytest.mark.parametrize(
     ("body", "shown"),
     [
-        (b"", "the answer is empty"),
-        (b" \r\n", "the answer is empty"),
+        (b"", "the response is empty"),
+        (b" \r\n", "the response is empty"),
         (b"upstream\n  timed out", "upstream timed out"),
         (b"<html><title>502 Bad &amp; Gateway</title></html>", "a page of markup: 502 Bad & Gateway"),
         (b"<h1>Gone</h1>", "Gone"),

@@ -112,7 +112,7 @@ NAMED = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for eve
     ("name", "body"),
     [
         *(pytest.param(name, HELLO, id=name) for name in OPENAIS),
-        pytest.param("vllm", sse(answer_of({"content": "hello"}, usage=USED)), id="the whole answer as one event"),
+        pytest.param("vllm", sse(answer_of({"content": "hello"}, usage=USED)), id="the whole response as one event"),
         pytest.param("vllm", sse(answer_of({"content": "hello"}, usage=USED), done=False)[:-2], id="one line"),
         pytest.param("vllm", b": ping\n\n" + HELLO, id="a comment first"),
         pytest.param("vllm", b"\xef\xbb\xbf\r\n" + HELLO.replace(b"\n", b"\r\n"), id="a mark, a blank line, CRLF"),

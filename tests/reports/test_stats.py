@@ -63,7 +63,7 @@ def test_what_nobody_has_anything_to_say_of_takes_no_column() -> None:
 def test_states_of_keys_breaker_and_budget_are_shown_where_they_are_known() -> None:
     keys = [
         KeyStats(name="a"),
-        KeyStats(name="b", state="parked", wait=2.5),
+        KeyStats(name="b", state="cooling_down", wait=2.5),
         KeyStats(name="c", state="dead", reason="quota"),
     ]
     known = of(
@@ -74,7 +74,13 @@ def test_states_of_keys_breaker_and_budget_are_shown_where_they_are_known() -> N
         reasks=7,
     )
     told = str(Stats(providers={"openai": known, "groq": of("groq")}))
-    for fact in ("1 ready, b parked for 2.5 s, c dead (quota)", "half open for 1 s", "42.5/100", "restarts", "re-asks"):
+    for fact in (
+        "1 ready, b cooling down for 2.5 s, c dead (quota)",
+        "half open for 1 s",
+        "42.5/100",
+        "restarts",
+        "re-asks",
+    ):
         assert fact in told
 
 

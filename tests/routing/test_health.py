@@ -114,7 +114,7 @@ def test_what_is_let_in_is_under_way_until_it_is_closed() -> None:
 @pytest.mark.parametrize(
     ("error", "note", "key", "failures"),
     [
-        (failed(RateLimitError, 429, retry_after=9.0), "key a parked for 9.0 s", "parked", 0),
+        (failed(RateLimitError, 429, retry_after=9.0), "key a cooling down for 9.0 s", "cooling_down", 0),
         (failed(AuthenticationError, 401), "key a taken out of use (credential)", "dead", 0),
         (failed(ServerError, 503), None, "ready", 1),
         (failed(ServerError, 408), None, "ready", 0),
@@ -173,7 +173,7 @@ def test_all_models_may_be_judged_together() -> None:
     assert {model: seen.state for model, seen in rig.health.breakers(rig.now).items()} == {"": "closed", "*": "open"}
 
 
-def test_what_cannot_be_reached_is_left_alone_for_every_model() -> None:
+def test_what_cannot_be_reached_is_unavailable_for_every_model() -> None:
     rig = Rig()
     for model in ("a", "b", "c", "d", "e"):
         rig.admit(model=model).close(never_sent(), now=rig.now)
@@ -243,14 +243,14 @@ def test_a_breaker_that_is_switched_off_lets_everything_in() -> None:
     rig = Rig(breaker=BreakerConfig(calls=1, enabled=False))
     rig.fail(failed(ServerError, 503), times=50)
 
-    assert rig.health.holds_back(failed(ServerError, 503), MODEL, now=rig.now) is None
+    assert rig.health.retry_block(failed(ServerError, 503), MODEL, now=rig.now) is None
 
 
 def test_a_breaker_that_is_switched_off_says_nothing_and_holds_nobody_back() -> None:
     rig = Rig(breaker=BreakerConfig(enabled=False, calls=2))
     assert rig.fail(failed(ServerError, 503), times=20) is None
     rig.health.check(MODEL, rig.now)
-    assert rig.health.left_alone_for(MODEL, rig.now) == 0
+    assert rig.health.unavailable_for(MODEL, rig.now) == 0
     assert rig.health.state(MODEL, rig.now) is None
     rig.admit()
 
@@ -338,15 +338,15 @@ def test_what_speaks_against_a_retry_is_told() -> None:
     rig = Rig(breaker=BreakerConfig(calls=3), retry_budget=RetryBudgetConfig(capacity=7, per_second=0))
     error, timeout = failed(ServerError, 503), failed(CallTimeoutError, phase="first_token")
 
-    assert rig.health.holds_back(error, MODEL, now=rig.now) is None
-    assert rig.health.holds_back(timeout, MODEL, now=rig.now) == "budget"
+    assert rig.health.retry_block(error, MODEL, now=rig.now) is None
+    assert rig.health.retry_block(timeout, MODEL, now=rig.now) == "budget"
     assert rig.health.pay(timeout, now=rig.now) is None
     paid = rig.health.pay(error, now=rig.now)
     assert paid is not None
     assert paid.amount == 5.0
-    assert rig.health.holds_back(error, MODEL, now=rig.now) == "budget"
+    assert rig.health.retry_block(error, MODEL, now=rig.now) == "budget"
     rig.fail(error, times=3)
-    assert rig.health.holds_back(error, MODEL, now=rig.now) == "breaker"
+    assert rig.health.retry_block(error, MODEL, now=rig.now) == "breaker"
 
 
 # --- hedges

@@ -59,7 +59,7 @@ def test_it_is_parked_for_as_long_as_the_provider_asks() -> None:
 
     assert not rig.usable
     seen = rig.health.snapshot(rig.now)
-    assert (seen.state, seen.until, seen.reason) == ("parked", 1020.0, "throttled")
+    assert (seen.state, seen.until, seen.reason) == ("cooling_down", 1020.0, "throttled")
     rig.now += 20
     assert rig.usable
     assert rig.health.snapshot(rig.now).state == "ready"
@@ -137,9 +137,9 @@ def test_a_guess_is_told_from_the_providers_word(first: Any, second: Any, proven
     rig.throttle(wait=second)
 
     if proven:
-        assert not rig.health.rests_on_a_guess(rig.now)
+        assert not rig.health.is_estimated(rig.now)
     rig.now += proven
-    assert rig.health.rests_on_a_guess(rig.now) == (rig.health.until > rig.now)
+    assert rig.health.is_estimated(rig.now) == (rig.health.until > rig.now)
 
 
 def test_a_rest_that_is_proven_is_forgotten_with_its_end() -> None:
@@ -149,16 +149,16 @@ def test_a_rest_that_is_proven_is_forgotten_with_its_end() -> None:
     rig.health.succeeded(rig.health.begin())
     rig.throttle()
 
-    assert rig.health.rests_on_a_guess(rig.now)
+    assert rig.health.is_estimated(rig.now)
 
 
 def test_a_key_that_does_not_rest_rests_on_no_guess() -> None:
     rig = Rig()
-    assert not rig.health.rests_on_a_guess(rig.now)
+    assert not rig.health.is_estimated(rig.now)
     rig.throttle(wait=5.0)
     rig.refuse()
     rig.now += 10
-    assert not rig.health.rests_on_a_guess(rig.now)
+    assert not rig.health.is_estimated(rig.now)
 
 
 def test_a_late_refusal_after_a_success_makes_the_shortest_guess_and_no_shorter_one() -> None:
@@ -280,7 +280,7 @@ def test_a_probe_that_is_rate_limited_shows_a_living_key() -> None:
     rig.now += 600
     rig.throttle(wait=5.0)
 
-    assert rig.health.snapshot(rig.now).state == "parked"
+    assert rig.health.snapshot(rig.now).state == "cooling_down"
     rig.now += 5
     assert rig.usable
 
@@ -540,15 +540,15 @@ class AgainstALog(RuleBasedStateMachine):
         if self.dead_until is not None:
             expected = "dead" if self.probe is None else "probing"
         elif self.rests:
-            expected = "parked"
+            expected = "cooling_down"
         assert seen.state == expected
         assert seen.in_flight == len(self.open) >= 0
         assert (seen.until is None) == (seen.reason is None) == (expected == "ready")
         assert self.health.usable(self.now) == usable
         assert (self.health in self.states.troubled) == (expected != "ready")
-        if expected == "parked":
+        if expected == "cooling_down":
             assert seen.until == max(self.rests) > self.now
-            assert self.health.rests_on_a_guess(self.now) == (max(self.proven, default=0.0) <= self.now)
+            assert self.health.is_estimated(self.now) == (max(self.proven, default=0.0) <= self.now)
 
 
 AgainstALog.TestCase.settings = settings(stateful_step_count=50)

@@ -386,7 +386,7 @@ def test_how_the_keys_stand_can_be_seen() -> None:
 
     seen = [(each.name, each.state, each.until, each.reason, each.in_flight) for each in pool.ring.snapshot(1.0)]
     assert seen == [
-        ("a", "parked", 20.0, "throttled", 0),
+        ("a", "cooling_down", 20.0, "throttled", 0),
         ("b", "dead", 600.0, "quota", 0),
         ("c", "ready", None, None, 1),
     ]
@@ -402,7 +402,7 @@ def test_a_limit_may_be_for_one_model_alone() -> None:
     assert pool.choose().ready_at == 20.0
     assert chosen(pool.ring, "o1") == {"a", "b"}
     seen = [(each.name, each.model, each.state) for each in pool.ring.snapshot(0.0)]
-    assert seen == [("a", "gpt-4o", "parked"), ("a", "o1", "ready"), ("b", "o1", "ready")]
+    assert seen == [("a", "gpt-4o", "cooling_down"), ("a", "o1", "ready"), ("b", "o1", "ready")]
 
 
 # --- sessions and policies

@@ -287,11 +287,11 @@ def test_a_free_attempt_leaves_all_retries() -> None:
 
 
 def test_without_budget_there_is_no_retry_but_a_fallback() -> None:
-    assert after("transient", held_back="budget") == GiveUp("budget")
-    assert after("transient", held_back="budget", fallback_behind=True) == NEXT
-    assert after("throttled", held_back="budget") == GiveUp("budget")
-    assert after("throttled", held_back="budget", other_key=True) == Retry(0.0, other_key=True)
-    assert after("transient", held_back="budget", config={"max_retries": 0}) == GiveUp("attempts")
+    assert after("transient", block="budget") == GiveUp("budget")
+    assert after("transient", block="budget", fallback_behind=True) == NEXT
+    assert after("throttled", block="budget") == GiveUp("budget")
+    assert after("throttled", block="budget", other_key=True) == Retry(0.0, other_key=True)
+    assert after("transient", block="budget", config={"max_retries": 0}) == GiveUp("attempts")
 
 
 def test_of_several_limited_keys_the_first_that_is_ready_is_waited_for() -> None:
@@ -306,15 +306,15 @@ def test_of_several_limited_keys_the_first_that_is_ready_is_waited_for() -> None
 
 
 def test_a_provider_that_is_left_alone_gets_no_further_attempt() -> None:
-    assert after("transient", held_back="breaker") == GiveUp("breaker")
-    assert after("credential", held_back="breaker", other_key=True) == GiveUp("breaker")
-    assert after("transient", held_back="breaker", fallback_behind=True) == NEXT
+    assert after("transient", block="breaker") == GiveUp("breaker")
+    assert after("credential", block="breaker", other_key=True) == GiveUp("breaker")
+    assert after("transient", block="breaker", fallback_behind=True) == NEXT
 
 
 def test_what_repeats_nothing_needs_no_budget() -> None:
-    assert after("stale", held_back="budget") == AT_ONCE
-    assert after("credential", held_back="budget", other_key=True) == EXCHANGED
-    assert after("stale", held_back="budget", categories=["stale", "stale"], attempts_of_call=2) == GiveUp("budget")
+    assert after("stale", block="budget") == AT_ONCE
+    assert after("credential", block="budget", other_key=True) == EXCHANGED
+    assert after("stale", block="budget", categories=["stale", "stale"], attempts_of_call=2) == GiveUp("budget")
 
 
 # --- what overrides the table

@@ -8,14 +8,14 @@ from bifrost import Bifrost, Key, ProviderConfig, Secret
 from bifrost.config import CallOptions, ConnectionConfig, NetworkConfig, RetryConfig, Timeouts
 from bifrost.errors import InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.azure import AzureSettings
-from bifrost.providers.base import Provider
+from bifrost.providers.base import Provider, operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.settings import Settings
 from bifrost.settings.original.form import is_original, operation_of
 from bifrost.testing import MockTransport, fake_key
 from bifrost.wire.auth import BEARER, NoAuth
 from tests.settings.files import ENVIRON, problems_json, read_json, refused
-from tests.settings.test_custom import REQUESTS, path_of
+from tests.settings.test_custom import path_of
 
 KEY = {"name": "main", "value": "env.K1", "models": ["*"], "weight": 1.0}
 
@@ -52,10 +52,7 @@ def urls_of(document: Any) -> dict[str, str]:
     row, config = row_of(settings), settings.account.config("corp")
     assert isinstance(config, ProviderConfig)
     base = config.base_url or row.base_url
-    operations = [name for name in row.codecs if name in REQUESTS]
-    if "chat" in row.codecs:
-        operations.append("stream_chat")
-    return {operation: base + path_of(row, operation) for operation in operations}
+    return {operation: base + path_of(row, operation) for operation in operations_of(row)}
 
 
 # --- which form it is
@@ -755,7 +752,7 @@ def test_every_part_that_is_left_out_is_noted() -> None:
         "providers.openai.keys: use_for_batch_api is left out, there are no batches",
         (
             "providers.openai.network_config.default_request_timeout_in_seconds: taken for streams, until their first "
-            "token; for whole answers set the client's timeout"
+            "token; for plain responses set the client's timeout"
         ),
     )
 

@@ -24,7 +24,6 @@ _ENVIRON: defaultdict[str, str] = defaultdict(
         for name in (
             *("OPENAI_API_KEY", "OPENAI_MINI_KEY", "ANTHROPIC_API_KEY", "CORP_KEY"),
             *("GROQ_TEAM_KEY", "GROQ_SPARE_KEY", "AZURE_WEST_KEY"),
-            *("TENANT", "APP", "APP_SECRET"),
         )
     },
 )

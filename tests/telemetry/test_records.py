@@ -344,7 +344,7 @@ async def test_what_cannot_be_called_with_a_record_is_refused(mock: MockTranspor
 
 async def test_no_record_shows_a_key_a_prompt_or_an_answer(mock: MockTransport, kind: Kind) -> None:
     mock.on(provider="openai").fail(401, message=f"bad key {CANARY}").always()
-    mock.on(provider="anthropic").reply("the answer").always()
+    mock.on(provider="anthropic").reply("the response").always()
     records: list[Any] = []
     account = StaticAccount(keys={"openai": [Key(name="main", value=CANARY)], "anthropic": [Key(name="b", value="x")]})
     async with mock.client(account) as client:
@@ -353,7 +353,7 @@ async def test_no_record_shows_a_key_a_prompt_or_an_answer(mock: MockTransport, 
     shown = repr(records)
     assert_unseen(shown)
     assert "the prompt" not in shown
-    assert "the answer" not in shown
+    assert "the response" not in shown
 
 
 @pytest.mark.anyio(False)

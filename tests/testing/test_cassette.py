@@ -27,6 +27,7 @@ from bifrost.testing import (
     no_waits,
 )
 from bifrost.testing.tape import Cleaner, bytes_of, piece_of
+from bifrost.transport import Transport
 from tests.canary import CANARY, FORMS, assert_unseen
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ async def test_a_refused_connection_is_recorded_too(server: LoopbackProvider, pa
 
 
 async def test_an_error_of_the_set_up_is_not_recorded(path: Path) -> None:
-    class Broken:
+    class Broken(Transport):
         def open(self, origin: Any) -> Any:
             return MockTransport().open(origin)
 

@@ -9,7 +9,7 @@ import anyio
 
 from bifrost.config import NetworkConfig, ProviderConfig, Timeouts
 from bifrost.event_loop import spawn
-from bifrost.transport import Connection, Origin, PerProvider, as_transport
+from bifrost.transport import Connection, Origin, Transport, as_transport
 from bifrost.wire.http import HttpRequest
 from tests.engine.peers import answer, read_request, until_left
 
@@ -22,7 +22,7 @@ SMALL = answer(b"{}")
 def opened(origin: Origin, **network: Any) -> Connection:
     """Return a connection of a provider with these network settings."""
     transport = as_transport(None)
-    assert isinstance(transport, PerProvider)
+    assert isinstance(transport, Transport)
     return transport.for_provider(ProviderConfig(network=NetworkConfig(**network)), spawn).open(origin)
 
 

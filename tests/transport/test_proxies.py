@@ -12,7 +12,7 @@ from bifrost.config import NetworkConfig, ProviderConfig
 from bifrost.errors import BifrostError, ConfigError, ConnectError, ProtocolError, TransportError
 from bifrost.event_loop import spawn
 from bifrost.testing import RawServer, leak_check
-from bifrost.transport import Origin, PerProvider, as_transport
+from bifrost.transport import Origin, Transport, as_transport
 from bifrost.wire.secrets import Secret
 from tests.engine.peers import Authority, Served, answer, until_left
 from tests.transport.proxying import SMALL, Proxy, Socks, opened, request, sent
@@ -100,7 +100,7 @@ async def test_plain_http_to_this_machine_takes_no_proxy_of_the_environment(
 def test_plain_http_through_a_proxy_elsewhere_must_be_allowed(scheme: str, host: str) -> None:
     origin, network = Origin("http", host, 81), NetworkConfig(proxy=f"{scheme}://192.0.2.1:3128")
     transport = as_transport(None)
-    assert isinstance(transport, PerProvider)
+    assert isinstance(transport, Transport)
     with pytest.raises(ConfigError, match=f"plain http to {host} through the proxy 192.0.2.1 would send the key"):
         transport.for_provider(ProviderConfig(network=network), spawn).open(origin)
     transport.for_provider(ProviderConfig(network=network, allow_insecure_http=True), spawn).open(origin)

@@ -74,7 +74,7 @@ def itself() -> dict[str, Any]:
 
 
 def test_json_of_the_decoders_type_is_read() -> None:
-    assert json.decode(b'{"text":"hi","size":3,"new":[1]}', ANSWER, what="the answer") == Answer("hi", 3)
+    assert json.decode(b'{"text":"hi","size":3,"new":[1]}', ANSWER, what="the response") == Answer("hi", 3)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_json_of_the_decoders_type_is_read() -> None:
     ],
 )
 def test_anything_else_is_our_error_and_says_what_came(data: bytes, words: str) -> None:
-    with pytest.raises(MalformedResponseError, match=r"^the answer cannot be read: ") as caught:
-        json.decode(data, ANSWER, what="the answer")
+    with pytest.raises(MalformedResponseError, match=r"^the response cannot be read: ") as caught:
+        json.decode(data, ANSWER, what="the response")
     assert words in str(caught.value)
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
@@ -110,7 +110,7 @@ def test_anything_else_is_our_error_and_says_what_came(data: bytes, words: str) 
 
 def test_of_a_long_answer_a_short_printable_beginning_is_shown() -> None:
     with pytest.raises(MalformedResponseError) as caught:
-        json.decode(b"\x1b[31m\r\n\xff" + "é".encode() * 5000, ANSWER, what="the answer")
+        json.decode(b"\x1b[31m\r\n\xff" + "é".encode() * 5000, ANSWER, what="the response")
     text = str(caught.value)
     assert r"\x1b[31m\r\n" in text
     assert text.isprintable()
@@ -240,16 +240,16 @@ def test_a_string_may_stand_across_two_windows(shift: int, end: str) -> None:
 
 @pytest.mark.parametrize("text", ["{}" * 100_000, "[" * 100_000, '{"a": [1]}' * 20_000, '\\"' * 100_000])
 def test_text_may_hold_any_number_of_braces_and_quotes(text: str) -> None:
-    assert json.decode(msgspec.json.encode({"text": text}), ANSWER, what="the answer").text == text
+    assert json.decode(msgspec.json.encode({"text": text}), ANSWER, what="the response").text == text
 
 
 @pytest.mark.parametrize("item", ["{}", "[]", '"a"', '{"a":1}', '"{"', '{"}":"{"}'])
 def test_very_many_tiny_things_are_refused(item: str) -> None:
     data = f'{{"text": "x", "new": [{",".join([item] * 40_000)}]}}'.encode()
-    with pytest.raises(ResponseTooLargeError, match=r"the answer holds too many (strings|objects and lists) for its"):
-        json.decode(data, ANSWER, what="the answer")
+    with pytest.raises(ResponseTooLargeError, match=r"the response holds too many (strings|objects and lists) for its"):
+        json.decode(data, ANSWER, what="the response")
     small = f'{{"text": "x", "new": [{",".join([item] * 1000)}]}}'.encode()
-    assert json.decode(small, ANSWER, what="the answer").text == "x"
+    assert json.decode(small, ANSWER, what="the response").text == "x"
 
 
 # --- long texts

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bifrost.config import RetryConfig
     from bifrost.engine.call import Call, Step
     from bifrost.engine.host import Host
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.routing.candidates import Candidate
     from bifrost.routing.failover import Failover
 

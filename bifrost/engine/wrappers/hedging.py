@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from bifrost.engine.attempt import Attempt, NotAdmitted
-from bifrost.engine.perform import perform
-from bifrost.engine.pool import Job
+from bifrost.engine.pool.perform import perform
+from bifrost.engine.pool.workers import Job
 from bifrost.engine.retry_state import RetryState
 from bifrost.errors import BifrostError, CallCancelledError
 from bifrost.routing.hedge import leaves_room
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from bifrost.engine.call import Call, Step
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.upstream import Upstream
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.providers.upstream import Upstream
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.event_loop import Signal
     from bifrost.providers.base import Codec
     from bifrost.routing.keys import KeySelection

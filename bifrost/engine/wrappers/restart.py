@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bifrost.engine.completion import Completion
     from bifrost.engine.host import Host
     from bifrost.engine.retry_state import RetryState
-    from bifrost.engine.stream import ChunkStream
-    from bifrost.engine.streams import StreamOpening
+    from bifrost.engine.streaming.chunk_stream import ChunkStream
+    from bifrost.engine.streaming.opening import StreamOpening
     from bifrost.engine.wrappers.fallback import Fallbacks
     from bifrost.engine.wrappers.retry import Retries
     from bifrost.errors import StreamInterruptedError

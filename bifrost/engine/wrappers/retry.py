@@ -12,7 +12,7 @@ import msgspec
 
 from bifrost.engine.attempt import Attempt, NotAdmitted
 from bifrost.engine.retry_state import RetryState
-from bifrost.engine.streams import chunk_lift
+from bifrost.engine.streaming.opening import chunk_lift
 from bifrost.errors import BifrostError, NotFoundError, UnsupportedError
 from bifrost.routing.retry import GiveUp, Retry, allows_fallback, decide, rule_of
 from bifrost.wire.waits import rate_limit
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from bifrost.engine.call import Call, Step
     from bifrost.engine.clock import Clock
     from bifrost.engine.host import Host
-    from bifrost.engine.key_wait import KeyWait
-    from bifrost.engine.streams import StreamOpening
-    from bifrost.engine.upstream import Upstream
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.pool.key_wait import KeyWait
+    from bifrost.engine.providers.upstream import Upstream
+    from bifrost.engine.providers.upstreams import Upstreams
+    from bifrost.engine.streaming.opening import StreamOpening
     from bifrost.routing.failover import Failover
-    from bifrost.routing.health import HeldBack
+    from bifrost.routing.health import RetryBlock
 
 
 class Retries:
@@ -122,13 +122,17 @@ class Retries:
 
     async def _attempt(self, call: Call) -> Any:
         """Make one attempt. Returns its response, or the stream with its first content."""
-        context, stream, attempt = call.context, call.stream, cast("Attempt", call.attempt)
+        context, stream = call.context, call.stream
+        # `cast` would be a Python call on the path of every call.
+        live: Any = call.attempt
+        attempt: Attempt = live
         context.phase = "queue"
         try:
             if stream is None:
                 is_hedged = attempt.upstream.health.hedging is not None
                 response = await (self._hedging(call) if is_hedged else self._submission(call))
-                attempt = cast("Attempt", call.attempt)
+                live = call.attempt  # A hedge may have taken its place.
+                attempt = live
             else:
                 response = await self._submission(call)
                 context.phase = "first_token"
@@ -178,7 +182,7 @@ class Retries:
             await self._upstreams.pause(state.keys.provider.name, state.wait)
         now = self._now()
         state.health.check(state.model, now, fallback=state.fallback_behind, addresses=state.keys.addresses)
-        state.parked = None
+        state.cooling_key = None
         if (
             state.spent
             or state.keys.states.troubled
@@ -207,7 +211,7 @@ class Retries:
                 excluded=state.spent if state.failed_address is None else state.other_address(now),
             )
             if selection.ready_at is not None:
-                own = state.parked_for_this()
+                own = state.key_after_cooldown()
                 if own is None:
                     raise NotAdmitted(resting=selection)
                 selection = own
@@ -239,10 +243,10 @@ class Retries:
         call.free += state.failed(attempt.selection, error)
         pin = context.options.key
         addresses = state.keys.addresses
-        held_back = health.holds_back(error, state.model, now=now, fallback=state.fallback_behind, addresses=addresses)
+        block = health.retry_block(error, state.model, now=now, fallback=state.fallback_behind, addresses=addresses)
         if attempt.admission is not None and attempt.admission.is_probe and len(addresses) == 1:
             # A probe is not repeated here, unless another address can serve.
-            held_back = "breaker"
+            block = "breaker"
         decision = decide(
             error,
             categories=state.categories,
@@ -255,15 +259,15 @@ class Retries:
             fallback_behind=state.fallback_behind,
             another_ready=call.another_ready,
             random=self._clock.random,
-            held_back=held_back,
+            block=block,
         )
         if not isinstance(decision, Retry):
             if isinstance(error, NotFoundError) and pin is None:
                 health.lost(context.endpoint, state.model, context.tenant, now=now)
             _note_why(error, decision, state.retry)
-            if held_back is not None and error.retryable and context.attempts:
+            if block is not None and error.retryable and context.attempts:
                 last = context.attempts[-1]
-                note = "; ".join(filter(None, (last.note, _HELD_BACK[held_back])))
+                note = "; ".join(filter(None, (last.note, _RETRY_BLOCKS[block])))
                 context.attempts[-1] = msgspec.structs.replace(last, note=note)
             return False
         if rule.other_key and not decision.other_key:
@@ -295,10 +299,10 @@ class Retries:
         state.due = None
         state.wait = max(0.0, due - now)
         failure = cast("BifrostError", state.failure)
-        held_back = state.health.holds_back(
+        block = state.health.retry_block(
             failure, state.model, now=now, fallback=state.fallback_behind, addresses=state.keys.addresses
         )
-        if held_back == "budget":
+        if block == "budget":
             return False
         state.paid = state.health.pay(failure, now=now)
         return True
@@ -315,7 +319,7 @@ def _first_token_share(upstream: Upstream) -> float:
     return timeouts.first_token * timeouts.first_token_share
 
 
-_HELD_BACK: Mapping[HeldBack, str] = {
+_RETRY_BLOCKS: Mapping[RetryBlock, str] = {
     "breaker": "not tried again, the breaker is open",
     "budget": "not tried again, the retry budget is used up",
 }
@@ -325,7 +329,7 @@ def _note_why(error: BifrostError, decision: object, config: RetryConfig) -> Non
     """Add a note to an error that could have been retried, with the reason why it was not."""
     match decision:
         case GiveUp(cause="breaker"):
-            error.add_note("not tried again: it has failed so often that it is left alone for a while")
+            error.add_note("not tried again: its circuit breaker is open because it has failed repeatedly")
         case GiveUp(cause="budget"):
             error.add_note(
                 "not tried again: too many retries at this provider have failed, its retry budget is used up"

@@ -11,7 +11,7 @@ from bifrost.errors import BifrostError, MalformedResponseError, OutputValidatio
 
 if TYPE_CHECKING:
     from bifrost.engine.call import Call, Step
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.operations.base import ChunkLift, StructuredOutput
 
 

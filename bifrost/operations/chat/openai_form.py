@@ -508,7 +508,7 @@ def to_response_format(form: ResponseFormat | _Dict | None) -> ResponseFormat | 
     where = "response_format"
     if isinstance(form, type):
         raise InvalidRequestError(
-            f"{where}: {form.__name__} is a type; give it as output=, and take the answer's .parsed"
+            f"{where}: {form.__name__} is a type; give it as output=, and take the response's .parsed"
         )
     given = _object(form, where)
     kind = _one_of(given.get("type"), _FORMATS, f"{where}.type")
@@ -763,6 +763,8 @@ def _unknown(where: str, value: object, known: Sequence[str]) -> InvalidRequestE
 
 
 def _hint(key: object, known: Sequence[str]) -> str:
+    if key in ("image", "images"):
+        return 'an image is a part of the content: {"type": "image_url", "image_url": {"url": ...}}'
     near = near_matches(key, known) if isinstance(key, str) else []
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(known)}"
 

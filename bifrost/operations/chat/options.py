@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict, TypeGuard, cast
 
 import msgspec
 
@@ -173,7 +173,12 @@ def map_request(item: Any, *, model: str | None, system: str | None, options: Ch
         return msgspec.structs.replace(item, **filled)
     if not _is_form(item):
         return chat_request(named, item, system=system, options=options)
-    own = {name: value for name, value in cast("Mapping[str, Any]", item).items() if name not in ("model", "messages")}
+    if "messages" not in item:
+        raise InvalidRequestError(
+            "this input is a dict with neither 'messages' (a request) nor 'role' (a message); "
+            f"it has: {', '.join(map(repr, list(item)[:10])) or 'nothing'}"
+        )
+    own = {name: value for name, value in item.items() if name not in ("model", "messages")}
     return chat_request(named, item["messages"], system=system, options=cast("ChatOptions", {**options, **own}))
 
 
@@ -189,8 +194,9 @@ def model_named(item: Any) -> str | None:
     return named or None
 
 
-def _is_form(item: object) -> bool:
-    return isinstance(item, Mapping) and "messages" in item
+def _is_form(item: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether an input is a request in OpenAI's form, and not a message."""
+    return isinstance(item, Mapping) and ("messages" in item or "role" not in item)
 
 
 def chat_fields(options: ChatOptions) -> dict[str, Any]:
@@ -259,6 +265,9 @@ def _extra(value: Any) -> dict[str, dict[str, Any]]:
 
 
 def _own(name: str, value: Any, kind: type[msgspec.Struct]) -> Any:
+    given: object = value
+    if isinstance(given, str) and name == "reasoning":
+        raise InvalidRequestError(f"reasoning: expected Reasoning or a dict, got str; write reasoning_effort={given!r}")
     if hasattr(value, "keys"):
         check_names(value, frozenset(kind.__struct_fields__), what=name)
     return read_as(value, kind, name)

@@ -172,13 +172,13 @@ def parse_message(response: HttpResponse, target: Target) -> ChatResponse:
 
     Raises `ReportedError` for an error object with a success status, and `MalformedResponseError` for other content.
     """
-    message = json.decode(response.body, _MESSAGE, what="the answer", sparse=SPARSE)
+    message = json.decode(response.body, _MESSAGE, what="the response", sparse=SPARSE)
     if message.type == "error":
         raise reported_error(response.body)
     if message.content is None:
-        raise MalformedResponseError("the answer is JSON, but no message: it has no content")
+        raise MalformedResponseError("the response is JSON, but no message: it has no content")
     if not message.content and message.stop_reason is None:
-        raise MalformedResponseError("the answer is not a complete message: it has neither content nor a stop reason")
+        raise MalformedResponseError("the response is not a complete message: it has neither content nor a stop reason")
     check_count(len(message.content), PARTS_LIMIT, what="blocks")
     parts: list[Part] = []
     cited = 0
@@ -218,7 +218,7 @@ def is_whole(data: bytes) -> bool:
 
 def parse_block(block: msgspec.Raw | bytes) -> Part | None:
     """Return the part for a block of content; `None` if it is empty (Anthropic does not accept empty text back)."""
-    read = _READERS.get(json.decode(block, _TAG, what="a block of the answer").type or "", _read_opaque)
+    read = _READERS.get(json.decode(block, _TAG, what="a block of the response").type or "", _read_opaque)
     return read(block)
 
 
@@ -340,7 +340,7 @@ def _read_tool_use(block: msgspec.Raw | bytes) -> Part:
 
 
 def _read_opaque(block: msgspec.Raw | bytes) -> Part:
-    return opaque_of(json.decode(block, _WHOLE, what="a block of the answer"))
+    return opaque_of(json.decode(block, _WHOLE, what="a block of the response"))
 
 
 def arguments_of(value: msgspec.Raw) -> str:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 SPEAKER = "Anthropic"
 """The name of the provider in warnings and errors."""
 
-_ORIGIN = "says who made a part of an answer, and so where it may go"
-_ONE_ANSWER = refused("gives one answer per request, so n must be 1; send the request several times", neutral=(1,))
+_ORIGIN = "says who made a part of a response, and so where it may go"
+_ONE_ANSWER = refused("gives one response per request, so n must be 1; send the request several times", neutral=(1,))
 _NO_LOGPROBS = refused("gives no log probabilities; leave out logprobs and top_logprobs", neutral=(False,))
 _TEXT_ONLY = refused("answers in text only; leave out audio and modalities", neutral=(["text"],))
 _NO_FREE_TEXT = "has no tools that take free text; give them JSON parameters"
@@ -81,7 +81,7 @@ _MESSAGES: Mapping[str, Field] = {
     "messages.content.audio.format": in_some_places(refused("takes no sound; send its text")),
     "messages.content.audio.id": in_some_places(refused("takes no sound; send its text")),
     "messages.content.audio.transcript": emulated("{place}: sound was left out, its transcript sent"),
-    "messages.content.audio.expires_at": local("an answer tells until when its id is known"),
+    "messages.content.audio.expires_at": local("a response tells until when its id is known"),
     **{
         f"messages.content.video{field}": _NO_VIDEO
         for field in ("", ".url", ".data", ".media_type", ".file_id", ".cache", ".cache.ttl")

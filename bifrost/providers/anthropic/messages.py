@@ -156,7 +156,7 @@ def _refuse_of_family(request: ChatRequest, family: Family, target: Target) -> N
         and not any(isinstance(part, OpaquePart) for part in last.parts)
     ):
         raise _unsupported(
-            f"takes no beginning of the answer with {target.model}; let the last message be the user's, or ask for a "
+            f"takes no beginning of the response with {target.model}; let the last message be the user's, or ask for a "
             "form with response_format"
         )
 

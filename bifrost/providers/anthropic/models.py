@@ -54,7 +54,7 @@ def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
     if page.type == "error":
         raise reported_error(response.body)
     if page.data is None:
-        raise MalformedResponseError("the answer is JSON, but no list of models: it has no data")
+        raise MalformedResponseError("the response is JSON, but no list of models: it has no data")
     check_count(len(page.data), MODELS_LIMIT, what="models")
     return ModelsResponse(
         data=[_info(model, target.provider) for model in page.data],

@@ -337,7 +337,7 @@ def decode_answer(
     Raises `ReportedError` if it is an error in another shape, and `MalformedResponseError` for other content.
     """
     try:
-        return json.decode(body, decoder, what="the answer", sparse=sparse)
+        return json.decode(body, decoder, what="the response", sparse=sparse)
     except MalformedResponseError as error:
         malformed = error
     reported = reported_error(body)
@@ -421,7 +421,7 @@ def _tool_calls(message: WireMessage, target: Target) -> Iterator[ToolCall]:
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")
 
 
 # --- pieces of a message

@@ -66,7 +66,7 @@ def _kept(details: list[dict[str, Any]]) -> str | None:
 
 def _decode(raw: msgspec.Raw) -> list[dict[str, Any]]:
     if len(raw) > json.SMALL:
-        json.check_density(bytes(raw), what="the answer", sparse=SPARSE)
+        json.check_density(bytes(raw), what="the response", sparse=SPARSE)
     try:
         return _LIST.decode(raw) or []
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -121,4 +121,4 @@ def _embedding(item: _Embedding, place: int, body: bytes, *, numbered: bool) -> 
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")

@@ -51,7 +51,7 @@ PLAIN = (
 )
 """Options with the same name and type in both."""
 
-_ORIGIN = "says who made a part of an answer, and so where it may go"
+_ORIGIN = "says who made a part of a response, and so where it may go"
 
 _VIDEO_FIELDS = ("", ".url", ".data", ".media_type", ".file_id", ".cache", ".cache.ttl")
 """A video, and its fields."""
@@ -69,7 +69,7 @@ CHAT: Mapping[str, Field] = {
     "messages.tool_call_id": mapped("{field} was left out: only the result of a tool has one"),
     "messages.is_error": left_out("learns of it by the result's text only"),
     "messages.content.text.text": sent(),
-    "messages.content.text.citations": local("the sources of an answer; nothing is asked by them"),
+    "messages.content.text.citations": local("the sources of a response; nothing is asked by them"),
     "messages.content.text.signature": left_out("takes no signature of a text back"),
     "messages.content.text.provider": local(_ORIGIN),
     "messages.content.text.issuer": local(_ORIGIN),
@@ -87,7 +87,7 @@ CHAT: Mapping[str, Field] = {
     "messages.content.audio.format": sent(),
     "messages.content.audio.id": sent(),
     "messages.content.audio.transcript": emulated("{place}: sound was left out, its transcript sent"),
-    "messages.content.audio.expires_at": local("an answer tells until when its id is known"),
+    "messages.content.audio.expires_at": local("a response tells until when its id is known"),
     **{f"messages.content.video{field}": _NO_VIDEO for field in _VIDEO_FIELDS},
     "messages.content.file.url": in_some_places(
         refused("takes no file by url in a chat; give its data, or upload it and give file_id")
@@ -217,8 +217,8 @@ LACKS: Mapping[str, Mapping[str, Field]] = {
             'takes no JSON schema; use response_format type "json_object" and describe the form in a message'
         )
     },
-    "stop": {"stop": refused("has no stop sequences; leave out stop, and cut the answer", neutral=([],))},
-    "n": {"n": refused("gives one answer per request, so n must be 1; send the request several times", neutral=(1,))},
+    "stop": {"stop": refused("has no stop sequences; leave out stop, and cut the response", neutral=([],))},
+    "n": {"n": refused("gives one response per request, so n must be 1; send the request several times", neutral=(1,))},
     "logprobs": {"logprobs": _NO_LOGPROBS},
     "top_logprobs": {"top_logprobs": _NO_LOGPROBS},
     "modalities": {"modalities": _NO_AUDIO, "audio": _NO_AUDIO},

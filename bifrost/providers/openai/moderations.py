@@ -105,7 +105,7 @@ def _result(wire: _Result) -> ModerationResult:
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")
 
 
 CODEC = Codec[ModerationRequest, ModerationResponse](

@@ -175,7 +175,7 @@ def _marks(quirks: Quirks) -> dict[str, Field]:
             )
         case "cache_control":
             marks, ttl = (
-                mapped("{field} was left out: {provider} takes a mark on a whole answer, not on a part of it"),
+                mapped("{field} was left out: {provider} takes a mark on a whole response, not on a part of it"),
                 sent(),
             )
     return {

@@ -40,18 +40,6 @@ class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | Reference | None = None
     deployments: dict[str, str] | None = None
     api_version: str | Reference | None = None
-    region: str | Reference | None = None
-    project_id: str | Reference | None = None
-    client_id: str | Reference | None = None
-    client_secret: str | Reference | None = None
-    tenant_id: str | Reference | None = None
-    auth_credentials: str | Reference | None = None
-    access_key: str | Reference | None = None
-    secret_key: str | Reference | None = None
-    session_token: str | Reference | None = None
-    role_arn: str | Reference | None = None
-    external_id: str | Reference | None = None
-    session_name: str | Reference | None = None
 
 
 class KeyTable(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bifrost.settings.environment import variable_of
 from bifrost.settings.keys import UNSENT, check_names_differ, default_name, make_key
-from bifrost.settings.original.credentials import FIELDS, credential_texts, credentials_of
 from bifrost.settings.original.form import Alias, KeyBlock, KeyTable, Reference, is_block
 from bifrost.settings.problems import below, element
 from bifrost.settings.shape import fields_of
-from bifrost.wire.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from bifrost.account import Key
     from bifrost.settings.reading import Reading
     from bifrost.settings.shape import Reader
+    from bifrost.wire.secrets import Secret
 
 _WORDS: Mapping[str, str] = {"deny": "blacklisted_models"}
 
@@ -46,9 +45,9 @@ def read_keys(
         if len(reading.problems) > before:
             continue
         blocks = {name: value for name, value in table.items() if is_block(name)}
-        found = _Blocks(addresses=addresses, settings=settings, has_value=bool(table.get("value")))
+        found = _Blocks(addresses=addresses, settings=settings)
         for block, value in blocks.items():
-            found.read(value, block, at=below(here, block), reader=reader, reading=reading)
+            found.read(value, at=below(here, block), reader=reader, reading=reading)
         read = reader.table({name: value for name, value in table.items() if name not in blocks}, KeyTable, here)
         if read is None:
             continue
@@ -60,15 +59,7 @@ def read_keys(
         if read.enabled is False and _is_unset(value, reading):
             reading.note(here, "left out, since it is switched off and its variable is not set")
             continue
-        secret: Secret | None = None
-        if isinstance(found.credentials, Secret):
-            secret = found.credentials
-        elif found.credentials is not None:
-            fields["credentials"] = found.credentials
-        else:
-            secret = _secret(
-                value, name=name, provider=provider, keyless=keyless, at=below(here, "value"), reading=reading
-            )
+        secret = _secret(value, name=name, provider=provider, keyless=keyless, at=below(here, "value"), reading=reading)
         key = make_key(secret, name=name, fields=fields, at=here, problems=reading.problems, words=_WORDS)
         if key is not None:
             keys.append((here, key))
@@ -140,19 +131,14 @@ def _aliases(
 class _Blocks:
     """The settings in the blocks of one key: deployments, the provider's address, or settings of the key."""
 
-    def __init__(
-        self, *, addresses: list[tuple[str, str]], settings: type[Any] | None, has_value: bool = False
-    ) -> None:
+    def __init__(self, *, addresses: list[tuple[str, str]], settings: type[Any] | None) -> None:
         self.deployments: dict[str, str] = {}
         self.made: Any = None
         """The settings of the key."""
-        self.credentials: Any = None
-        """The credentials in place of the key's value: a `Secret`, or a source of tokens."""
-        self._has_value = has_value
         self._addresses = addresses
         self._settings = settings
 
-    def read(self, value: object, name: str, *, at: str, reader: Reader, reading: Reading) -> None:
+    def read(self, value: object, *, at: str, reader: Reader, reading: Reading) -> None:
         """Read the settings of a key for one kind of provider."""
         block = None if value is None else reader.table(value, KeyBlock, at)
         if block is None:
@@ -166,24 +152,10 @@ class _Blocks:
         version_at = below(at, "api_version")
         version = _setting(block.api_version, version_at, reading)
         if self._settings is not None:
-            region, project = (
-                _setting(each, below(at, field), reading)
-                for field, each in (("region", block.region), ("project_id", block.project_id))
-            )
-            fields = {"endpoint": address, "api_version": version, "region": region, "project": project}
-            self._make(fields, at, reader)
-            self._read_credentials(name, block, at, reading)
+            self._make({"endpoint": address, "api_version": version}, at, reader)
         elif version:
             reading.note(version_at, "left out, this provider's paths have no version")
         self.deployments.update(block.deployments or {})
-
-    def _read_credentials(self, name: str, block: KeyBlock, at: str, reading: Reading) -> None:
-        if name in FIELDS:
-            before = len(reading.problems)
-            texts = credential_texts(name, lambda field, path: _setting(getattr(block, field), path, reading), at)
-            made = credentials_of(name, texts, has_value=self._has_value, at=at, problems=reading.problems)
-            # After a problem, the lack of a value is not another one.
-            self.credentials = UNSENT if len(reading.problems) > before else made
 
     def _make(self, fields: dict[str, str | None], at: str, reader: Reader) -> None:
         known = fields_of(self._settings) if self._settings is not None else {}

@@ -31,8 +31,8 @@ def _proxy(proxy: Proxy | None, at: str, reading: Reading) -> tuple[str, Secret 
     if proxy is None or proxy.type in ("none", "environment"):
         return "environment" if proxy is None else proxy.type, None
     if proxy.ca_cert_pem:
-        told = "left out; a proxy is checked as the provider is, put its authority into ca_cert_pem of network_config"
-        reading.note(below(at, "ca_cert_pem"), told)
+        note = "left out; a proxy is checked as the provider is, put its authority into ca_cert_pem of network_config"
+        reading.note(below(at, "ca_cert_pem"), note)
     address = _text(proxy.url, below(at, "url"), reading)
     if not proxy.url:
         complaint = f"a proxy of type {proxy.type} needs a URL; for example: http://host:port"

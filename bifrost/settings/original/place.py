@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from bifrost.providers.base import operations_of
 from bifrost.settings.custom import derive, is_path
 from bifrost.settings.original.form import operation_of
-from bifrost.settings.problems import below, listed, told
+from bifrost.settings.problems import below, listed, quoted_name
 from bifrost.wire.auth import NoAuth
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _operations(custom: Custom, base: Provider, at: str, reading: Reading) -> li
         return None
     known = operations_of(base)
     wanted = [request for request, is_allowed in custom.allowed_requests.items() if is_allowed]
-    if others := [told(request) for request in wanted if operation_of(request) not in known]:
+    if others := [quoted_name(request) for request in wanted if operation_of(request) not in known]:
         reading.note(at, f"left out, {base.name} does not support these here: {listed(others)}")
     operations = [operation for operation in known if operation in map(operation_of, wanted)]
     if not operations:
@@ -97,7 +97,7 @@ def _overrides(custom: Custom, base: Provider, at: str, reading: Reading) -> dic
     for request, given in (custom.request_path_overrides or {}).items():
         path = given if "://" in given else f"/{given.lstrip('/')}"
         if operation_of(request) not in known:
-            reading.note(below(at, told(request)), f"left out, {base.name} does not support this here")
+            reading.note(below(at, quoted_name(request)), f"left out, {base.name} does not support this here")
         elif is_path(path.removeprefix(_origin(path))):
             overrides[operation_of(request)] = path
         else:

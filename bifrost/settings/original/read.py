@@ -14,7 +14,7 @@ from bifrost.settings.original.form import OURS, PROVIDERS, SECTIONS, Client, Cu
 from bifrost.settings.original.keys import has_value, read_keys
 from bifrost.settings.original.place import address_of, row_of
 from bifrost.settings.original.usage import config_of
-from bifrost.settings.problems import below, listed, told
+from bifrost.settings.problems import below, listed, quoted_name
 from bifrost.settings.result import Entry, Settings, account_of, check_provider_name
 from bifrost.settings.shape import Reader
 from bifrost.wire.auth import BEARER, NoAuth
@@ -56,7 +56,7 @@ def _leave_out(name: str, section: object, reading: Reading) -> None:
     elif name in SECTIONS:
         reading.note(name, f"left out, {SECTIONS[name]}")
     else:
-        _note_unknown(below("", told(name)), "", reading)
+        _note_unknown(below("", quoted_name(name)), "", reading)
 
 
 def _note_unknown(at: str, alike: str, reading: Reading) -> None:
@@ -70,7 +70,7 @@ def _drops(value: object, reader: Reader, reading: Reading) -> bool:
     table = reader.names(value, "client")
     ours = {name: each for name, each in table.items() if name in Client.__struct_fields__}
     client = reader.table(ours, Client, "client")
-    others = [told(name) for name, each in table.items() if name not in ours and each]
+    others = [quoted_name(name) for name, each in table.items() if name not in ours and each]
     if others:
         reading.note("client", f"left out, since there is no server, log or object pool: {listed(others)}")
     return client is not None and client.drop_excess_requests is True
@@ -170,5 +170,5 @@ class _Providers:
         if network.insecure_skip_verify and network.ca_cert_pem:
             self._problems.add(below(network_at, "insecure_skip_verify"), "this and ca_cert_pem exclude each other")
         if network.insecure_skip_verify:
-            told = "left out, certificates are always checked; name your authority in ca_cert_pem"
-            self._reading.note(below(network_at, "insecure_skip_verify"), told)
+            note = "left out, certificates are always checked; name your authority in ca_cert_pem"
+            self._reading.note(below(network_at, "insecure_skip_verify"), note)

@@ -108,7 +108,9 @@ def _waits(network: Network, at: str, reading: Reading) -> dict[str, Any]:
     whole_at = below(at, "default_request_timeout_in_seconds")
     whole = _number(network.default_request_timeout_in_seconds, whole_at, reading)
     if whole is not None:
-        reading.note(whole_at, "taken for streams, until their first token; for whole answers set the client's timeout")
+        reading.note(
+            whole_at, "taken for streams, until their first token; for plain responses set the client's timeout"
+        )
     idle = _number(network.stream_idle_timeout_in_seconds, below(at, "stream_idle_timeout_in_seconds"), reading)
     return _without_none(first_token=whole, idle_bytes=idle)
 

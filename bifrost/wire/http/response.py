@@ -157,7 +157,7 @@ class ResponseParser:
             case _Phase.UNTIL_CLOSE:
                 self._phase = _Phase.COMPLETE
             case _Phase.HEAD if not self.heard:
-                raise HttpFormatError("the connection was closed without an answer")
+                raise HttpFormatError("the connection was closed without a response")
             case _Phase.HEAD:
                 raise HttpFormatError("the connection was closed in the middle of the head")
             case _:
@@ -195,7 +195,7 @@ class ResponseParser:
             buffer += data
             whole = buffer
         if not whole.startswith(prefix[: len(whole)]):
-            raise HttpFormatError("the answer does not begin as one of HTTP/1")
+            raise HttpFormatError("the response does not begin as one of HTTP/1")
         # The longest end has three bytes.
         found = end.search(whole, max(0, self._searched - 2))
         if found is None:
@@ -349,8 +349,8 @@ def _length_of(values: list[bytes]) -> int:
     """Return the length that all values have. Raises `HttpFormatError` if they differ or one is not a number."""
     digits = {value.strip() for value in values}
     if len(digits) != 1:
-        raise HttpFormatError("the answer has two lengths")
+        raise HttpFormatError("the response has two lengths")
     value = digits.pop()
     if not value or len(value) > 18 or not _DIGITS.issuperset(value):
-        raise HttpFormatError("the length of the answer is malformed")
+        raise HttpFormatError("the length of the response is malformed")
     return int(value)

@@ -43,7 +43,7 @@ def test_an_error_without_words_is_named() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "the answer is empty"),
+        (b"", "the response is empty"),
         (b"<html><title>502 Bad Gateway</title></html>", "a page of markup: 502 Bad Gateway"),
         (b"upstream timed out", "upstream timed out"),
         (b'{"detail": "no"}', '{"detail": "no"}'),

@@ -115,7 +115,7 @@ def test_no_tool_can_be_asked_for_beside_a_budget(mode: Any) -> None:
 @pytest.mark.parametrize("model", [*NEW, "claude-opus-4-6", "claude-sonnet-4.6"])
 def test_a_beginning_of_the_answer_is_refused_before(model: str) -> None:
     begun = Message(role="assistant", content=[TextPart(text="{")])
-    with pytest.raises(UnsupportedError, match="takes no beginning of the answer"):
+    with pytest.raises(UnsupportedError, match="takes no beginning of the response"):
         built(model, messages=[HELLO, begun])
     paused = Message(role="assistant", content=[OpaquePart(provider="anthropic", kind="x", data={"type": "x"})])
     assert built(model, messages=[HELLO, paused])

@@ -510,7 +510,7 @@ def test_a_strict_tool_gets_the_form_that_strict_mode_takes() -> None:
         },
         "strict": True,
     }
-    assert request.warnings == ["tool f: $.a: minimum is told in words only"]
+    assert request.warnings == ["tool f: $.a: minimum is stated in words only"]
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_a_strict_tool_gets_the_form_that_strict_mode_takes() -> None:
         "strict": True,
     }
     assert made.warnings == [
-        "tool f: $.near.km, $.unit, $.near must be given in strict mode; $.near.km: maxLength is told in words only"
+        "tool f: $.near.km, $.unit, $.near must be given in strict mode; $.near.km: maxLength is stated in words only"
     ]
 
 

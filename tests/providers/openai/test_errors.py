@@ -56,8 +56,8 @@ def test_openais_error_object_is_read() -> None:
         ({"answer": 42}, ErrorBody(message='{"answer": 42}')),
         ([], ErrorBody(message="[]")),
         (b"busy", ErrorBody(message="busy")),
-        (b"", ErrorBody(message="the answer is empty")),
-        (b" \n", ErrorBody(message="the answer is empty")),
+        (b"", ErrorBody(message="the response is empty")),
+        (b" \n", ErrorBody(message="the response is empty")),
         (
             b"<!DOCTYPE html><html><head><TITLE>502 Bad Gateway &amp; more</TITLE></head><body>nginx</body></html>",
             ErrorBody(message="a page of markup: 502 Bad Gateway & more"),

@@ -202,7 +202,7 @@ def test_what_follows_the_head_of_a_tunnel_is_kept() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"", "without an answer"),
+        (b"", "without a response"),
         (b"HTTP/1.1 200 OK\r\ncontent", "middle of the head"),
         (HEAD + b"content-length: 5\r\n\r\nab", "middle of the body"),
         (HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nab", "middle of the body"),

@@ -1,4 +1,4 @@
-"""How an answer is read as the type that was asked for."""
+"""How a response is read as the type that was asked for."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def fitted(
 
 def _parse(response: ChatResponse, output: OutputType[T], mode: StructuredMode) -> tuple[Choice, T]:
     choice = response.choices[0]
-    failure = OutputValidationError("the answer has no text", output=response.text)
+    failure = OutputValidationError("the response has no text", output=response.text)
     for text, thought in _texts(choice.message.parts, output, mode):
         try:
             return _with_json(choice, text, thought), output.decode(text, bare=mode in _BY_INSTRUCTION)
@@ -125,7 +125,7 @@ def _reason(response: ChatResponse, output: OutputType[Any]) -> str:
     if response.message.refusal:
         return f"the model declined to give {output.name}: {response.message.refusal}"
     if response.finish_reason in _CUT:
-        return f"the answer is not a complete {output.name}: {_CUT[response.finish_reason]}"
+        return f"the response is not a complete {output.name}: {_CUT[response.finish_reason]}"
     return ""
 
 
@@ -133,12 +133,12 @@ def shortfalls(output: OutputType[Any], mode: StructuredMode, rules: SchemaRules
     """Return descriptions of what the provider does not enforce of the type in this mode."""
     if mode not in ("native", "native_closed"):
         way = "through a tool" if mode == "tool" else "in the prompt"
-        return [f"output: {output.name} was asked for {way}; that the answer fits was checked here only"]
+        return [f"output: {output.name} was asked for {way}; that the response fits was checked here only"]
     strict = output.strict_for(rules)
-    told = list(strict.notes)
+    notes = list(strict.notes)
     if mode == "native":
         causes = [f"{', '.join(strict.optional)} may be left out"] if strict.optional else []
         causes += [f"it has {excess}" for excess in strict.excess]
         if causes:
-            told.append(f"strict mode is off, since {' and '.join(causes)}")
-    return [f"output: checked here only: {'; '.join(told)}"] if told else []
+            notes.append(f"strict mode is off, since {' and '.join(causes)}")
+    return [f"output: checked here only: {'; '.join(notes)}"] if notes else []

@@ -60,5 +60,5 @@ def is_answer(name: str, others: Collection[str]) -> bool:
 
 
 def without_call(reason: FinishReason | None, calls_others: bool) -> FinishReason | None:
-    """Return the finish reason of an answer that is no call, unless it calls other tools."""
+    """Return the finish reason of a response that is no call, unless it calls other tools."""
     return "stop" if reason == "tool_calls" and not calls_others else reason

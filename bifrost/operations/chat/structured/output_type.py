@@ -134,7 +134,7 @@ class OutputType(Generic[T]):
         except Exception as error:  # the type's own code (a validator, `__post_init__`) has run
             raise UsageError(f"the code of {self.name} failed with {type(error).__name__}; correct it") from error
         # Raised outside the `except` block: the original error may contain the whole text.
-        raise OutputValidationError(f"the answer does not fit {self.name}: {problem}", output=text)
+        raise OutputValidationError(f"the response does not fit {self.name}: {problem}", output=text)
 
     def unwrap(self, value: Any) -> Any:
         """Extract the type's own JSON from its object; `None` if it is missing (yet).
@@ -176,6 +176,9 @@ class OutputTypes:
 
 # --- schema and decoder of a type
 
+_MARKS = ("__struct_fields__", "__attrs_attrs__", "__dataclass_fields__", "model_fields")
+"""Attributes of classes with fields, and of their objects."""
+
 
 def _schema_and_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | bytes], Any]]:
     # Imported on first use, here and below, because most programs use text only.
@@ -190,6 +193,8 @@ def _schema_and_decoder(kind: Any) -> tuple[dict[str, Any], Callable[[str | byte
         reason = error.message
     except Exception as error:  # noqa: BLE001 - a type's own code or a library may raise anything
         reason = _reason(error)
+    if any(hasattr(kind, name) and not isinstance(kind, type) for name in _MARKS):
+        reason = f"this is an object of the type {type(kind).__name__}; pass the type"
     raise InvalidRequestError(
         f"output: {shown(reason, 300)}; pass a msgspec Struct, an attrs class, a dataclass, a TypedDict, "
         "a pydantic model, or builtin types of these"

@@ -362,14 +362,14 @@ def tool_parameters(
     if not found.strict and (everything or not found.closed):
         reasons = [*found.notes, *(f"it has {excess}" for excess in found.excess), "it contains itself"]
         return given, None, [f"tool {name}: strict was left out, since {reasons[0]}"]
-    told = [] if rules == COMMON_RULES else found.notes
+    notes = [] if rules == COMMON_RULES else found.notes
     optional = strict_schema(given, rules).optional if everything else []
     if optional:
-        told = [f"{', '.join(optional)} must be given in strict mode", *told]
+        notes = [f"{', '.join(optional)} must be given in strict mode", *notes]
     written = _closed(given, everything=everything) if rules == COMMON_RULES else found.schema
     if _with_sorted_required(written) == _with_sorted_required(given):
         written = given
-    return written, True, [f"tool {name}: {'; '.join(told)}"] if told else []
+    return written, True, [f"tool {name}: {'; '.join(notes)}"] if notes else []
 
 
 def _closed(schema: Any, *, everything: bool) -> Any:
@@ -477,20 +477,20 @@ class _Writer:
         if "prefixItems" in given:
             given = _list_schema(given)
             if "anyOf" in given["items"]:
-                self._note(where, "the order of its items is told in words only")
+                self._note(where, "the order of its items is stated in words only")
         written: dict[str, Any] = {}
-        told: list[str] = []
+        limits: list[str] = []
         for key, value in given.items():
-            self._keyword(key, value, written, told, where)
+            self._keyword(key, value, written, limits, where)
         if "properties" in given or given.get("type") == "object":
             self._object(given, written, where)
         elif not written.keys() & {"type", "enum", "anyOf", "$ref", "allOf"} or (
             written.get("type") == "array" and "items" not in written
         ):
             self._free(where)
-        return _typed(_described(written, told))
+        return _typed(_described(written, limits))
 
-    def _keyword(self, key: str, value: Any, written: dict[str, Any], told: list[str], where: str) -> None:
+    def _keyword(self, key: str, value: Any, written: dict[str, Any], limits: list[str], where: str) -> None:
         match key:
             case "anyOf" | "oneOf":
                 written["anyOf"] = [self.write(each, where) for each in value]
@@ -504,25 +504,25 @@ class _Writer:
                 written[key] = self.write(value, f"{where}[]")
             case "patternProperties" if isinstance(value, dict):
                 patterns = cast("dict[str, Any]", value)
-                told.append(_limit("keys match", list(patterns)))
+                limits.append(_limit("keys match", list(patterns)))
             case "properties":
                 written[key] = {name: self.write(each, f"{where}.{name}") for name, each in value.items()}
             case "$defs":
                 written[key] = {name: self.write(each, name) for name, each in value.items()}
             case _:
-                self._word(key, value, written, told, where)
+                self._word(key, value, written, limits, where)
 
-    def _word(self, key: str, value: Any, written: dict[str, Any], told: list[str], where: str) -> None:
+    def _word(self, key: str, value: Any, written: dict[str, Any], limits: list[str], where: str) -> None:
         """Convert a keyword without a schema, or one that strict modes do not use."""
         if key in _KEPT or self._is_enforced(key, value):
             written[key] = value
         elif key == "const":
             written["enum"] = [value]
         elif key == "default":
-            told.append(_limit(key, value))
+            limits.append(_limit(key, value))
         elif key in _LIMITS:
-            told.append(_limit(key, value))
-            self._note(where, f"{key} is told in words only")
+            limits.append(_limit(key, value))
+            self._note(where, f"{key} is stated in words only")
         elif key not in _SILENT:
             self._note(where, f"{key} is left out")
 
@@ -569,11 +569,11 @@ def _limit(key: str, value: Any) -> str:
     return f"{key}: {msgspec.json.encode(value).decode()}"
 
 
-def _described(written: dict[str, Any], told: list[str]) -> dict[str, Any]:
+def _described(written: dict[str, Any], limits: list[str]) -> dict[str, Any]:
     """Add limits to the description, and move a reference with a description into a separate schema."""
-    if told:
+    if limits:
         before = f"{written['description']} " if written.get("description") else ""
-        written = {**written, "description": f"{before}({', '.join(told)})"}
+        written = {**written, "description": f"{before}({', '.join(limits)})"}
     if "$ref" in written and len(written) > 1:
         # OpenAI: "$ref cannot have keywords".
         reference = {"$ref": written.pop("$ref")}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bifrost.engine.attempt import Attempt
-    from bifrost.engine.connections import PooledConnection
+    from bifrost.engine.pool.connections import PooledConnection
     from bifrost.transport import BodyStream
     from bifrost.wire.framing.base import Event
 

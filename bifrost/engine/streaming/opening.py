@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.engine.call_records import stream_committed
-from bifrost.engine.sources import ReadyChunks
+from bifrost.engine.streaming.sources import ReadyChunks
 from bifrost.engine.wrappers.structured import fitted
 from bifrost.errors import BifrostError
 from bifrost.wire.waits import rate_limit
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bifrost.engine.clock import Clock
     from bifrost.engine.completion import Completion
     from bifrost.engine.host import Host
-    from bifrost.engine.stream import ChunkStream
+    from bifrost.engine.streaming.chunk_stream import ChunkStream
     from bifrost.errors import StreamInterruptedError
     from bifrost.operations.base import ChunkLift
     from bifrost.plugins.base import Outcome

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.lowlevel
 
-from bifrost.engine.gate import Gate
+from bifrost.engine.pool.gate import Gate
 from bifrost.errors import BifrostError, InternalError, QueueFullError, ShuttingDownError
 from bifrost.event_loop import guarded
 from bifrost.routing.balance import Load
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from bifrost.config import ProviderConfig
-    from bifrost.engine.connections import Connections
     from bifrost.engine.host import Host
+    from bifrost.engine.pool.connections import Connections
     from bifrost.event_loop import Signal
 
 
@@ -383,7 +383,7 @@ class Pool:
             return await self.submit(job, watch)
         self._report_full(job)
         raise QueueFullError(
-            f"{self.provider}: no exchange was free within queue_timeout={seconds:g} s", provider=self.provider
+            f"{self.provider}: no worker was free within queue_timeout={seconds:g} s", provider=self.provider
         )
 
     def _return(self, job: Job) -> None:

@@ -11,8 +11,8 @@ import anyio
 import anyio.lowlevel
 
 from bifrost.engine.attempt import NotAdmitted
-from bifrost.engine.response_stream import ResponseStream
-from bifrost.engine.sources import ReadyChunks
+from bifrost.engine.streaming.response_stream import ResponseStream
+from bifrost.engine.streaming.sources import ReadyChunks
 from bifrost.errors import (
     BifrostError,
     CallTimeoutError,
@@ -28,14 +28,13 @@ from bifrost.providers.base import ReportedError
 from bifrost.providers.events import is_event_stream, may_be_events, parse_events
 from bifrost.routing.classify import ACCEPTED, mark_accepted
 from bifrost.routing.retry import LONG_SILENCE
-from bifrost.transport import Hearing
 from bifrost.wire.body import BodyReader, ErrorBodyReader
 from bifrost.wire.http import HttpResponse
 
 if TYPE_CHECKING:
     from bifrost.engine.attempt import Attempt
-    from bifrost.engine.connections import PooledConnection
-    from bifrost.engine.pool import Job
+    from bifrost.engine.pool.connections import PooledConnection
+    from bifrost.engine.pool.workers import Job
     from bifrost.transport import ResponseHead
     from bifrost.wire.http import HttpRequest
 
@@ -155,9 +154,8 @@ async def _send(attempt: Attempt, pooled: PooledConnection, request: HttpRequest
             read_timeout=(attempt.first_token or timeouts.first_token) if attempt.target.stream else None,
         )
     except TransportError as error:
-        heard = isinstance(connection, Hearing) and connection.heard
         at_once = attempt.upstream.now() - now <= STALE_WITHIN
-        if reused and at_once and not heard and error.category != "never_sent":
+        if reused and at_once and not connection.heard and error.category != "never_sent":
             # The peer closed the pooled connection while it was idle.
             error.category = "stale"
         raise

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from bifrost.credentials.base import Token, identity_of, name_of
-from bifrost.engine.pool import own
+from bifrost.engine.pool.workers import own
 from bifrost.errors import BifrostError, ConfigError, ShuttingDownError, TokenError, without_errors
 from bifrost.event_loop import is_stray
 from bifrost.wire.secrets import Secret, check_secret

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bifrost.account import Key
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.call import Call
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.routing.keys import KeySelection
 
 

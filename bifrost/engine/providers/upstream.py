@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import msgspec
 
-from bifrost.engine.address import Address
-from bifrost.engine.connections import Connections
-from bifrost.engine.pool import Pool
+from bifrost.engine.pool.connections import Connections
+from bifrost.engine.pool.workers import Pool
+from bifrost.engine.providers.address import Address
 from bifrost.errors import ConfigError, ShuttingDownError, UnsupportedError
 from bifrost.reports.stats import BreakerStats, BudgetStats, ConnectionStats, KeyStats, ProviderStats
 from bifrost.routing.adaptive import AdaptiveLimit
 from bifrost.routing.health import Health
 from bifrost.routing.keys import OWN_ADDRESS, KeyPool
 from bifrost.telemetry.provider import ProviderObserver
-from bifrost.transport import PerProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from bifrost.config import CallOptions, ProviderConfig
     from bifrost.context import CallContext
     from bifrost.engine.clock import Clock
-    from bifrost.engine.counters import Counters
     from bifrost.engine.host import Host
-    from bifrost.engine.tokens import Tokens
+    from bifrost.engine.providers.counters import Counters
+    from bifrost.engine.providers.tokens import Tokens
     from bifrost.operations.base import OperationName
     from bifrost.providers.base import Codec, Provider
     from bifrost.routing.balance import Load
@@ -114,9 +113,7 @@ class Upstream:
             **row.headers,
             **{name.lower(): value for name, value in config.extra_headers.items()},
         }
-        if isinstance(transport, PerProvider):
-            transport = transport.for_provider(config, host.run)
-        self.connections = Connections(transport, config.connections, clock.random)
+        self.connections = Connections(transport.for_provider(config, host.run), config.connections, clock.random)
         self.open_streams: set[OpenStream] = set()
         """The open streams."""
         self.ending: set[OpenStream] = set()
@@ -148,7 +145,10 @@ class Upstream:
         now, health = self.now(), self.health
         wait: float
         addresses = OWN_ADDRESS if ring is None else ring.addresses
-        wait, reason = health.left_alone_for(model, now, fallback=True, addresses=addresses), "it is left alone"
+        wait, reason = (
+            health.unavailable_for(model, now, fallback=True, addresses=addresses),
+            "its circuit breaker is open",
+        )
         if health.gone and not wait:
             wait, reason = health.gone_for(context.endpoint, model, context.tenant, now), "the model is gone"
         if ring is not None and not wait:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bifrost.errors import BifrostError, ShuttingDownError
-from bifrost.transport import Early
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,24 +122,24 @@ class Connections:
         self._lent.add(pooled)
         made = False
         try:
-            if isinstance(pooled.connection, Early):
-                await self._connect(pooled, pooled.connection, seconds)
-                made = True
+            made = await self._connect(pooled, seconds)
         finally:
             if not made:
                 await self.drop(pooled)
         if made:
             self._put_back(pooled, anyio.current_time())
 
-    async def _connect(self, pooled: PooledConnection, connection: Early, seconds: float) -> None:
+    async def _connect(self, pooled: PooledConnection, seconds: float) -> bool:
+        made = False
         with anyio.CancelScope() as scope:
             self._early[pooled] = scope
             try:
-                await connection.connect(seconds=seconds)
+                made = await pooled.connection.connect(seconds=seconds)
             finally:
                 del self._early[pooled]
         if scope.cancel_called:
             raise ShuttingDownError("the client was closed, or the provider changed, before the connection was made")
+        return made
 
     def _put_back(self, pooled: PooledConnection, now: float) -> None:
         self._lent.discard(pooled)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    from bifrost.engine.sources import Source
+    from bifrost.engine.streaming.sources import Source
     from bifrost.operations.base import Accumulator, ChunkLift, Streaming
 
     ChunkT_co = TypeVar("ChunkT_co", covariant=True, default=Any)
@@ -229,7 +229,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
             except StopAsyncIteration:
                 break
         if self._final is None:
-            raise UsageError("the stream ended without an answer")
+            raise UsageError("the stream ended without a response")
         return cast("ResponseT_co", self._final)
 
     async def display(self) -> ResponseT_co:
@@ -262,7 +262,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
             return
         self._buffer.clear()
         # Also for another task that is reading, which must not mistake it for the end of the response.
-        self._failure = UsageError("the stream was closed before its end; there is no whole answer")
+        self._failure = UsageError("the stream was closed before its end; there is no complete response")
         if self._restarting is not None:
             self._restarting.cancel()
             return
@@ -410,7 +410,7 @@ class ChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
     def check_unread(self) -> None:
         """Raise `UsageError` if the stream was read before."""
         if self._ended and self._failure is None:
-            raise UsageError("this stream has been read to its end; its final() gives the whole answer")
+            raise UsageError("this stream has been read to its end; its final() gives the whole response")
 
     def _raise_again(self) -> None:
         if self._failure is not None:
@@ -436,7 +436,7 @@ def whole_of(accumulator: Accumulator[Any, Any], warnings: list[str] | None = No
 
 def _unfit(error: Exception) -> BifrostError:
     failure = InternalError(
-        f"the chunks of a stream make no answer ({type(error).__name__}): a plugin has put in one whose fields hold "
+        f"the chunks of a stream make no response ({type(error).__name__}): a plugin has put in one whose fields hold "
         "what they may not"
     )
     failure.__cause__ = error

@@ -13,11 +13,11 @@ import attrs
 
 from bifrost.account import account_failed, check_config, check_key_settings, check_keys, check_providers
 from bifrost.config import ProviderConfig, RetryConfig
-from bifrost.engine.counters import Counters
 from bifrost.engine.pauses import Pauses
-from bifrost.engine.pool import Replaced, own
-from bifrost.engine.tokens import Tokens
-from bifrost.engine.upstream import Upstream
+from bifrost.engine.pool.workers import Replaced, own
+from bifrost.engine.providers.counters import Counters
+from bifrost.engine.providers.tokens import Tokens
+from bifrost.engine.providers.upstream import Upstream
 from bifrost.errors import BifrostError, PluginError, ShuttingDownError, without_errors
 from bifrost.plugins.base import BLOCKING
 from bifrost.routing.affinity import Affinity

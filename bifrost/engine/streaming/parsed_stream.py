@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bifrost.engine.stream import ChunkStream
+from bifrost.engine.streaming.chunk_stream import ChunkStream
 from bifrost.operations.chat.chunks import StreamReset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextvars import Context
 
-    from bifrost.engine.sources import Source
+    from bifrost.engine.streaming.sources import Source
     from bifrost.operations.base import Streaming
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.structured.output_type import OutputType

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from bifrost.engine.attempt import NotAdmitted
-from bifrost.engine.perform import perform
-from bifrost.engine.pool import Job, Replaced
-from bifrost.engine.token_wait import TokenWait
+from bifrost.engine.pool.perform import perform
+from bifrost.engine.pool.token_wait import TokenWait
+from bifrost.engine.pool.workers import Job, Replaced
 from bifrost.errors import BifrostError
 
 if TYPE_CHECKING:
     from bifrost.engine.attempt import Attempt
     from bifrost.engine.call import Call
     from bifrost.engine.host import Host
-    from bifrost.engine.key_wait import KeyWait
-    from bifrost.engine.upstreams import Upstreams
+    from bifrost.engine.pool.key_wait import KeyWait
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.routing.keys import KeySelection
 
 
@@ -37,7 +37,8 @@ class Submission:
         An attempt returns if the provider was changed, and moves to its replacement; or if no key was ready or a token
         must be fetched, and waits here for that. It keeps its place in the order of calls.
         """
-        attempt = cast("Attempt", call.attempt)
+        live: Any = call.attempt
+        attempt: Attempt = live
         job = Job(perform, attempt, done=self._signal(), is_stream=call.stream is not None)
         while True:
             attempt.job, attempt.taken_at = job, None
@@ -79,6 +80,6 @@ class Submission:
         if state.health is not upstream.health:
             # The retry cost and the wait belong to the other address.
             state.give_back(self._now())
-            state.parked = None
+            state.cooling_key = None
         state.health, state.retry = upstream.health, self._upstreams.retry_of(upstream.name, context.options)
         attempt.move(upstream, upstream.codec(context.endpoint))

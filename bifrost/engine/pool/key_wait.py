@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bifrost.engine.call import Call
+    from bifrost.engine.providers.upstreams import Upstreams
     from bifrost.engine.retry_state import RetryState
-    from bifrost.engine.upstreams import Upstreams
     from bifrost.routing.key_health import KeyHealth
     from bifrost.routing.keys import KeySelection
 
@@ -46,8 +46,8 @@ class KeyWait:
                     total += wait
                     now = self._now()
                     if key.until == until:
-                        if key.state == "parked":
-                            state.parked = (resting._replace(ready_at=None), until)
+                        if key.state == "cooling_down":
+                            state.cooling_key = (resting._replace(ready_at=None), until)
                         return total
                     # Whoever was let through first was limited again, or found the key dead.
                     pin = call.context.options.key

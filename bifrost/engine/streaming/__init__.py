@@ -1,0 +1,1 @@
+"""Streams: how they are opened, read, supervised and ended."""
