@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from bifrost.account import Account, EnvAccount
 from bifrost.config import CallOptions, check_headers
@@ -418,8 +418,12 @@ class Bifrost(Uncopyable):
         model: str,
         input: str | Sequence[str] | Sequence[Sequence[int]],  # noqa: A002 - OpenAI's name
         *,
+        images: Sequence[str] | None = None,
         dimensions: int | None = None,
         encoding_format: str | None = None,
+        output_dtype: str | None = None,
+        input_type: str | None = None,
+        truncate: Literal["none", "start", "end"] | None = None,
         user: str | None = None,
         extra: Mapping[str, Mapping[str, Any]] | None = None,
         timeout: float | None = None,
@@ -434,15 +438,22 @@ class Bifrost(Uncopyable):
             response = await client.embed("openai/text-embedding-3-small", ["first text", "second text"])
             print(response.vectors)
 
-        A fallback must be a model whose vectors are comparable with those of the first. Raises `BifrostError`.
+        `input_type` says what they are for (`"query"`, `"document"`); some models make other vectors of queries than of
+        documents. A fallback must be a model whose vectors are comparable with those of the first.
+
+        Raises `BifrostError`.
         """
         call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
         check_extra(extra)
         request = embedding_request(
             _model(model),
             input,
+            images=images,
             dimensions=dimensions,
             encoding_format=encoding_format,
+            output_dtype=output_dtype,
+            input_type=input_type,
+            truncate=truncate,
             user=user,
             extra=extra,
         )

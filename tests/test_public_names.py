@@ -47,8 +47,8 @@ SIGNATURES = {
     "session, on_interrupt, **options",
     "map": "inputs, *, model, concurrency, ordered, output, max_output_retries, system, timeout, max_retries, "
     "fallbacks, extra_headers, key, session, **options",
-    "embed": "model, input, *, dimensions, encoding_format, user, extra, timeout, max_retries, fallbacks, "
-    "extra_headers, key, session",
+    "embed": "model, input, *, images, dimensions, encoding_format, output_dtype, input_type, truncate, user, extra, "
+    "timeout, max_retries, fallbacks, extra_headers, key, session",
     "moderate": "model, input, *, images, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
     "rerank": "model, query, documents, *, top_n, max_tokens_per_doc, return_documents, extra, timeout, max_retries, "
     "fallbacks, extra_headers, key, session",

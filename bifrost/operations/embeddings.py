@@ -20,6 +20,13 @@ Encoding: TypeAlias = Literal["float", "base64"]
 """How the provider sends the numbers."""
 ENCODINGS: Final[tuple[Encoding, ...]] = get_args(Encoding)
 
+InputType: TypeAlias = Literal["query", "document", "classification", "clustering"]
+"""What vectors are for. Providers know further words, which are sent as they are."""
+OutputType: TypeAlias = Literal["float", "int8", "uint8", "binary", "ubinary"]
+"""The type of the numbers of a vector."""
+Truncation: TypeAlias = Literal["none", "start", "end"]
+"""Where an input that is too long is cut."""
+
 
 class EmbeddingRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request to convert texts (or lists of token numbers) to vectors. `None` means the provider's default."""
@@ -27,14 +34,26 @@ class EmbeddingRequest(Value, msgspec.Struct, frozen=True, kw_only=True, omit_de
     model: str
     """`provider/model`, or the name of a model group."""
 
-    input: list[str | list[int]]
-    """The inputs."""
+    input: list[str | list[int]] = []
+    """The texts, each of which has a vector."""
+
+    images: list[str] | None = None
+    """The addresses of images (`https:` or `data:` URLs), each of which has a vector after those of the texts."""
 
     dimensions: int | None = None
     """The number of dimensions of the vectors."""
 
     encoding_format: Encoding | None = None
     """How the numbers are sent; the response has floats in either case. Base64 is exact and a third of the size."""
+    output_dtype: OutputType | str | None = None
+    """The type of the numbers. `binary` and `ubinary` pack eight dimensions into each number."""
+
+    input_type: InputType | str | None = None
+    """What the vectors are for. `query` and `document` are the two sides of a search."""
+
+    truncate: Truncation | None = None
+    """Where an input is cut that is too long: at its `start` or `end`; `none` requests an error instead."""
+
     user: str | None = None
     """An identifier of the end user, for the provider's abuse detection."""
 
@@ -46,10 +65,10 @@ class Embedding(Value, msgspec.Struct, frozen=True, kw_only=True):
     """The vector of one input."""
 
     embedding: list[float]
-    """The vector."""
+    """The vector; whole numbers if `output_dtype` asks for them."""
 
     index: int = 0
-    """The position of the input in the request, from 0."""
+    """The position of the input in the request, from 0. Images follow the texts."""
 
     @property
     def object(self) -> str:
@@ -140,7 +159,7 @@ def embedding_request(model: str, texts: object, **options: Any) -> EmbeddingReq
     inputs: list[Any] = [texts] if isinstance(texts, str) else [*texts]
     if inputs and all(type(token) is int for token in inputs):
         inputs = [inputs]  # one text, as token numbers
-    if not inputs or any(text in ("", []) for text in inputs):
+    if not (inputs or options.get("images")) or any(text in ("", []) for text in inputs):
         raise InvalidRequestError(
             "input: there is nothing to embed; pass a text, or a list of texts that are not empty"
         )

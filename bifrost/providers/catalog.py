@@ -70,7 +70,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"]),
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
-        "cohere": frozenset(["chat", "rerank"]),
+        "cohere": frozenset(["chat", "embeddings", "rerank"]),
         "bedrock": frozenset(["chat"]),
         "groq": frozenset(["chat"]),
         "deepseek": frozenset(["chat"]),

@@ -325,6 +325,7 @@ _MISTRAL = speaks_openai(
         files="document_url",
         sound_is_bare=True,
         vectors_are_numbers=True,
+        output_dtype=True,
         developer_role="system",
         cache_marks=None,
     ),

@@ -42,7 +42,9 @@ from bifrost.providers.bedrock import errors as bedrock_errors
 from bifrost.providers.bedrock.answer import parse_converse
 from bifrost.providers.bedrock.stream import ConverseDecoder
 from bifrost.providers.bodies import shown_body
+from bifrost.providers.cohere import embeddings as cohere_embeddings
 from bifrost.providers.cohere import errors as cohere_errors
+from bifrost.providers.cohere import models as cohere_models
 from bifrost.providers.cohere.answer import parse_chat as parse_cohere
 from bifrost.providers.cohere.rerank import parse_rerank
 from bifrost.providers.cohere.stream import ChatDecoder as CohereDecoder
@@ -243,6 +245,12 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "embeddings": lambda text: parse_embeddings(
         _response(_many("data", {"index": 0, "embedding": [0.5]}, text)), TARGET
     ),
+    "embeddings of Cohere": lambda text: cohere_embeddings.parse_embeddings(
+        _response(msgspec.json.encode({"embeddings": {"float": [[0.5]] * (len(text) // 64)}, "texts": [text]})), TARGET
+    ),
+    "models of Cohere": lambda text: cohere_models.parse_models(
+        _response(_many("models", {"name": "a"}, text)), TARGET
+    ),
     "moderations": lambda text: parse_moderations(
         _response(_many("results", {"flagged": True, "categories": {"hate": True}}, text)), TARGET
     ),
@@ -350,6 +358,9 @@ COVERED: dict[str, str] = {
             "providers.openai.details kept_details",
             "providers.openai.details details_text",
             "providers.openai.embeddings parse_embeddings",
+            "providers.openai.embeddings vector_of",
+            "providers.cohere.embeddings parse_embeddings",
+            "providers.cohere.models parse_models",
             "providers.openai.errors parse_error",
             "providers.openai.errors reported_error",
             "providers.openai.fit fit",

@@ -89,6 +89,7 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]
     "mistral.embeddings": ("embeddings", read_embeddings),
     "cohere.chat_v1": ("chat", None),  # answers of v1 are read, but requests are those of v2
     "cohere.chat": ("chat", read_cohere.read_chat),
+    "cohere.embed": ("embeddings", read_cohere.read_embeddings),
     "cohere.rerank": ("rerank", read_cohere.read_rerank),
     **{f"{name}.chat": ("chat", partial(read_chat, provider=name)) for name in COMPATIBLE},
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.rerank import RerankRequest, rerank_request
 from bifrost.providers.cohere.answer import PLAN
 
@@ -32,6 +33,20 @@ def read_rerank(body: Mapping[str, Any]) -> RerankRequest:
     """Read the body of a rerank request."""
     given = {name: value for name, value in body.items() if value is not None}
     return rerank_request(given.pop("model"), given.pop("query"), given.pop("documents"), **given)
+
+
+def read_embeddings(body: Mapping[str, Any]) -> EmbeddingRequest:
+    """Read the body of an embed request."""
+    (dtype,) = body["embedding_types"]
+    truncate = body.get("truncate")
+    form = {
+        "model": body["model"],
+        "input": body["texts"],
+        "output_dtype": None if dtype == "float" else dtype,
+        "input_type": body["input_type"].removeprefix("search_"),
+        "truncate": truncate and truncate.lower(),
+    }
+    return msgspec.convert(form, EmbeddingRequest)
 
 
 def read_chat(body: Mapping[str, Any]) -> ChatRequest:

@@ -6,7 +6,7 @@ from bifrost.operations.chat.operation import CHAT as CHAT_OPERATION
 from bifrost.operations.chat.request import ChatRequest
 from bifrost.operations.chat.response import ChatResponse
 from bifrost.providers.base import Codec, Provider
-from bifrost.providers.cohere import fields, rerank
+from bifrost.providers.cohere import embeddings, fields, models, rerank
 from bifrost.providers.cohere.answer import parse_chat
 from bifrost.providers.cohere.errors import parse_error
 from bifrost.providers.cohere.messages import build_chat
@@ -26,7 +26,7 @@ CHAT = Codec[ChatRequest, ChatResponse](
 COHERE = Provider(
     name="cohere",
     base_url="https://api.cohere.com",
-    codecs={"chat": CHAT, "rerank": rerank.CODEC},
+    codecs={"chat": CHAT, "embeddings": embeddings.CODEC, "rerank": rerank.CODEC, "models": models.CODEC},
     parse_error=parse_error,
     key_variables=("COHERE_API_KEY",),
     # The names of Cohere's own SDK.

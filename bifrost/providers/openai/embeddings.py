@@ -48,10 +48,10 @@ def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirk
     Base64 is requested unless the caller chooses otherwise or the server does not support it: it is exact, and a third
     of the size of numbers in JSON.
     """
+    warnings = quirks.embeddings.check(request, target)
     if not request.input:
         raise InvalidRequestError("input: the list is empty; give at least one text")
     body: dict[str, Any] = {"model": target.model, "input": request.input}
-    warnings = quirks.embeddings.check(request, target)
     for name, wire in quirks.embeddings.plain:
         value = getattr(request, name)
         if value is not None:
@@ -72,8 +72,8 @@ def build_embeddings(request: EmbeddingRequest, target: Target, *, quirks: Quirk
 
 
 def check_embeddings(request: EmbeddingRequest, response: EmbeddingResponse) -> None:
-    """Check that there is one vector for each text. Raises `MalformedResponseError` if not."""
-    texts, vectors = len(request.input), len(response.data)
+    """Check that there is one vector for each text or image. Raises `MalformedResponseError` if not."""
+    texts, vectors = len(request.input) + len(request.images or ()), len(response.data)
     numbers = [item.index for item in response.data]
     if texts != vectors:
         problem = f"{vectors} vectors for {texts} texts"
@@ -107,17 +107,26 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
 
 
 def _embedding(item: _Embedding, place: int, body: bytes, *, numbered: bool) -> Embedding:
-    what = f"the vector in data[{place}]"
-    check_count(bytes(item.embedding).count(b",") + 1, NUMBERS_LIMIT, what="numbers in a vector")
-    given = json.decode(item.embedding, _VECTOR, what=what) if item.embedding else None
+    vector = vector_of(item.embedding, body, what=f"data[{place}]")
+    return Embedding(embedding=vector, index=item.index if numbered and item.index is not None else place)
+
+
+def vector_of(raw: msgspec.Raw, body: bytes, *, what: str) -> list[float]:
+    """Return the numbers of a vector, sent as base64 or as numbers. `what` says where it is in the body.
+
+    Raises `MalformedResponseError` if there is none.
+    """
+    check_count(bytes(raw).count(b",") + 1, NUMBERS_LIMIT, what="numbers in a vector")
+    place = f"the vector in {what}"
+    given = json.decode(raw, _VECTOR, what=place) if raw else None
     if not given:
-        raise _shapeless(body, f"no vector in data[{place}]")
-    vector = read_vector(given, what=what)
-    if len(item.embedding) < _SHORT * len(vector):
+        raise _shapeless(body, f"no vector in {what}")
+    vector = read_vector(given, what=place)
+    if len(raw) < _SHORT * len(vector):
         # Such short numbers have few different values; each is stored once.
         known: dict[float, float] = {}
         vector = [known.setdefault(number, number) for number in vector]
-    return Embedding(embedding=vector, index=item.index if numbered and item.index is not None else place)
+    return vector
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:

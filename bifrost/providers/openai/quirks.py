@@ -105,10 +105,16 @@ def _embeddings_fields(quirks: Quirks) -> FieldTable:
         "input": REQUIRED,
         "dimensions": sent("dimensions"),
         "encoding_format": mapped(neutral=("base64",)),
+        "images": refused("makes vectors of texts only; leave out images", neutral=([],)),
+        "output_dtype": refused("makes vectors of floating-point numbers only", neutral=("float",)),
+        "input_type": left_out("makes the same vectors for all purposes"),
+        "truncate": left_out("has no such option; inputs that are too long are refused", neutral=("none",)),
         "user": sent("user"),
         "extra": sent(),
         **_renamed(quirks, ("dimensions",)),
     }
+    if quirks.output_dtype:
+        fields["output_dtype"] = sent("output_dtype")
     if quirks.vectors_are_numbers:
         fields["encoding_format"] = left_out("gives vectors as numbers only", neutral=("float",))
     if "user" in quirks.lacks:
@@ -299,6 +305,9 @@ class Quirks(Frozen):
     """
     completions_path: str = "/completions"
     """The path of completions, after the server's address."""
+
+    output_dtype: bool = False
+    """Whether vectors may have numbers of other types than floating-point."""
 
     # --- responses
 
