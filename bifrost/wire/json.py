@@ -117,7 +117,10 @@ def check_density(data: bytes, *, what: str, sparse: int = 16) -> None:
     densest, with an object for every 20 bytes and a string for every 10.
     """
     least, each = _STRINGS
-    if (data.count(b'"') - data.count(b'\\"')) // 2 > least + len(data) // each:
+    most = 2 * (least + len(data) // each)
+    quotes = data.count(b'"')
+    # Nearly every document has few of them, escaped or not.
+    if quotes > most and quotes - data.count(b'\\"') > most + 1:
         raise _too_dense(what, "strings")
     limit = _CONTAINERS + len(data) // sparse
     # Text may contain any number of braces, so they are counted exactly only if there are many.

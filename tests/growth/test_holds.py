@@ -129,6 +129,27 @@ async def test_log_probabilities_do_not_hold_the_loop(odd: dict[str, Any]) -> No
     assert await longest_hold(script) <= LIMIT
 
 
+@pytest.mark.parametrize(
+    ("before", "item", "after"),
+    [
+        ('"content": "hi", "tool_calls": [', '{"index": {}, "function": {"name": "f", "arguments": "{}"}}', "]"),
+        ('"content": [', '{"type": 5, "text": "a"}', "]"),
+        ('"content": [', '{"type": "text", "text": {}}', "]"),
+        ('"content": 5, "annotations": [', '{"type": "url_citation", "url_citation": {"url": 5}}', "]"),
+        ('"content": "hi", "reasoning": [', '{"a": "bcdef"}', "]"),
+    ],
+    ids=["calls", "parts", "texts", "annotations", "reasoning"],
+)
+async def test_a_document_of_another_shape_does_not_hold_the_loop(before: str, item: str, after: str) -> None:
+    items = ",".join([item] * (MIB // (len(item) + 1) - 10))
+    body = '{"choices": [{"index": 0, "message": {' + before + items + after + "}}]}"
+
+    def script(mock: MockTransport) -> None:
+        mock.raw(200, body, {"content-type": "application/json"})
+
+    assert await longest_hold(script) <= LIMIT
+
+
 @pytest.mark.wide
 @pytest.mark.parametrize("text", ["[", "{}", '{"a":', "[1],", '"",', "<think>x</think>[]", "```json\n[]"])
 @pytest.mark.parametrize("before", ["", "[", '{"name": [', "<think>x</think>["])

@@ -12,6 +12,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from bifrost.providers.sizes import PARTS_LIMIT
+
 _StructT = TypeVar("_StructT", bound=msgspec.Struct)
 
 NEEDED = frozenset(["choices", "content", "data", "delta", "embedding", "function", "message", "tool_calls"])
@@ -31,7 +33,7 @@ _BLANKS = b" \t\r\n"
 
 
 class UnfitError(Exception):
-    """A required member has another type."""
+    """A required member has another type, or a list has too many items to be examined one by one."""
 
 
 def fit(data: bytes | msgspec.Raw, shape: type[_StructT], *, needed: frozenset[str] = NEEDED) -> _StructT:
@@ -43,51 +45,72 @@ def fit(data: bytes | msgspec.Raw, shape: type[_StructT], *, needed: frozenset[s
     least, each = _COMMAS
     if bytes(data).count(b",") > least + len(data) // each:
         raise UnfitError
-    return _fit(data, shape, needed)
+    return _Fitting(needed).fit(data, shape)
 
 
-def _fit(data: bytes | msgspec.Raw, shape: type[_StructT], needed: frozenset[str]) -> _StructT:
-    try:
-        form = _OBJECT.decode(data)
-    except _ERRORS:
-        form = None
-    if form is None:
-        raise UnfitError
-    kept: dict[str, Any] = {}
-    for field in msgspec.structs.fields(shape):
-        raw = form.get(field.encode_name)
-        found = _ODD if raw is None else _member(raw, field.type, field.encode_name in needed, needed)
-        if found is not _ODD:
-            kept[field.name] = found
-        elif field.required:
+class _Fitting:
+    """The decoding of one document, with its decoders."""
+
+    __slots__ = ("_decoders", "_fields", "_needed")
+
+    def __init__(self, needed: frozenset[str]) -> None:
+        self._needed = needed
+        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+        self._fields: dict[type[msgspec.Struct], tuple[msgspec.structs.FieldInfo, ...]] = {}
+
+    def fit(self, data: bytes | msgspec.Raw, shape: type[_StructT]) -> _StructT:
+        try:
+            form = _OBJECT.decode(data)
+        except _ERRORS:
+            form = None
+        if form is None:
             raise UnfitError
-    return shape(**kept)
+        kept: dict[str, Any] = {}
+        for field in self._fields_of(shape):
+            raw = form.get(field.encode_name)
+            found = _ODD if raw is None else self._member(raw, field.type, field.encode_name in self._needed)
+            if found is not _ODD:
+                kept[field.name] = found
+            elif field.required:
+                raise UnfitError
+        return shape(**kept)
 
+    def _member(self, raw: msgspec.Raw, kind: Any, is_needed: bool) -> Any:
+        if kind is msgspec.Raw:
+            return raw
+        try:
+            return self._decoder(kind).decode(raw)
+        except _ERRORS:
+            pass
+        if len(raw) < 32 and bytes(raw).translate(None, _BLANKS) in _EMPTY:
+            return _ODD
+        try:
+            return self._within(raw, kind, is_needed)
+        except UnfitError:
+            if is_needed:
+                raise
+            return _ODD
 
-def _member(raw: msgspec.Raw, kind: Any, is_needed: bool, needed: frozenset[str]) -> Any:
-    if kind is msgspec.Raw:
-        return raw
-    try:
-        return msgspec.json.decode(raw, type=kind, strict=False)
-    except _ERRORS:
-        pass
-    if len(raw) < 32 and bytes(raw).translate(None, _BLANKS) in _EMPTY:
-        return _ODD
-    try:
-        return _within(raw, kind, is_needed, needed)
-    except UnfitError:
-        if is_needed:
-            raise
-        return _ODD
+    def _within(self, raw: msgspec.Raw, kind: Any, is_needed: bool) -> Any:
+        first = bytes(raw).lstrip(_BLANKS)[:1]
+        for arm in get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,):
+            if first == b"{" and isinstance(arm, type) and issubclass(arm, msgspec.Struct):
+                return self.fit(raw, arm)
+            if first == b"[" and get_origin(arm) is list:
+                (item,) = get_args(arm)
+                items = _LIST.decode(raw)
+                if len(items) > PARTS_LIMIT:
+                    raise UnfitError
+                found = [self._member(each, item, is_needed) for each in items]
+                return [each for each in found if each is not _ODD]
+        raise UnfitError
 
+    def _fields_of(self, shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+        if shape not in self._fields:
+            self._fields[shape] = msgspec.structs.fields(shape)
+        return self._fields[shape]
 
-def _within(raw: msgspec.Raw, kind: Any, is_needed: bool, needed: frozenset[str]) -> Any:
-    first = bytes(raw).lstrip(_BLANKS)[:1]
-    for arm in get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,):
-        if first == b"{" and isinstance(arm, type) and issubclass(arm, msgspec.Struct):
-            return _fit(raw, arm, needed)
-        if first == b"[" and get_origin(arm) is list:
-            (item,) = get_args(arm)
-            found = [_member(each, item, is_needed, needed) for each in _LIST.decode(raw)]
-            return [each for each in found if each is not _ODD]
-    raise UnfitError
+    def _decoder(self, kind: Any) -> msgspec.json.Decoder[Any]:
+        if kind not in self._decoders:
+            self._decoders[kind] = msgspec.json.Decoder(kind, strict=False)
+        return self._decoders[kind]

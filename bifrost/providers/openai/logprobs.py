@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, cast
+
 import msgspec
 
 from bifrost.operations.chat.response import Logprobs, TokenLogprob, TopLogprob
-from bifrost.providers.openai.fit import UnfitError, fit
 
-_ODD_LIMIT = 256 * 1024
-"""The most bytes of which each token is decoded separately, at about 0.1 µs per byte. Beyond that, nothing is
-decoded.
-"""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_INTEGERS = frozenset({int})
 _HIGHEST = 1e300
 """Larger numbers, such as infinity, are ignored."""
 
@@ -37,6 +38,7 @@ class _Outline(msgspec.Struct):
 
 _WHOLE = msgspec.json.Decoder(Logprobs | None, strict=False)
 _PATCHY = msgspec.json.Decoder(_Outline, strict=False)
+_ANY = msgspec.json.Decoder(dict[str, Any])
 _ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -55,14 +57,61 @@ def _patchy(raw: msgspec.Raw) -> Logprobs | None:
     try:
         outline = _PATCHY.decode(raw)
     except _ERRORS:
-        return _odd(raw) if len(raw) <= _ODD_LIMIT else None
+        return _odd(raw)
     return Logprobs(content=_tokens(outline.content), refusal=_tokens(outline.refusal))
 
 
 def _odd(raw: msgspec.Raw) -> Logprobs | None:
+    """Return log probabilities of which some members have unexpected types."""
     try:
-        return fit(raw, Logprobs, needed=frozenset())
-    except UnfitError:
+        form = _ANY.decode(raw)
+    except _ERRORS:
+        return None
+    content, refusal = (list(_odd_tokens(_list(form.get(name)))) or None for name in ("content", "refusal"))
+    return Logprobs(content=content, refusal=refusal)
+
+
+def _odd_tokens(items: list[Any]) -> Iterator[TokenLogprob]:
+    for form in map(_dict, items):
+        token, number = form.get("token"), _number(form.get("logprob"))
+        if isinstance(token, str) and number is not None:
+            data, tops = _bytes(form.get("bytes")), list(_odd_tops(_list(form.get("top_logprobs"))))
+            yield TokenLogprob(token=token, logprob=number, bytes=data, top_logprobs=tops)
+
+
+def _odd_tops(items: list[Any]) -> Iterator[TopLogprob]:
+    for form in map(_dict, items):
+        token, number = form.get("token"), _number(form.get("logprob"))
+        if isinstance(token, str) and number is not None:
+            yield TopLogprob(token=token, logprob=number, bytes=_bytes(form.get("bytes")))
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _number(value: Any) -> float | None:
+    if value is None or isinstance(value, bool | list | dict):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if -_HIGHEST <= number <= _HIGHEST else None
+
+
+def _bytes(value: Any) -> list[int] | None:
+    """Return the bytes of a token, which may be written as `119.0`."""
+    items = _list(value)
+    if _INTEGERS.issuperset(map(type, items)):
+        return items or None
+    try:
+        return [int(each) for each in items]
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

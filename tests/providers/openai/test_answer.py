@@ -205,6 +205,34 @@ def test_log_probabilities_that_cannot_be_read_are_passed_over(logprobs: Any) ->
     assert parse(answer(logprobs=logprobs)).choices[0].logprobs is None
 
 
+@pytest.mark.parametrize(
+    ("odd", "found"),
+    [
+        ({"bytes": "none"}, TokenLogprob(token="a", logprob=-1.0)),
+        ({"bytes": [97.0, "98"]}, TokenLogprob(token="a", logprob=-1.0, bytes=[97, 98])),
+        ({"bytes": [97, "x"]}, TokenLogprob(token="a", logprob=-1.0)),
+        ({"bytes": [97, 10**30, None]}, TokenLogprob(token="a", logprob=-1.0)),
+        ({"logprob": "-2.5", "bytes": {}}, TokenLogprob(token="a", logprob=-2.5)),
+        ({"top_logprobs": {"b": -1.0}}, TokenLogprob(token="a", logprob=-1.0)),
+        (
+            {"top_logprobs": [5, {"token": "b", "logprob": {}}, {"token": "c", "logprob": -3}]},
+            TokenLogprob(token="a", logprob=-1.0, top_logprobs=[TopLogprob(token="c", logprob=-3.0)]),
+        ),
+        ({"logprob": True, "bytes": {}}, None),
+        ({"logprob": {}}, None),
+        ({"logprob": "NaN", "bytes": {}}, None),
+        ({"logprob": "low"}, None),
+        ({"token": 5}, None),
+    ],
+    ids=str,
+)
+def test_an_odd_member_of_a_token_takes_no_other_token_with_it(odd: Any, found: TokenLogprob | None) -> None:
+    usual = {"token": "z", "logprob": 0, "bytes": [122]}
+    logprobs = parse(answer(logprobs={"content": [{"token": "a", "logprob": -1, **odd}, usual]})).choices[0].logprobs
+    expected = [TokenLogprob(token="z", logprob=0.0, bytes=[122])]
+    assert logprobs == Logprobs(content=[found, *expected] if found else expected)
+
+
 def test_half_a_surrogate_pair_is_replaced() -> None:
     assert parse(rb'{"choices":[{"message":{"content":"a\ud83d"}}]}').text == "a\ufffd"
 
