@@ -33,7 +33,7 @@ from bifrost.operations.moderations import MODERATIONS, moderation_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_client_arguments, no_attribute
 from bifrost.operations.rerank import RERANK, rerank_request, with_documents
 from bifrost.operations.token_count import COUNT_TOKENS, token_count_request
-from bifrost.providers.own_json import check_documents, check_extra, check_own_json
+from bifrost.providers.own_json import check_documents, check_extra, check_json_of, check_own_json
 from bifrost.routing.plan import ModelGroups
 from bifrost.telemetry.subscribers import Subscribers
 from bifrost.transport import Transport, as_transport
@@ -59,6 +59,16 @@ if TYPE_CHECKING:
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse
     from bifrost.operations.rerank import RerankResponse
+    from bifrost.operations.responses.chunks import ResponsesChunk
+    from bifrost.operations.responses.options import (
+        AnyInput,
+        ResponsesArguments,
+        ResponsesOptions,
+        ResponsesStreamArguments,
+    )
+    from bifrost.operations.responses.parsed_response import ParsedResponsesResponse
+    from bifrost.operations.responses.request import ResponsesRequest
+    from bifrost.operations.responses.response import ResponsesResponse
     from bifrost.operations.token_count import TokenCountResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
@@ -310,6 +320,141 @@ class Bifrost(Uncopyable):
             check_own_json(request)
         wanted, request = self._wanted(output, request)
         return self._engines.now().stream(CHAT, request, call, output=wanted)
+
+    @overload
+    async def respond(
+        self, model: str, input: AnyInput, *, output: None = None, **options: Unpack[ResponsesArguments]
+    ) -> ResponsesResponse: ...
+    @overload
+    async def respond(
+        self,
+        model: str,
+        input: AnyInput,
+        *,
+        output: type[T] | OutputType[T],
+        max_output_retries: int = 0,
+        **options: Unpack[ResponsesArguments],
+    ) -> ParsedResponsesResponse[T]: ...
+    @overload
+    async def respond(
+        self,
+        model: str,
+        input: AnyInput,
+        *,
+        output: Any,
+        max_output_retries: int = 0,
+        **options: Unpack[ResponsesArguments],
+    ) -> ParsedResponsesResponse[Any]: ...
+    @hides_keys
+    async def respond(
+        self,
+        model: str,
+        input: AnyInput,  # noqa: A002 - OpenAI's name
+        *,
+        output: Any = None,
+        max_output_retries: int = 0,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[ResponsesOptions],
+    ) -> ResponsesResponse:
+        """Send a request of OpenAI's Responses API and return its complete response.
+
+            reply = await client.respond("openai/gpt-5", "Say hello", reasoning={"effort": "low"})
+            print(reply.text)
+
+        A provider without this API is asked by its chat. What a chat cannot express raises `UnsupportedError`, or is
+        listed in the response's `warnings`.
+
+        Args:
+            model: `provider/model`, or a name without a slash: one of the client's `models`, or one that a key lists.
+            input: Text, one item, or a list; an item is an `Item`, a `Message`, or a dict in OpenAI's form. The items
+                of an earlier response can be sent back: `[*items, *reply.output, ...]`.
+            output: The type of the output, which is returned in `parsed`, as in `chat`.
+            max_output_retries: How often a model whose response does not match `output` is asked to correct it.
+            timeout: The time limit of this call, in seconds.
+            max_retries: Retries per candidate after its first attempt.
+            fallbacks: `provider/model` names to try, in order, when the first model fails.
+            extra_headers: Header fields that are added to this call's requests.
+            key: The name or id of the only key that may be used.
+            session: Any text. Calls of the same session use the same key while it is ready, which reads the encrypted
+                reasoning and the stored responses of the others.
+            **options: OpenAI's options, see `ResponsesOptions`.
+
+        Raises `BifrostError`. A response that does not match `output` raises `OutputValidationError`.
+        """
+        # Imported on first use, here and below, because most programs use chats only.
+        from bifrost.operations.responses.operation import RESPONSES
+
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        wanted, request = self._responses(model, input, output, options)
+        _check_reasks(max_output_retries, wanted)
+        response: ResponsesResponse = await self._engines.now().run(
+            RESPONSES, request, call, output=wanted, max_output_retries=max_output_retries
+        )
+        return response
+
+    @overload
+    def stream_respond(
+        self, model: str, input: AnyInput, *, output: None = None, **options: Unpack[ResponsesStreamArguments]
+    ) -> ChunkStream[ResponsesChunk, ResponsesResponse]: ...
+    @overload
+    def stream_respond(
+        self,
+        model: str,
+        input: AnyInput,
+        *,
+        output: type[T] | OutputType[T],
+        **options: Unpack[ResponsesStreamArguments],
+    ) -> ChunkStream[ResponsesChunk, ParsedResponsesResponse[T]]: ...
+    @overload
+    def stream_respond(
+        self,
+        model: str,
+        input: AnyInput,
+        *,
+        output: Any,
+        **options: Unpack[ResponsesStreamArguments],
+    ) -> ChunkStream[ResponsesChunk, ParsedResponsesResponse[Any]]: ...
+    @hides_keys
+    def stream_respond(
+        self,
+        model: str,
+        input: AnyInput,  # noqa: A002 - OpenAI's name
+        *,
+        output: Any = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        on_interrupt: OnInterrupt | None = None,
+        **options: Unpack[ResponsesOptions],
+    ) -> ChunkStream[ResponsesChunk, ResponsesResponse]:
+        """Send a request of OpenAI's Responses API and stream its response.
+
+        The arguments are those of `respond`, without `max_output_retries`.
+
+            async with client.stream_respond("openai/gpt-5", "Tell me a story") as stream:
+                async for event in stream:
+                    print(event.type, event.text)
+                reply = await stream.final()
+
+        With `on_interrupt="restart"` a stream that breaks after its first content starts again: discard what came
+        before each `ResponsesReset`. Raises `BifrostError` on entering the block, and `StreamInterruptedError` while
+        reading.
+        """
+        from bifrost.operations.responses.operation import RESPONSES
+
+        call = self._call(
+            timeout, max_retries, fallbacks, extra_headers, key, session=session, on_interrupt=on_interrupt
+        )
+        wanted, request = self._responses(model, input, output, options)
+        return self._engines.now().stream(RESPONSES, request, call, output=wanted)
 
     @overload
     def map(
@@ -904,6 +1049,26 @@ class Bifrost(Uncopyable):
             raise InvalidRequestError("pass output= or response_format, not both: output= makes the response format")
         wanted = self._outputs.of(output)
         return wanted, lower(request, wanted, "native")
+
+    def _responses(
+        self,
+        model: str,
+        given: AnyInput,
+        output: Any,
+        options: ResponsesOptions,
+    ) -> tuple[OutputType[Any] | None, ResponsesRequest]:
+        """Return the output type, and the request with it, as for a chat."""
+        from bifrost.operations.responses import structured
+        from bifrost.operations.responses.options import responses_request
+
+        request = responses_request(_model(model), given, options)
+        check_json_of(request)
+        if output is None:
+            return None, request
+        if (request.text or {}).get("format") is not None:
+            raise InvalidRequestError("pass output= or the format of text, not both: output= makes the format")
+        wanted = self._outputs.of(output)
+        return wanted, structured.lower(request, wanted, "native")
 
     def _call(
         self,

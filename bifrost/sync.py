@@ -190,6 +190,8 @@ class SyncBifrost(_Twin):
 
     chat = _Twin._plain(Bifrost.chat)
     stream_chat = _Twin._stream(Bifrost.stream_chat)
+    respond = _Twin._plain(Bifrost.respond)
+    stream_respond = _Twin._stream(Bifrost.stream_respond)
     map = _Twin._results(Bifrost.map)
     embed = _Twin._plain(Bifrost.embed)
     complete = _Twin._plain(Bifrost.complete)
@@ -334,7 +336,7 @@ class SyncChunkStream(Uncopyable, Generic[ChunkT_co, ResponseT_co]):
         output = getattr(self._stream, "output", None)
         if output is None:
             raise UsageError("a stream has a partial_stream if it was asked for with output=")
-        return SyncPartialStream(self, output)
+        return SyncPartialStream(self, output, reset=self._stream.reset)
 
     def final(self) -> ResponseT_co:
         """Read the rest, and return the complete response, which equals that of a call without streaming."""
@@ -460,9 +462,9 @@ class SyncPartialStream:
 
     __slots__ = ("_partial", "_stream")
 
-    def __init__(self, stream: SyncChunkStream[Any, Any], output: OutputType[Any]) -> None:
+    def __init__(self, stream: SyncChunkStream[Any, Any], output: OutputType[Any], *, reset: Any) -> None:
         self._stream = stream
-        self._partial = PartialOutput(output)
+        self._partial = PartialOutput(output, reset=reset)
 
     def __iter__(self) -> Self:
         self._stream.check_unread()

@@ -45,6 +45,10 @@ SIGNATURES = {
     "key, session, **options",
     "stream_chat": "model, messages, *, output, system, timeout, max_retries, fallbacks, extra_headers, key, "
     "session, on_interrupt, **options",
+    "respond": "model, input, *, output, max_output_retries, timeout, max_retries, fallbacks, extra_headers, key, "
+    "session, **options",
+    "stream_respond": "model, input, *, output, timeout, max_retries, fallbacks, extra_headers, key, session, "
+    "on_interrupt, **options",
     "map": "inputs, *, model, concurrency, ordered, output, max_output_retries, system, timeout, max_retries, "
     "fallbacks, extra_headers, key, session, **options",
     "embed": "model, input, *, images, dimensions, encoding_format, output_dtype, input_type, truncate, user, extra, "

@@ -20,6 +20,7 @@ from bifrost.operations.chat.structured.strict_schema import AZURE_RULES
 from bifrost.providers.base import Codec, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import OPENAI_CALL_IDS, Quirks, parse_error
+from bifrost.providers.responses import native, with_responses
 from bifrost.wire.auth import BEARER, HeaderAuth
 
 if TYPE_CHECKING:
@@ -66,6 +67,18 @@ def _placed(codec: Codec[Any, Any]) -> Codec[Any, Any]:
     return attrs.evolve(codec, build=partial(_build, codec.build))
 
 
+def _responses() -> Codec[Any, Any]:
+    codec = native()
+    return attrs.evolve(codec, build=partial(_build_responses, codec.build))
+
+
+def _build_responses(build: Callable[[Any, Target], Built], request: Any, target: Target) -> Built:
+    """Return the request for a response, whose body names the deployment also with a dated version."""
+    built = build(request, target)
+    built.request.path = _path(built.request.path, target.replace(model=""))
+    return built
+
+
 def _build(build: Callable[[Any, Target], Built], request: Any, target: Target) -> Built:
     built = build(request, target)
     built.request.path = _path(built.request.path, target)
@@ -109,7 +122,7 @@ _CODECS = openai_codecs(
 AZURE = Provider(
     name="azure",
     base_url="",
-    codecs={endpoint: _placed(_CODECS[endpoint]) for endpoint in _ENDPOINTS},
+    codecs=with_responses({endpoint: _placed(_CODECS[endpoint]) for endpoint in _ENDPOINTS}, _responses),
     parse_error=parse_error,
     auth=HeaderAuth(header="api-key"),
     token_auth=BEARER,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import attrs
 import msgspec
@@ -19,7 +20,7 @@ from bifrost.wire.framing.sse import SseParser
 from bifrost.wire.http import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bifrost.operations.chat.content import OpaquePart, ReasoningPart, ToolCall
     from bifrost.providers.fields import FieldTable
@@ -147,6 +148,15 @@ class StreamDecoder(Protocol[EventT_contra]):
         ...
 
 
+@runtime_checkable
+class ClosingDecoder(Protocol):
+    """A decoder with chunks that only the end of its stream makes, if the stream ends without a final marker."""
+
+    def close(self) -> Sequence[Any]:
+        """Return these chunks. It is called once, after `finish` has returned `unmarked`."""
+        ...
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Codec(Frozen, Generic[RequestT, ResponseT]):
     """The pure functions of one operation in one dialect."""
@@ -177,13 +187,52 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
     """Makes the framer of a new stream (`bifrost.wire.framing`), from `event_limit` and `stream_limit` in bytes."""
 
 
+class Codecs(Mapping[OperationName, "Codec[Any, Any]"]):
+    """Codecs by operation, some of which are made on first use: their modules take a while to import."""
+
+    __slots__ = ("_later", "made")
+
+    def __init__(
+        self,
+        made: Mapping[OperationName, Codec[Any, Any]],
+        later: Mapping[OperationName, Callable[[], Codec[Any, Any]]],
+    ) -> None:
+        self.made = dict(made)
+        """The codecs that exist already."""
+        self._later = dict(later)
+
+    def __getitem__(self, name: OperationName) -> Codec[Any, Any]:
+        codec = self.made.get(name)
+        if codec is None:
+            codec = self._later[name]()
+            _same_names(None, None, {name: codec})
+            self.made[name] = codec
+        return codec
+
+    def __iter__(self) -> Iterator[OperationName]:
+        return iter(dict.fromkeys((*self.made, *self._later)))
+
+    def __len__(self) -> int:
+        return len(self.made.keys() | self._later.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.made or name in self._later
+
+    def __eq__(self, other: object) -> bool:
+        # Not by the codecs, of which some are not made yet.
+        return self is other
+
+    __hash__ = Mapping.__hash__
+
+
 def _callable_name(_: object, __: object, name: Any) -> None:
     if not isinstance(name, str) or not name.isprintable() or not name or "/" in name or " " in name:
         raise ConfigError(f"{name!r} is no provider's name: calls write provider/model, so it has no '/' and no blank")
 
 
 def _same_names(_: object, __: object, codecs: Mapping[str, Codec[Any, Any]]) -> None:
-    for name, codec in codecs.items():
+    made = codecs.made if isinstance(codecs, Codecs) else codecs
+    for name, codec in made.items():
         if codec.operation.name != name:
             raise ConfigError(f"codecs: {name!r} has a codec of the operation {codec.operation.name!r}")
 

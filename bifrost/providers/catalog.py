@@ -28,9 +28,10 @@ class Catalog(Mapping[str, "Provider"]):
         from bifrost.providers.bedrock import BEDROCK
         from bifrost.providers.cohere import COHERE
         from bifrost.providers.compatible import COMPATIBLE, OPENAI
+        from bifrost.providers.responses import with_all
 
         rows = (OPENAI, ANTHROPIC, AZURE, BEDROCK, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
-        return {row.name: row for row in rows}
+        return {row.name: with_all(row) for row in rows}
 
     def __getitem__(self, name: str) -> Provider:
         return self._rows[name]
@@ -67,7 +68,8 @@ OPERATIONS: Mapping[OperationName, Operation[Any, Any, Any]] = Operations()
 
 STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
     {
-        "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"]),
+        "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"])
+        | {"responses"},
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "cohere": frozenset(["chat", "embeddings", "rerank"]),

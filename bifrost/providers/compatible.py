@@ -36,6 +36,7 @@ from bifrost.providers.openai import (
     token_count,
 )
 from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
+from bifrost.providers.responses import RESPONSES, native, with_responses
 from bifrost.wire.auth import BEARER, Auth, NoAuth
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def speaks_openai(
         other_key_variables: Further variables, of other tools; tried in order if that one is not set.
         other_base_url_variables: Like `<NAME>_BASE_URL`; tried in order if that one is not set.
         docs: The address of the vendor's reference.
-        endpoints: The operations that it supports.
+        endpoints: The operations that it supports. Without `responses`, that operation uses the chat.
         auth: How the key is sent; `NoAuth()` for a server without keys.
         request_id_headers: The header fields that may contain the vendor's identifier of the request.
         structured: The modes of structured output, the best first.
@@ -85,13 +86,15 @@ def speaks_openai(
             raise ConfigError(f"{what}: this looks like a key or holds a password; keys belong into the account")
     quirks = quirks or Quirks()
     codecs = openai_codecs(quirks)
+    known = [*codecs, RESPONSES]
     for endpoint in endpoints:
-        if endpoint not in codecs:
-            raise ConfigError(f"{name}: OpenAI's dialect has no endpoint {endpoint!r}; it has: {', '.join(codecs)}")
+        if endpoint not in known:
+            raise ConfigError(f"{name}: OpenAI's dialect has no endpoint {endpoint!r}; it has: {', '.join(known)}")
+    mine = {endpoint: codecs[endpoint] for endpoint in endpoints if endpoint != RESPONSES}
     return Provider(
         name=name,
         base_url=base_url,
-        codecs={endpoint: codecs[endpoint] for endpoint in endpoints},
+        codecs=with_responses(mine, partial(native, quirks.responses_lack) if RESPONSES in endpoints else None),
         parse_error=parse_error,
         auth=auth,
         key_variables=() if key_variable is None else (key_variable,),
@@ -132,13 +135,20 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
     }
 
 
+_STATELESS = frozenset(["previous_response_id", "conversation", "prompt", "background", "store"]) | {
+    "moderation",
+    "context_management",
+    "prompt_cache_options",
+}
+"""What a Responses API lacks that stores nothing."""
+
 OPENAI = speaks_openai(
     "openai",
     "https://api.openai.com/v1",
     "OPENAI_API_KEY",
     Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES, families=OPENAI_FAMILIES),
     other_base_url_variables=("OPENAI_API_BASE",),
-    endpoints=("chat", "embeddings", "models", "moderations", "count_tokens", "completions"),
+    endpoints=("chat", "embeddings", "models", "moderations", "count_tokens", "completions", "responses"),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 
@@ -155,8 +165,11 @@ _GROQ = speaks_openai(
         web_search="settings",
         developer_role="system",
         cache_marks=None,
+        # https://console.groq.com/docs/responses-api
+        responses_lack=_STATELESS
+        | {"truncation", "include", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"},
     ),
-    endpoints=("chat", "models"),
+    endpoints=("chat", "models", "responses"),
     # A schema only with some models: https://console.groq.com/docs/structured-outputs
     structured=("tool", "native", "json_object", "prompt"),
     docs="https://console.groq.com/docs/api-reference#chat-create",
@@ -201,8 +214,12 @@ _XAI = speaks_openai(
         reasoning_tokens_apart=True,
         developer_role="system",
         cache_marks=None,
+        # https://docs.x.ai/docs/api-reference#create-new-response
+        responses_lack=frozenset(["background", "conversation", "prompt", "moderation", "context_management"])
+        | {"metadata", "service_tier", "truncation", "max_tool_calls", "safety_identifier"}
+        | {"prompt_cache_retention", "prompt_cache_options", "stream_options"},
     ),
-    endpoints=("chat", "models"),
+    endpoints=("chat", "models", "responses"),
     docs="https://docs.x.ai/docs/api-reference#chat-completions",
 )
 
@@ -229,7 +246,10 @@ _OPENROUTER = speaks_openai(
         files_by_url=True,
         web_search="tool",
         developer_role="system",
+        # https://openrouter.ai/docs/api-reference/responses-api/overview
+        responses_lack=_STATELESS | {"prompt_cache_retention", "stream_options"},
     ),
+    endpoints=("chat", "embeddings", "models", "responses"),
     # A schema only with some models: https://openrouter.ai/docs/features/structured-outputs
     structured=("tool", "native", "prompt"),
     docs="https://openrouter.ai/docs/api-reference/chat-completion",

@@ -11,6 +11,7 @@ import msgspec
 
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.response import ChatResponse, raw_of
+from bifrost.providers.base import ClosingDecoder
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import HttpResponse
 
@@ -72,6 +73,12 @@ def parse_events(response: HttpResponse, target: Target, *, codec: Codec[Any, An
             grown.add(chunk)
         if decoder.done:
             break
-    if decoder.finish() == "cut":
-        raise MalformedResponseError("the response came as an event stream that ends before the response does")
+    match decoder.finish():
+        case "cut":
+            raise MalformedResponseError("the response came as an event stream that ends before the response does")
+        case "unmarked" if isinstance(decoder, ClosingDecoder):
+            for chunk in decoder.close():
+                grown.add(chunk)
+        case _:
+            pass
     return msgspec.structs.replace(grown.response(), raw=response.body)

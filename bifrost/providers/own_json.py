@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from msgspec import Struct
+
     from bifrost.operations.chat.request import ChatRequest
 
 
@@ -43,3 +45,11 @@ def check_extra(extra: Mapping[str, Any] | None) -> None:
     """Check a caller's provider-specific options."""
     if extra is not None:
         check_json(extra, where="extra")
+
+
+def check_json_of(request: Struct) -> None:
+    """Check the dicts of a request that are in the provider's own form."""
+    for name in request.__struct_fields__:
+        value = getattr(request, name)
+        if isinstance(value, dict | list):
+            check_json(value, where=name)

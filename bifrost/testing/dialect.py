@@ -80,6 +80,10 @@ class Dialect:
     """Renders a complete response."""
     chat_stream: Callable[[Reply, MockCall], Sequence[Event]]
     """Renders the events of a streamed response."""
+    responses: Callable[[Reply, MockCall], bytes] | None = None
+    """Renders a complete response of the Responses API; `None` for a provider without one."""
+    responses_stream: Callable[[Reply, MockCall], Sequence[Event]] | None = None
+    """Renders the events of a streamed response of the Responses API."""
     embeddings: Callable[[Sequence[Sequence[float]], Usage, MockCall], bytes] | None = None
     """Renders vectors; `None` for a provider without embeddings."""
     models: Callable[[Sequence[str]], bytes]

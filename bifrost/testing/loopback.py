@@ -26,7 +26,7 @@ from bifrost.testing.mock import ConnectionCounts, make_account
 from bifrost.testing.play import Answer, Ending, Play, Trouble, document
 from bifrost.testing.recorded import Recordings
 from bifrost.testing.rules import Rules, asked_of, dialect_of
-from bifrost.testing.script import Step
+from bifrost.testing.script import Step, spoken
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -204,10 +204,11 @@ class LoopbackProvider(Rules):
             server.on(provider="openai", key="first").fail(429, retry_after=1)
             server.on(provider="anthropic").reply("as scripted").drip(0.05)
 
-    It serves `/v1/chat/completions`, `/v1/embeddings`, `/v1/models` and `/v1/messages`, and requires a key. The script
-    is written as for `MockTransport`. After its end, the server responds with recordings: that of the same request if
-    there is one, else one of the same kind (plain or stream, with tools, after a tool's result). `pace` is the time
-    between the events of a recorded stream, in seconds. `calls` has the requests, and `connections` counts connections.
+    It serves `/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/models` and `/v1/messages`, and requires a
+    key. The script is written as for `MockTransport`. After its end, the server responds with recordings: that of the
+    same request if there is one, else one of the same kind (plain or stream, with tools, after a tool's result).
+    `pace` is the time between the events of a recorded stream, in seconds. `calls` has the requests, and `connections`
+    counts connections.
     """
 
     def __init__(self, *, pace: float = 0.0, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -375,6 +376,8 @@ class LoopbackProvider(Rules):
                 return document(404, dialect.error(404, f"Unknown request URL: {call.http.path}", None, None))
             case "models":
                 return document(200, dialect.models(self._recordings.models(dialect)))
+            case "responses":
+                return spoken("Hello! How can I help you today?", call, dialect)
             case _:
                 return self._recordings.answer(call, dialect)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.providers.catalog import OPERATIONS
+from bifrost.testing import render_responses
 from bifrost.testing.calls import field_of
 from bifrost.testing.dialect import Dialect, Event
 
@@ -187,6 +188,8 @@ DIALECT = Dialect(
     endpoint_of=endpoint_of,
     chat=chat,
     chat_stream=chat_stream,
+    responses=render_responses.response,
+    responses_stream=render_responses.stream,
     embeddings=embeddings,
     models=models,
     error=error,

@@ -301,7 +301,7 @@ class Script:
         finish_reason: FinishReason | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Step:
-        """Respond to a chat, plain or streamed (word by word) as requested.
+        """Respond to a chat or a request of the Responses API, plain or streamed (word by word) as requested.
 
         Args:
             text: What the model says; `"ok"` if there are no tool calls either.
@@ -367,7 +367,7 @@ class Script:
         def write(call: MockCall, dialect: Dialect) -> Answer:
             given = answer(call.json if call.request is None else call.request)
             if isinstance(given, str):
-                return _chat(_make_reply(words(given)), call, dialect, {})
+                return spoken(given, call, dialect)
             return document(200, msgspec.json.encode(given))
 
         return self._add("function(...)", write)
@@ -594,18 +594,27 @@ class Script:
         )
 
         def write(call: MockCall, dialect: Dialect) -> Answer:
-            if call.endpoint != "chat":
+            if call.endpoint not in ("chat", "responses"):
                 raise _wrong_step(name, call)
-            return _chat(reply, call, dialect, headers or {})
+            return _rendered(reply, call, dialect, headers or {})
 
         return self._add(name, write)
 
 
-def _chat(reply: Reply, call: MockCall, dialect: Dialect, headers: Mapping[str, str]) -> Answer:
+def _rendered(reply: Reply, call: MockCall, dialect: Dialect, headers: Mapping[str, str]) -> Answer:
+    """Return a reply in the format of a chat, or of the Responses API if that was requested."""
+    whole, events = dialect.chat, dialect.chat_stream
+    if call.endpoint == "responses" and dialect.responses is not None and dialect.responses_stream is not None:
+        whole, events = dialect.responses, dialect.responses_stream
     if not call.stream:
-        return document(200, dialect.chat(reply, call), headers)
+        return document(200, whole(reply, call), headers)
     fields = {"content-type": dialect.stream_type, **headers}
-    return Answer(headers=fields, events=dialect.chat_stream(reply, call), stream=True)
+    return Answer(headers=fields, events=events(reply, call), stream=True)
+
+
+def spoken(text: str, call: MockCall, dialect: Dialect) -> Answer:
+    """Return the answer of a model that says this text."""
+    return _rendered(_make_reply(words(text)), call, dialect, {})
 
 
 def _make_reply(

@@ -32,6 +32,7 @@ from bifrost.operations.chat.structured.fitting import fitted
 from bifrost.operations.chat.structured.json_text import JsonFinder, json_in
 from bifrost.operations.chat.structured.output_type import OutputType
 from bifrost.operations.document import without_texts
+from bifrost.operations.responses.assemble import ResponsesAccumulator
 from bifrost.providers.anthropic import errors as anthropic_errors
 from bifrost.providers.anthropic import models as anthropic_models
 from bifrost.providers.anthropic.answer import parse_message
@@ -57,6 +58,8 @@ from bifrost.providers.openai.embeddings import parse_embeddings
 from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.models import parse_models
 from bifrost.providers.openai.moderations import parse_moderations
+from bifrost.providers.openai.responses.answer import parse_responses
+from bifrost.providers.openai.responses.stream import ResponsesDecoder
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.providers.openai.token_count import parse_count
 from bifrost.routing.classify import error_of
@@ -171,6 +174,21 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "cleaner of addresses": lambda text: _cleaner().url(f"https://a.example/?key={text}"),
     "piece_of": lambda text: piece_of(text.encode()),
     "chat": lambda text: parse_chat(_response(_chat(text)), TARGET),
+    "response": lambda text: parse_responses(_response(_responses(text)), TARGET),
+    "response of many items": lambda text: parse_responses(
+        _response(msgspec.json.encode({"output": _items(text)})), TARGET
+    ),
+    "failed response": lambda text: parse_responses(
+        _response(msgspec.json.encode({"status": "failed", "error": {"code": text, "message": text}})), TARGET
+    ),
+    "stream of a response": lambda text: _responded(text, "response.output_text.delta", delta="a b"),
+    "stream of a response: notes": lambda text: _responded(
+        text, "response.output_text.annotation.added", annotation={"url": "a"}
+    ),
+    "stream of a response: parts": lambda text: _responded(
+        text, "response.content_part.done", part={"type": "output_text", "text": "a"}, content_index=1
+    ),
+    "stream of a response: items": lambda text: _accumulated(_additions(text)),
     "chat of Anthropic": lambda text: parse_message(_response(_message(text)), TARGET),
     "chat of Bedrock": lambda text: parse_converse(_response(_converse({"text": text})), TARGET),
     "chat of Bedrock with other blocks": lambda text: parse_converse(
@@ -370,6 +388,10 @@ COVERED: dict[str, str] = {
             "providers.openai.completions CompletionDecoder.feed",
             "providers.openai.token_count parse_count",
             "providers.openai.stream ChatDecoder.feed",
+            "providers.openai.responses.answer parse_responses",
+            "providers.openai.responses.answer parse_stored",
+            "providers.openai.responses.answer is_whole",
+            "providers.openai.responses.stream ResponsesDecoder.feed",
             "routing.classify error_of",
             "settings.document parse",
             "testing.tape read_file",
@@ -387,6 +409,7 @@ COVERED: dict[str, str] = {
             "wire.json excerpt",
             "wire.json mended",
             "operations.chat.response raw_of",
+            "operations.responses.response raw_of",
             "operations.document without_texts",
             "wire.redaction Pieces.redact",
             "wire.redaction Pieces.slices",
@@ -564,6 +587,36 @@ def _message(text: str) -> bytes:
     return msgspec.json.encode(
         {"id": "1", "type": "message", "role": "assistant", "content": content, "stop_reason": "x"}
     )
+
+
+def _responses(text: str) -> bytes:
+    content = [{"type": "output_text", "text": text, "annotations": [{"url": text}]}]
+    items = [{"type": "message", "role": "assistant", "content": content}, {"type": text, text: text}]
+    return msgspec.json.encode(
+        {"id": text, "output": items, "usage": {text: 1}, "incomplete_details": {"reason": text}}
+    )
+
+
+def _items(text: str) -> list[dict[str, Any]]:
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    return [call] * min(len(text) // 64, 8000)
+
+
+def _responded(text: str, kind: str, **members: Any) -> object:
+    event = msgspec.json.encode({"type": kind, "output_index": 0, "content_index": 0, "item_id": "m", **members})
+    return _accumulated([event] * (len(text) // 16))
+
+
+def _additions(text: str) -> list[bytes]:
+    return [msgspec.json.encode({"type": "response.output_item.added", "item": item}) for item in _items(text)]
+
+
+def _accumulated(events: list[bytes]) -> object:
+    reader, grown = ResponsesDecoder(TARGET), ResponsesAccumulator()
+    for event in events:
+        for chunk in reader.feed(SseEvent(None, event)):
+            grown.add(chunk)
+    return grown.response()
 
 
 def _completion(text: str, logprobs: object) -> bytes:

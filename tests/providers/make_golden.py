@@ -18,6 +18,8 @@ import msgspec
 from bifrost.operations.chat.openai_form import chat_request_from_openai
 from bifrost.operations.completions import CompletionOptions, CompletionRequest, completion_request
 from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.responses.options import responses_request
+from bifrost.operations.responses.request import ResponsesRequest
 from bifrost.operations.token_count import TokenCountRequest, token_count_request
 from tests.providers import read_cohere
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
@@ -62,6 +64,12 @@ def read_completion(body: dict[str, Any]) -> CompletionRequest:
     return completion_request(body["model"], body["prompt"], cast("CompletionOptions", options))
 
 
+def read_responses(body: dict[str, Any]) -> ResponsesRequest:
+    """Read the body of a request of the Responses API."""
+    options: Any = {name: value for name, value in body.items() if name not in ("model", "input", "stream")}
+    return responses_request(body["model"], body["input"], options)
+
+
 COMPATIBLE = (
     "azure",
     "cerebras",
@@ -85,6 +93,7 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]
     "bedrock.converse": ("chat", read_converse),
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
+    "openai.responses": ("responses", read_responses),
     "azure.embeddings": ("embeddings", read_embeddings),
     "mistral.embeddings": ("embeddings", read_embeddings),
     "cohere.chat_v1": ("chat", None),  # answers of v1 are read, but requests are those of v2
@@ -116,7 +125,7 @@ def make(file: Path) -> Case:
     return case
 
 
-_FAMILIES = {"chat", "messages", "embeddings", "embed", "rerank", "converse", "invoke"}
+_FAMILIES = {"chat", "responses", "messages", "embeddings", "embed", "rerank", "converse", "invoke"}
 
 
 def _name(file: Path) -> str:

@@ -36,6 +36,33 @@ def _answer(**part: Any) -> dict[str, Any]:
     return {"messages": [{"role": "assistant", "content": [part]}]}
 
 
+def _item(**item: Any) -> dict[str, Any]:
+    return {"input": [item]}
+
+
+def _content(**part: Any) -> dict[str, Any]:
+    return _item(type="message", role="user", content=[part])
+
+
+def _output(kind: str, **part: Any) -> dict[str, Any]:
+    return _item(type=kind, call_id="c", output=[part])
+
+
+_ITEMS_WITH_PARTS = ("function_call_output", "custom_tool_call_output")
+_INPUTS: dict[str, dict[str, Any]] = {
+    "output_text": {"type": "output_text", "text": "a"},
+    "refusal": {"type": "refusal", "refusal": "a"},
+    "input_text": {"type": "input_text", "text": "a"},
+    "input_image": {"type": "input_image", "image_url": "https://a.example/b"},
+    "input_image.file_id": {"type": "input_image"},
+    "input_image.image_url": {"type": "input_image"},
+    "input_file": {"type": "input_file", "file_data": "data:application/pdf;base64,AA=="},
+    "input_file.file_url": {"type": "input_file"},
+    "input_file.file_id": {"type": "input_file"},
+    "input_file.file_data": {"type": "input_file"},
+    "opaque": {"type": "opaque", "data": {"type": "k"}},
+}
+
 # What must stand beside a field for it to mean anything; the longest beginning of its path counts. `PROVIDER` is
 # replaced by the name of the provider that is asked.
 PROVIDER = "the provider's name"
@@ -81,6 +108,19 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "messages.content.refusal": _answer(type="refusal", refusal="a"),
     "messages.content.tool_call": _answer(**_CALL, provider=PROVIDER),
     "messages.content.opaque": _part(type="opaque", provider=PROVIDER, kind="k", data={"type": "k"}),
+    "input": {"input": [{"type": "message", "role": "user", "content": "hello"}]},
+    "input.reasoning": _item(type="reasoning", id="rs_1", summary=["b"], issuer={"provider": PROVIDER}),
+    "input.function_call": _item(type="function_call", call_id="c", name="f", arguments="{}"),
+    "input.custom_tool_call": _item(type="custom_tool_call", call_id="c", name="f", input="a"),
+    "input.function_call_output": _item(type="function_call_output", call_id="c", output="a"),
+    "input.custom_tool_call_output": _item(type="custom_tool_call_output", call_id="c", output="a"),
+    "input.opaque": _item(type="opaque", kind="k", data={"type": "k"}),
+    **{f"input.message.content.{name}": _content(**part) for name, part in _INPUTS.items()},
+    **{
+        f"input.{kind}.output.{name}": _output(kind, **part)
+        for kind in _ITEMS_WITH_PARTS
+        for name, part in _INPUTS.items()
+    },
     "tools": {"tools": _TOOLS},
     "tools.tool.name": {"tools": [{"type": "tool", "name": "f"}]},
     "tools.tool.format": {"tools": [{"type": "tool", "name": "f", "kind": "custom"}]},
@@ -128,6 +168,12 @@ VALUES: Mapping[str, Sequence[Any]] = {
     "tools.tool.kind": ("custom",),
     "tools.tool.parameters": ({"type": "object", "description": "1"}, {"type": "object", "description": "2"}),
     "tools.tool.format": ({"type": "text"}, {"type": "grammar"}),
+    **{
+        f"input.{place}.{part}.prompt_cache_breakpoint": ({"mode": "explicit"},)
+        for place in ("message.content", *(f"{kind}.output" for kind in _ITEMS_WITH_PARTS))
+        for part in ("input_text", "input_image", "input_file")
+    },
+    "input.message.role": ("system", "user"),
     "tool_choice.mode": ("tool", "none", "required"),
     "tool_choice.name": ("f", "g"),
     "tool_choice.allowed": (["f"], ["g"]),
@@ -319,5 +365,5 @@ def names(path: str, warning: str) -> bool:
     return any(_CALLED.get(step, step) in warning for step in known)
 
 
-_CALLED = {"audio": "sound"}
+_CALLED = {"audio": "sound", "prompt_cache_breakpoint": "cache marks"}
 """How warnings call a part, where it is not by its tag."""

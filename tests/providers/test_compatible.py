@@ -92,7 +92,7 @@ def test_a_row_has_a_name_an_address_and_a_variable() -> None:
     assert ROW.key_variables == ("SOMEHOST_API_KEY",)
     assert ROW.base_url_variable == "SOME_HOST_BASE_URL"
     assert ROW.docs == "https://somehost.example/docs"
-    assert set(ROW.codecs) == ALL
+    assert set(ROW.codecs) == {*ALL, "responses"}
 
 
 def test_a_rows_quirks_reach_its_requests() -> None:

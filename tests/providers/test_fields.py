@@ -17,6 +17,7 @@ from bifrost.providers.anthropic import fields as anthropic
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.fields import FieldTable, covering, paths_of
+from bifrost.providers.responses_over_chat import fields as responses_over_chat
 from tests.providers.said import (
     MISSING,
     context_of,
@@ -33,8 +34,14 @@ from tests.providers.said import (
 if TYPE_CHECKING:
     from bifrost.providers.base import Codec
 
+OVER_CHAT = ("anthropic", "mistral", "perplexity")
+"""Those whose chat is tested as a Responses API: the table of it is the same for all."""
+
 CODECS: dict[str, tuple[str, Codec[Any, Any]]] = {
-    f"{row.name}-{operation}": (row.name, codec) for row in CATALOG.values() for operation, codec in row.codecs.items()
+    f"{row.name}-{operation}": (row.name, codec)
+    for row in CATALOG.values()
+    for operation, codec in row.codecs.items()
+    if codec.fields is not responses_over_chat.FIELDS or row.name in OVER_CHAT
 }
 CHATS = {row.name: row.codecs["chat"] for row in CATALOG.values() if "chat" in row.codecs}
 TARGET = Target(provider="openai", model="m")
@@ -236,7 +243,19 @@ def test_what_is_never_sent_is_known() -> None:
     assert {path for path, _ in found} == NEVER_SENT
 
 
+ITEMS = ("message", "reasoning", "function_call", "custom_tool_call", "function_call_output", "custom_tool_call_output")
+PARTS_OF_ITEMS = ("message.content", "function_call_output.output", "custom_tool_call_output.output")
+
 NEVER_SENT = {
+    *(f"input.{item}.issuer" for item in (*ITEMS, "opaque")),
+    "input.opaque.kind",
+    # where a chat carries a response
+    *(f"input.{item}.{name}" for item in ITEMS for name in ("id", "status")),
+    *(f"input.{item}.signature" for item in ("reasoning", "function_call", "custom_tool_call")),  # or where none does
+    *(f"input.{place}.output_text.{name}" for place in PARTS_OF_ITEMS for name in ("annotations", "logprobs", "part")),
+    "input.message.is_short",
+    "input.reasoning.content",
+    "input.reasoning.summary",
     "return_documents",
     # of a request for a number of tokens at OpenAI: marks change nothing about it
     "messages.cache",

@@ -69,7 +69,7 @@ def test_answer_is_read(case: Case) -> None:
 def test_stream_becomes_the_answer(case: Case) -> None:
     whole = drive(case, [case.body])
     assert whole.result == case.expected
-    assert all(chunk.model for chunk in whole.chunks)
+    assert case.operation != "chat" or all(chunk.model for chunk in whole.chunks)
     single = [bytes([byte]) for byte in case.body]
     assert drive(case, single).chunks == whole.chunks
     assert drive(case, pieces_of(case)).chunks == whole.chunks

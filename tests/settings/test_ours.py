@@ -20,7 +20,7 @@ from bifrost.config import (
 )
 from bifrost.errors import ConfigError, InvalidKeyError, MissingKeyError, UnknownProviderError
 from bifrost.providers.azure import AzureSettings
-from bifrost.providers.base import Provider
+from bifrost.providers.base import Provider, operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.plan import ModelGroup
 from bifrost.settings import Settings
@@ -543,7 +543,7 @@ def test_wrong_paths_and_operations_are_told() -> None:
         "providers.corp.paths.models: a path begins with / and follows base_url; for example: /chat/completions",
         (
             "providers.corp.paths.rank: openai has no such operation; it has: "
-            "chat, embeddings, models, moderations, stream_chat"
+            f"{', '.join(operations_of(CATALOG['openai']))}"
         ),
         "providers.corp.operations[1]: openai has no such operation; did you mean 'embeddings'?",
         "providers.idle.operations: the provider has no operation left; remove operations or the provider",

@@ -272,7 +272,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda mock: mock.reply("a").times("2"), "not '2'"),
     (lambda mock: mock.reply("a").delay("1"), "not '1'"),
     (lambda mock: mock.reply("a").drip(-1), "not -1"),
-    (lambda mock: mock.on(endpoint="embedding"), "chat, embeddings, models, moderations, rerank"),
+    (lambda mock: mock.on(endpoint="embedding"), "the endpoints are chat, embeddings, models, moderations, "),
 ]
 
 

@@ -270,12 +270,13 @@ class Upstream:
 
     def codec(self, endpoint: OperationName) -> Codec[Any, Any]:
         """Return the codec of an endpoint. Raises `UnsupportedError` if the provider has none."""
-        codec = self.row.codecs.get(endpoint)
-        if codec is None:
-            raise UnsupportedError(
-                f"{self.name} has no {endpoint} endpoint here; it has: {', '.join(self.row.codecs)}", provider=self.name
-            )
-        return codec
+        try:
+            return self.row.codecs[endpoint]
+        except KeyError:
+            pass
+        raise UnsupportedError(
+            f"{self.name} has no {endpoint} endpoint here; it has: {', '.join(self.row.codecs)}", provider=self.name
+        )
 
     def headers_of(self, options: CallOptions, call: str) -> Mapping[str, str]:
         """Return the extra headers of a call, with the one that identifies its attempts as the same call."""

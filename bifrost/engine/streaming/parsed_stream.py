@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bifrost.engine.streaming.chunk_stream import ChunkStream
-from bifrost.operations.chat.chunks import StreamReset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +71,7 @@ class PartialStream:
 
     def __init__(self, stream: ChunkStream, output: OutputType[Any]) -> None:
         self._stream = stream
-        self._partial = PartialOutput(output)
+        self._partial = PartialOutput(output, reset=stream.reset)
 
     def __aiter__(self) -> PartialStream:
         self._stream.check_unread()
@@ -95,10 +94,11 @@ class PartialStream:
 class PartialOutput:
     """Makes partial values of a type from its JSON as it arrives."""
 
-    __slots__ = ("_begun", "_output", "_reader")
+    __slots__ = ("_begun", "_output", "_reader", "_reset")
 
-    def __init__(self, output: OutputType[Any]) -> None:
+    def __init__(self, output: OutputType[Any], *, reset: Any = ()) -> None:
         self._output = output
+        self._reset = reset
         self._begin()
 
     def _begin(self) -> None:
@@ -110,7 +110,7 @@ class PartialOutput:
 
     def take(self, chunk: Chunk) -> Any:
         """Add a chunk. Returns the value so far; `None` if there is nothing new."""
-        if isinstance(chunk, StreamReset):
+        if isinstance(chunk, self._reset):
             self._begin()
         text = chunk.text
         if not self._begun:

@@ -23,7 +23,7 @@ from bifrost.errors import (
     UsageError,
 )
 from bifrost.event_loop import is_stray
-from bifrost.providers.base import ReportedError
+from bifrost.providers.base import ClosingDecoder, ReportedError
 from bifrost.routing.classify import ACCEPTED, mark_accepted
 from bifrost.routing.retry import LONG_SILENCE
 from bifrost.wire.body import Inflater
@@ -260,6 +260,8 @@ class ResponseStream:
                 pass
             case "unmarked":
                 self.warnings = ("no_final_marker",)
+                if isinstance(self._decoder, ClosingDecoder):
+                    chunks += self._decoder.close()
             case "cut" if self._attempt.status == ACCEPTED and not self._committed:
                 accepted = MalformedResponseError("the stream ended without content")
                 mark_accepted(accepted)

@@ -314,6 +314,9 @@ class Quirks(Frozen):
     reasoning_tokens_apart: bool = False
     """Whether `completion_tokens` does not include reasoning, which only the total includes."""
 
+    responses_lack: frozenset[str] = frozenset()
+    """The fields of a `ResponsesRequest` that the server's Responses API does not support, if it has one."""
+
     # --- derived once
 
     chat: FieldTable = attrs.field(

@@ -29,10 +29,11 @@ T = TypeVar("T")
 _BY_INSTRUCTION: Final = ("json_object", "prompt")
 """The modes that request the output by instructions only."""
 
-_CUT: Mapping[FinishReason | None, str] = {
+CUT: Mapping[FinishReason | None, str] = {
     "length": "it was cut off at its token limit; raise max_tokens",
     "content_filter": "the provider's content filter cut it off",
 }
+"""Why output is incomplete, by the finish reason."""
 
 
 def fitted(
@@ -118,14 +119,14 @@ def _with_json(choice: Choice, text: str, thought: str) -> Choice:
 
 def is_correctable(response: ChatResponse) -> bool:
     """Return whether a response that does not match may be requested again: it was neither cut off nor refused."""
-    return not (response.finish_reason in _CUT or response.message.refusal)
+    return not (response.finish_reason in CUT or response.message.refusal)
 
 
 def _reason(response: ChatResponse, output: OutputType[Any]) -> str:
     if response.message.refusal:
         return f"the model declined to give {output.name}: {response.message.refusal}"
-    if response.finish_reason in _CUT:
-        return f"the response is not a complete {output.name}: {_CUT[response.finish_reason]}"
+    if response.finish_reason in CUT:
+        return f"the response is not a complete {output.name}: {CUT[response.finish_reason]}"
     return ""
 
 

@@ -78,7 +78,7 @@ def lower(
             return msgspec.structs.replace(
                 request,
                 response_format=None,
-                tools=[*_other_tools(request), _answer_tool(output)],
+                tools=[*_other_tools(request), answer_tool(output)],
                 tool_choice=_tool_choice(request),
             )
         case _:
@@ -101,7 +101,8 @@ def _other_tools(request: ChatRequest) -> Sequence[Any]:
     return tools
 
 
-def _answer_tool(output: OutputType[Any]) -> Tool:
+def answer_tool(output: OutputType[Any]) -> Tool:
+    """Return the tool whose arguments are the output."""
     return Tool(
         name=ANSWER_TOOL,
         description=f"Give your answer ({output.name}). It is read by a program, so give it by this tool only.",
@@ -121,13 +122,18 @@ def _tool_choice(request: ChatRequest) -> ToolChoice:
 
 
 def _with_instruction(messages: list[Message], output: OutputType[Any]) -> list[Message]:
-    schema = msgspec.json.encode(output.schema).decode()
-    text = (
-        "Answer with one JSON object that fits this JSON schema, and with nothing else: no explanation, no code fence."
-        f"\n\n{schema}"
-    )
+    text = instruction(output)
     if not messages or messages[0].role not in ("system", "developer"):
         return [Message(role="system", content=text), *messages]
     first = messages[0]
     content = f"{first.content}\n\n{text}" if isinstance(first.content, str) else [*first.parts, TextPart(text=text)]
     return [msgspec.structs.replace(first, content=content), *messages[1:]]
+
+
+def instruction(output: OutputType[Any]) -> str:
+    """Return the instruction to answer with JSON of the type."""
+    schema = msgspec.json.encode(output.schema).decode()
+    return (
+        "Answer with one JSON object that fits this JSON schema, and with nothing else: no explanation, no code fence."
+        f"\n\n{schema}"
+    )

@@ -1,0 +1,52 @@
+"""The Responses operation of every provider: native where it has one, else over its chat.
+
+The codecs are made on first use, because their modules take a while to import and most programs do not need them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from bifrost.providers.base import Codec, Codecs, Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from bifrost.operations.base import OperationName
+
+RESPONSES: Final = "responses"
+"""The name of the operation."""
+
+
+def with_responses(
+    codecs: Mapping[OperationName, Codec[Any, Any]], own: Callable[[], Codec[Any, Any]] | None = None
+) -> Mapping[OperationName, Codec[Any, Any]]:
+    """Return codecs with one for the Responses API: the provider's own, or else one that uses its chat."""
+    if own is None and "chat" not in codecs:
+        return codecs
+    return Codecs(codecs, {RESPONSES: own or partial(over_chat, codecs["chat"])})
+
+
+def with_all(row: Provider) -> Provider:
+    """Return a provider with the Responses operation, if it has a chat."""
+    codecs = row.codecs
+    if RESPONSES in codecs or "chat" not in codecs:
+        return row
+    return attrs.evolve(row, codecs=with_responses(codecs))
+
+
+def native(lacks: Collection[str] = ()) -> Codec[Any, Any]:
+    """Return the codec of a server with a Responses API, which lacks these fields of the request."""
+    from bifrost.providers.openai.responses import responses_codec
+
+    return responses_codec(lacks)
+
+
+def over_chat(chat: Codec[Any, Any]) -> Codec[Any, Any]:
+    """Return a codec that expresses requests and responses of the Responses API as those of a chat."""
+    from bifrost.providers.responses_over_chat import codec_over
+
+    return codec_over(chat)
