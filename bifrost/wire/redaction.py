@@ -307,7 +307,10 @@ def _stands_alone(text: bytes, start: int, end: int) -> bool:
 
 
 def _readings(secret: str) -> list[str]:
-    """Return the secret, its decoded text if it is base64 of text (`user:password`), and the password in either."""
+    """Return the secret, its decoded text if it is base64 of text (`user:password`), and the password in either.
+
+    Of AWS credentials (`ID:SECRET:SESSION`), each part is a reading: in base64, its end depends on what follows.
+    """
     readings = [secret]
     if _BASE64.fullmatch(secret):
         bare = secret.rstrip("=").replace("-", "+").replace("_", "/")
@@ -317,7 +320,8 @@ def _readings(secret: str) -> list[str]:
         if data and all(0x20 <= byte < 0x7F for byte in data):
             readings.append(data.decode("ascii"))
     passwords = [password for text in readings if len(password := text.partition(":")[2]) >= _WORD]
-    return [*readings, *passwords]
+    parts = secret.split(":", 2) if secret.count(":") > 1 else []
+    return [*readings, *passwords, *(part for part in parts if len(part) >= PIECE)]
 
 
 def _forms(raw: bytes) -> Iterator[bytes]:

@@ -81,6 +81,16 @@ def test_a_short_password_of_a_pair_is_taken_out_where_it_stands_alone() -> None
     assert redact(f"Basic {b64encode(b'joe:horse').decode()}", secret) == "Basic ***"
 
 
+@pytest.mark.parametrize("padding", ["", "x", "xy"])
+def test_of_each_part_of_aws_credentials_nothing_is_left_in_base64(padding: str) -> None:
+    parts = ["AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjEJr"]
+    secret = Secret(":".join(parts))
+    for part in parts:
+        written = b64encode((padding + part).encode()).decode()
+        # What is left of the padding's own characters says nothing of the part.
+        assert redact(f"<{written}>", secret) in ("<***>", "<eE***>", "<eH***>", "<eHl***>")
+
+
 @pytest.mark.parametrize(
     "mask", ["...", "…", "****", "**", "••••", "●●●", "xxxx", "####", "···", "[REDACTED]", "<hidden>"]
 )

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from bifrost.errors import ConfigError, InvalidKeyError
+from bifrost.errors import ConfigError, InvalidKeyError, InvalidRequestError
 from bifrost.frozen import Value
 from bifrost.wire.http.request import target_of
 from bifrost.wire.secrets import Credential, Secret, is_sendable, keyed_hash, parts_of
@@ -42,7 +42,8 @@ class SigV4Auth(Value, msgspec.Struct, frozen=True, kw_only=True):
     def sign(self, request: HttpRequest, credential: Secret | None, *, now: float, host: str, settings: Any) -> None:
         """Add the date, the session token and the signature.
 
-        Raises `InvalidKeyError` for a credential of another form, `ConfigError` if no region is known.
+        Raises `InvalidKeyError` for a credential of another form, `ConfigError` if no region is known, and
+        `InvalidRequestError` for a header with characters that cannot be sent.
         """
         if credential is None:
             return
@@ -71,7 +72,7 @@ class SigV4Auth(Value, msgspec.Struct, frozen=True, kw_only=True):
 def canonical_request(request: HttpRequest, headers: Mapping[str, str]) -> bytes:
     """Return the form of a request that is signed, with these headers."""
     path, _, query = target_of(request.path).partition(b"?")
-    fields = sorted((name.lower().encode(), _one_line(value)) for name, value in headers.items())
+    fields = sorted((name.lower().encode(), _one_line(name, value)) for name, value in headers.items())
     return b"\n".join(
         [
             request.method.encode(),
@@ -103,9 +104,13 @@ def _is_signed(name: str) -> bool:
     return name.lower() == "content-type" or name.lower().startswith("x-amz-")
 
 
-def _one_line(value: str) -> bytes:
-    # A credential shows its text only here, as bytes.
-    return b" ".join(value.encode("latin-1").split())
+def _one_line(name: str, value: str) -> bytes:
+    try:
+        # A credential shows its text only here, as bytes.
+        return b" ".join(value.encode("latin-1").split())
+    except UnicodeEncodeError:
+        problem = InvalidRequestError(f"the header {name!r} has a character outside Latin-1, and cannot be sent")
+    raise problem
 
 
 def _canonical_query(query: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bifrost.errors import ConfigError, InvalidKeyError
+from bifrost.errors import ConfigError, InvalidKeyError, InvalidRequestError
 from bifrost.wire.auth.sigv4 import SigV4Auth, canonical_request, signing_key, string_to_sign
 from bifrost.wire.http import HttpRequest
 from bifrost.wire.secrets import Secret
@@ -159,3 +159,13 @@ def test_without_a_credential_nothing_is_signed() -> None:
     request = HttpRequest(method="GET", path="/")
     SigV4Auth(service="s").sign(request, None, now=NOW, host="h", settings=None)
     assert request.headers == {}
+
+
+def test_a_header_that_cannot_be_sent_is_named_without_its_value() -> None:
+    request = HttpRequest(method="POST", path="/model/m/converse", headers={"x-amz-note": "hunter\u2603"})
+    with pytest.raises(InvalidRequestError, match="'x-amz-note' has a character outside Latin-1") as caught:
+        SigV4Auth(service="bedrock", region="us-east-1").sign(
+            request, Secret("AKIA:secret"), now=0.0, host="h", settings=None
+        )
+    assert caught.value.__context__ is None
+    assert "hunter" not in str(caught.value)
