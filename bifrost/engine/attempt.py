@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bifrost.routing.health import Admission
     from bifrost.routing.keys import KeySelection
     from bifrost.transport import Connection, ResponseHead
-    from bifrost.wire.framing.base import Framer
+    from bifrost.wire.framing.base import Event, Framer
     from bifrost.wire.ngrams import Span
     from bifrost.wire.secrets import Secret
 
@@ -294,7 +294,7 @@ class Attempt:
             raise UnsupportedError(f"{self.target.provider} does not stream this", provider=self.target.provider)
         return self.codec.decoder(self.target)
 
-    def framer(self) -> Framer[Any]:
+    def framer(self) -> Framer[Event]:
         """Return the framer that splits this stream's bytes into events, within the provider's limits."""
         limits = self.upstream.config.size_limits
         return self.codec.framer(event_limit=limits.event, stream_limit=limits.stream)

@@ -183,7 +183,7 @@ class Codec(Frozen, Generic[RequestT, ResponseT]):
 
     is_whole: Callable[[bytes], bool] | None = None
     """Returns whether the data of an event is a complete response and not a piece of one."""
-    framer: Callable[..., Framer[Any]] = SseParser
+    framer: Callable[..., Framer[Event]] = SseParser
     """Makes the framer of a new stream (`bifrost.wire.framing`), from `event_limit` and `stream_limit` in bytes."""
 
 

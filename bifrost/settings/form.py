@@ -35,13 +35,19 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is used at all."""
 
 
-class HeaderEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """The header for the key."""
+class AuthEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """How the key is sent: in a header, in a parameter of the query, or as a signature of AWS."""
 
-    header: str
+    header: str | None = None
     """The name of the header."""
     prefix: str = ""
-    """The text before the key."""
+    """The text before the key in the header."""
+    query: str | None = None
+    """The name of the parameter."""
+    sigv4: str | None = None
+    """The name of the service in the signature (AWS Signature Version 4), `bedrock` for example."""
+    region: str | None = None
+    """The region in the signature, of keys whose settings name none."""
 
 
 class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +60,7 @@ class ProviderEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Its keys, as tables or as values only. Default: the key in the vendor's environment variable."""
     dialect: str | None = None
     """For a provider of your own: the built-in provider whose format it has."""
-    auth: Literal["bearer", "none"] | HeaderEntry | None = None
+    auth: Literal["bearer", "none"] | AuthEntry | None = None
     """How the key is sent, if it differs from the dialect."""
     paths: dict[str, str] | None = None
     """The paths of operations below `base_url` that differ from the dialect's. The path of `chat` also applies to

@@ -13,15 +13,16 @@ from bifrost.config import CallOptions, ProviderConfig
 from bifrost.errors import ConfigError, UnknownProviderError
 from bifrost.providers.base import operations_of
 from bifrost.providers.catalog import CATALOG
+from bifrost.providers.custom import derive, endpoint_of, is_path
 from bifrost.routing.plan import ModelGroup
-from bifrost.settings.custom import derive, endpoint_of, is_path
 from bifrost.settings.environment import variable_of
-from bifrost.settings.form import NOT_THE_CLIENTS, File, GroupTable, HeaderEntry, KeyEntry, ProviderEntry
+from bifrost.settings.form import NOT_THE_CLIENTS, AuthEntry, File, GroupTable, KeyEntry, ProviderEntry
 from bifrost.settings.keys import UNSENT, check_addresses, check_names_differ, default_name, make_key
 from bifrost.settings.problems import below, element, listed
 from bifrost.settings.result import Entry, Settings, account_of, check_groups, check_names, check_provider_name
 from bifrost.settings.shape import Reader
-from bifrost.wire.auth import BEARER, NO_CREDENTIALS, HeaderAuth, NoAuth
+from bifrost.wire.auth import BEARER, NO_CREDENTIALS, HeaderAuth, NoAuth, QueryAuth
+from bifrost.wire.auth.sigv4 import SigV4Auth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -198,17 +199,31 @@ class _OurForm:
             self._problems.add(below(at, "dialect"), complaint, kind=UnknownProviderError, provider=name)
         return base
 
-    def _auth(self, entry: str | HeaderEntry | None, at: str) -> Auth | None:
-        if not isinstance(entry, HeaderEntry):
+    def _auth(self, entry: str | AuthEntry | None, at: str) -> Auth | None:
+        if not isinstance(entry, AuthEntry):
             return None if entry is None else _AUTHS[entry]
-        if not _HEADER.fullmatch(entry.header):
+        if sum(each is not None for each in (entry.header, entry.query, entry.sigv4)) != 1:
+            self._problems.add(at, "name one of header, query and sigv4")
+            return None
+        if entry.header is not None:
+            return self._header(entry, entry.header, at)
+        if entry.sigv4 is not None:
+            return SigV4Auth(service=entry.sigv4, region=entry.region)
+        try:
+            return QueryAuth(parameter=entry.query or "")
+        except ConfigError:
+            self._problems.add(below(at, "query"), "this is not the name of a parameter; for example: key")
+            return None
+
+    def _header(self, entry: AuthEntry, name: str, at: str) -> Auth | None:
+        if not _HEADER.fullmatch(name):
             self._problems.add(below(at, "header"), "this is not a header name; for example: x-api-key")
-        if entry.header.lower() in NO_CREDENTIALS:
+        if name.lower() in NO_CREDENTIALS:
             self._problems.add(below(at, "header"), "a key cannot be sent in this header, which has another purpose")
             return None
         if not _PREFIX.fullmatch(entry.prefix):
             self._problems.add(below(at, "prefix"), "a header must be printable ASCII")
-        return HeaderAuth(header=entry.header.lower(), prefix=entry.prefix)
+        return HeaderAuth(header=name.lower(), prefix=entry.prefix)
 
     def _paths(self, paths: dict[str, str], base: Provider, at: str) -> dict[str, str]:
         known = operations_of(base)

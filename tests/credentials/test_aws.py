@@ -9,7 +9,7 @@ import pytest
 
 from bifrost import AwsCredentials, ConfigError, Key, ProviderConfig, StaticAccount, Token, TokenError
 from bifrost.providers.catalog import CATALOG
-from bifrost.settings.custom import derive
+from bifrost.providers.custom import derive
 from bifrost.wire.auth.sigv4 import SigV4Auth
 
 if TYPE_CHECKING:

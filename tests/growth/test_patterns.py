@@ -92,7 +92,7 @@ PATTERNS: dict[str, str] = {
     "bifrost.operations.chat.tools '[a-zA-Z0-9_.:-]{1,128}'": FOREIGN,
     "bifrost.operations.typed '`[^`]*`'": OURS,
     "bifrost.operations.typed '\\\\w+'": OURS,
-    "bifrost.settings.custom '/[\\\\x21\\\\x22\\\\x24-\\\\x7e]*'": FOREIGN,
+    "bifrost.providers.custom '/[\\\\x21\\\\x22\\\\x24-\\\\x7e]*'": FOREIGN,
     "bifrost.settings.document ' \\\\(at (.*)\\\\)$'": BOUNDED,
     "bifrost.settings.document '^[ \\\\t\\\\[]*(?:[\\\\w-]+[ \\\\t]*\\\\.[ \\\\t]*){128}'": FOREIGN,
     "bifrost.settings.document '[\\'\"(].{2,}[\\'\")]'": BOUNDED,

@@ -14,8 +14,8 @@ from bifrost.settings import Settings
 from bifrost.settings.original.form import is_original, operation_of
 from bifrost.testing import MockTransport, fake_key
 from bifrost.wire.auth import BEARER, NoAuth
+from tests.providers.test_custom import path_of
 from tests.settings.files import ENVIRON, problems_json, read_json, refused
-from tests.settings.test_custom import path_of
 
 KEY = {"name": "main", "value": "env.K1", "models": ["*"], "weight": 1.0}
 

@@ -27,7 +27,8 @@ from bifrost.settings import Settings
 from bifrost.settings.form import File, KeyEntry, ProviderEntry
 from bifrost.settings.shape import fields_of
 from bifrost.testing import fake_key
-from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth
+from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth, QueryAuth
+from bifrost.wire.auth.sigv4 import SigV4Auth
 from tests.settings.files import ENVIRON, problems, problems_json, read, read_json, refused
 
 
@@ -463,6 +464,9 @@ def test_a_provider_of_its_own_speaks_the_dialect_of_another() -> None:
         ('"bearer"', BEARER),
         ('{ header = "X-Gateway-Key" }', HeaderAuth(header="x-gateway-key")),
         ('{ header = "x-key", prefix = "Token " }', HeaderAuth(header="x-key", prefix="Token ")),
+        ('{ query = "key" }', QueryAuth(parameter="key")),
+        ('{ sigv4 = "bedrock" }', SigV4Auth(service="bedrock")),
+        ('{ sigv4 = "s", region = "eu-west-1" }', SigV4Auth(service="s", region="eu-west-1")),
     ],
 )
 def test_a_key_is_sent_as_the_file_says(written: str, auth: object) -> None:
@@ -522,7 +526,22 @@ def test_what_cannot_be_a_provider_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("auth", "told"),
+    [
+        ("{}", "auth: name one of header, query and sigv4"),
+        ('{ header = "x-key", query = "key" }', "auth: name one of header, query and sigv4"),
+        ('{ query = "a b" }', "auth.query: this is not the name of a parameter; for example: key"),
+        ('{ sigv5 = "s" }', "auth.sigv5: there is no such setting; did you mean 'sigv4'?"),
+    ],
+)
+def test_a_wrong_authentication_is_told(auth: str, told: str) -> None:
+    text = f'[providers.corp]\ndialect = "openai"\nkeys = "env.K1"\nauth = {auth}'
+    assert f"providers.corp.{told}" in problems(text)
+
+
 def test_wrong_paths_and_operations_are_told() -> None:
+    known = ", ".join(operations_of(CATALOG["openai"]))
     assert problems(
         """
         [providers.corp]
@@ -541,10 +560,7 @@ def test_wrong_paths_and_operations_are_told() -> None:
         "providers.corp.auth.prefix: a header must be printable ASCII",
         "providers.corp.paths.chat: a path begins with / and follows base_url; for example: /chat/completions",
         "providers.corp.paths.models: a path begins with / and follows base_url; for example: /chat/completions",
-        (
-            "providers.corp.paths.rank: openai has no such operation; it has: "
-            f"{', '.join(operations_of(CATALOG['openai']))}"
-        ),
+        f"providers.corp.paths.rank: openai has no such operation; it has: {known}",
         "providers.corp.operations[1]: openai has no such operation; did you mean 'embeddings'?",
         "providers.idle.operations: the provider has no operation left; remove operations or the provider",
     ]

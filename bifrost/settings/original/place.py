@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from bifrost.providers.base import operations_of
-from bifrost.settings.custom import derive, is_path
+from bifrost.providers.custom import derive, is_path
 from bifrost.settings.original.form import operation_of
 from bifrost.settings.problems import below, listed, quoted_name
 from bifrost.wire.auth import NoAuth

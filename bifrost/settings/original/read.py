@@ -8,7 +8,7 @@ from bifrost.account import unknown_provider
 from bifrost.config import CallOptions
 from bifrost.errors import UnknownProviderError
 from bifrost.providers.catalog import CATALOG
-from bifrost.settings.custom import derive
+from bifrost.providers.custom import derive
 from bifrost.settings.keys import check_addresses
 from bifrost.settings.original.form import OURS, PROVIDERS, SECTIONS, Client, Custom, Network, ProviderTable
 from bifrost.settings.original.keys import has_value, read_keys
