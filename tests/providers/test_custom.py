@@ -45,7 +45,7 @@ def test_operations_are_endpoints_and_their_streams() -> None:
 def test_another_name_is_all_that_changes_by_itself() -> None:
     row = derive(OPENAI, name="corp")
     assert row.name == "corp"
-    assert row.codecs == OPENAI.codecs
+    assert dict(row.codecs) == dict(OPENAI.codecs)
     assert row.auth == OPENAI.auth
     # The vendor's variables hold the vendor's key.
     assert (row.key_variables, row.base_url_variable) == ((), None)
