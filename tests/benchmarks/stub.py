@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bifrost.transport import Connection, Origin
 
-HEADERS = Headers.of(("content-type", "application/json"), ("x-request-id", "req_5f2c81d09b7e"))
+HEADERS = Headers.of(("content-type", "application/json"), ("x-request-id", "req_5f2c81d0"))
 
 
 @attrs.frozen(eq=False)

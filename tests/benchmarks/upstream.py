@@ -94,11 +94,11 @@ def _chunk(data: bytes) -> bytes:
 
 _BODY = _completion()
 _WHOLE = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_5f2c81d09b7e\r\ncontent-length: %d\r\n\r\n%b"
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_5f2c81d0\r\ncontent-length: %d\r\n\r\n%b"
     % (len(_BODY), _BODY)
 )
 _STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: req_5f2c81d09b7e\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: req_5f2c81d0\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
 _STREAM_END = _chunk(b"")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_RECORD = 64 * 1024
+_RECORD = 16 * 1024
 
 
 class TlsPump:
@@ -25,7 +25,7 @@ class TlsPump:
         session: A session of an earlier connection with the same peer and context, to shorten the handshake.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "ended", "tls")
+    __slots__ = ("_incoming", "_outgoing", "_unread", "ended", "tls")
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class TlsPump:
     ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._unread = memoryview(b"")
+        """Received bytes that are not in `_incoming` yet, whose buffer never shrinks."""
         self.ended = False
         """Whether the peer has ended the connection, or its bytes have ended."""
         # Nothing is awaited between this call and the next, which copies the list: a context may serve several
@@ -51,28 +53,45 @@ class TlsPump:
 
     def shake_hands(self) -> bool:
         """Continue the handshake with the bytes so far. Returns whether it is complete. Raises `ssl.SSLError`."""
-        try:
-            self.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                if not self._next_slice():
+                    return False
+            else:
+                while self._next_slice():
+                    pass
+                return True
 
     def feed(self, data: bytes) -> None:
         """Add encrypted bytes that were received. Empty bytes mean the end of the connection."""
-        if data:
+        while self._unread and not data:
+            self._next_slice()
+        if self._unread:
+            self._unread = memoryview(b"".join((self._unread, data)))
+        elif not data:
+            self._incoming.write_eof()
+        elif len(data) <= _RECORD:
             self._incoming.write(data)
         else:
-            self._incoming.write_eof()
+            self._unread = memoryview(data)
+            self._next_slice()
 
     def read(self) -> bytes:
         """Return the decrypted bytes so far, empty if there are none. Raises `ssl.SSLError`."""
         pieces: list[bytes] = []
         try:
-            while data := self.tls.read(_RECORD):
-                pieces.append(data)
-            self.ended = True
-        except ssl.SSLWantReadError:
-            pass
+            while True:
+                try:
+                    while data := self.tls.read(_RECORD):
+                        pieces.append(data)
+                except ssl.SSLWantReadError:
+                    if not self._next_slice():
+                        break
+                else:
+                    self.ended = True
+                    break
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             # The length of the response shows whether it is complete; many servers end connections without a TLS close.
             self.ended = True
@@ -92,3 +111,12 @@ class TlsPump:
     def take(self) -> bytes:
         """Return further bytes to be sent: parts of the handshake, alerts, responses to key updates."""
         return self._outgoing.read()
+
+    def _next_slice(self) -> bool:
+        """Give OpenSSL the next slice of what was received. Returns `False` if it has all of it."""
+        unread = self._unread
+        if not unread:
+            return False
+        self._incoming.write(unread[:_RECORD])
+        self._unread = unread[_RECORD:]
+        return True
