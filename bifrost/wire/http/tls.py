@@ -113,7 +113,7 @@ class TlsPump:
         return self._outgoing.read()
 
     def _next_slice(self) -> bool:
-        """Give OpenSSL the next slice of what was received. Returns `False` if it has all of it."""
+        """Pass the next slice of what was received to OpenSSL. Returns `False` if there is none."""
         unread = self._unread
         if not unread:
             return False
