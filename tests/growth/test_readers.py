@@ -31,6 +31,7 @@ from bifrost.operations.chat.structured.chunk_lifting import ChunkLift
 from bifrost.operations.chat.structured.fitting import fitted
 from bifrost.operations.chat.structured.json_text import JsonFinder, json_in
 from bifrost.operations.chat.structured.output_type import OutputType
+from bifrost.operations.completions import CompletionAccumulator
 from bifrost.operations.document import without_texts
 from bifrost.operations.responses.assemble import ResponsesAccumulator
 from bifrost.providers.anthropic import errors as anthropic_errors
@@ -290,7 +291,9 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
         _response(_completion(text, {"tokens": [*text], "token_logprobs": [0.5] * len(text)})), TARGET
     ),
     "stream of completions": lambda text: _streamed(
-        [_completion(text[at : at + 8], None) for at in range(0, len(text), 8)], CompletionDecoder
+        [_completion(text[at : at + 8], None) for at in range(0, len(text), 8)],
+        CompletionDecoder,
+        accumulator=CompletionAccumulator,
     ),
     "token count": lambda text: parse_count(_response(_many("data", {"a": 1}, text)), TARGET),
     "token count of Anthropic": lambda text: parse_anthropic_count(_response(_many("data", {"a": 1}, text)), TARGET),
@@ -653,8 +656,13 @@ def _of_sse(event: bytes) -> SseEvent:
     return SseEvent(None, event)
 
 
-def _streamed(events: list[Any], decoder: Any = ChatDecoder, framed: Callable[[Any], object] = _of_sse) -> object:
-    reader, grown = decoder(TARGET), ChatAccumulator()
+def _streamed(
+    events: list[Any],
+    decoder: Any = ChatDecoder,
+    framed: Callable[[Any], object] = _of_sse,
+    accumulator: Any = ChatAccumulator,
+) -> object:
+    reader, grown = decoder(TARGET), accumulator()
     for event in events:
         for chunk in reader.feed(framed(event)):
             grown.add(chunk)
@@ -676,3 +684,24 @@ def _partial(text: str, size: int) -> None:
     for at in range(0, len(text), size):
         if reader.feed(text[at : at + size]):
             _ = reader.value
+
+
+DOCUMENTS: dict[str, Callable[[str], bytes]] = {
+    "chat": _chat,
+    "chat of Anthropic": _message,
+    "json.decode of a string": lambda text: f'"{text}"'.encode(),
+    "logprobs": lambda text: bytes(_logprobs(text, -0.5)),
+    "logprobs without numbers": lambda text: bytes(_logprobs(text, None)),
+    "logprobs of another kind": lambda text: bytes(_logprobs(text, {})),
+    "models": lambda text: _many("data", {"id": "a"}, text),
+    "models of Anthropic": lambda text: _many("data", {"id": "a"}, text),
+    "embeddings": lambda text: _many("data", {"index": 0, "embedding": [0.5]}, text),
+    "moderations": lambda text: _many("results", {"flagged": True, "categories": {"hate": True}}, text),
+    "completions": lambda text: _many("choices", {"text": "a"}, text),
+    "log probabilities of completions": lambda text: _completion(
+        text, {"tokens": [*text], "token_logprobs": [0.5] * len(text)}
+    ),
+    "document without its text": lambda text: _chat(text * 16),
+    "document of other texts": lambda text: _chat(text * 16),
+}
+"""The documents that some readers write around a text. They may be many times as large, so they are what counts."""
