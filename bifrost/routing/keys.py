@@ -323,6 +323,11 @@ class KeyPool:
         order = {key.name: place for place, key in enumerate(self.keys)}
         return [health.snapshot(now) for health in sorted((*states, *idle), key=lambda health: order[health.name])]
 
+    def addresses_of(self, pin: str | None) -> Sequence[str]:
+        """Return the addresses of a call: that of the key with this name or id, or all of them for `None`."""
+        pinned = [self.address(key) for key in self.keys if pin in (key.name, key.id)] if pin is not None else []
+        return tuple(pinned) or self.addresses
+
     def address(self, key: Key) -> str:
         """Return the address that a key's settings name, empty for none."""
         return "" if self._address_of is None else self._address_of(key)

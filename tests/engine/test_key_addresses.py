@@ -327,3 +327,23 @@ async def test_groups_pass_over_a_provider_only_when_all_its_addresses_are_left_
                         await client.chat(MODEL, "hi", key=name)
                     served = (await client.chat("both", "hi")).provider
                     assert served == ("azure" if name == "west" else "openai")
+
+
+async def test_groups_pass_over_a_provider_whose_pinned_key_has_an_address_that_is_left_alone() -> None:
+    breaker = BreakerConfig(calls=1, unreachable=1, open=600.0, longest_open=600.0)
+    async with two() as (west, east):
+        account = StaticAccount(
+            keys={"azure": [key("west", west), key("east", east)], "openai": [key("west", None), key("east", None)]},
+            configs={
+                "azure": ProviderConfig(retry=RetryConfig(max_retries=0), breaker=breaker),
+                "openai": ProviderConfig(base_url=f"{east.base_url}/v1"),
+            },
+        )
+        groups = {"both": [("azure/gpt-4o-mini", 1.0), ("openai/gpt-4o-mini", 0.0)]}
+        async with Bifrost(account, models=groups, clock=Clock(random=lambda: 0.0)) as client:
+            with anyio.fail_after(20):
+                west.fail(500).times(1)
+                with pytest.raises(ServerError):
+                    await client.chat(MODEL, "hi", key="west")
+                served = [(await client.chat("both", "hi", key=name)).provider for name in ("west", "east")]
+        assert served == ["openai", "azure"]

@@ -144,7 +144,7 @@ class Upstream:
         load = self.pool.load(is_stream=context.is_stream)
         now, health = self.now(), self.health
         wait: float
-        addresses = OWN_ADDRESS if ring is None else ring.addresses
+        addresses = OWN_ADDRESS if ring is None else ring.addresses_of(context.options.key)
         wait, reason = (
             health.unavailable_for(model, now, fallback=True, addresses=addresses),
             "its circuit breaker is open",
