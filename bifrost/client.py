@@ -833,6 +833,11 @@ class Bifrost(Uncopyable):
         wanted, request = self._wanted(output, request)
         return await self._engine.explain(CHAT, request, call, is_stream=stream, output=wanted)
 
+    @property
+    def responses(self) -> StoredResponses:
+        """The responses that a provider has stored: retrieve, resume, cancel or delete one."""
+        return StoredResponses(self._engines, self._call)
+
     # --- options and plugins
 
     @hides_keys
@@ -1106,6 +1111,106 @@ class Bifrost(Uncopyable):
             # Nothing in it can change, and most programs make many calls with the same options.
             self._recent = given, options, made
         return made
+
+
+class StoredResponses(Uncopyable):
+    """Responses that a provider has stored, such as background runs. `client.responses` returns it.
+
+        reply = await client.respond("openai/gpt-5", "Think for long", background=True)
+        while not reply.is_ended:
+            await anyio.sleep(2)
+            reply = await client.responses.retrieve(reply.id, provider="openai")
+
+    Only the key that made a response can read it: give `key`, or the `session` of the call. Each method raises
+    `BifrostError`.
+    """
+
+    def __init__(self, engines: Engines, options_of: Callable[..., CallOptions]) -> None:
+        self._engines = engines
+        self._options_of = options_of
+
+    async def retrieve(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        include: Sequence[str] | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ResponsesResponse:
+        """Return a response as it is now. A failed one has its `error`."""
+        return await self._run("retrieve", id, provider, include=include, timeout=timeout, key=key, session=session)
+
+    async def cancel(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ResponsesResponse:
+        """Cancel a background run, and return its response."""
+        return await self._run("cancel", id, provider, timeout=timeout, key=key, session=session)
+
+    async def delete(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ResponsesResponse:
+        """Delete a response. The `status` of the result is `deleted`."""
+        return await self._run("delete", id, provider, timeout=timeout, key=key, session=session)
+
+    def stream(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        starting_after: int | None = None,
+        include: Sequence[str] | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ChunkStream[ResponsesChunk, ResponsesResponse]:
+        """Stream a background run that was begun as a stream, from its beginning or after an event.
+
+        `starting_after` is the `sequence_number` of the last event that was received.
+        """
+        from bifrost.operations.responses.stored import STORED_RESPONSES, stored_request
+
+        call = self._options_of(timeout, None, (), None, key, session=session)
+        request = stored_request(provider, id, "retrieve", include=include, starting_after=starting_after)
+        return self._engines.now().stream(STORED_RESPONSES, request, call)
+
+    async def _run(
+        self,
+        action: str,
+        response_id: str,
+        provider: str,
+        *,
+        include: Sequence[str] | None = None,
+        timeout: float | None,
+        key: str | None,
+        session: str | None,
+    ) -> ResponsesResponse:
+        from bifrost.operations.responses.stored import STORED_RESPONSES, stored_request
+
+        call = self._options_of(timeout, None, (), None, key, session=session)
+        request = stored_request(provider, response_id, action, include=include)
+        response: ResponsesResponse = await self._engines.now().run(STORED_RESPONSES, request, call)
+        return response
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"client.responses has no {name!r}; write client.respond(model, input) for a new response"
+            )
 
 
 _NOTHING = (None,) * 7

@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
-from bifrost.client import Bifrost
+from bifrost.client import Bifrost, StoredResponses
 from bifrost.engine import stand_in
 from bifrost.engine.core import DRAIN
 from bifrost.engine.map import Ended, Wanted
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
+    from bifrost.operations.responses.chunks import ResponsesChunk
+    from bifrost.operations.responses.response import ResponsesResponse
     from bifrost.plugins.base import Plugin
     from bifrost.reports.stats import Stats
     from bifrost.telemetry.records import Record
@@ -209,6 +211,11 @@ class SyncBifrost(_Twin):
 
     providers = _Twin._plain(Bifrost.providers)
     explain = _Twin._plain(Bifrost.explain)
+
+    @property
+    def responses(self) -> SyncStoredResponses:
+        """The responses that a provider has stored. See `Bifrost.responses`."""
+        return SyncStoredResponses(self._client.responses, self._portal)
 
     # --- options and plugins
 
@@ -502,6 +509,36 @@ class SyncTextStream:
             text = self._text_of(next(self._stream))
             if text:
                 return text
+
+
+class SyncStoredResponses(Uncopyable):
+    """Responses that a provider has stored. See `StoredResponses`, whose arguments its methods have."""
+
+    def __init__(self, stored: StoredResponses, portal: _Portal) -> None:
+        self._stored = stored
+        self._portal = portal
+
+    def retrieve(self, id: str, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
+        """Return a response as it is now."""
+        return self._portal.run(self._stored.retrieve, id, **options)
+
+    def cancel(self, id: str, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
+        """Cancel a background run, and return its response."""
+        return self._portal.run(self._stored.cancel, id, **options)
+
+    def delete(self, id: str, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
+        """Delete a response. The `status` of the result is `deleted`."""
+        return self._portal.run(self._stored.delete, id, **options)
+
+    def stream(self, id: str, **options: Any) -> SyncChunkStream[ResponsesChunk, ResponsesResponse]:  # noqa: A002
+        """Stream a background run, from its beginning or after an event."""
+        return SyncChunkStream(self._stored.stream(id, **options), self._portal)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # The other client says what to write instead.
+            return getattr(self._stored, name)
 
 
 class _Portal:

@@ -13,6 +13,7 @@ import pytest
 from bifrost import (
     BadRequestError,
     InvalidRequestError,
+    NotFoundError,
     OutputValidationError,
     RateLimitError,
     ServerError,
@@ -260,6 +261,66 @@ async def test_what_cannot_be_sent_is_refused_before() -> None:
         with pytest.raises(InvalidRequestError, match="input: expected text"):
             await client.respond(NATIVE, number)
     assert mock.calls == []
+
+
+async def test_a_stored_response_is_retrieved_resumed_cancelled_and_deleted() -> None:
+    run = {"id": "resp_1", "status": "in_progress", "background": True, "output": []}
+    failed = {"id": "resp_1", "status": "failed", "output": [], "error": {"code": "server_error", "message": "oops"}}
+    events = [
+        {"type": "response.output_text.delta", "sequence_number": 8, "output_index": 0, "delta": "late"},
+        {"type": "response.completed", "sequence_number": 9, "response": {**run, "status": "completed"}},
+    ]
+    mock = MockTransport()
+    mock.json(run)
+    mock.json(failed)
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    mock.raw(200, body, {"content-type": "text/event-stream"})
+    mock.json({**run, "status": "cancelled"})
+    mock.json({"id": "resp_1", "object": "response.deleted", "deleted": True})
+    mock.fail(404, message="no such response")
+    async with mock.client() as client:
+        stored = client.responses
+        first = await stored.retrieve("resp_1", provider="openai", include=["a", "b"])
+        second = await stored.retrieve("resp_1", provider="openai")
+        async with stored.stream("resp_1", provider="openai", starting_after=7) as stream:
+            resumed = await stream.final()
+        cancelled = await stored.cancel("resp_1", provider="openai")
+        deleted = await stored.delete("resp_1", provider="openai")
+        with pytest.raises(NotFoundError):
+            await stored.retrieve("resp_2", provider="openai")
+        with pytest.raises(InvalidRequestError, match="id: expected the id of a response"):
+            await stored.retrieve("..", provider="openai")
+        with pytest.raises(UnsupportedError, match="stored_responses"):
+            await stored.retrieve("resp_1", provider="anthropic")
+        with pytest.raises(AttributeError, match="respond"):
+            _ = stored.create  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    assert not first.is_ended
+    assert second.error is not None
+    assert (second.error.code, second.is_ended) == ("server_error", True)
+    assert (resumed.text, resumed.status) == ("late", "completed")
+    assert (cancelled.status, deleted.status, deleted.id) == ("cancelled", "deleted", "resp_1")
+    assert [(call.http.method, call.http.path) for call in mock.calls] == [
+        ("GET", "/v1/responses/resp_1?include%5B%5D=a&include%5B%5D=b"),
+        ("GET", "/v1/responses/resp_1"),
+        ("GET", "/v1/responses/resp_1?stream=true&starting_after=7"),
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("DELETE", "/v1/responses/resp_1"),
+        ("GET", "/v1/responses/resp_2"),
+    ]
+
+
+def test_stored_responses_without_await() -> None:
+    mock = MockTransport()
+    mock.json({"id": "resp_1", "status": "queued", "output": []}).times(2)
+    mock.json({"id": "resp_1", "deleted": True})
+    event = {"type": "response.completed", "response": {"id": "resp_1", "output": []}}
+    mock.raw(200, f"data: {json.dumps(event)}\n\n", {"content-type": "text/event-stream"})
+    with SyncBifrost(mock.account, transport=mock) as client:
+        assert client.responses.retrieve("resp_1", provider="openai").status == "queued"
+        assert client.responses.cancel("resp_1", provider="openai").id == "resp_1"
+        assert client.responses.delete("resp_1", provider="openai").status == "deleted"
+        with client.responses.stream("resp_1", provider="openai") as stream:
+            assert stream.final().status == "completed"
 
 
 async def test_over_a_real_socket() -> None:

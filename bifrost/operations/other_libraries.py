@@ -28,7 +28,7 @@ _NOT_YET = "bifrost has no such endpoint: it has chat, stream_chat, embed and li
 OF_A_CLIENT: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            "completion", "completions", "acompletion", "chat_completion", "create", "acreate", "responses", "messages",
+            "completion", "completions", "acompletion", "chat_completion", "create", "acreate", "messages",
             "generate", "agenerate", "invoke", "ainvoke", "complete", "ask", "run", "arun", "beta", "text_completion",
         ),
         f"write {_CHAT}, or stream_chat for a stream",

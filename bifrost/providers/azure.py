@@ -20,7 +20,7 @@ from bifrost.operations.chat.structured.strict_schema import AZURE_RULES
 from bifrost.providers.base import Codec, Provider
 from bifrost.providers.compatible import openai_codecs
 from bifrost.providers.openai import OPENAI_CALL_IDS, Quirks, parse_error
-from bifrost.providers.responses import native, with_responses
+from bifrost.providers.responses import native, native_stored, with_responses
 from bifrost.wire.auth import BEARER, HeaderAuth
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ def _placed(codec: Codec[Any, Any]) -> Codec[Any, Any]:
 def _responses() -> Codec[Any, Any]:
     codec = native()
     return attrs.evolve(codec, build=partial(_build_responses, codec.build))
+
+
+def _stored() -> Codec[Any, Any]:
+    return _placed(native_stored())
 
 
 def _build_responses(build: Callable[[Any, Target], Built], request: Any, target: Target) -> Built:
@@ -122,7 +126,7 @@ _CODECS = openai_codecs(
 AZURE = Provider(
     name="azure",
     base_url="",
-    codecs=with_responses({endpoint: _placed(_CODECS[endpoint]) for endpoint in _ENDPOINTS}, _responses),
+    codecs=with_responses({endpoint: _placed(_CODECS[endpoint]) for endpoint in _ENDPOINTS}, _responses, _stored),
     parse_error=parse_error,
     auth=HeaderAuth(header="api-key"),
     token_auth=BEARER,

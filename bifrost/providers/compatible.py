@@ -36,7 +36,7 @@ from bifrost.providers.openai import (
     token_count,
 )
 from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
-from bifrost.providers.responses import RESPONSES, native, with_responses
+from bifrost.providers.responses import RESPONSES, STORED, native, native_stored, with_responses
 from bifrost.wire.auth import BEARER, Auth, NoAuth
 
 if TYPE_CHECKING:
@@ -86,15 +86,19 @@ def speaks_openai(
             raise ConfigError(f"{what}: this looks like a key or holds a password; keys belong into the account")
     quirks = quirks or Quirks()
     codecs = openai_codecs(quirks)
-    known = [*codecs, RESPONSES]
+    known = [*codecs, RESPONSES, STORED]
     for endpoint in endpoints:
         if endpoint not in known:
             raise ConfigError(f"{name}: OpenAI's dialect has no endpoint {endpoint!r}; it has: {', '.join(known)}")
-    mine = {endpoint: codecs[endpoint] for endpoint in endpoints if endpoint != RESPONSES}
+    mine = {endpoint: codecs[endpoint] for endpoint in endpoints if endpoint in codecs}
     return Provider(
         name=name,
         base_url=base_url,
-        codecs=with_responses(mine, partial(native, quirks.responses_lack) if RESPONSES in endpoints else None),
+        codecs=with_responses(
+            mine,
+            partial(native, quirks.responses_lack) if RESPONSES in endpoints else None,
+            native_stored if STORED in endpoints else None,
+        ),
         parse_error=parse_error,
         auth=auth,
         key_variables=() if key_variable is None else (key_variable,),
@@ -148,7 +152,16 @@ OPENAI = speaks_openai(
     "OPENAI_API_KEY",
     Quirks(call_ids=OPENAI_CALL_IDS, raw_arguments=True, schema_rules=OPENAI_RULES, families=OPENAI_FAMILIES),
     other_base_url_variables=("OPENAI_API_BASE",),
-    endpoints=("chat", "embeddings", "models", "moderations", "count_tokens", "completions", "responses"),
+    endpoints=(
+        "chat",
+        "embeddings",
+        "models",
+        "moderations",
+        "count_tokens",
+        "completions",
+        "responses",
+        "stored_responses",
+    ),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
 

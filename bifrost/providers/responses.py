@@ -20,14 +20,23 @@ if TYPE_CHECKING:
 RESPONSES: Final = "responses"
 """The name of the operation."""
 
+STORED: Final = "stored_responses"
+"""The name of the operation on stored responses."""
+
 
 def with_responses(
-    codecs: Mapping[OperationName, Codec[Any, Any]], own: Callable[[], Codec[Any, Any]] | None = None
+    codecs: Mapping[OperationName, Codec[Any, Any]],
+    own: Callable[[], Codec[Any, Any]] | None = None,
+    stored: Callable[[], Codec[Any, Any]] | None = None,
 ) -> Mapping[OperationName, Codec[Any, Any]]:
-    """Return codecs with one for the Responses API: the provider's own, or else one that uses its chat."""
+    """Return codecs with one for the Responses API: the provider's own, or else one that uses its chat.
+
+    `stored` makes that of stored responses, if the provider stores them.
+    """
     if own is None and "chat" not in codecs:
         return codecs
-    return Codecs(codecs, {RESPONSES: own or partial(over_chat, codecs["chat"])})
+    later = {RESPONSES: own or partial(over_chat, codecs["chat"])}
+    return Codecs(codecs, later if stored is None else {**later, STORED: stored})
 
 
 def with_all(row: Provider) -> Provider:
@@ -43,6 +52,13 @@ def native(lacks: Collection[str] = ()) -> Codec[Any, Any]:
     from bifrost.providers.openai.responses import responses_codec
 
     return responses_codec(lacks)
+
+
+def native_stored() -> Codec[Any, Any]:
+    """Return the codec of stored responses."""
+    from bifrost.providers.openai.responses.stored import CODEC
+
+    return CODEC
 
 
 def over_chat(chat: Codec[Any, Any]) -> Codec[Any, Any]:

@@ -394,6 +394,8 @@ COVERED: dict[str, str] = {
             "providers.openai.responses.answer parse_responses",
             "providers.openai.responses.answer parse_stored",
             "providers.openai.responses.answer is_whole",
+            "providers.openai.responses.answer form_of",
+            "providers.openai.responses.stored parse_answer",
             "providers.openai.responses.stream ResponsesDecoder.feed",
             "routing.classify error_of",
             "settings.document parse",

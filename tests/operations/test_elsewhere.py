@@ -35,7 +35,7 @@ HABITS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: client.completion(model="m"), r"write client\.chat"),
     (lambda client: client.acompletion(model="m"), r"write client\.chat"),
     (lambda client: client.completions.create(), r"write client\.chat"),
-    (lambda client: client.responses.create(), r"write client\.chat"),
+    (lambda client: client.responses.create(), r"write client\.respond"),
     (lambda client: client.messages.create(), r"write client\.chat"),
     (lambda client: client.beta.chat, r"write client\.chat"),
     (lambda client: client.invoke("hi"), r"write client\.chat"),

@@ -143,6 +143,7 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
 
 # Two values of what no type tells: others would be refused as wrong in themselves, or mean the same.
 VALUES: Mapping[str, Sequence[Any]] = {
+    "action": ("cancel", "delete"),
     "model": ("a", "b"),
     "messages.role": ("system", "user"),
     "messages.content": ("a", "b"),
@@ -297,6 +298,8 @@ def outcome(
         whole.setdefault("input", ["hello"])
     if "documents" in table.request.__struct_fields__:
         whole = {"query": "hello", "documents": ["hello"], **whole}
+    if "action" in table.request.__struct_fields__:
+        whole.setdefault("id", "resp_1")
     whole.setdefault("model", model)
     try:
         request = msgspec.convert(whole, table.request)
@@ -309,7 +312,7 @@ def outcome(
         return error
     wire = built.request
     body = json.loads(bytes(wire.body)) if wire.body else None
-    return (wire.path, dict(wire.headers.items()), body), tuple(built.warnings)
+    return (f"{wire.method} {wire.path}", dict(wire.headers.items()), body), tuple(built.warnings)
 
 
 def _named(value: Any, provider: str) -> Any:

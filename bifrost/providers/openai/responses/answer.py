@@ -72,7 +72,7 @@ def parse_responses(response: HttpResponse, target: Target) -> ResponsesResponse
 
     Raises `ReportedError` for a failed response or an error object, and `MalformedResponseError` for other content.
     """
-    form = _form_of(response.body)
+    form = form_of(response.body)
     failure = failure_of(form)
     if failure is not None:
         raise failure
@@ -81,7 +81,7 @@ def parse_responses(response: HttpResponse, target: Target) -> ResponsesResponse
 
 def parse_stored(response: HttpResponse, target: Target) -> ResponsesResponse:
     """Return the response that a body contains. A failed one has its `error`."""
-    form = _form_of(response.body)
+    form = form_of(response.body)
     if not (isinstance(form.get("output"), list) or form.get("status") in _UNREADY):
         raise reported_error(response.body) or _shapeless(response.body, "no output")
     found = response_of(form, target)
@@ -91,14 +91,15 @@ def parse_stored(response: HttpResponse, target: Target) -> ResponsesResponse:
 _UNREADY: Final = ("queued", "in_progress", "failed", "cancelled")
 
 
-def _form_of(body: bytes) -> dict[str, Any]:
+def form_of(body: bytes) -> dict[str, Any]:
+    """Return the object in a body. Raises `ReportedError` and `MalformedResponseError`."""
     try:
         form = json.decode(body, ANY, what="the response", sparse=SPARSE)
     except MalformedResponseError:
         lone = lone_event(body)
         if lone is None:
             raise
-        return _form_of(lone)
+        return form_of(lone)
     if not isinstance(form, dict):
         raise reported_error(body) or _shapeless(body, "no object")
     return cast("dict[str, Any]", form)
