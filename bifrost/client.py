@@ -1208,10 +1208,11 @@ class StoredResponses(Uncopyable):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(
-                f"client.responses has no {name!r}; write client.respond(model, input) for a new response"
-            )
+            raise no_attribute(self, name, _OF_STORED)
 
+
+_OF_STORED: Mapping[str, str] = dict.fromkeys(("create", "parse"), "write client.respond(model, input)")
+"""Attributes that OpenAI's client has there, each with a hint."""
 
 _NOTHING = (None,) * 7
 """A call without its own options."""

@@ -292,7 +292,7 @@ async def test_a_stored_response_is_retrieved_resumed_cancelled_and_deleted() ->
             await stored.retrieve("..", provider="openai")
         with pytest.raises(UnsupportedError, match="stored_responses"):
             await stored.retrieve("resp_1", provider="anthropic")
-        with pytest.raises(AttributeError, match="respond"):
+        with pytest.raises(UsageError, match=r"client\.respond"):
             _ = stored.create  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
     assert not first.is_ended
     assert second.error is not None
