@@ -43,10 +43,14 @@ ALLOWANCES: dict[str, tuple[float, str]] = {
             *("stream of Bedrock", "stream of Bedrock in a tool's result", "stream of completions"),
             *("stream of Cohere", "stream of Cohere's v1", "json lines", "event stream", "events or lines"),
             *("event stream of empty messages", "event stream of headers"),
+            *("stream of a response", "stream of a response: notes", "stream of a response: parts"),
+            "stream of a response: items",
         ),
         (3000.0, _PIECES),
     ),
     **dict.fromkeys(DOCUMENTS, (80.0, _DOCUMENT)),
+    "log probabilities of completions": (250.0, "per MiB of its document, a token for every nine bytes"),
+    **dict.fromkeys(("response", "response of many items", "failed response"), (600.0, _WRITTEN)),
     **dict.fromkeys(
         (
             *("json.decode", "output: unknown name", "details"),
