@@ -73,7 +73,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "cohere": frozenset(["chat", "embeddings", "rerank"]),
-        "bedrock": frozenset(["chat"]),
+        "bedrock": frozenset(["chat", "embeddings", "count_tokens"]),
         "groq": frozenset(["chat"]),
         "deepseek": frozenset(["chat"]),
         "xai": frozenset(["chat"]),

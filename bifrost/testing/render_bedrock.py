@@ -41,7 +41,7 @@ _ERRORS: Mapping[int, tuple[str, str]] = {
     503: ("ServiceUnavailableException", "Bedrock is unable to process your request."),
 }
 _OTHER_ERROR = ("InternalServerException", "The system encountered an unexpected error during processing.")
-_ENDPOINTS: Mapping[str, str] = {"converse": "chat", "converse-stream": "chat"}
+_ENDPOINTS: Mapping[str, str] = {"converse": "chat", "converse-stream": "chat", "count-tokens": "count_tokens"}
 _TEXT = 7
 """The type of a header that is text."""
 
@@ -49,7 +49,12 @@ _TEXT = 7
 def endpoint_of(request: HttpRequest) -> str | None:
     """Return the operation of a request: the last segment of `/model/<id>/<action>`."""
     start, _, action = request.path.rpartition("/")
-    return _ENDPOINTS.get(action) if "/model/" in start else None
+    if "/model/" not in start:
+        return None
+    if action == "invoke":
+        # The model says what it is for.
+        return "rerank" if "rerank" in start else "embeddings"
+    return _ENDPOINTS.get(action)
 
 
 def asked_of(request: HttpRequest) -> tuple[str, bool]:

@@ -40,7 +40,10 @@ from bifrost.providers.anthropic.answer import parse_message
 from bifrost.providers.anthropic.stream import MessagesDecoder
 from bifrost.providers.anthropic.token_count import parse_count as parse_anthropic_count
 from bifrost.providers.base import ErrorBody, ReportedError, Target
+from bifrost.providers.bedrock import embeddings as bedrock_embeddings
 from bifrost.providers.bedrock import errors as bedrock_errors
+from bifrost.providers.bedrock import rerank as bedrock_rerank
+from bifrost.providers.bedrock import token_count as bedrock_count
 from bifrost.providers.bedrock.answer import parse_converse
 from bifrost.providers.bedrock.stream import ConverseDecoder
 from bifrost.providers.bodies import shown_body
@@ -194,6 +197,15 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "chat of Bedrock": lambda text: parse_converse(_response(_converse({"text": text})), TARGET),
     "chat of Bedrock with other blocks": lambda text: parse_converse(
         _response(_converse(*[{"toolResult": {"content": []}}] * (len(text) // 64))), TARGET
+    ),
+    "rerank of Bedrock": lambda text: bedrock_rerank.parse_rerank(
+        _response(_many("results", {"index": 0, "relevance_score": 0.5}, text)), TARGET
+    ),
+    "embeddings of Bedrock": lambda text: bedrock_embeddings.parse_embeddings(
+        _response(_many("embeddings", {"embedding": [0.5]}, text)), TARGET
+    ),
+    "tokens of Bedrock": lambda text: bedrock_count.parse_count(
+        _response(msgspec.json.encode({"inputTokens": 1, "a": text})), TARGET
     ),
     "other fields of Bedrock": lambda text: parse_converse(
         _response(_converse({"text": "a"}, trace={"a": text}, additionalModelResponseFields=text)), TARGET
@@ -350,7 +362,11 @@ COVERED: dict[str, str] = {
             "providers.bedrock.answer parse_converse",
             "providers.bedrock.answer stop_sequence_of",
             "providers.bedrock.answer routed_model",
+            "providers.bedrock.embeddings parse_embeddings",
             "providers.bedrock.errors parse_error",
+            "providers.bedrock.invoke invoked_usage",
+            "providers.bedrock.rerank parse_rerank",
+            "providers.bedrock.token_count parse_count",
             "providers.bedrock.errors reported_error",
             "providers.bodies shown_body",
             "providers.cohere.answer parse_chat",

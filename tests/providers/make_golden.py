@@ -21,10 +21,9 @@ from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.responses.options import responses_request
 from bifrost.operations.responses.request import ResponsesRequest
 from bifrost.operations.token_count import TokenCountRequest, token_count_request
-from tests.providers import read_cohere
+from tests.providers import read_bedrock, read_cohere
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
-from tests.providers.read_bedrock import read_converse
 from tests.providers.read_compatible import read_chat
 
 if TYPE_CHECKING:
@@ -90,7 +89,9 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]
     "openai.responses_count_tokens": ("count_tokens", read_items),
     "openai.completions": ("completions", read_completion),
     "together.completions": ("completions", read_completion),
-    "bedrock.converse": ("chat", read_converse),
+    "bedrock.converse": ("chat", read_bedrock.read_converse),
+    "bedrock.invoke": ("embeddings", read_bedrock.read_invoke),
+    "bedrock.count_tokens": ("count_tokens", read_bedrock.read_count),
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
     "openai.responses": ("responses", read_responses),
@@ -199,7 +200,7 @@ def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, A
         _write(folder / "origin.json", {**_origin(recording), "differs": differs})
 
 
-_MAY_BE_EMPTY = {"stream", "system", "inferenceConfig"}
+_MAY_BE_EMPTY = {"stream", "system", "inferenceConfig", "input.converse.system"}
 
 
 def _differences(recorded: Any, sent: Any, where: str) -> Iterator[str]:

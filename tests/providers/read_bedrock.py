@@ -21,6 +21,8 @@ from bifrost.operations.chat.content import (
 from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import ChatRequest, Reasoning, ResponseFormat
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.token_count import TokenCountRequest
 
 _READ = {"messages", "system", "toolConfig", "inferenceConfig", "outputConfig", "requestMetadata", "serviceTier"}
 _MEDIA = {"txt": "text/plain", "md": "text/markdown", "pdf": "application/pdf", "csv": "text/csv", "html": "text/html"}
@@ -58,6 +60,48 @@ def read_converse(body: dict[str, Any]) -> ChatRequest:
         service_tier=body.get("serviceTier", {}).get("type"),
         extra={"bedrock": extra} if extra else None,
     )
+
+
+def read_count(body: dict[str, Any]) -> TokenCountRequest:
+    """Read the recorded body of CountTokens."""
+    chat = read_converse(body["input"]["converse"])
+    return TokenCountRequest(**{name: getattr(chat, name) for name in TokenCountRequest.__struct_fields__})
+
+
+def read_invoke(body: dict[str, Any]) -> EmbeddingRequest:
+    """Read the recorded body of InvokeModel, for embeddings."""
+    match body:
+        case {"inputText": text, **more}:
+            extra = {name: value for name, value in more.items() if name != "dimensions"}
+            own = {"bedrock": extra} if extra else None
+            return EmbeddingRequest(model="m", input=[text], dimensions=body.get("dimensions"), extra=own)
+        case {"texts": texts}:
+            return EmbeddingRequest(
+                model="m",
+                input=texts,
+                input_type=_PURPOSES.get(body["input_type"], body["input_type"]),
+                dimensions=body.get("output_dimension"),
+                truncate=body["truncate"].lower() if "truncate" in body else None,
+            )
+        case {"singleEmbeddingParams": parameters}:
+            purpose = parameters["embeddingPurpose"]
+            return EmbeddingRequest(
+                model="m",
+                input=[parameters["text"]["value"]],
+                input_type=_PURPOSES.get(purpose, purpose.lower()),
+                dimensions=parameters.get("embeddingDimension"),
+                truncate=parameters["text"]["truncationMode"].lower(),
+            )
+        case _:
+            raise ValueError(f"unknown body: {list(body)}")
+
+
+_PURPOSES = {
+    "search_query": "query",
+    "search_document": "document",
+    "GENERIC_RETRIEVAL": "query",
+    "GENERIC_INDEX": "document",
+}
 
 
 def _system(blocks: list[dict[str, Any]] | None) -> list[Message]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bifrost.operations.chat.request import ChatRequest
+from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.rerank import RerankRequest
+from bifrost.operations.token_count import TokenCountRequest
 from bifrost.providers.fields import (
     OF_STREAMS,
     REQUIRED,
@@ -20,6 +23,7 @@ from bifrost.providers.fields import (
     left_out_saying,
     local,
     mapped,
+    narrowed,
     refused,
     sent,
 )
@@ -194,6 +198,51 @@ CHAT = FieldTable(
     speaker=SPEAKER,
 )
 """How the fields of a chat are sent to Bedrock."""
+
+_COUNTED = narrowed(CHAT.fields, TokenCountRequest)
+
+COUNT_TOKENS = FieldTable(
+    TokenCountRequest,
+    {
+        **{path: field for path, field in _COUNTED.items() if not path.startswith("response_format")},
+        "response_format": left_out("does not count the tokens of a format"),
+    },
+    speaker=SPEAKER,
+)
+"""How the fields of a request for a number of tokens are sent: as those of the chat, without the format."""
+
+EMBEDDINGS = FieldTable(
+    EmbeddingRequest,
+    {
+        "model": REQUIRED,
+        "input": in_some_places(refused("takes texts to embed, not token numbers; give the texts")),
+        "images": in_some_places(refused("embeds no images with this model; choose a multimodal one")),
+        "dimensions": sent(),
+        "encoding_format": left_out("sends numbers", neutral=("float",)),
+        "output_dtype": in_some_places(refused("has no vectors of this type with this model; leave out output_dtype")),
+        "input_type": mapped("{field} was left out: this model makes the same vectors for all purposes"),
+        "truncate": mapped("{field} was left out: this model has no such option"),
+        "user": left_out(),
+        "extra": sent(),
+    },
+    speaker=SPEAKER,
+)
+"""How the fields of a request for embeddings are sent."""
+
+RERANK = FieldTable(
+    RerankRequest,
+    {
+        "model": REQUIRED,
+        "query": REQUIRED,
+        "documents": REQUIRED,
+        "top_n": sent(),
+        "max_tokens_per_doc": left_out(),
+        "return_documents": local("the documents are taken from the request"),
+        "extra": sent(),
+    },
+    speaker=SPEAKER,
+)
+"""How the fields of a request to rerank documents are sent."""
 
 
 def warning_of(path: str, *, place: str = "", value: object = "") -> str:

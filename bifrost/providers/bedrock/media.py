@@ -90,6 +90,11 @@ def image_block(part: ImagePart, where: str, target: Target, warnings: list[str]
     return {"image": {"format": form, "source": source}}
 
 
+def picture_format(media_type: str | None, where: str) -> str:
+    """Return Bedrock's word for the media type of a picture."""
+    return _format(media_type, None, _IMAGES, _IMAGE_ENDINGS, what="image", where=where)
+
+
 def video_block(part: VideoPart, where: str, target: Target, warnings: list[str]) -> dict[str, Any]:
     """Return the block of a video."""
     warnings += spare_sources(part, ("data", "url", "file_id"), where)

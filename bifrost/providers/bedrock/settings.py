@@ -69,6 +69,11 @@ def model_path(target: Target, action: str) -> str:
     """Return the path of an action of a model, whose id may be the ARN of an inference profile."""
     settings = settings_of(target.settings)
     model = target.model if settings is None else settings.profiles.get(target.model, target.model)
+    return action_path(model, action, target)
+
+
+def action_path(model: str, action: str, target: Target) -> str:
+    """Return the path of an action of a model or profile with this id."""
     if not model.strip("."):
         raise InvalidRequestError(f"{target.provider}: {model!r} cannot be the id of a model")
     return f"/model/{quote(model, safe='')}/{action}"

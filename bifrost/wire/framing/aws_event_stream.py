@@ -6,8 +6,10 @@ payload, and a CRC-32 of everything before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from struct import Struct
-from typing import TYPE_CHECKING, TypeAlias
+from types import MappingProxyType
+from typing import TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -15,14 +17,14 @@ import msgspec
 from bifrost.errors import MalformedResponseError
 from bifrost.wire.framing.base import EVENT_LIMIT, STREAM_LIMIT, too_large
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 HeaderValue: TypeAlias = bool | int | bytes | str
 """The value of a header. A timestamp is the milliseconds since the epoch, a UUID its 16 bytes."""
 
 _HEADERS_LIMIT = 128 * 1024
 """The most bytes of a message's headers that AWS sends."""
+
+_KNOWN, _KNOWN_SIZE = 32, 512
+"""How many headers of how many bytes at most are kept, to be read once."""
 
 _PRELUDE = Struct(">III")
 _CRC = Struct(">I")
@@ -35,7 +37,7 @@ _BYTES, _TEXT, _UUID = 6, 7, 9
 class EventStreamMessage(msgspec.Struct, frozen=True):
     """One message of an event stream."""
 
-    headers: dict[str, HeaderValue]
+    headers: Mapping[str, HeaderValue]
     """Its headers by their names: `:message-type`, `:event-type`, `:exception-type`, `:content-type` and others."""
     data: bytes
     """Its payload, usually JSON, not decoded."""
@@ -44,13 +46,15 @@ class EventStreamMessage(msgspec.Struct, frozen=True):
 class EventStreamParser:
     """Converts the bytes of one event stream to messages, however they are divided into pieces."""
 
-    __slots__ = ("_buffer", "_event_limit", "_received", "_stream_limit")
+    __slots__ = ("_buffer", "_event_limit", "_known", "_received", "_stream_limit")
 
     def __init__(self, *, event_limit: int = EVENT_LIMIT, stream_limit: int = STREAM_LIMIT) -> None:
         self._event_limit = event_limit
         self._stream_limit = stream_limit
         self._received = 0
         self._buffer = bytearray()
+        self._known: dict[bytes, Mapping[str, HeaderValue]] = {}
+        """Headers by their bytes: those of nearly all messages of a stream are the same."""
 
     def feed(self, data: bytes) -> list[EventStreamMessage]:
         """Add bytes. Returns the messages that are complete.
@@ -69,7 +73,7 @@ class EventStreamParser:
             end = start + self._length_at(start)
             if len(buffer) < end:
                 break
-            messages.append(_message(bytes(buffer[start:end])))
+            messages.append(self._message(bytes(buffer[start:end])))
             start = end
         del buffer[:start]
         return messages
@@ -90,18 +94,26 @@ class EventStreamParser:
             raise MalformedResponseError("a message of the event stream has a wrong length")
         return int(length)
 
+    def _message(self, data: bytes) -> EventStreamMessage:
+        if crc32(data[:-4]) != _CRC.unpack_from(data, len(data) - 4)[0]:
+            raise MalformedResponseError("a message of the event stream has a wrong checksum")
+        end = _PRELUDE.size + _CRC.unpack_from(data, 4)[0]
+        written = data[_PRELUDE.size : end]
+        headers = self._known.get(written)
+        if headers is None:
+            headers = self._read(written)
+        return EventStreamMessage(headers, data[end:-4])
 
-def _message(data: bytes) -> EventStreamMessage:
-    if crc32(data[: -_CRC.size]) != _CRC.unpack_from(data, len(data) - _CRC.size)[0]:
-        raise MalformedResponseError("a message of the event stream has a wrong checksum")
-    end = _PRELUDE.size + _PRELUDE.unpack_from(data)[1]
-    try:
-        headers = _headers(data[_PRELUDE.size : end])
-    except (IndexError, ValueError, KeyError):  # It ends too early, is not text, or is of a type that there is not.
-        headers = None
-    if headers is None:
-        raise MalformedResponseError("a message of the event stream has malformed headers")
-    return EventStreamMessage(headers, data[end : -_CRC.size])
+    def _read(self, written: bytes) -> Mapping[str, HeaderValue]:
+        try:
+            headers = _headers(written)
+        except (IndexError, ValueError, KeyError):  # It ends too early, is not text, or is of an unknown type.
+            headers = None
+        if headers is None:
+            raise MalformedResponseError("a message of the event stream has malformed headers")
+        if len(written) <= _KNOWN_SIZE and len(self._known) < _KNOWN:
+            self._known[written] = MappingProxyType(headers)
+        return headers
 
 
 def _headers(data: bytes) -> dict[str, HeaderValue]:

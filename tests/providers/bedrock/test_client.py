@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bifrost import (
+    AwsCredentials,
     Bifrost,
     BifrostError,
     Key,
@@ -58,6 +59,16 @@ async def test_a_plain_and_a_streamed_call_give_the_same(server: LoopbackProvide
     signed = value == KEY
     assert all(("x-amz-date" in request.headers) == signed for request in sent)
     assert all(("x-amz-security-token" in request.headers) == signed for request in sent)
+
+
+async def test_credentials_of_botocores_chain_sign(server: LoopbackProvider) -> None:
+    server.reply("hello")
+    settings = BedrockSettings(region="us-east-1", endpoint=server.base_url)
+    key = Key(name="chain", credentials=AwsCredentials(keys=KEY), settings=settings)
+    async with Bifrost(StaticAccount(keys={"bedrock": key}), max_retries=0) as client:
+        assert (await client.chat(MODEL, "hi")).text == "hello"
+    [call] = server.calls
+    assert {"x-amz-date", "x-amz-security-token"} <= set(call.http.headers)
 
 
 async def test_an_inference_profile_reaches_the_server_as_one_segment(server: LoopbackProvider) -> None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 UNCHANGED: Final = object()
 """Returned instead of a value if nothing needs to be converted."""
 
-_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"|-?[0-9]++(?:\.[0-9]++(?:[eE][-+]?[0-9]++)?|[eE][-+]?[0-9]++)', re.DOTALL)
+_NUMBER = re.compile(
+    r'"(?:[^"\\]|\\.)*+"|-?(?<![0-9])[0-9]++(?:\.[0-9]++(?:[eE][-+]?[0-9]++)?|[eE][-+]?[0-9]++)', re.DOTALL
+)
 """A string, or a number that is not written as an integer."""
 _INEXACT = re.compile(r"[0-9](?:\.[0-9]|[eE][-+0-9])")
 _MOST_TOKENS = 50_000
