@@ -28,9 +28,10 @@ class Catalog(Mapping[str, "Provider"]):
         from bifrost.providers.bedrock import BEDROCK
         from bifrost.providers.cohere import COHERE
         from bifrost.providers.compatible import COMPATIBLE, OPENAI
+        from bifrost.providers.gemini import GEMINI
         from bifrost.providers.responses import with_all
 
-        rows = (OPENAI, ANTHROPIC, AZURE, BEDROCK, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
+        rows = (OPENAI, ANTHROPIC, GEMINI, AZURE, BEDROCK, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
         return {row.name: with_all(row) for row in rows}
 
     def __getitem__(self, name: str) -> Provider:
@@ -71,6 +72,7 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"])
         | {"responses"},
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
+        "gemini": frozenset(["chat", "embeddings"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "cohere": frozenset(["chat", "embeddings", "rerank"]),
         "bedrock": frozenset(["chat", "embeddings", "count_tokens"]),

@@ -17,6 +17,7 @@ Meaning: TypeAlias = Literal[
     "allowance",
     "credential",
     "quota",
+    "long_quota",
     "access",
     "content",
     "context_length",
@@ -27,7 +28,8 @@ Meaning: TypeAlias = Literal[
 """The meaning of a refusal.
 
 `allowance`: this request is larger than the account may send, and a smaller one would succeed. `credential`: the key is
-not valid. `quota`: the account's credit is exhausted. `access`: the key is valid but lacks a right that this endpoint
+not valid. `quota`: the account's credit is exhausted. `long_quota`: a quota of a
+day or longer is exhausted, whatever the code says. `access`: the key is valid but lacks a right that this endpoint
 or model requires. `content`: moderation refused the content. `context_length`: the request is too long for the model.
 `model`: the model does not exist. `endpoint`: the endpoint does not exist. `failed_generation`: the request is valid,
 but the model's output is not a tool call or JSON that the server can parse.

@@ -218,6 +218,9 @@ _MEANINGS: Mapping[Meaning, _MessageMeaning] = {
     # With a 5xx status, such a message comes from a gateway, and its key is not ours.
     "credential": _MessageMeaning((AuthenticationError, "credential"), frozenset(["access"]), _CLIENT_ERRORS),
     "quota": _MessageMeaning((QuotaExceededError, "quota"), _CODES_OF_CALLERS | {"access"}, _CLIENT_ERRORS),
+    "long_quota": _MessageMeaning(
+        (QuotaExceededError, "quota"), _CODES_OF_CALLERS | {"access", "throttled"}, _CLIENT_ERRORS
+    ),
     "allowance": _MessageMeaning(
         (QuotaExceededError, "allowance"), frozenset(["quota", "throttled", "caller"]), _CLIENT_ERRORS, _TOO_LARGE
     ),

@@ -228,7 +228,7 @@ class LoopbackProvider(Rules):
         return self._server.connections
 
     def config(self, provider: str) -> ProviderConfig:
-        """Return settings that send a provider's calls here, for any provider with OpenAI's or Anthropic's format."""
+        """Return settings that send a provider's calls here. Its format must be OpenAI's, Anthropic's or Gemini's."""
         return ProviderConfig(base_url=f"{self.base_url}{_path_of(provider)}")
 
     def account(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import UsageError
 from bifrost.operations.base import OperationName
-from bifrost.testing import render_anthropic, render_bedrock, render_cohere, render_openai
+from bifrost.testing import render_anthropic, render_bedrock, render_cohere, render_gemini, render_openai
 from bifrost.testing.calls import MockCall, check_endpoint, field_of
 from bifrost.testing.dialect import Dialect
 from bifrost.testing.faults import FaultPlan, FaultRun
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _MAX_CALLS = 20
 
-DIALECTS = (render_anthropic.DIALECT, render_bedrock.DIALECT, render_cohere.DIALECT, render_openai.DIALECT)
+DIALECTS = (
+    render_anthropic.DIALECT,
+    render_bedrock.DIALECT,
+    render_cohere.DIALECT,
+    render_gemini.DIALECT,
+    render_openai.DIALECT,
+)
 """The formats, in the order in which they are checked for a request."""
 
 

@@ -121,13 +121,18 @@ def _in_body(body: bytes) -> Iterator[float]:
             for detail in details:
                 match detail:
                     case {"@type": str(kind), "retryDelay": str(delay)} if kind.endswith("google.rpc.RetryInfo"):
-                        wait = _number(delay.removesuffix("s"))
+                        wait = seconds_of(delay)
                         if wait is not None:
                             yield wait
                     case _:
                         pass
         case _:
             pass
+
+
+def seconds_of(duration: str | None) -> float | None:
+    """Return a duration in protobuf's JSON form (`34.4s`) in seconds; `None` if it is missing or malformed."""
+    return None if duration is None else _number(duration.removesuffix("s"))
 
 
 def _number(text: str) -> float | None:

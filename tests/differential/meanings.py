@@ -23,6 +23,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import (
@@ -696,6 +697,33 @@ _PARTS: list[Meaning] = [
         AudioPart(data="aGk=", format="wav"),
         [{"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}],
         Refused("takes no sound"),
+    ),
+    _user(
+        "a video",
+        VideoPart(url="https://a.example/b.mp4", cache=CacheMark()),
+        Refused("takes no videos"),
+        Refused("takes no videos"),
+    ),
+    _user(
+        "a video's bytes",
+        VideoPart(data="aGk=", media_type="video/mp4"),
+        Refused("takes no videos"),
+        Refused("takes no videos"),
+    ),
+    _user("an uploaded video", VideoPart(file_id="file_1"), Refused("takes no videos"), Refused("takes no videos")),
+    _user(
+        "a picture that another provider signed",
+        ImagePart(url="https://a.example/b.png", signature="c2ln", provider="gemini", issuer=Issuer(provider="gemini")),
+        Said(_turn({"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}), noted=["signature"]),
+        Said(
+            _turn({"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}), noted=["signature"]
+        ),
+    ),
+    _user(
+        "a text that another provider signed",
+        TextPart(text="Look", signature="c2ln", provider="gemini", issuer=Issuer(provider="gemini")),
+        Said(_turn({"type": "text", "text": "Look"}), noted=["signature"]),
+        Said(_turn({"type": "text", "text": "Look"}), noted=["signature"]),
     ),
     _user(
         "a file's bytes",

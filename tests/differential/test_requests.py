@@ -23,6 +23,7 @@ from bifrost.operations.chat.content import (
     AudioPart,
     CacheMark,
     Citation,
+    ImagePart,
     Issuer,
     OpaquePart,
     ReasoningPart,
@@ -371,6 +372,11 @@ _SILENT: list[tuple[str, type, str, str]] = [
     *(
         ("anthropic", cls, "issuer", "the provider's name tells the same")
         for cls in (ReasoningPart, OpaquePart, ToolCall)
+    ),
+    *(
+        (dialect, cls, "provider issuer", "say whose signature it is, and a warning tells that it is left out")
+        for dialect in ("openai", "anthropic")
+        for cls in (TextPart, ImagePart)
     ),
     ("anthropic", ToolCall, "provider", "its issuer tells the same"),
     ("anthropic", Issuer, "address key region model", "a codec alone does not know where it is"),

@@ -27,6 +27,8 @@ def server(running_server: LoopbackProvider, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OPENAI_BASE_URL", f"{running_server.base_url}/v1")
     monkeypatch.setenv("ANTHROPIC_API_KEY", fake_key("anthropic-key"))
     monkeypatch.setenv("ANTHROPIC_BASE_URL", running_server.base_url)
+    monkeypatch.setenv("GEMINI_API_KEY", fake_key("gemini-key"))
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", running_server.base_url)
     monkeypatch.setenv("TEAM_KEY", fake_key("team"))
     monkeypatch.setenv("SPARE_KEY", fake_key("spare"))
     yield running_server

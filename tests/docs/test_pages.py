@@ -76,6 +76,7 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "client.moderate(\n": lambda server: server.json({"results": [{"flagged": False}]}),
     "stream.partial_stream": lambda server: server.stream([ORDER[:20], ORDER[20:]]),
     "bedrock/": lambda server: server.reply("Hello!"),
+    "gemini/": lambda server: server.reply("Hello!"),
     # Without a key they get no recorded answer.
     **dict.fromkeys(
         [f'chat("{name}/' for name, row in CATALOG.items() if isinstance(row.auth, NoAuth)],

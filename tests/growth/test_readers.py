@@ -54,6 +54,9 @@ from bifrost.providers.cohere.answer import parse_chat as parse_cohere
 from bifrost.providers.cohere.rerank import parse_rerank
 from bifrost.providers.cohere.stream import ChatDecoder as CohereDecoder
 from bifrost.providers.cohere.stream import StreamFramer
+from bifrost.providers.gemini import errors as gemini_errors
+from bifrost.providers.gemini.answer import parse_response as parse_gemini
+from bifrost.providers.gemini.stream import GeminiDecoder
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
@@ -315,6 +318,33 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "one event of calls": lambda text: _streamed(
         [_event({"tool_calls": [_call(each) for each in range(len(text) // 64)]})]
     ),
+    "stream of Gemini": lambda text: _streamed(
+        [b'{"candidates":[{"content":{"parts":[{"text":"a"}]},"index":0}],"usageMetadata":{"promptTokenCount":1}}']
+        * (len(text) // 32),
+        GeminiDecoder,
+    ),
+    "stream of Gemini's signed texts": lambda text: _streamed(
+        [_gemini([{"text": text[at : at + 16], "thoughtSignature": "s"}]) for at in range(0, len(text), 16)],
+        GeminiDecoder,
+    ),
+    "a call of Gemini in pieces": lambda text: _streamed(
+        [
+            _gemini([{"functionCall": {"name": "f", "willContinue": True}}]),
+            *(
+                _gemini([{"functionCall": {"partialArgs": [{"jsonPath": "$.a", "stringValue": text[at : at + 16]}]}}])
+                for at in range(0, len(text), 16)
+            ),
+        ],
+        GeminiDecoder,
+    ),
+    "stream of Gemini's sources": lambda text: _streamed(
+        [_sources(text[at : at + 16]) for at in range(0, len(text), 16)], GeminiDecoder
+    ),
+    "answer of Gemini": lambda text: parse_gemini(_response(_gemini([{"text": text}, {text[:64]: text}])), TARGET),
+    "sources of Gemini": lambda text: parse_gemini(_response(_sources(text)), TARGET),
+    "errors of Gemini": lambda text: gemini_errors.parse_error(
+        _response(msgspec.json.encode({"error": {"message": text, "details": [{"reason": text}]}}), status=400)
+    ),
     "stream of Anthropic": lambda text: _streamed(
         [b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}'] * (len(text) // 32),
         MessagesDecoder,
@@ -368,6 +398,25 @@ COVERED: dict[str, str] = {
             "providers.bedrock.rerank parse_rerank",
             "providers.bedrock.token_count parse_count",
             "providers.bedrock.errors reported_error",
+            "providers.gemini.answer arguments_of",
+            "providers.gemini.answer decode_part",
+            "providers.gemini.answer logprobs_of",
+            "providers.gemini.answer media_of",
+            "providers.gemini.answer opaque_of",
+            "providers.gemini.answer is_bare",
+            "providers.gemini.answer parse_response",
+            "providers.gemini.answer part_of",
+            "providers.gemini.answer read_response",
+            "providers.gemini.citations citations_of",
+            "providers.gemini.embeddings parse_embeddings",
+            "providers.gemini.embeddings shapeless",
+            "providers.gemini.embeddings vector_of",
+            "providers.gemini.errors parse_error",
+            "providers.gemini.errors reported_error",
+            "providers.gemini.models parse_models",
+            "providers.gemini.partial_arguments PartialArguments.add",
+            "providers.gemini.stream GeminiDecoder.feed",
+            "providers.gemini.usage read_usage",
             "providers.bodies shown_body",
             "providers.cohere.answer parse_chat",
             "providers.cohere.stream StreamFramer.feed",
@@ -509,6 +558,19 @@ def test_a_reader_takes_time_in_proportion_to_its_text(reader: str, part: int) -
 
 OUTPUT = OutputType(Order)
 PLACE = Origin(scheme="https", host="api.example", port=443)
+
+
+def _gemini(parts: list[Any], **more: Any) -> bytes:
+    return msgspec.json.encode({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP", **more}]})
+
+
+def _sources(text: str) -> bytes:
+    supports = [
+        {"segment": {"startIndex": at, "endIndex": at + 9}, "groundingChunkIndices": [0]}
+        for at in range(0, len(text), 16)
+    ]
+    grounding = {"groundingChunks": [{"web": {"uri": text[:64]}}], "groundingSupports": supports}
+    return _gemini([{"text": text}], groundingMetadata=grounding)
 
 
 def _answered(text: str) -> ChatResponse:

@@ -25,6 +25,9 @@ from tests.providers import read_bedrock, read_cohere
 from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
 from tests.providers.read_compatible import read_chat
+from tests.providers.read_gemini import camel
+from tests.providers.read_gemini import read_embeddings as read_gemini_embeddings
+from tests.providers.read_gemini import read_request as read_gemini
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +86,7 @@ COMPATIBLE = (
     "xai",
 )
 
-READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]] = {
+READERS: dict[str, tuple[str, Callable[..., msgspec.Struct] | None]] = {
     "anthropic.messages": ("chat", read_request),
     "anthropic.count_tokens": ("count_tokens", read_count),
     "openai.responses_count_tokens": ("count_tokens", read_items),
@@ -102,6 +105,8 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any]], msgspec.Struct] | None]
     "cohere.embed": ("embeddings", read_cohere.read_embeddings),
     "cohere.rerank": ("rerank", read_cohere.read_rerank),
     **{f"{name}.chat": ("chat", partial(read_chat, provider=name)) for name in COMPATIBLE},
+    "gemini.generate": ("chat", read_gemini),
+    "gemini.embed": ("embeddings", read_gemini_embeddings),
 }
 """By family of recordings: our operation, and the recorded body in our words. `None`: the request is not kept."""
 
@@ -120,13 +125,20 @@ def make(file: Path) -> Case:
     _write(folder / "origin.json", _origin(recording))
     is_known = "$text" not in (recording.get("request_body") or {"$text": "the origin has only the answer"})
     if is_known and reader is not None:
-        _write_request(folder, reader(recording["request_body"]), recording)
+        _write_request(folder, _read(reader, recording), recording)
     case = Case(folder)
     _write(folder / "expected.json", drive(case, [case.body]).result if case.is_stream else read_answer(case))
     return case
 
 
-_FAMILIES = {"chat", "responses", "messages", "embeddings", "embed", "rerank", "converse", "invoke"}
+_FAMILIES = {"chat", "responses", "messages", "embeddings", "embed", "rerank", "converse", "invoke", "generate"}
+
+
+def _read(reader: Callable[..., msgspec.Struct], recording: dict[str, Any]) -> msgspec.Struct:
+    """Say a recorded body in our words. Gemini's has no model, which stands in the path."""
+    if recording["provider"] in {"gemini", "vertex"}:
+        return reader(recording["request_body"], model=_model(recording), provider=recording["provider"])
+    return reader(recording["request_body"])
 
 
 def _name(file: Path) -> str:
@@ -149,6 +161,9 @@ def _model(recording: dict[str, Any]) -> str:
     place = {"azure": 3, "bedrock": 2}.get(recording["provider"])
     if place is not None:
         return unquote(urlsplit(recording["url"]).path.split("/")[place])
+    if recording["provider"] in {"gemini", "vertex"} and recording["model"] == "unknown":
+        first = recording.get("sse_text", "").partition("data: ")[2].partition("\n")[0]
+        return json.loads(first)["modelVersion"] if first else "gemini"
     asked = recording.get("model") or recording.get("response_body", {}).get("model")
     return asked or json.loads(recording["sse_text"].partition("data: ")[2].partition("\n")[0])["model"]
 
@@ -182,6 +197,8 @@ def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, A
     _write(folder / "http.json", {"stream": stream, **settings})
     built = Case(folder).build()
     sent = json.loads(built.request.body)
+    if recording["provider"] in {"gemini", "vertex"}:
+        recorded = camel(recorded)
     headers = {name: value for name, value in built.request.headers.items() if name != "content-type"}
     _write(
         folder / "http.json",

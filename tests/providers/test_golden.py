@@ -28,7 +28,10 @@ PLACES = 200
 EVENTS = 400
 """Up to how many events a stream is cut after each one; at random ones beyond."""
 
-SCHEMA_KEYS = {"parameters", "schema", "input_schema"}
+SCHEMA_KEYS = {"parameters", "schema", "input_schema", "parametersJsonSchema", "responseJsonSchema", "responseSchema"}
+
+WITHOUT_MARKER = {"gemini", "vertex"}
+"""Streams of these providers end without a marker: the finish reason says that they are complete."""
 
 
 def by_id(case: Case) -> str:
@@ -109,6 +112,8 @@ def ending_of(driven: Drive, *, marked: bool) -> str:
     """What a stream that brought these chunks may be called."""
     if marked:
         return "complete"
+    if driven.case.provider.name in WITHOUT_MARKER:
+        return "complete" if driven.accumulator.finished else "cut"
     return "unmarked" if driven.accumulator.finished else "cut"
 
 

@@ -65,6 +65,12 @@ def sent(row: Provider, messages: Sequence[Message], issuer: Issuer | None = Non
 
 def pairs(body: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Give the ids of calls and of results, in order."""
+    if "contents" in body:
+        parts = [part for content in body["contents"] for part in content["parts"]]
+        return (
+            [part["functionCall"]["id"] for part in parts if "functionCall" in part],
+            [part["functionResponse"]["id"] for part in parts if "functionResponse" in part],
+        )
     calls = [call["id"] for message in body["messages"] for call in message.get("tool_calls", ())]
     results = [message["tool_call_id"] for message in body["messages"] if message["role"] == "tool"]
     for block in (
@@ -88,6 +94,8 @@ def input_of(row: Provider, message: dict[str, Any]) -> Any:
             return message["content"][0]["input"]
         case "bedrock":
             return message["content"][0]["toolUse"]["input"]
+        case "gemini":
+            return message["parts"][0]["functionCall"]["args"]
         case _:
             return message["tool_calls"][0]["function"]["arguments"]
 
@@ -176,7 +184,7 @@ def test_a_made_id_is_none_of_the_conversations() -> None:
 @pytest.mark.parametrize("arguments", ['{"city": "Be', "[1]", '"{}"', "Bern", "{'a': 1}", '{"a": NaN}', "null"])
 def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Provider, arguments: str) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
-    given = input_of(row, body["messages"][1])
+    given = input_of(row, body["contents" if row.name == "gemini" else "messages"][1])
     if row not in PARSING:
         assert (given, warnings) == (arguments, [])
         return
@@ -191,7 +199,7 @@ def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Pr
 @pytest.mark.parametrize(("arguments", "expected"), [("", {}), (" \n", {}), ("{}", {}), (' {"b": 1.10} ', {"b": 1.1})])
 def test_no_arguments_are_an_empty_object(row: Provider, arguments: str, expected: dict[str, Any]) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
-    given = input_of(row, body["messages"][1])
+    given = input_of(row, body["contents" if row.name == "gemini" else "messages"][1])
     assert (json.loads(given) if isinstance(given, str) else given) == expected
     assert warnings == []
 
@@ -374,3 +382,76 @@ def test_opaque_details_go_back_to_their_address_alone_and_mere_text_to_the_prov
         body, warnings = sent(row, [HELLO, Message(role="assistant", content=[part, TextPart(text="a")])], issuer)
         found = [name for name in body["messages"][1] if name.startswith("reasoning")]
         assert (found, bool(warnings)) == ([] if field is None else [field], field is None)
+
+
+# --- Gemini's signatures
+
+GEMINI_PARTS: list[dict[str, Any]] = [
+    {"text": "hm", "thought": True},
+    {"text": "hm", "thought": True, "thoughtSignature": "S0"},
+    {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "S1"},
+    {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
+    {"text": "So", "thoughtSignature": "S2"},
+    {"text": " it is"},
+    {"inlineData": {"mimeType": "image/png", "data": "AA=="}, "thoughtSignature": "S3"},
+    {"functionCall": {"id": "c0", "name": "w", "args": {"a": 1}}, "thoughtSignature": "S4"},
+    {"functionCall": {"id": "c1", "name": "w", "args": {}}},
+    {"text": "", "thoughtSignature": "S5"},
+]
+GEMINI_ANSWER = {
+    "candidates": [{"content": {"parts": GEMINI_PARTS, "role": "model"}, "finishReason": "STOP", "index": 0}],
+    "modelVersion": "gemini-3-pro-preview",
+    "responseId": "r",
+}
+
+
+def gemini_events() -> bytes:
+    """Give the answer as a stream: a part an event, and the finish reason after them."""
+    events: list[dict[str, Any]] = [
+        {**GEMINI_ANSWER, "candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}]}
+        for part in GEMINI_PARTS
+    ]
+    events.append({**GEMINI_ANSWER, "candidates": [{"finishReason": "STOP", "index": 0}]})
+    return "".join(f"data: {json.dumps(event)}\r\n\r\n" for event in events).encode()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+@pytest.mark.parametrize("kept", [False, True], ids=["as it is", "written down"])
+async def test_geminis_signatures_go_back_in_the_parts_that_had_them(stream: bool, kept: bool) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def upstream(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        if "streamGenerateContent" in request.url.path:
+            return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=gemini_events())
+        return httpx.Response(200, json=GEMINI_ANSWER)
+
+    account = StaticAccount(keys={"gemini": "k-0123456789abcdef", "openai": "k-0123456789abcdef"})
+    async with Bifrost(account, transport=httpx.MockTransport(upstream), max_retries=0) as client:
+        reply = await ask(client, "gemini/gemini-3-pro-preview", [HELLO], stream=stream)
+        answer = reply.message.to_message()
+        if kept:
+            answer = msgspec.json.decode(msgspec.json.encode(answer), type=Message)
+        results = [Message(role="tool", tool_call_id=f"c{number}", content="r") for number in range(2)]
+        after = await ask(client, "gemini/gemini-3-pro-preview", [HELLO, answer, *results], stream=stream)
+    assert (reply.text, reply.finish_reason, after.warnings) == ("So it is", "tool_calls", [])
+    contents = bodies[1]["contents"]
+    assert contents[1] == {"role": "model", "parts": GEMINI_PARTS}
+    assert [part["functionResponse"]["id"] for part in contents[2]["parts"]] == ["c0", "c1"]
+    elsewhere, warnings = sent(CATALOG["openai"], [HELLO, answer, *results])
+    assert "S2" not in json.dumps(elsewhere)
+    assert any("signature was left out" in warning for warning in warnings)
+
+
+def test_calls_of_another_model_are_marked_for_gemini_3() -> None:
+    target = Target(provider="gemini", model="gemini-3-pro-preview")
+    foreign = ToolCall(id="c0", name="w", signature="{}", provider="anthropic")
+    second = ToolCall(id="c1", name="w")
+    messages = [HELLO, Message(role="assistant", content=[foreign, second])]
+    built = CATALOG["gemini"].codecs["chat"].build(ChatRequest(model="m", messages=messages), target)
+    parts = json.loads(built.request.body)["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == ["c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=", None]
+    assert built.warnings == ["messages[1].content[0]: the signature of another provider's tool call was left out"]
+    older = Target(provider="gemini", model="gemini-2.5-pro")
+    built = CATALOG["gemini"].codecs["chat"].build(ChatRequest(model="m", messages=messages), older)
+    assert b"thoughtSignature" not in bytes(built.request.body)

@@ -107,6 +107,17 @@ CLAUDES = [
 NAMED = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in CLAUDES).encode()
 
 
+GEMINI = [
+    {"modelVersion": "served", "candidates": [{"content": {"parts": [{"text": "hel"}], "role": "model"}}]},
+    {
+        "modelVersion": "served",
+        "candidates": [{"content": {"parts": [{"text": "lo"}], "role": "model"}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5},
+    },
+]
+GEMINIS = "".join(f"data: {json.dumps(event)}\r\n\r\n" for event in GEMINI).encode()
+
+
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/plain"])
 @pytest.mark.parametrize(
     ("name", "body"),
@@ -118,6 +129,7 @@ NAMED = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for eve
         pytest.param("vllm", b"\xef\xbb\xbf\r\n" + HELLO.replace(b"\n", b"\r\n"), id="a mark, a blank line, CRLF"),
         pytest.param("vllm", HELLO.removesuffix(b"data: [DONE]\n\n"), id="no final marker"),
         pytest.param("anthropic", NAMED, id="anthropic"),
+        pytest.param("gemini", GEMINIS, id="gemini"),
         pytest.param(
             "anthropic", f"event: message\ndata: {json.dumps(CLAUDE)}\n\n".encode(), id="anthropic, one event"
         ),

@@ -24,6 +24,7 @@ from bifrost import (
     StreamInterruptedError,
 )
 from bifrost.providers.anthropic import wording as anthropic_wording
+from bifrost.providers.gemini import wording as gemini_wording
 from bifrost.providers.openai import wording as openai_wording
 from bifrost.providers.wording import SHARED, Meaning
 
@@ -570,7 +571,7 @@ async def test_a_refusal_in_a_stream(
 # --- the patterns themselves
 
 
-TABLES = (SHARED, anthropic_wording.MESSAGES, *openai_wording.VENDORS)
+TABLES = (SHARED, anthropic_wording.MESSAGES, gemini_wording.MESSAGES, *openai_wording.VENDORS)
 
 
 def test_no_pattern_has_an_open_end() -> None:

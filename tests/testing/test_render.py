@@ -12,11 +12,12 @@ import openai.types.create_embedding_response
 import openai.types.shared
 import pytest
 
+from bifrost import RateLimitError
 from bifrost.operations.chat.content import ToolCall
 from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.catalog import CATALOG
-from bifrost.testing import MockTransport, render_anthropic, render_cohere, render_openai
+from bifrost.testing import MockTransport, render_anthropic, render_cohere, render_gemini, render_openai
 from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Reply, words
 from bifrost.wire.framing.sse import SseEvent
@@ -245,10 +246,63 @@ def test_words_join_to_the_text(text: str) -> None:
     assert "".join(words(text)) == text
 
 
-@pytest.mark.parametrize("dialect", [render_openai.DIALECT, render_anthropic.DIALECT], ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize(
+    "dialect",
+    [render_openai.DIALECT, render_anthropic.DIALECT, render_cohere.DIALECT, render_gemini.DIALECT],
+    ids=lambda dialect: dialect.name,
+)
 def test_only_pieces_of_the_answer_count_as_content(dialect: Dialect) -> None:
     reply = Reply(pieces=("a", "b", "c"), usage=Usage())
     events = dialect.chat_stream(reply, a_call("/", stream=True))
     assert [event.content for event in events].count(True) == 3
     assert not events[0].content
     assert not events[-1].content
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint", "asked"),
+    [
+        ("/v1beta/models/g:generateContent", "chat", ("g", False)),
+        ("/v1beta/models/g:streamGenerateContent?alt=sse", "chat", ("g", True)),
+        ("/v1beta/models/g:batchEmbedContents", "embeddings", ("g", False)),
+        ("/v1beta/models?pageSize=2", "models", ("", False)),
+        ("/v1beta/models/g:other", None, ("g", False)),
+        ("/v1/models", None, ("", False)),
+    ],
+)
+def test_geminis_path_says_what_is_asked(path: str, endpoint: str | None, asked: tuple[str, bool]) -> None:
+    request = HttpRequest(method="POST", path=path)
+    assert render_gemini.DIALECT.endpoint_of(request) == endpoint
+    assert render_gemini.asked_of(request) == asked
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_what_is_scripted_for_gemini_is_what_comes(stream: bool) -> None:
+    mock = MockTransport()
+    mock.on(provider="gemini", model="gemini-2.5-flash", stream=stream).reply(
+        "Hello there", reasoning="hm", tool_calls=[("wave", {"hands": 2})], usage=(30, 7)
+    )
+    async with mock.client() as client:
+        if stream:
+            async with client.stream_chat("gemini/gemini-2.5-flash", "hi") as chunks:
+                reply = await chunks.final()
+        else:
+            reply = await client.chat("gemini/gemini-2.5-flash", "hi")
+    assert (reply.text, reply.reasoning, reply.finish_reason) == ("Hello there", "hm", "tool_calls")
+    assert [(call.name, call.parse_arguments()) for call in reply.tool_calls] == [("wave", {"hands": 2})]
+    assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.model) == (30, 7, "gemini-2.5-flash")
+
+
+@pytest.mark.anyio
+async def test_geminis_other_answers_are_scripted_too() -> None:
+    mock = MockTransport()
+    mock.embed([[0.5, -1.25]])
+    mock.models(["a", "b"])
+    mock.fail(429, code="RATE_LIMIT_EXCEEDED")
+    async with mock.client(max_retries=0) as client:
+        assert (await client.embed("gemini/e", "x")).vectors == [[0.5, -1.25]]
+        assert [model.id for model in (await client.list_models("gemini")).data] == ["a", "b"]
+        with pytest.raises(RateLimitError) as caught:
+            await client.chat("gemini/g", "x")
+    assert (caught.value.code, caught.value.type) == ("RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")

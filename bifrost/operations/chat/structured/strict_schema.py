@@ -76,6 +76,12 @@ ANTHROPIC_RULES = SchemaRules(
     most_unions=16,
 )
 
+GEMINI_RULES = SchemaRules(
+    # https://ai.google.dev/gemini-api/docs/structured-output#json_schema_support
+    limits=frozenset({"minimum", "maximum", "minItems", "maxItems"}),
+    formats=frozenset({"date-time", "date", "time"}),
+)
+
 AZURE_RULES = SchemaRules(
     # https://learn.microsoft.com/azure/foundry/openai/how-to/structured-outputs#unsupported-type-specific-keywords
     formats=frozenset(),
