@@ -162,7 +162,7 @@ class _LogprobsResult(msgspec.Struct, rename="camel"):
 
 RESPONSE = msgspec.json.Decoder(WireResponse, strict=False)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-_PART = msgspec.json.Decoder(WirePart | None, strict=False)
+_PART: msgspec.json.Decoder[WirePart | None] = msgspec.json.Decoder(WirePart | None, strict=False)
 _WHOLE = msgspec.json.Decoder(dict[str, Any])
 _LOGPROBS = msgspec.json.Decoder(_LogprobsResult | None, strict=False)
 _TEXT = msgspec.json.Decoder(str)

@@ -59,7 +59,7 @@ class PartialArguments:
         place: Any = self._root
         for step, below in zip(steps, [*steps[1:], None], strict=True):
             if isinstance(place, list):
-                _extend(cast("list[Any]", place), step)
+                _extend(cast("list[object]", place), step)
             if below is None:
                 _put(place, step, value)
                 return
@@ -80,7 +80,7 @@ def _steps(path: str) -> Iterator[str | int]:
         raise MalformedResponseError(f"a tool's arguments name the place {path[:100]!r}, which cannot be read")
 
 
-def _extend(place: list[Any], step: str | int) -> None:
+def _extend(place: list[object], step: str | int) -> None:
     if not isinstance(step, int) or step > len(place):
         raise _lost(step)
     if step == len(place):
@@ -121,7 +121,9 @@ def _joined(value: Any) -> Any:
         return "".join(value)
     if isinstance(value, dict):
         return {name: _joined(inner) for name, inner in cast("dict[str, Any]", value).items()}
-    return [_joined(inner) for inner in cast("list[Any]", value)] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    return [_joined(inner) for inner in cast("list[object]", value)]
 
 
 def _lost(step: str | int) -> MalformedResponseError:

@@ -71,7 +71,7 @@ def _inner(key: str, value: Any, depth: int) -> Any:
     if key in _OF_NAMES and isinstance(value, dict):
         return {name: _of(each, depth) for name, each in cast("dict[str, Any]", value).items()}
     if key in _OF_SCHEMAS and isinstance(value, list):
-        return [_of(each, depth) for each in cast("list[Any]", value)]
+        return [_of(each, depth) for each in cast("list[object]", value)]
     return _of(value, depth) if key in _OF_ONE else value
 
 
