@@ -30,10 +30,11 @@ from bifrost.operations.completions import COMPLETIONS, completion_request
 from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
 from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.moderations import MODERATIONS, moderation_request
+from bifrost.operations.ocr import OCR, ocr_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_client_arguments, no_attribute
 from bifrost.operations.rerank import RERANK, rerank_request, with_documents
 from bifrost.operations.token_count import COUNT_TOKENS, token_count_request
-from bifrost.providers.own_json import check_documents, check_extra, check_json_of, check_own_json
+from bifrost.providers.own_json import check_documents, check_extra, check_json_of, check_own_json, check_schemas
 from bifrost.routing.plan import ModelGroups
 from bifrost.telemetry.subscribers import Subscribers
 from bifrost.transport import Transport, as_transport
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from bifrost.engine.streaming.chunk_stream import ChunkStream
     from bifrost.engine.streaming.parsed_stream import ParsedStream
     from bifrost.operations.chat.chunks import Chunk
+    from bifrost.operations.chat.content import FilePart, ImagePart
     from bifrost.operations.chat.openai_form import AnyPrompt
     from bifrost.operations.chat.request import ChatRequest
     from bifrost.operations.chat.response import ChatResponse
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from bifrost.operations.embeddings import EmbeddingResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse
+    from bifrost.operations.ocr import OcrDocument, OcrResponse
     from bifrost.operations.rerank import RerankResponse
     from bifrost.operations.responses.chunks import ResponsesChunk
     from bifrost.operations.responses.options import (
@@ -781,6 +784,55 @@ class Bifrost(Uncopyable):
         if options:
             check_own_json(request.chat)
         response: TokenCountResponse = await self._engines.now().run(COUNT_TOKENS, request, call)
+        return response
+
+    @hides_keys
+    async def ocr(
+        self,
+        model: str,
+        document: str | FilePart | ImagePart | OcrDocument,
+        *,
+        pages: Sequence[int] | None = None,
+        include_images: bool | None = None,
+        image_limit: int | None = None,
+        image_min_size: int | None = None,
+        table_format: str | None = None,
+        image_schema: Mapping[str, Any] | None = None,
+        document_schema: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> OcrResponse:
+        """Read the text of a document or image, page by page, as Markdown.
+
+            reply = await client.ocr("mistral/mistral-ocr-latest", "https://example.org/report.pdf")
+            print(reply.pages[0].markdown)
+
+        The document is a URL (`https:` or `data:`), a `FilePart` or an `ImagePart`. With `document_schema`,
+        `reply.annotation` is JSON of what the schema asks for. Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        check_schemas(image_schema=image_schema, document_schema=document_schema)
+        request = ocr_request(
+            _model(model),
+            document,
+            pages=pages,
+            include_images=include_images,
+            image_limit=image_limit,
+            image_min_size=image_min_size,
+            table_format=table_format,
+            image_schema=image_schema,
+            document_schema=document_schema,
+            prompt=prompt,
+            extra=extra,
+        )
+        response: OcrResponse = await self._engines.now().run(OCR, request, call)
         return response
 
     # --- reports

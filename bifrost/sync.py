@@ -201,6 +201,7 @@ class SyncBifrost(_Twin):
     list_models = _Twin._plain(Bifrost.list_models)
     moderate = _Twin._plain(Bifrost.moderate)
     rerank = _Twin._plain(Bifrost.rerank)
+    ocr = _Twin._plain(Bifrost.ocr)
     count_tokens = _Twin._plain(Bifrost.count_tokens)
 
     # --- reports

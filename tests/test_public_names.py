@@ -54,6 +54,8 @@ SIGNATURES = {
     "embed": "model, input, *, images, dimensions, encoding_format, output_dtype, input_type, truncate, user, extra, "
     "timeout, max_retries, fallbacks, extra_headers, key, session",
     "moderate": "model, input, *, images, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
+    "ocr": "model, document, *, pages, include_images, image_limit, image_min_size, table_format, image_schema, "
+    "document_schema, prompt, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
     "rerank": "model, query, documents, *, top_n, max_tokens_per_doc, return_documents, extra, timeout, max_retries, "
     "fallbacks, extra_headers, key, session",
     "complete": "model, prompt, *, timeout, max_retries, fallbacks, extra_headers, key, session, **options",

@@ -16,6 +16,7 @@ from bifrost.operations.embeddings import EMBEDDINGS, EmbeddingRequest, Embeddin
 from bifrost.operations.models import MODELS, ModelsRequest, ModelsResponse
 from bifrost.providers.base import Codec, Provider
 from bifrost.providers.call_ids import CallIdRule
+from bifrost.providers.mistral import ocr as mistral_ocr
 from bifrost.providers.openai import (
     OPENAI_ALONE,
     OPENAI_CALL_IDS,
@@ -335,7 +336,7 @@ _TOGETHER = speaks_openai(
     docs="https://docs.together.ai/reference/chat-completions-1",
 )
 
-_MISTRAL = speaks_openai(
+_MISTRAL_CHAT = speaks_openai(
     "mistral",
     "https://api.mistral.ai/v1",
     "MISTRAL_API_KEY",
@@ -351,6 +352,8 @@ _MISTRAL = speaks_openai(
         # "Tool call id was ... but must be a-z, A-Z, 0-9, with a length of 9."
         call_ids=CallIdRule(pattern=re.compile("[a-zA-Z0-9]{9}"), length=9),
         calls_need_content=True,
+        # https://docs.mistral.ai/capabilities/completion/prefix
+        prefix=True,
         images_in_results=True,
         # https://docs.mistral.ai/capabilities/reasoning
         reasoning_field="thinking",
@@ -365,6 +368,9 @@ _MISTRAL = speaks_openai(
     request_id_headers=("mistral-correlation-id", "x-request-id"),
     structured=("native", "tool", "json_object", "prompt"),
     docs="https://docs.mistral.ai/api/endpoint/chat",
+)
+_MISTRAL = _MISTRAL_CHAT.replace(
+    codecs={**_MISTRAL_CHAT.codecs, "moderations": moderations.TEXT_CODEC, "ocr": mistral_ocr.CODEC}
 )
 
 _HUGGINGFACE = speaks_openai(

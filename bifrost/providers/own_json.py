@@ -41,6 +41,13 @@ def check_documents(documents: object) -> None:
         check_json(documents, where="documents")
 
 
+def check_schemas(**schemas: Mapping[str, Any] | None) -> None:
+    """Check JSON schemas, which are named in errors as here."""
+    for name, schema in schemas.items():
+        if schema is not None:
+            check_json(schema, where=name)
+
+
 def check_extra(extra: Mapping[str, Any] | None) -> None:
     """Check a caller's provider-specific options."""
     if extra is not None:

@@ -49,6 +49,13 @@ RERANKED = {
     "meta": {"billed_units": {"search_units": 1}},
 }
 
+READ = {
+    "pages": [{"index": 0, "markdown": "# Report", "images": [], "dimensions": {"dpi": 200, "height": 9, "width": 6}}],
+    "model": "mistral-ocr-latest",
+    "document_annotation": '{"total": 5}',
+    "usage_info": {"pages_processed": 1},
+}
+
 GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {"request-flow": lambda: {"client": Bifrost()}}
 """What a page takes for granted."""
 
@@ -67,6 +74,7 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "calls = (await stream.final())": lambda server: server.reply(tool_calls=[("weather", {"city": "Oslo"})]),
     "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
     '["I will hurt you"': lambda server: server.json({"results": [{"flagged": True}, {"flagged": False}]}),
+    "client.ocr(": lambda server: server.json(READ),
     "client.rerank(": lambda server: server.json(RERANKED),
     "client.complete(": lambda server: server.json({"choices": [{"text": "\n    return a + b"}]}),
     "client.stream_complete(": lambda server: server.raw(

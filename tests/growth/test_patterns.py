@@ -64,6 +64,7 @@ PATTERNS: dict[str, str] = {
     "bifrost.providers.bedrock.media '[^\\\\w\\\\-()\\\\[\\\\] ]|_'": OURS,
     "bifrost.providers.bedrock.token_count '(?:us|us-gov|eu|apac|jp|au|ca|global)\\\\.(?=[a-z0-9-]{1,63}\\\\.)'": FOREIGN,
     "bifrost.providers.bedrock.settings '[a-z0-9-]{1,32}'": OURS,
+    "bifrost.providers.mistral.ocr 'data:([^;,]+);base64,(.*)'": MATCHED,
     "bifrost.providers.bodies '<title[^<>]*>([^<]*)'": FOREIGN,
     "bifrost.providers.bodies '<[^<>]*>'": FOREIGN,
     "bifrost.providers.compatible '[a-zA-Z0-9]{9}'": FOREIGN,

@@ -57,6 +57,7 @@ from bifrost.providers.cohere.stream import StreamFramer
 from bifrost.providers.gemini import errors as gemini_errors
 from bifrost.providers.gemini.answer import parse_response as parse_gemini
 from bifrost.providers.gemini.stream import GeminiDecoder
+from bifrost.providers.mistral.ocr import parse_ocr
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
@@ -298,6 +299,7 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
         [b'{"event_type":"text-generation","text":"a"}'] * (len(text) // 32), CohereDecoder
     ),
     "events or lines": lambda text: _fed(StreamFramer().feed, text.encode(), 64),
+    "ocr": lambda text: parse_ocr(_response(_many("pages", {"index": 0, "markdown": "a"}, text)), TARGET),
     "rerank": lambda text: parse_rerank(
         _response(_many("results", {"index": 0, "relevance_score": 0.5}, text)), TARGET
     ),
@@ -431,6 +433,7 @@ COVERED: dict[str, str] = {
             "providers.events events_of",
             "providers.events lone_event",
             "providers.events parse_events",
+            "providers.mistral.ocr parse_ocr",
             "providers.openai.answer parse_chat",
             "providers.openai.answer is_whole",
             "providers.openai.answer decode_answer",

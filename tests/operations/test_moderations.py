@@ -118,4 +118,4 @@ async def test_explained_in_the_table_of_providers(mock: MockTransport) -> None:
     async with Bifrost(mock.account, transport=mock) as client:
         table = await client.providers()
     offered = {row.name for row in table if "moderations" in row.operations}
-    assert offered == {"openai"}
+    assert offered == {"openai", "mistral"}

@@ -131,6 +131,11 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "parallel_tool_calls": {"tools": _TOOLS},
     "response_format": {"response_format": _SCHEMA},
     "audio": {"audio": {"voice": "v", "format": "wav"}},
+    "document.url": {"document": {}},
+    "document.data": {"document": {"media_type": _PDF}},
+    "document.media_type": {"document": {"data": "AA=="}},
+    "document.file_id": {"document": {}},
+    "document.filename": {"document": {"url": "https://a.example/b.pdf"}},
     "prediction": {"prediction": {"content": "a"}},
     "prediction.content.text.citations": {
         "prediction": {"content": [{"type": "text", "text": "a", "citations": [{"title": "a"}]}]}
@@ -166,6 +171,7 @@ VALUES: Mapping[str, Sequence[Any]] = {
     "messages.content.tool_call.arguments": ('{"a": 1}', '{"a": 2}'),
     "messages.content.tool_call.signature": ('{"a": 1}', '{"a": 2}'),
     "messages.content.tool_call.kind": ("custom",),
+    "document.media_type": (_PDF, "image/png"),
     "tools.tool.kind": ("custom",),
     "tools.tool.parameters": ({"type": "object", "description": "1"}, {"type": "object", "description": "2"}),
     "tools.tool.format": ({"type": "text"}, {"type": "grammar"}),
@@ -296,6 +302,8 @@ def outcome(
         whole.setdefault("prompt", ["hello"])
     if "input" in table.request.__struct_fields__:
         whole.setdefault("input", ["hello"])
+    if "document" in table.request.__struct_fields__:
+        whole.setdefault("document", {"url": "https://a.example/b.pdf"})
     if "documents" in table.request.__struct_fields__:
         whole = {"query": "hello", "documents": ["hello"], **whole}
     if "action" in table.request.__struct_fields__:

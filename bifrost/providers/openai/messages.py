@@ -62,7 +62,10 @@ class MessageWriter:
         if not messages:
             raise InvalidRequestError("messages: the list is empty; give at least one message")
         self._messages = messages
-        return [self._message(message, place) for place, message in enumerate(messages)]
+        written = [self._message(message, place) for place, message in enumerate(messages)]
+        if self._quirks.prefix and written[-1]["role"] == "assistant" and "tool_calls" not in written[-1]:
+            written[-1]["prefix"] = True
+        return written
 
     @property
     def _ids(self) -> CallIds:

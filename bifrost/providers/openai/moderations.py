@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from bifrost.operations.moderations import (
 )
 from bifrost.providers.base import Built, Codec
 from bifrost.providers.extra import merge_extra
-from bifrost.providers.fields import REQUIRED, FieldTable, mapped, sent
+from bifrost.providers.fields import REQUIRED, FieldTable, mapped, refused, sent
 from bifrost.providers.openai.answer import decode_answer, text_of
 from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import SPARSE, VECTORS_LIMIT, check_count
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 
 class _Result(msgspec.Struct):
-    flagged: bool = False
+    flagged: bool | None = None
+    """`None` at Mistral, which reports categories only."""
     categories: dict[str, bool | None] | None = None
     """`null` stands at categories that an older model does not know."""
     category_scores: dict[str, float | None] | None = None
@@ -45,17 +47,20 @@ class _Moderations(msgspec.Struct):
 _MODERATIONS = msgspec.json.Decoder(_Moderations, strict=False)
 
 FIELDS = FieldTable(ModerationRequest, {"model": REQUIRED, "input": REQUIRED, "images": mapped(), "extra": sent()})
+TEXT_FIELDS = FieldTable(
+    ModerationRequest, {**FIELDS.fields, "images": refused("classifies texts only; leave out images", neutral=([],))}
+)
 """What OpenAI says of the fields of a request."""
 
 
-def build_moderations(request: ModerationRequest, target: Target) -> Built:
+def build_moderations(request: ModerationRequest, target: Target, *, fields: FieldTable = FIELDS) -> Built:
     """Make the HTTP request. Texts are a list of texts; with pictures, they are parts beside these."""
     given: list[Any] = [*request.input]
     if request.images:
         given = [{"type": "text", "text": text} for text in request.input]
         given += [{"type": "image_url", "image_url": {"url": json.long_text(url)}} for url in request.images]
     body: dict[str, Any] = {"model": target.model, "input": given}
-    warnings = FIELDS.check(request, target)
+    warnings = fields.check(request, target)
     merge_extra(body, request.extra, target)
     return Built(
         request=HttpRequest(
@@ -97,7 +102,7 @@ def parse_moderations(response: HttpResponse, target: Target) -> ModerationRespo
 def _result(wire: _Result) -> ModerationResult:
     kinds = (wire.category_applied_input_types or {}).items()
     return ModerationResult(
-        flagged=wire.flagged,
+        flagged=wire.flagged if wire.flagged is not None else any((wire.categories or {}).values()),
         categories={name: applies for name, applies in (wire.categories or {}).items() if applies is not None},
         category_scores={name: score for name, score in (wire.category_scores or {}).items() if score is not None},
         category_applied_input_types={name: inputs for name, inputs in kinds if inputs is not None},
@@ -115,3 +120,6 @@ CODEC = Codec[ModerationRequest, ModerationResponse](
     check=check_moderations,
     fields=FIELDS,
 )
+
+TEXT_CODEC = CODEC.replace(build=partial(build_moderations, fields=TEXT_FIELDS), fields=TEXT_FIELDS)
+"""The same for servers that classify texts only."""

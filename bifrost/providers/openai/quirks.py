@@ -272,6 +272,8 @@ class Quirks(Frozen):
     """The ids of tool calls that are accepted. `None`: any."""
     calls_need_content: bool = False
     """Whether a message with tool calls must have `content`, empty if the model wrote no text."""
+    prefix: bool = False
+    """Whether a last message of the assistant needs a mark that says that the response continues it."""
     images_in_results: bool = False
     """Whether the result of a tool may contain images."""
     answers_have_images: bool = False
