@@ -29,9 +29,24 @@ class Catalog(Mapping[str, "Provider"]):
         from bifrost.providers.cohere import COHERE
         from bifrost.providers.compatible import COMPATIBLE, OPENAI
         from bifrost.providers.gemini import GEMINI
+        from bifrost.providers.jina import JINA
+        from bifrost.providers.ollama import OLLAMA, OLLAMA_CLOUD
         from bifrost.providers.responses import with_all
+        from bifrost.providers.voyage import VOYAGE
 
-        rows = (OPENAI, ANTHROPIC, GEMINI, AZURE, BEDROCK, COHERE, *(row for row in COMPATIBLE if row is not OPENAI))
+        rows = (
+            OPENAI,
+            ANTHROPIC,
+            GEMINI,
+            AZURE,
+            BEDROCK,
+            COHERE,
+            OLLAMA,
+            OLLAMA_CLOUD,
+            *(row for row in COMPATIBLE if row is not OPENAI),
+            VOYAGE,
+            JINA,
+        )
         return {row.name: with_all(row) for row in rows}
 
     def __getitem__(self, name: str) -> Provider:
@@ -85,8 +100,10 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "together": frozenset(["chat", "completions"]),
         "mistral": frozenset(["chat", "embeddings"]),
         "huggingface": frozenset(["chat"]),
-        "ollama": frozenset(["chat"]),
-        "ollama-cloud": frozenset(["chat"]),
+        "ollama": frozenset(["chat", "completions", "embeddings", "models"]),
+        "ollama-openai": frozenset(["chat"]),
+        "ollama-cloud-openai": frozenset(["chat"]),
+        "voyage": frozenset(["embeddings", "rerank"]),
     }
 )
 """The operations that were verified with recorded real traffic or with the vendor's own SDK. All others are

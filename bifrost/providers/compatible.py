@@ -495,8 +495,10 @@ _OLLAMAS = Quirks(
     cache_marks=None,
 )
 
+# Ollama's own format is in `bifrost.providers.ollama`; these are its endpoints in OpenAI's.
+
 _OLLAMA = speaks_openai(
-    "ollama",
+    "ollama-openai",
     "http://localhost:11434/v1",
     None,
     _OLLAMAS,
@@ -506,9 +508,10 @@ _OLLAMA = speaks_openai(
 )
 
 _OLLAMA_CLOUD = speaks_openai(
-    "ollama-cloud",
+    "ollama-cloud-openai",
     "https://ollama.com/v1",
-    "OLLAMA_API_KEY",
+    # OLLAMA_API_KEY sets up the provider with Ollama's own format.
+    "OLLAMA_CLOUD_OPENAI_API_KEY",
     _OLLAMAS,
     endpoints=("chat", "models"),
     # Its models accept a schema but ignore it: https://docs.ollama.com/capabilities/structured-outputs

@@ -96,6 +96,8 @@ class Dialect:
     """Renders data that need not be JSON as an event of a stream."""
     stream_type: str = "text/event-stream; charset=utf-8"
     """The content type of its streams."""
+    needs_key: bool = True
+    """Whether the provider requires a key."""
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -204,11 +204,11 @@ class LoopbackProvider(Rules):
             server.on(provider="openai", key="first").fail(429, retry_after=1)
             server.on(provider="anthropic").reply("as scripted").drip(0.05)
 
-    It serves `/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/models` and `/v1/messages`, and requires a
-    key. The script is written as for `MockTransport`. After its end, the server responds with recordings: that of the
-    same request if there is one, else one of the same kind (plain or stream, with tools, after a tool's result).
-    `pace` is the time between the events of a recorded stream, in seconds. `calls` has the requests, and `connections`
-    counts connections.
+    It serves `/v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/models`, `/v1/messages` and `/api/chat`,
+    and requires a key except for the last. The script is written as for `MockTransport`. After its end, the server
+    responds with recordings: that of the same request if there is one, else one of the same kind (plain or stream, with
+    tools, after a tool's result). `pace` is the time between the events of a recorded stream, in seconds. `calls` has
+    the requests, and `connections` counts connections.
     """
 
     def __init__(self, *, pace: float = 0.0, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -369,11 +369,13 @@ class LoopbackProvider(Rules):
         return Step(self, "recorded", self._recorded).later(delay=0.0, pace=self.pace)
 
     def _recorded(self, call: MockCall, dialect: Dialect) -> Answer:
-        if not call.has_key:
+        if dialect.needs_key and not call.has_key:
             return document(401, dialect.error(401, None, None, None))
         match call.endpoint:
             case "":
                 return document(404, dialect.error(404, f"Unknown request URL: {call.http.path}", None, None))
+            case "chat" if not self._recordings.has(dialect):
+                return spoken("Hello! How can I help you today?", call, dialect)
             case "models":
                 return document(200, dialect.models(self._recordings.models(dialect)))
             case "responses":

@@ -77,6 +77,10 @@ class Recordings:
             return Answer(headers=best.response_headers, events=[Event(dialect.embeddings(vectors, usage, call))])
         return best.answer()
 
+    def has(self, dialect: Dialect) -> bool:
+        """Return whether there are recordings of a provider."""
+        return any(recording.provider == dialect.name for recording in self._known)
+
     def models(self, dialect: Dialect) -> list[str]:
         """Return the models with recordings."""
         return sorted(

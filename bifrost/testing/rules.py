@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bifrost.errors import UsageError
 from bifrost.operations.base import OperationName
-from bifrost.testing import render_anthropic, render_bedrock, render_cohere, render_gemini, render_openai
+from bifrost.testing import render_anthropic, render_bedrock, render_cohere, render_gemini, render_ollama, render_openai
 from bifrost.testing.calls import MockCall, check_endpoint, field_of
 from bifrost.testing.dialect import Dialect
 from bifrost.testing.faults import FaultPlan, FaultRun
@@ -28,6 +28,7 @@ DIALECTS = (
     render_bedrock.DIALECT,
     render_cohere.DIALECT,
     render_gemini.DIALECT,
+    render_ollama.DIALECT,
     render_openai.DIALECT,
 )
 """The formats, in the order in which they are checked for a request."""

@@ -75,6 +75,8 @@ PATTERNS: dict[str, str] = {
     "bifrost.providers.gemini.tools '[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}'": FOREIGN,
     "bifrost.providers.gemini.partial_arguments '\\\\.([^.\\\\[\\\\]]+)|\\\\[(\\\\d{1,4})\\\\]|\\\\[\\'([^\\'\\\\]]*)\\'\\\\]|\\\\[\\\\\"([^\\\\\"\\\\]]*)\\\\\"\\\\]'": MATCHED,
     "bifrost.testing.render_gemini '/(?:models|tunedModels)/([^/:?]+):(\\\\w+)'": OURS,
+    "bifrost.providers.ollama.chat 'data:([^;,]+);base64,(.*)'": MATCHED,
+    "bifrost.providers.ollama.errors 'model \\\\S{1,300} not found'": FOREIGN,
     "bifrost.providers.openai.answer 'data:([^;,]+);base64,(.*)'": MATCHED,
     "bifrost.providers.openai.calls '[{}\\\\[\\\\]\"\\\\\\\\]'": FOREIGN,
     "bifrost.providers.openai.calls '[\"\\\\\\\\]'": FOREIGN,

@@ -58,6 +58,12 @@ from bifrost.providers.gemini import errors as gemini_errors
 from bifrost.providers.gemini.answer import parse_response as parse_gemini
 from bifrost.providers.gemini.stream import GeminiDecoder
 from bifrost.providers.mistral.ocr import parse_ocr
+from bifrost.providers.ollama import completions as ollama_completions
+from bifrost.providers.ollama import errors as ollama_errors
+from bifrost.providers.ollama.answer import ChatDecoder as OllamaDecoder
+from bifrost.providers.ollama.answer import parse_chat as parse_ollama_chat
+from bifrost.providers.ollama.embeddings import parse_embeddings as parse_ollama_embeddings
+from bifrost.providers.ollama.models import parse_models as parse_ollama_models
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
@@ -70,6 +76,7 @@ from bifrost.providers.openai.responses.answer import parse_responses
 from bifrost.providers.openai.responses.stream import ResponsesDecoder
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.providers.openai.token_count import parse_count
+from bifrost.providers.reranked import parse_reranked
 from bifrost.routing.classify import error_of
 from bifrost.settings.document import parse
 from bifrost.testing.tape import Cleaner, piece_of, read_file
@@ -78,7 +85,7 @@ from bifrost.transport.proxies import proxy_of
 from bifrost.wire import json
 from bifrost.wire.body import BodyReader, ErrorBodyReader, Inflater
 from bifrost.wire.framing.aws_event_stream import EventStreamMessage, EventStreamParser
-from bifrost.wire.framing.jsonl import JsonLinesParser
+from bifrost.wire.framing.jsonl import JsonLine, JsonLinesParser
 from bifrost.wire.framing.raw import RawBytes
 from bifrost.wire.framing.sse import SseEvent, SseParser
 from bifrost.wire.http import Headers, HttpResponse
@@ -312,6 +319,22 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
         CompletionDecoder,
         accumulator=CompletionAccumulator,
     ),
+    "chat of Ollama": lambda text: parse_ollama_chat(_response(_ollama(text)), TARGET),
+    "completions of Ollama": lambda text: ollama_completions.parse_completions(_response(_ollama(text)), TARGET),
+    "stream of Ollama": lambda text: _lines(
+        [_ollama(text[at : at + 8]) for at in range(0, len(text), 8)], OllamaDecoder(TARGET), ChatAccumulator()
+    ),
+    "stream of Ollama's completions": lambda text: _lines(
+        [_ollama(text[at : at + 8]) for at in range(0, len(text), 8)],
+        ollama_completions.CompletionDecoder(TARGET),
+        CompletionAccumulator(),
+    ),
+    "embeddings of Ollama": lambda text: parse_ollama_embeddings(_response(_many("embeddings", [0.5], text)), TARGET),
+    "models of Ollama": lambda text: parse_ollama_models(_response(_many("models", {"name": "a"}, text)), TARGET),
+    "errors of Ollama": lambda text: ollama_errors.parse_error(_response(msgspec.json.encode({"error": text}))),
+    "rerank of Voyage and Jina": lambda text: parse_reranked(
+        _response(_many("data", {"index": 0, "relevance_score": 0.5}, text)), TARGET
+    ),
     "token count": lambda text: parse_count(_response(_many("data", {"a": 1}, text)), TARGET),
     "token count of Anthropic": lambda text: parse_anthropic_count(_response(_many("data", {"a": 1}, text)), TARGET),
     "details": lambda text: details.kept_details(msgspec.Raw(msgspec.json.encode([{"text": "a"}] * (len(text) // 16)))),
@@ -455,6 +478,15 @@ COVERED: dict[str, str] = {
             "providers.openai.fit fit",
             "providers.openai.models parse_models",
             "providers.openai.moderations parse_moderations",
+            "providers.ollama.answer decode_whole",
+            "providers.ollama.answer decode_line",
+            "providers.ollama.answer parse_chat",
+            "providers.ollama.completions parse_completions",
+            "providers.ollama.embeddings parse_embeddings",
+            "providers.ollama.models parse_models",
+            "providers.ollama.errors parse_error",
+            "providers.ollama.errors reported_error",
+            "providers.reranked parse_reranked",
             "providers.openai.completions parse_completions",
             "providers.openai.completions CompletionDecoder.feed",
             "providers.openai.token_count parse_count",
@@ -701,6 +733,17 @@ def _accumulated(events: list[bytes]) -> object:
     reader, grown = ResponsesDecoder(TARGET), ResponsesAccumulator()
     for event in events:
         for chunk in reader.feed(SseEvent(None, event)):
+            grown.add(chunk)
+    return grown.response()
+
+
+def _ollama(text: str) -> bytes:
+    return msgspec.json.encode({"message": {"content": text}, "response": text, "done": False})
+
+
+def _lines(lines: list[bytes], decoder: Any, grown: Any) -> object:
+    for line in lines:
+        for chunk in decoder.feed(JsonLine(line)):
             grown.add(chunk)
     return grown.response()
 

@@ -29,7 +29,7 @@ from tests.operations.zoo import ZOO
 
 LABELS = list(ZOO)
 MODES: list[StructuredMode] = ["native", "native_closed", "tool", "json_object", "prompt"]
-ROWS = ["openai", "azure", "anthropic", "groq", "ollama-cloud"]
+ROWS = ["openai", "azure", "anthropic", "groq", "ollama-cloud-openai"]
 ASKED = ChatRequest(model="m", messages=[Message(role="user", content="?")], max_tokens=100)
 
 

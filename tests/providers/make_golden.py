@@ -18,6 +18,7 @@ import msgspec
 from bifrost.operations.chat.openai_form import chat_request_from_openai
 from bifrost.operations.completions import CompletionOptions, CompletionRequest, completion_request
 from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.rerank import RerankRequest
 from bifrost.operations.responses.options import responses_request
 from bifrost.operations.responses.request import ResponsesRequest
 from bifrost.operations.token_count import TokenCountRequest, token_count_request
@@ -28,6 +29,7 @@ from tests.providers.read_compatible import read_chat
 from tests.providers.read_gemini import camel
 from tests.providers.read_gemini import read_embeddings as read_gemini_embeddings
 from tests.providers.read_gemini import read_request as read_gemini
+from tests.providers.read_ollama import read_ollama_chat, read_ollama_generate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +74,27 @@ def read_responses(body: dict[str, Any]) -> ResponsesRequest:
     return responses_request(body["model"], body["input"], options)
 
 
+def read_voyage_embeddings(body: dict[str, Any]) -> EmbeddingRequest:
+    """Read the body of a request for embeddings at Voyage."""
+    given = {name: value for name, value in body.items() if value is not None}
+    renamed = {"dimensions": given.pop("output_dimension", None)}
+    if "truncation" in given:
+        renamed["truncate"] = "end" if given.pop("truncation") else "none"
+    return read_embeddings({**given, **renamed})
+
+
+def read_voyage_rerank(body: dict[str, Any]) -> RerankRequest:
+    """Read the body of a rerank at Voyage."""
+    own = {name: body[name] for name in ("truncation",) if name in body}
+    return RerankRequest(
+        model=body["model"],
+        query=body["query"],
+        documents=body["documents"],
+        top_n=body.get("top_k"),
+        extra={"voyage": own} if own else None,
+    )
+
+
 COMPATIBLE = (
     "azure",
     "cerebras",
@@ -79,7 +102,7 @@ COMPATIBLE = (
     "groq",
     "huggingface",
     "mistral",
-    "ollama",
+    "ollama-openai",
     "openrouter",
     "perplexity",
     "together",
@@ -95,6 +118,10 @@ READERS: dict[str, tuple[str, Callable[..., msgspec.Struct] | None]] = {
     "bedrock.converse": ("chat", read_bedrock.read_converse),
     "bedrock.invoke": ("embeddings", read_bedrock.read_invoke),
     "bedrock.count_tokens": ("count_tokens", read_bedrock.read_count),
+    "voyage.embeddings": ("embeddings", read_voyage_embeddings),
+    "voyage.rerank": ("rerank", read_voyage_rerank),
+    "ollama.chat": ("chat", read_ollama_chat),
+    "ollama.generate": ("completions", read_ollama_generate),
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
     "openai.responses": ("responses", read_responses),
@@ -114,7 +141,10 @@ READERS: dict[str, tuple[str, Callable[..., msgspec.Struct] | None]] = {
 def make(file: Path) -> Case:
     """Make the folder of one recording; one that is there already is written anew."""
     recording = json.loads(file.read_text(encoding="utf-8"))
-    operation, reader = READERS[recording["api_family"]]
+    family = recording["api_family"]
+    if family == "ollama.chat" and "/v1/" in recording["url"]:
+        family = "ollama-openai.chat"
+    operation, reader = READERS[family]
     folder = GOLDEN / _provider(recording) / operation / _name(file)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -147,8 +177,10 @@ def _name(file: Path) -> str:
 
 
 def _provider(recording: dict[str, Any]) -> str:
-    cloud = recording["provider"] == "ollama" and urlsplit(recording["url"]).hostname == "ollama.com"
-    return "ollama-cloud" if cloud else recording["provider"]
+    if recording["provider"] != "ollama":
+        return recording["provider"]
+    url = urlsplit(recording["url"])
+    return f"ollama{'-cloud' if url.hostname == 'ollama.com' else ''}{'-openai' if '/v1/' in url.path else ''}"
 
 
 def _origin(recording: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ HELLO = Message(role="user", content="Hello")
 
 ALL = {"chat", "embeddings", "models"}
 
-LOCAL = {"vllm": 8000, "sglang": 30000, "lmstudio": 1234, "llamacpp": 8080, "ollama": 11434}
+LOCAL = {"vllm": 8000, "sglang": 30000, "lmstudio": 1234, "llamacpp": 8080, "ollama-openai": 11434}
 """The ports of the servers of one's own, of which hardly any has a recording."""
 
 
@@ -144,13 +144,14 @@ def test_no_two_rows_share_a_variable_or_an_address() -> None:
 
 def test_plain_http_is_for_ones_own_machine() -> None:
     plain = {name for name, row in CATALOG.items() if row.base_url.startswith("http:")}
-    assert plain == set(LOCAL)
+    assert plain == {*LOCAL, "ollama"}
     assert {urlsplit(CATALOG[name].base_url).hostname for name in plain} == {"localhost"}
 
 
 def test_what_is_stable_has_a_judge() -> None:
     recorded = {(case.provider.name, case.operation) for case in cases()}
     by_sdk = {("openai", "models"), ("anthropic", "models"), ("azure", "models")}  # test_models_sdk, test_azure
+    by_sdk |= {("ollama", "embeddings"), ("ollama", "models")}  # ollama/test_requests, ollama/test_answers
     assert {(name, endpoint) for name, endpoints in STABLE.items() for endpoint in endpoints} == recorded | by_sdk
     assert all(STABLE[name] <= set(CATALOG[name].codecs) for name in STABLE)
 
@@ -204,7 +205,7 @@ def said(part: Any) -> Message:
         ("huggingface", [HELLO], {"n": 2}),
         ("vllm", [HELLO], {"web_search": WebSearch()}),
         ("lmstudio", [HELLO], {"response_format": ResponseFormat(type="json_object")}),
-        ("ollama", [HELLO], {"tools": [F], "tool_choice": ToolChoice(mode="required")}),
+        ("ollama-openai", [HELLO], {"tools": [F], "tool_choice": ToolChoice(mode="required")}),
     ],
 )
 def test_what_would_change_the_meaning_is_refused(
@@ -229,7 +230,7 @@ def test_what_would_change_the_meaning_is_refused(
         ("together", {"user": "u"}),
         ("mistral", {"user": "u", "store": True}),
         ("huggingface", {"user": "u"}),
-        ("ollama", {"logit_bias": {"5": 1.0}}),
+        ("ollama-openai", {"logit_bias": {"5": 1.0}}),
     ],
 )
 def test_what_only_tunes_is_left_out_with_a_warning(provider: str, options: dict[str, Any]) -> None:

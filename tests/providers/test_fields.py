@@ -264,6 +264,7 @@ NEVER_SENT = {
     "model",  # of a request for the models
     "messages.content.audio.expires_at",
     "messages.content.audio.format",  # where the server reads it off the sound
+    "messages.content.image.media_type",  # where the server reads it off the image
     "messages.content.file.media_type",  # where the server reads it off the document
     "messages.content.opaque.issuer",
     "messages.content.opaque.kind",
@@ -276,7 +277,9 @@ NEVER_SENT = {
         f"messages.content.text.citations.{name}"
         for name in ("url", "title", "text", "start", "end", "document_index", "file_id", "provider")
     ),
+    "messages.content.tool_call.id",  # where a result names its tool
     "messages.content.tool_call.issuer",
+    "messages.tool_call_id",
     "messages.content.tool_call.provider",
     *(f"messages.content.{part}.{name}" for part in ("text", "image") for name in ("provider", "issuer")),
     "prediction.content.text.issuer",

@@ -197,7 +197,8 @@ def test_usage_is_the_recorded_one(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.answer.status != 200], ids=by_id)
 def test_errors_are_the_recorded_ones(case: Case) -> None:
-    error = json.loads(case.body)["error"]
+    body = json.loads(case.body)
+    error = body["error"] if "error" in body else {"message": body["detail"]}
     facts = {name: value for name, value in case.expected["error"].items() if value is not None}
     facts.pop("request_id", None)
     told = {name: str(error[name]) for name in ("type", "code", "param") if error.get(name) is not None}
@@ -218,7 +219,7 @@ def test_errors_in_a_stream_are_the_recorded_ones(case: Case) -> None:
 def test_vectors_are_the_recorded_ones(case: Case) -> None:
     answer, expected = json.loads(case.body), case.expected["response"]
     assert expected["model"] == answer["model"]
-    assert expected["usage"] == {"input_tokens": answer["usage"]["prompt_tokens"]}
+    assert expected["usage"] == {"input_tokens": answer["usage"].get("prompt_tokens", answer["usage"]["total_tokens"])}
     for item, vector in zip(answer["data"], expected["data"], strict=True):
         assert vector["index"] == item["index"]
         assert vector["embedding"] == floats_of(item["embedding"])

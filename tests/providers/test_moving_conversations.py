@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROWS = [row for row in CATALOG.values() if "chat" in row.codecs]
-WITH_TOOLS = [row for row in ROWS if row.name != "perplexity"]
+NAMED = [row for row in ROWS if row.name in {"ollama", "ollama-cloud"}]
+"""Those without ids: a result names its tool, and arguments are an object."""
+WITH_TOOLS = [row for row in ROWS if row.name != "perplexity" and row not in NAMED]
 PARSING = [row for row in WITH_TOOLS if row.name not in {"openai", "azure"}]
 pytestmark = pytest.mark.anyio
 
@@ -177,6 +179,28 @@ def test_a_made_id_is_none_of_the_conversations() -> None:
     assert calls[0] == made
 
 
+@pytest.mark.parametrize("row", NAMED, ids=by_name)
+def test_results_name_their_tools_where_there_are_no_ids(row: Provider) -> None:
+    body, warnings = sent(row, [HELLO, *(message for call_id in FOREIGN for message in turn(call_id))])
+    messages = body["messages"][1:]
+    assert [message["tool_calls"] for message in messages[::2]] == [[{"function": {"name": "w", "arguments": {}}}]] * 13
+    assert messages[1::2] == [{"role": "tool", "content": "r", "tool_name": "w"}] * 13
+    assert warnings == []
+
+
+@pytest.mark.parametrize("row", NAMED, ids=by_name)
+def test_arguments_are_an_object_where_the_server_wants_one(row: Provider) -> None:
+    for arguments, expected in (
+        ("", {}),
+        (' {"b": 1.10} ', {"b": 1.1}),
+        ("[1]", {"unreadable_arguments": "[1]"}),
+        ('{"city": "Be', {"unreadable_arguments": '{"city": "Be'}),
+    ):
+        body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
+        assert body["messages"][1]["tool_calls"] == [{"function": {"name": "w", "arguments": expected}}]
+        assert bool(warnings) == ("unreadable_arguments" in expected)
+
+
 # --- arguments
 
 
@@ -208,7 +232,7 @@ def test_no_arguments_are_an_empty_object(row: Provider, arguments: str, expecte
 
 
 @pytest.mark.parametrize(
-    "name", ["deepseek", "mistral", "vllm", "sglang", "lmstudio", "llamacpp", "ollama", "ollama-cloud"]
+    "name", ["deepseek", "mistral", "vllm", "sglang", "lmstudio", "llamacpp", "ollama-openai", "ollama-cloud-openai"]
 )
 def test_a_message_with_calls_says_its_content_where_the_server_wants_one(name: str) -> None:
     body, _ = sent(CATALOG[name], [HELLO, *turn("7xIN6tS4A")])

@@ -20,8 +20,8 @@ FIELDS = {
     "deepseek": "reasoning_content",
     "openrouter": "reasoning_details",
     "cerebras": "reasoning",
-    "ollama": "reasoning",
-    "ollama-cloud": "reasoning",
+    "ollama-openai": "reasoning",
+    "ollama-cloud-openai": "reasoning",
 }
 HELLO = Message(role="user", content="Hello")
 
