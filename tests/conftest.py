@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from bifrost.testing import MockTransport, virtual_backends
 from tests.plugins.recorder import KINDS, Kind
+from tests.table import selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,16 @@ _FOREIGN_ENDINGS = ("_API_KEY", "_BASE_URL", "_API_BASE", "_HOST", "_PROXY")
 
 _TESTS_PER_FREEZE = 50
 _finished = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that chooses rows of the tests with tables."""
+    parser.addoption("--row", default="", metavar="TEXT", help="play only the rows of tables with TEXT in their label")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell the tables which rows are chosen."""
+    selection["label"] = config.getoption("--row")
 
 
 def pytest_collection_finish() -> None:

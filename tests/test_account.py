@@ -38,6 +38,7 @@ from bifrost.errors import (
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.compatible import speaks_openai
 from bifrost.wire.auth import HeaderAuth, NoAuth
+from tests.table import table
 from tests.wire.signing import sign
 
 CANARY = "sk-CANARY-0123456789"
@@ -105,7 +106,7 @@ def test_a_key_shows_its_value_nowhere() -> None:
 BAD_VALUES = ["", "   ", f"{CANARY}\nX", f"a {CANARY}", f"{CANARY}\0", f"{CANARY}é", CANARY * 1000, 7, None]
 
 
-@pytest.mark.parametrize("value", BAD_VALUES)
+@table("value", BAD_VALUES)
 def test_a_value_that_cannot_be_sent_is_refused_by_name_and_shown_nowhere(value: Any) -> None:
     with pytest.raises(InvalidKeyError, match="key 'main' cannot be used") as caught:
         Key(name="main", value=value)
@@ -125,7 +126,7 @@ def test_any_text_is_a_key_or_a_typed_error(value: str) -> None:
     assert "\n" not in sent(key).decode()
 
 
-@pytest.mark.parametrize(
+@table(
     ("fields", "problem"),
     [
         ({"name": ""}, "printable text"),
@@ -160,7 +161,7 @@ def test_a_key_that_cannot_work_is_refused(fields: dict[str, Any], problem: str)
     assert "CANARY" not in str(caught.value)
 
 
-@pytest.mark.parametrize("weight", [0, 0.005, 1e-300, 1e300, 10**300])
+@table("weight", [0, 0.005, 1e-300, 1e300, 10**300])
 def test_any_finite_weight_will_do(weight: float) -> None:
     assert Key(name="main", value=CANARY, weight=weight).weight == weight
 
@@ -212,7 +213,7 @@ def test_configs_are_given_by_provider() -> None:
     assert account.config("anthropic") == ProviderConfig()
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "kind", "problem"),
     [
         ({"keys": {"opnai": "sk-1"}}, UnknownProviderError, "no provider named 'opnai'; did you mean 'openai'"),
@@ -307,7 +308,7 @@ OTHER_KEYS = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "own", "other"), OTHER_KEYS)
+@table(("provider", "own", "other"), OTHER_KEYS)
 def test_a_key_is_found_under_the_name_that_other_tools_use(provider: str, own: str, other: str) -> None:
     account = EnvAccount({other: CANARY})
     assert list(account.providers()) == [provider]
@@ -426,7 +427,7 @@ def test_names_and_rows_become_rows_by_name() -> None:
     assert check_providers([row, "openai"], account=Theirs()) == {"openai": row}
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "problem"),
     [
         (None, r"Theirs.providers\(\) returned a NoneType; return a list"),
@@ -447,7 +448,7 @@ def test_good_keys_stay_the_very_list() -> None:
     assert check_keys(keys, provider="openai", account=Theirs()) is keys
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "problem"),
     [
         (None, r"Theirs.keys\(\) returned a NoneType; return a list"),

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pickle
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.attempt_record import AttemptRecord, RateLimit, Window, shown
+from tests.table import table
 
 
 def test_an_attempt_without_a_fault_was_good() -> None:
@@ -14,7 +14,7 @@ def test_an_attempt_without_a_fault_was_good() -> None:
     assert not AttemptRecord(provider="openai", model="gpt-4o-mini", category="transient").ok
 
 
-@pytest.mark.parametrize(
+@table(
     ("attempt", "text"),
     [
         (AttemptRecord(provider="openai", model="m", key="main", total=0.1234), "openai/m [main] ok in 123.4 ms"),
@@ -39,7 +39,7 @@ def test_the_records_survive_a_pickle() -> None:
         assert pickle.loads(pickle.dumps(record)) == record  # noqa: S301 - written a moment ago
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "told"),
     [
         ("plain é 日本 😀", "plain é 日本 😀"),

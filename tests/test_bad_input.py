@@ -44,6 +44,7 @@ from bifrost import (
 from bifrost.testing import LoopbackProvider, RawServer, no_waits
 from tests.canary import CANARY, assert_unseen, listening, shown_by
 from tests.plugins.recorder import MODEL, OTHER, Kind, ask, read_into
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -141,7 +142,7 @@ async def test_a_missing_key_is_told_with_the_variable_to_set(kind: Kind, provid
 # --- a key that cannot be sent
 
 
-@pytest.mark.parametrize(
+@table(
     ("spoil", "problem"),
     [
         (lambda: f"{CANARY}\nX", "line break|white|blank|control"),
@@ -227,7 +228,7 @@ async def test_a_part_of_the_wrong_type_is_told_with_its_place(wrong: dict[str, 
 # --- empty messages
 
 
-@pytest.mark.parametrize("prompt", ["", [], None, [None], [{}], [{"role": "user"}]], ids=repr)
+@table("prompt", ["", [], None, [None], [{}], [{"role": "user"}]], ids=repr)
 async def test_empty_messages_are_told(kind: Kind, prompt: Any) -> None:
     async with serving() as (server, client):
 

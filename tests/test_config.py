@@ -16,11 +16,12 @@ from bifrost.config import (
     check_base_url,
 )
 from bifrost.errors import ConfigError
+from tests.table import table
 
 NAN = float("nan")
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "setting", "problem"),
     [
         (CallOptions, {"timeout": "5"}, "timeout must be a number, not '5'"),
@@ -98,7 +99,7 @@ def test_the_defaults_are_what_the_design_says() -> None:
     assert (retry.max_retries, retry.attempts_total, retry.backoff_base, retry.backoff_cap) == (2, 6, 0.5, 8)
 
 
-@pytest.mark.parametrize(
+@table(
     ("url", "base"),
     [
         ("https://api.example/v1/", "https://api.example/v1"),
@@ -120,7 +121,7 @@ def test_a_base_url_is_brought_to_one_form(url: str, base: str) -> None:
     assert check_base_url(url, where="x") == base
 
 
-@pytest.mark.parametrize(
+@table(
     ("url", "problem"),
     [
         ("api.example/v1", "without a scheme"),

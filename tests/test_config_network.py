@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from bifrost import ConfigError, NetworkConfig, Secret
+from tests.table import table
 
 AUTH = Secret("user:s3cret-canary")
 
 
-@pytest.mark.parametrize(
+@table(
     "proxy",
     ["environment", "none", "http://h", "http://h:8080/", "https://h:443", "socks5://h", "socks5h://[::1]:1080"],
 )
@@ -19,7 +20,7 @@ def test_a_proxy_is_an_address_or_one_of_two_words(proxy: str) -> None:
     assert NetworkConfig(proxy=proxy).proxy == proxy
 
 
-@pytest.mark.parametrize(
+@table(
     ("proxy", "said"),
     [
         ("h:8080", "this is not the address of a proxy"),
@@ -40,7 +41,7 @@ def test_what_is_no_proxy_is_told_without_its_text(proxy: Any, said: str) -> Non
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("fields", "said"),
     [
         ({"proxy_auth": AUTH}, ", too"),

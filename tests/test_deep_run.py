@@ -14,6 +14,7 @@ import pytest
 from tests.deep.fuzz import SURFACES, fuzz
 from tests.deep.mutants import mutants_of
 from tests.deep.row import Row
+from tests.table import table
 
 _RUN = Path(__file__).parent / "deep" / "run.py"
 _PAGE = Path(__file__).parents[1] / "docs" / "deep-run.md"
@@ -45,7 +46,7 @@ def test_a_part_that_breaks_is_a_row_that_misses_its_goal(tmp_path: Path) -> Non
     assert row.ok is False
 
 
-@pytest.mark.parametrize("surface", SURFACES)
+@table("surface", SURFACES)
 def test_spoilt_input_is_read_or_refused(surface: str) -> None:
     for seed in range(_INPUTS):
         SURFACES[surface](Random(seed))
@@ -93,7 +94,7 @@ def test_each_mutant_has_one_defect() -> None:
     assert {mutant.where for mutant in mutants} == {"f"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("source", "defects"),
     [
         ("x = a if b else c", ["not `b`"]),

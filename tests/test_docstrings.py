@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
-import pytest
 
 import bifrost
 import bifrost.testing
 from bifrost.frozen import Frozen, Value
 from bifrost.reports import explanation, providers, stats
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def _docstrings(tree: ast.AST) -> Iterator[tuple[str, str]]:
                 yield getattr(node, "name", "the module"), text
 
 
-@pytest.mark.parametrize("module", list(_modules()))
+@table("module", list(_modules()))
 def test_no_docstring_begins_with_an_odd_verb(module: str) -> None:
     tree = ast.parse((_PACKAGE / module).read_text(encoding="utf-8"))
     odd = [f"{name}: {text.splitlines()[0]}" for name, text in _docstrings(tree) if _ODD_VERBS.match(text)]
@@ -90,7 +90,7 @@ def _explained(kind: type) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", list(_public_types()), ids=lambda kind: kind.__name__)
+@table("kind", list(_public_types()), ids=lambda kind: kind.__name__)
 def test_every_field_of_a_public_type_is_explained(kind: type) -> None:
     assert set(_fields(kind)) - _explained(kind) == set()
 

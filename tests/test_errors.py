@@ -6,11 +6,10 @@ import pickle
 import re
 from typing import Any
 
-import pytest
-
 from bifrost import errors
 from bifrost.attempt_record import AttemptRecord
 from bifrost.errors import BifrostError
+from tests.table import table
 
 CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, BifrostError)]
 
@@ -67,7 +66,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     assert names_in_the_docstring() == parents
 
 
-@pytest.mark.parametrize("kind", CLASSES)
+@table("kind", CLASSES)
 def test_every_error_survives_a_pickle_and_a_copy_with_its_evidence(kind: type[BifrostError]) -> None:
     error = make(kind)
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own
@@ -79,7 +78,7 @@ def test_every_error_survives_a_pickle_and_a_copy_with_its_evidence(kind: type[B
         assert state == expected
 
 
-@pytest.mark.parametrize("kind", CLASSES)
+@table("kind", CLASSES)
 def test_every_error_has_a_place_in_the_failure_table_and_says_what_it_is(kind: type[BifrostError]) -> None:
     assert kind.category
     assert kind.__doc__
@@ -103,7 +102,7 @@ def test_without_evidence_the_text_is_the_message() -> None:
     assert str(BifrostError("it failed", provider="openai")) == "it failed (openai)"
 
 
-@pytest.mark.parametrize("field", ["model", "code", "request_id", "key", "provider"])
+@table("field", ["model", "code", "request_id", "key", "provider"])
 def test_no_field_can_break_the_line_of_a_log(field: str) -> None:
     error = BifrostError("first\r\nsecond \x1b[31m")
     setattr(error, field, "x\r\ny\x1b" + "z" * 5000)

@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from bifrost.testing import LoopbackProvider, fake_key
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,7 +188,7 @@ def test_live_without_a_key_says_what_to_set() -> None:
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("path", sorted(_FOLDER.glob("*.py")), ids=lambda path: path.stem)
+@table("path", sorted(_FOLDER.glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_short(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines < (150 if path.stem == "try_it" else 60)

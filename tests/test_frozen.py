@@ -28,6 +28,7 @@ from bifrost import (
 )
 from bifrost.frozen import Frozen, Value
 from bifrost.providers.catalog import CATALOG
+from tests.table import table
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -67,8 +68,8 @@ _CHANGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("first", _CHANGES)
-@pytest.mark.parametrize("second", _CHANGES)
+@table("first", _CHANGES)
+@table("second", _CHANGES)
 def test_two_are_equal_when_attrs_would_say_so(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert (Ours(**first) == Ours(**second)) is (Theirs(**first) == Theirs(**second))
     assert (Ours(**first) != Ours(**second)) is (Theirs(**first) != Theirs(**second))
@@ -91,7 +92,7 @@ def test_what_holds_something_unhashable_is_unhashable() -> None:
         hash(Single([]))
 
 
-@pytest.mark.parametrize("change", _CHANGES)
+@table("change", _CHANGES)
 def test_it_shows_as_attrs_would_show_it(change: dict[str, Any]) -> None:
     assert repr(Ours(**change)) == repr(Theirs(**change)).replace("Theirs", "Ours")
 
@@ -161,7 +162,7 @@ def _parts(kind: Any) -> list[Any]:
     return [kind, *(part for arg in args for part in _parts(arg))]
 
 
-@pytest.mark.parametrize("kind", _values(), ids=lambda kind: kind.__name__)
+@table("kind", _values(), ids=lambda kind: kind.__name__)
 def test_every_public_value_can_be_replaced(kind: Any) -> None:
     assert issubclass(kind, Value | Frozen)
     assert kind.replace is not None
@@ -169,7 +170,7 @@ def test_every_public_value_can_be_replaced(kind: Any) -> None:
     assert kind.__replace__ in (Value.__replace__, Frozen.__replace__)
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "changes"),
     [
         (ChatRequest(model="m", messages=[]), {"messages": [Message(role="user", content="hi")], "model": "n"}),
@@ -198,7 +199,7 @@ def test_a_copy_is_changed_and_the_value_is_not(value: Any, changes: dict[str, A
         assert copy.replace(value, **changes) == changed
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "name", "hint"),
     [
         (ChatRequest(model="m", messages=[]), "temprature", "did you mean temperature?"),

@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +167,7 @@ def test_no_import_ring() -> None:
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "known = {}",
@@ -184,7 +184,7 @@ def test_state_is_seen(text: str) -> None:
     assert any(_state(statement) for statement in _top_level(ast.parse(text).body))
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "__all__ = ['a']",
@@ -200,7 +200,7 @@ def test_what_cannot_change_is_no_state(text: str) -> None:
     assert not any(_state(statement) for statement in _top_level(ast.parse(text).body))
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "assert x",

@@ -38,6 +38,7 @@ from bifrost.reports.explanation import PlannedCandidate, PlannedPlugin
 from bifrost.reports.providers import KeyInfo
 from bifrost.sync import SyncBifrost
 from bifrost.testing import MockTransport, no_waits
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def _output(cells: list[dict[str, Any]], code: str) -> str:
     return "\n".join("".join(text) for text in shown)
 
 
-@pytest.mark.parametrize(
+@table(
     ("code", "shown"),
     [
         ('Where is Oslo?")\nreply', "<div.*Oslo lies at the end of the Oslofjord.*openai/gpt-4o-mini.*tokens.*<table"),
@@ -128,7 +129,7 @@ def _response(text: str = "hello", **fields: Any) -> ChatResponse:
     )
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [
         _response(EVIL),

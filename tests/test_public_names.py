@@ -9,6 +9,7 @@ import pytest
 
 import bifrost.testing
 from bifrost import Bifrost, BifrostError, ChunkStream, Plugin, errors
+from tests.table import table
 
 NAMES = """
     __version__ Account AdaptiveConfig AgentInterruptedError AssistantMessage AttemptRecord AudioOutput AudioPart
@@ -115,12 +116,12 @@ def test_the_names_of_the_test_kit_are_these() -> None:
     assert sorted(bifrost.testing.__all__) == sorted(TESTING.split())
 
 
-@pytest.mark.parametrize("name", bifrost.testing.__all__)
+@table("name", bifrost.testing.__all__)
 def test_every_name_of_the_test_kit_is_explained(name: str) -> None:
     assert (inspect.getdoc(getattr(bifrost.testing, name)) or "").strip()
 
 
-@pytest.mark.parametrize("kind", ["Cassette", "Fault", "FaultPlan", "FaultRule", "FaultRun", "MockTransport", "Step"])
+@table("kind", ["Cassette", "Fault", "FaultPlan", "FaultRule", "FaultRun", "MockTransport", "Step"])
 def test_every_method_of_the_test_kit_is_explained(kind: str) -> None:
     for name in own(getattr(bifrost.testing, kind)):
         value = inspect.getattr_static(getattr(bifrost.testing, kind), name)
@@ -128,7 +129,7 @@ def test_every_method_of_the_test_kit_is_explained(kind: str) -> None:
             assert (inspect.getdoc(value) or "").strip(), f"{kind}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("name", bifrost.__all__)
+@table("name", bifrost.__all__)
 def test_every_public_name_is_there_and_is_explained(name: str) -> None:
     value = getattr(bifrost, name)
     if isinstance(value, type):
@@ -144,7 +145,7 @@ def test_every_error_is_public_and_no_other_exception() -> None:
     assert {name for name in public if issubclass(getattr(bifrost, name), BaseException)} == ours
 
 
-@pytest.mark.parametrize("name", SIGNATURES)
+@table("name", SIGNATURES)
 def test_the_clients_methods_take_these_arguments(name: str) -> None:
     assert written(getattr(Bifrost, name)) == SIGNATURES[name]
 
@@ -159,9 +160,7 @@ def test_every_public_method_is_explained(kind: type) -> None:
         assert (inspect.getdoc(getattr(kind, name)) or "").strip(), f"{kind.__name__}.{name} has no docstring"
 
 
-@pytest.mark.parametrize(
-    "name", ["__init__", "chat", "stream_chat", "embed", "list_models", "remove_plugin", "reorder_plugins"]
-)
+@table("name", ["__init__", "chat", "stream_chat", "embed", "list_models", "remove_plugin", "reorder_plugins"])
 def test_methods_that_can_fail_say_how(name: str) -> None:
     told = Bifrost.__doc__ if name == "__init__" else getattr(Bifrost, name).__doc__
     assert "Raises `" in (told or "")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.table import table
+
 _ROOT = Path(__file__).parents[1]
 _CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("**/*.md"))]
@@ -31,7 +33,7 @@ def test_one_command_that_the_checks_take_from_here(heading: str) -> None:
     assert taken.stdout == command
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+@table("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
 def test_python_on_the_page_is_python(page: Path) -> None:
     for language, code in _CODE.findall(page.read_text(encoding="utf-8")):
         if language == "python":

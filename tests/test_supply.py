@@ -10,6 +10,7 @@ import pytest
 from tests.deep.supply import declared, last_line, lowest
 from tests.deep.supply_lowest import _same
 from tests.deep.supply_sbom import written_here
+from tests.table import table
 
 
 def test_every_requirement_of_the_package_has_a_lower_bound() -> None:
@@ -25,7 +26,7 @@ def test_an_extras_requirements_come_after_the_packages_own() -> None:
     assert declared("docs") == [*project["dependencies"], *project["optional-dependencies"]["docs"]]
 
 
-@pytest.mark.parametrize(
+@table(
     ("pin", "version", "same"),
     [
         ("anyio==4.12", "anyio==4.12.0", True),

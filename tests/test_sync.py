@@ -44,6 +44,7 @@ from bifrost import (
 )
 from bifrost.sync import SyncBifrost, SyncChunkStream, _Call, _LoopThread
 from bifrost.testing import LoopbackProvider, MockTransport, fake_key, leak_check, no_waits
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,7 +142,7 @@ def test_it_has_the_methods_of_the_async_client() -> None:
     assert _public(SyncBifrost).keys() == _public(Bifrost).keys()
 
 
-@pytest.mark.parametrize("name", sorted(name for name, member in _public(Bifrost).items() if callable(member)))
+@table("name", sorted(name for name, member in _public(Bifrost).items() if callable(member)))
 def test_a_method_has_the_same_signature(name: str) -> None:
     ours, theirs = inspect.signature(getattr(SyncBifrost, name)), inspect.signature(getattr(Bifrost, name))
     assert ours.parameters == theirs.parameters
@@ -149,7 +150,7 @@ def test_a_method_has_the_same_signature(name: str) -> None:
     assert not inspect.iscoroutinefunction(getattr(SyncBifrost, name))
 
 
-@pytest.mark.parametrize("name", sorted(name for name, member in _public(Bifrost).items() if callable(member)))
+@table("name", sorted(name for name, member in _public(Bifrost).items() if callable(member)))
 def test_a_method_is_known_by_its_own_name_and_explained_without_await(name: str) -> None:
     method = getattr(SyncBifrost, name)
     assert (method.__qualname__, method.__module__) == (f"SyncBifrost.{name}", "bifrost.sync")
@@ -174,7 +175,7 @@ def test_a_stream_of_text_has_no_partial_values(mock: MockTransport) -> None:
         assert stream.final().text == "a"
 
 
-@pytest.mark.parametrize("name", ["text_stream", "final", "partial", "close"])
+@table("name", ["text_stream", "final", "partial", "close"])
 def test_a_stream_has_what_the_async_one_has(name: str) -> None:
     ours: Any = getattr(SyncChunkStream, name)
     theirs: Any = getattr(ChunkStream, name)

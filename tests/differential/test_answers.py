@@ -11,6 +11,7 @@ import pytest
 
 from bifrost.operations.chat.response import ChatResponse
 from tests.providers.golden_cases import Case, cases, drive
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def test_there_are_recordings_of_each_kind() -> None:
 # --- OpenAI's
 
 
-@pytest.mark.parametrize("case", OPENAI, ids=by_id)
+@table("case", OPENAI, ids=by_id)
 def test_openais_sdk_reads_the_same_words(case: Case, replay: Replay) -> None:
     theirs, ours = replay.completion(case), read(case)
     assert (ours.id, ours.model, ours.created) == (theirs.id, theirs.model, theirs.created)
@@ -116,7 +117,7 @@ def test_openais_sdk_reads_the_same_words(case: Case, replay: Replay) -> None:
         ]
 
 
-@pytest.mark.parametrize("case", [case for case in OPENAI if case.id != OF_OLD], ids=by_id)
+@table("case", [case for case in OPENAI if case.id != OF_OLD], ids=by_id)
 def test_openais_sdk_reads_the_same_calls_and_endings(case: Case, replay: Replay) -> None:
     for our, their in zip(read(case).choices, replay.completion(case).choices, strict=True):
         assert calls_of(our.message) == [
@@ -136,7 +137,7 @@ def test_a_function_call_of_old_is_a_tool_call(replay: Replay) -> None:
     assert (our.finish_reason, our.native_finish_reason) == ("tool_calls", their.finish_reason)
 
 
-@pytest.mark.parametrize("case", [case for case in OPENAI if case.id != USAGE_LOST], ids=by_id)
+@table("case", [case for case in OPENAI if case.id != USAGE_LOST], ids=by_id)
 def test_openais_sdk_reads_the_same_usage(case: Case, replay: Replay) -> None:
     theirs, ours = replay.completion(case).usage, read(case).usage
     if theirs is None or not ours:
@@ -175,7 +176,7 @@ def test_openais_sdk_reads_the_same_vectors(case: Case, replay: Replay) -> None:
 # --- Anthropic's
 
 
-@pytest.mark.parametrize("case", ANTHROPIC, ids=by_id)
+@table("case", ANTHROPIC, ids=by_id)
 def test_anthropics_sdk_reads_the_same_words(case: Case, replay: Replay) -> None:
     theirs, ours = replay.message(case), read(case)
     assert (ours.id, ours.model) == (theirs.id, theirs.model)
@@ -186,7 +187,7 @@ def test_anthropics_sdk_reads_the_same_words(case: Case, replay: Replay) -> None
     assert [citation.text for citation in ours.message.citations] == [note.cited_text for note in cited]
 
 
-@pytest.mark.parametrize("case", ANTHROPIC, ids=by_id)
+@table("case", ANTHROPIC, ids=by_id)
 def test_anthropics_sdk_reads_the_same_calls_and_endings(case: Case, replay: Replay) -> None:
     theirs, ours = replay.message(case), read(case)
     assert [(call.id, call.name, call.parse_arguments()) for call in ours.tool_calls] == [
@@ -200,7 +201,7 @@ def test_anthropics_sdk_reads_the_same_calls_and_endings(case: Case, replay: Rep
     assert ours.choices[0].stop_sequence == theirs.stop_sequence
 
 
-@pytest.mark.parametrize("case", ANTHROPIC, ids=by_id)
+@table("case", ANTHROPIC, ids=by_id)
 def test_anthropics_sdk_reads_the_same_usage(case: Case, replay: Replay) -> None:
     """By Anthropic's count the cache stands beside the input; by ours it is a part of it."""
     theirs, ours = replay.message(case).usage, read(case).usage

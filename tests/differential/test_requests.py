@@ -38,6 +38,7 @@ from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
 from tests.differential.meanings import DIALECTS, HELLO, MEANINGS, MODEL, Meaning, Refused, Said
 from tests.differential.sent import KEY, Caller, Ours, Sdks, Seam, default_of, says, schemas
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +133,7 @@ def test_both_event_loops_send_the_same(asked: Asked) -> None:
 # --- the same request
 
 
-@pytest.mark.parametrize(("meaning", "dialect"), ROWS, ids=by_name(ROWS))
+@table(("meaning", "dialect"), ROWS, ids=by_name(ROWS))
 def test_the_same_meaning_makes_the_same_request(meaning: Meaning, dialect: str, sdks: Sdks, asked: Asked) -> None:
     said, ours, theirs = meaning.said(dialect), asked[meaning.name, dialect], sdks.send(meaning, dialect)
     sent = ours.request
@@ -144,7 +145,7 @@ def test_the_same_meaning_makes_the_same_request(meaning: Meaning, dialect: str,
     assert all(note in warning for note, warning in zip(said.noted, ours.warnings, strict=True)), ours.warnings
 
 
-@pytest.mark.parametrize("meaning", BY_KEYWORDS, ids=[meaning.name for meaning in BY_KEYWORDS])
+@table("meaning", BY_KEYWORDS, ids=[meaning.name for meaning in BY_KEYWORDS])
 def test_openais_own_keywords_make_the_same_request(
     meaning: Meaning, sdks: Sdks, asked_by_keywords: dict[str, Ours]
 ) -> None:
@@ -189,7 +190,7 @@ OTHER_FORMS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("told", "same"), [row[1:] for row in OTHER_FORMS], ids=[row[0] for row in OTHER_FORMS])
+@table(("told", "same"), [row[1:] for row in OTHER_FORMS], ids=[row[0] for row in OTHER_FORMS])
 async def test_other_forms_of_openais_keywords_make_the_same_request(
     told: dict[str, Any], same: dict[str, Any], sdks: Sdks
 ) -> None:
@@ -201,7 +202,7 @@ async def test_other_forms_of_openais_keywords_make_the_same_request(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("keyword", sorted(THROUGH_EXTRA))
+@table("keyword", sorted(THROUGH_EXTRA))
 async def test_openais_keywords_that_are_no_options_are_refused(keyword: str) -> None:
     told: Any = {keyword: {}}
     async with Seam().client() as client:
@@ -209,7 +210,7 @@ async def test_openais_keywords_that_are_no_options_are_refused(keyword: str) ->
             await client.chat(f"openai/{MODEL}", "Hello", **told)
 
 
-@pytest.mark.parametrize(("meaning", "dialect"), REFUSED, ids=by_name(REFUSED))
+@table(("meaning", "dialect"), REFUSED, ids=by_name(REFUSED))
 def test_what_a_provider_has_no_words_for_is_refused(meaning: Meaning, dialect: str, asked: Asked) -> None:
     told, error = meaning.at(dialect), asked[meaning.name, dialect].error
     assert isinstance(told, Refused)
@@ -217,7 +218,7 @@ def test_what_a_provider_has_no_words_for_is_refused(meaning: Meaning, dialect: 
     assert told.words in error.message
 
 
-@pytest.mark.parametrize(("meaning", "dialect"), OF_EACH_KIND, ids=by_name(OF_EACH_KIND))
+@table(("meaning", "dialect"), OF_EACH_KIND, ids=by_name(OF_EACH_KIND))
 def test_no_header_is_sent_beside_those_that_the_sdk_sends(
     meaning: Meaning, dialect: str, sdks: Sdks, asked: Asked
 ) -> None:
@@ -250,7 +251,7 @@ def judges() -> dict[tuple[str, type, bool], pydantic.TypeAdapter[Any]]:
     return {place: pydantic.TypeAdapter(judge) for place, judge in JUDGES.items()}
 
 
-@pytest.mark.parametrize(("meaning", "dialect"), WITH_BODY, ids=by_name(WITH_BODY))
+@table(("meaning", "dialect"), WITH_BODY, ids=by_name(WITH_BODY))
 def test_the_sdks_types_allow_what_we_send(meaning: Meaning, dialect: str, judges: Any) -> None:
     said = meaning.said(dialect)
     body = json.loads(build(meaning, dialect, meaning.request)[0].body)

@@ -26,6 +26,7 @@ from bifrost.errors import (
 from bifrost.providers.base import ErrorBody
 from bifrost.routing.classify import _MEANINGS, _STATUSES, _WORDS, error_of
 from bifrost.routing.retry import RULES, allows_fallback
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def test_the_page_names_the_classes_of_every_category() -> None:
         assert any(row == category and issubclass(kind, each) for category, kind in _raised() | _SET_ON_THE_ERROR), row
 
 
-@pytest.mark.parametrize("row", _table(), ids=[row[0] + row[-1] for row in _table()])
+@table("row", _table(), ids=[row[0] + row[-1] for row in _table()])
 def test_the_page_names_the_class_of_every_status(row: list[str]) -> None:
     category, classes, examples, *_ = row
     for status in re.findall(r"(?<!Groq's )\b[3-5]\d\d\b", examples):
@@ -111,7 +112,7 @@ def test_the_page_names_the_class_of_every_status(row: list[str]) -> None:
         assert (f"`{error.category}`", type(error).__name__ in classes) == (category, True), status
 
 
-@pytest.mark.parametrize("error", [each for each in _classes() if each.category != "caller"])
+@table("error", [each for each in _classes() if each.category != "caller"])
 def test_the_page_says_after_which_errors_a_fallback_is_tried(error: type[BifrostError]) -> None:
     cell = _rows()[error.category][-1]
     named = error.__name__ in re.findall(r"`(\w+Error)`", cell)

@@ -21,6 +21,7 @@ from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES
 from bifrost.testing import MockTransport, fake_key, no_waits, run_virtual
 from tests.docs.tables import DOCS, rows
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,7 @@ TEXTS = {page.name: page.read_text(encoding="utf-8") for page in sorted(DOCS.glo
 # --- names
 
 
-@pytest.mark.parametrize("page", [page for page in TEXTS if not page.startswith("from-")])
+@table("page", [page for page in TEXTS if not page.startswith("from-")])
 def test_an_error_that_a_page_names_is_one(page: str) -> None:
     ours = TEXTS[page].replace("openai.", "")
     named = set(re.findall(r"`(?:bifrost\.)?([A-Z]\w+Error)\b[^`]*`", ours))
@@ -52,7 +53,7 @@ def default_of(part: str, name: str) -> Any:
     return getattr(getattr(whole, part) if part else whole, name)
 
 
-@pytest.mark.parametrize("page", [FAULTS, "concurrency.md", "scaling.md", "security.md"])
+@table("page", [FAULTS, "concurrency.md", "scaling.md", "security.md"])
 def test_a_default_that_a_page_tells_is_the_default(page: str) -> None:
     told = _SETTING.findall(TEXTS[page])
     for part, name, value in told:
@@ -123,7 +124,7 @@ def statuses() -> list[tuple[int, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("status", "row"), statuses(), ids=[str(status) for status, _ in statuses()])
+@table(("status", "row"), statuses(), ids=[str(status) for status, _ in statuses()])
 def test_what_follows_a_status_is_what_the_table_says(status: int, row: list[str]) -> None:
     does, error_name = row
     error = error_of(status, ErrorBody(message=""), headers=None, provider="p", model="m", key="k", now_wall=0.0)
@@ -160,7 +161,7 @@ PLAYED: Mapping[str, Callable[[MockTransport], object]] = {
 }
 
 
-@pytest.mark.parametrize("row", PLAYED)
+@table("row", PLAYED)
 async def test_a_fault_ends_in_the_error_of_its_row(row: str) -> None:
     table = {
         cells[0]: cells
@@ -181,7 +182,7 @@ async def test_a_fault_ends_in_the_error_of_its_row(row: str) -> None:
     assert len(caught.value.attempts) == (2 if once else 3 if waits else 1)
 
 
-@pytest.mark.parametrize("fault", ["cut", "stall", "malformed_event", "error_event"])
+@table("fault", ["cut", "stall", "malformed_event", "error_event"])
 async def test_a_stream_that_fails_before_its_first_content_is_tried_again_unseen(fault: str) -> None:
     mock = MockTransport()
     step = mock.stream(["a", "b"])
@@ -198,7 +199,7 @@ async def test_a_stream_that_fails_before_its_first_content_is_tried_again_unsee
             assert (await stream.final()).text == "one two"
 
 
-@pytest.mark.parametrize("fault", ["cut", "stall", "malformed_event", "error_event"])
+@table("fault", ["cut", "stall", "malformed_event", "error_event"])
 async def test_a_stream_that_fails_after_it_is_interrupted(fault: str) -> None:
     mock = MockTransport()
     step = mock.stream(["one ", "two"])
@@ -227,7 +228,7 @@ COMMITS: Mapping[str, Chunk] = {
 """Chunks that commit a stream, by their words on the page."""
 
 
-@pytest.mark.parametrize("words", COMMITS)
+@table("words", COMMITS)
 def test_what_commits_a_stream_is_what_the_page_says(words: str) -> None:
     section = TEXTS["streaming.md"].partition("## When a stream is committed")[2].partition("\n## ")[0]
     assert words in section
@@ -255,8 +256,8 @@ async def read(stream: Any, away: float) -> None:
         await anyio.sleep(away)
 
 
-@pytest.mark.parametrize("limit", OVERDUE)
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@table("limit", OVERDUE)
+@table("backend", ["asyncio", "trio"])
 def test_a_timeout_in_an_open_stream_interrupts_it(limit: str, backend: Any) -> None:
     phase, options, away = OVERDUE[limit]
     mock = MockTransport()
@@ -300,7 +301,7 @@ async def test_a_wait_that_is_too_long_is_not_slept_through() -> None:
     assert caught.value.retry_after == 61
 
 
-@pytest.mark.parametrize(("status", "keys"), [(503, ["first"]), (429, ["first"]), (401, ["first", "second"])])
+@table(("status", "keys"), [(503, ["first"]), (429, ["first"]), (401, ["first", "second"])])
 async def test_a_provider_that_says_not_to_try_again_is_asked_again_only_with_another_key(
     status: int, keys: list[str]
 ) -> None:

@@ -15,6 +15,7 @@ from bifrost.providers.catalog import CATALOG
 from bifrost.sync import SyncBifrost
 from tests.docs.served import Detour, failing, our_failure
 from tests.docs.tables import Pair, compiled, is_async, pairs, rows, said
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ def test_every_pair_is_expected_to_say_something() -> None:
     assert SCRIPTS.keys() <= SAID.keys()
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=[pair.id for pair in PAIRS])
+@table("pair", PAIRS, ids=[pair.id for pair in PAIRS])
 def test_the_side_of_litellm_is_python(pair: Pair) -> None:
     assert compiled(pair.today, pair.id)
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.docs import api_names
 from tests.docs.tables import DOCS
+from tests.table import table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def test_the_list_for_models_has_the_form_that_they_expect() -> None:
     assert all(re.fullmatch(r"|## [\w ]+|- \[[^\]]+\]\([\w./-]+\.md\)(: .+)?", line) for line in body)
 
 
-@pytest.mark.parametrize("page", ["../README.md", *sorted(PAGES)])
+@table("page", ["../README.md", *sorted(PAGES)])
 def test_a_link_leads_to_a_page(page: str) -> None:
     for target in linked(DOCS / page):
         assert ((DOCS / page).parent / target).is_file(), target
@@ -67,7 +68,7 @@ def test_a_link_leads_to_a_page(page: str) -> None:
 _FILE = re.compile(r"`((?:bifrost|docs|examples|tests)/[\w./-]+)`")
 
 
-@pytest.mark.parametrize("page", ["../README.md", *sorted(PAGES - {"history.md"})])
+@table("page", ["../README.md", *sorted(PAGES - {"history.md"})])
 def test_a_file_that_a_page_names_is_there(page: str) -> None:
     for name in _FILE.findall((DOCS / page).read_text(encoding="utf-8")):
         assert (DOCS.parent / name).exists(), name
@@ -88,9 +89,7 @@ _ENTRY = re.compile(r"^\.\. auto(?:class|exception|function|data):: (\S+)$", re.
 ENTRIES = [entry for page in (DOCS / "api").glob("*.md") for entry in _ENTRY.findall(page.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize(
-    "module", ["bifrost", "bifrost.testing", "bifrost.plugins", "bifrost.settings", "bifrost.telemetry"]
-)
+@table("module", ["bifrost", "bifrost.testing", "bifrost.plugins", "bifrost.settings", "bifrost.telemetry"])
 def test_the_reference_has_every_public_name(module: str) -> None:
     public = {f"{module}.{name}" for name in getattr(importlib.import_module(module), "__all__", ())}
     assert public - set(ENTRIES) == set(), "write it on a page of docs/api"

@@ -19,6 +19,7 @@ import bifrost
 from bifrost import Bifrost, Key, Plugin, ProviderConfig, SyncBifrost, UsageError
 from bifrost.testing import DeadlockError, MockTransport, fake_key, leak_check, run_virtual
 from tests.engine.rig import is_quiet, until
+from tests.table import table
 
 GPT = "openai/gpt-4o-mini"
 
@@ -305,7 +306,7 @@ client.close()
 }
 
 
-@pytest.mark.parametrize("how", DROPS)
+@table("how", DROPS)
 def test_a_dropped_generator_makes_no_noise(how: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", _DROPPED + DROPS[how] + "\nprint('end')"],

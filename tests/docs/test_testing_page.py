@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 import bifrost.testing
 from bifrost.testing import fake_key
 from tests.docs.tables import DOCS
+from tests.table import table
 
 if TYPE_CHECKING:
+    import pytest
+
     from bifrost.testing import LoopbackProvider
 
 pytest_plugins = ["pytester"]
@@ -66,7 +67,7 @@ def test_its_examples_pass(
     ) + CODE.count('("backend", ["asyncio", "trio"])')
 
 
-@pytest.mark.parametrize("name", bifrost.testing.__all__)
+@table("name", bifrost.testing.__all__)
 def test_it_knows_the_names_that_users_need(name: str) -> None:
     # Of these the page speaks where they are used: by methods of others.
     indirect = {"ConnectionCounts", "MockCall", "Rules", "Script", "Step", "UnexpectedCallError", "CassetteError"}

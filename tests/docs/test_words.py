@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.tables import DOCS
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +44,7 @@ def prose(page: Path) -> str:
     return _CODE.sub(lambda code: "\n" * code[0].count("\n"), page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
-def test_a_page_uses_the_usual_words(page: Path) -> None:
+def assert_usual_words(page: Path) -> None:
     text = prose(page)
     found = [
         f"{page.name}:{text.count(chr(10), 0, match.start()) + 1} {match[0]!r}: write {usual}"
@@ -54,8 +54,13 @@ def test_a_page_uses_the_usual_words(page: Path) -> None:
     assert not found, "\n".join(found)
 
 
+@table("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
+def test_a_page_uses_the_usual_words(page: Path) -> None:
+    assert_usual_words(page)
+
+
 def test_private_words_are_found_in_prose_and_not_in_code(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("The trail.\n\n```python\ntrail = 1\n```\n\n`trail`\n", encoding="utf-8")
     with pytest.raises(AssertionError, match=r"^page\.md:1 'trail': write attempts"):
-        test_a_page_uses_the_usual_words(page)
+        assert_usual_words(page)

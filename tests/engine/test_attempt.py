@@ -26,6 +26,7 @@ from bifrost.providers.base import ErrorBody, Issuer, ReportedError, Target
 from bifrost.routing.keys import KeySelection
 from bifrost.wire.http import Headers
 from tests.canary import CANARY, assert_unseen, shown_by
+from tests.table import table
 
 ECHO = f"no key {CANARY} here"
 SHOWN = "no key *** here"
@@ -218,7 +219,7 @@ async def test_an_attempt_without_a_key_has_nothing_to_take_out() -> None:
     assert await attempt.redact(ECHO.encode()) == ECHO.encode()
 
 
-@pytest.mark.parametrize("field", ["code", "type", "param", "request_id"])
+@table("field", ["code", "type", "param", "request_id"])
 def test_a_key_that_a_provider_repeats_in_a_field_of_its_error_is_taken_out(field: str) -> None:
     error = BifrostError("it broke")
     setattr(error, field, ECHO)

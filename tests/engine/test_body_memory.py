@@ -16,6 +16,7 @@ from bifrost import Bifrost, ChatResponse, ImagePart, Key, Message, ProviderConf
 from bifrost.testing import RawServer
 from tests.engine.peers import CHAT
 from tests.hostile.answers import _CLAUDE, MODELS
+from tests.table import table
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -74,8 +75,8 @@ async def copies(dialect: str, body: bytes, prompt: Any) -> float:
             tracemalloc.stop()
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-@pytest.mark.parametrize("form", ["a data URL", "data"])
+@table("dialect", ["openai", "anthropic"])
+@table("form", ["a data URL", "data"])
 async def test_a_large_picture_is_copied_twice_at_most(dialect: str, form: str) -> None:
     prompt: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": URL}}]}]
     if form == "data":
@@ -119,8 +120,8 @@ def written(text: str, form: str) -> bytes:
     return plain.replace(b"<", b"\\u003c").replace(b">", b"\\u003e") if form == "HTML" else plain
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-@pytest.mark.parametrize("form", ["UTF-8", "ASCII", "HTML", "slashes"])
+@table("dialect", ["openai", "anthropic"])
+@table("form", ["UTF-8", "ASCII", "HTML", "slashes"])
 async def test_an_answer_that_its_caller_keeps_is_there_once(dialect: str, form: str) -> None:
     word = b"hello" if dialect == "openai" else b"other"
     text = ('if a < b / c:\n\treturn "Gr\u00fc\u00dfe"\n' * (SIZE // 34))[:SIZE]

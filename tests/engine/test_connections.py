@@ -9,6 +9,7 @@ import pytest
 from bifrost.config import ConnectionConfig
 from bifrost.engine.pool.connections import Connections
 from bifrost.transport import ConnectionBase, Origin, Transport
+from tests.table import table
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +107,7 @@ async def test_a_connection_does_not_outlive_its_age() -> None:
     assert made[0].closed == 1
 
 
-@pytest.mark.parametrize(("random", "lived"), [(0.0, 80.0), (0.5, 100.0), (1.0, 120.0)])
+@table(("random", "lived"), [(0.0, 80.0), (0.5, 100.0), (1.0, 120.0)])
 async def test_ages_are_spread_so_that_connections_do_not_all_go_at_once(random: float, lived: float) -> None:
     there, made = connections(age=100.0, idle=1000.0, random=random)
     await kept(there, 1)

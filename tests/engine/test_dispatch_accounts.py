@@ -23,6 +23,7 @@ from bifrost import (
 )
 from bifrost.testing import MockTransport, fake_key
 from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +112,7 @@ async def test_one_tenants_keys_are_not_anothers_at_the_same_time() -> None:
     assert all(call.key == f"openai-{call.json['user']}" for call in mock.calls)
 
 
-@pytest.mark.parametrize("method", ["providers", "keys", "config"])
+@table("method", ["providers", "keys", "config"])
 async def test_what_an_account_raises_is_told_without_its_text(kind: Kind, method: str) -> None:
     account = Directory(**{method: ValueError("canary")})
     async with Bifrost(account, transport=MockTransport()) as client:
@@ -122,7 +123,7 @@ async def test_what_an_account_raises_is_told_without_its_text(kind: Kind, metho
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("method", ["providers", "keys", "config"])
+@table("method", ["providers", "keys", "config"])
 async def test_an_accounts_own_verdict_is_the_calls(kind: Kind, method: str) -> None:
     verdict = PermissionDeniedError("not today")
     async with Bifrost(Directory(**{method: verdict}), transport=MockTransport()) as client:
@@ -131,7 +132,7 @@ async def test_an_accounts_own_verdict_is_the_calls(kind: Kind, method: str) -> 
     assert caught.value is verdict
 
 
-@pytest.mark.parametrize(
+@table(
     ("method", "garbage", "problem"),
     [
         ("providers", None, r"Directory.providers\(\) returned a NoneType; return a list"),
@@ -197,9 +198,7 @@ async def test_settings_of_a_provider_hold(kind: Kind) -> None:
     assert call.http.headers["x-team"] == "blue"
 
 
-@pytest.mark.parametrize(
-    "wrong", ["openai", {"openai": "sk-canary"}, 7, Directory, object()], ids=lambda wrong: type(wrong).__name__
-)
+@table("wrong", ["openai", {"openai": "sk-canary"}, 7, Directory, object()], ids=lambda wrong: type(wrong).__name__)
 def test_what_is_no_account_is_refused_at_once(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="account= takes an object with the methods providers, keys and config") as e:
         Bifrost(wrong)

@@ -48,6 +48,7 @@ from tests.engine.peers import (
 )
 from tests.engine.rig import is_quiet, until
 from tests.plugins.recorder import KINDS, Kind, ask
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -408,7 +409,7 @@ class Broken(Transport, ConnectionBase):
         self._at("close")
 
 
-@pytest.mark.parametrize("part", ["open", "send", "read"])
+@table("part", ["open", "send", "read"])
 async def test_what_a_users_transport_should_not_raise_is_a_defect_that_says_where(part: str) -> None:
     async with leak_check():
         client = Bifrost(account_of("https://here.example", key=CANARY, retry=RETRIES), transport=Broken(part))

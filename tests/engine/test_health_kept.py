@@ -27,6 +27,7 @@ from bifrost.config import ConnectionConfig, NetworkConfig, SizeLimits
 from bifrost.testing import MockTransport, fake_key, leak_check
 from tests.engine.peers import running
 from tests.engine.troubled import MODEL, Calls, client_of, health_of, states_of
+from tests.table import table
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
@@ -82,7 +83,7 @@ async def get_into_trouble(client: Bifrost, mock: MockTransport) -> None:
     mock.reply("hello").always()
 
 
-@pytest.mark.parametrize("changed", SAME_PLACE.values(), ids=SAME_PLACE)
+@table("changed", SAME_PLACE.values(), ids=SAME_PLACE)
 async def test_what_is_known_stays_when_the_place_does(changed: dict[str, Any]) -> None:
     mock = MockTransport()
     async with leak_check(), client_of(mock, "one", "two", **SETTINGS) as client:
@@ -98,7 +99,7 @@ async def test_what_is_known_stays_when_the_place_does(changed: dict[str, Any]) 
         assert known(client) == ("closed", 190.0, {"one": "dead", "two": "ready"})
 
 
-@pytest.mark.parametrize("changed", OTHER_PLACE.values(), ids=OTHER_PLACE)
+@table("changed", OTHER_PLACE.values(), ids=OTHER_PLACE)
 async def test_at_another_place_nothing_is_known_yet(changed: dict[str, Any]) -> None:
     mock = MockTransport()
     async with leak_check(), client_of(mock, "one", "two", **SETTINGS) as client:

@@ -28,6 +28,7 @@ from bifrost.engine.clock import Clock
 from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.providers.catalog import CATALOG
 from bifrost.testing import LoopbackProvider, fake_key
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,7 +84,7 @@ async def test_a_key_without_settings_goes_to_the_providers_address() -> None:
         assert (keys_seen(west), keys_seen(east)) == ({"own"}, {"east"})
 
 
-@pytest.mark.parametrize("end", ["/openai/v1", "/openai/v1/", "/openai", "/OpenAI/v1", "/"])
+@table("end", ["/openai/v1", "/openai/v1/", "/openai", "/OpenAI/v1", "/"])
 async def test_an_address_may_end_in_the_path_of_the_api(end: str) -> None:
     async with LoopbackProvider() as server:
         own, address = fake_key("own"), server.base_url + end

@@ -11,6 +11,7 @@ import pytest
 from bifrost.engine.pool.workers import Job
 from bifrost.errors import QueueFullError, ServerError, ShuttingDownError
 from tests.engine.rig import Rig, gates_of, held, rig_of, until
+from tests.table import table
 from tests.wide import few_of
 
 pytestmark = pytest.mark.anyio
@@ -387,7 +388,7 @@ async def test_a_job_that_ends_in_spite_of_its_cancellation_does_not_take_the_ne
         await until(lambda: answers == ["next"])
 
 
-@pytest.mark.parametrize("turns", range(12))
+@table("turns", range(12))
 async def test_a_caller_may_leave_after_any_number_of_turns_of_the_loop(turns: int) -> None:
     async with rig_of(concurrency=1) as rig:
         rig.gate.set()
@@ -447,7 +448,7 @@ async def test_what_a_job_raises_reaches_its_caller_unchanged() -> None:
         assert rig.pool.workers == 1
 
 
-@pytest.mark.parametrize("kind", [MemoryError, RecursionError, SystemError, AssertionError, LookupError])
+@table("kind", [MemoryError, RecursionError, SystemError, AssertionError, LookupError])
 async def test_whatever_a_job_raises_the_pool_keeps_its_size(kind: type[Exception]) -> None:
     async with rig_of(concurrency=3) as rig, anyio.create_task_group() as group:
 

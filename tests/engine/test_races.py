@@ -20,6 +20,7 @@ from tests.engine.peers import MODEL
 from tests.engine.rig import is_quiet, rig_of, until
 from tests.engine.seeded import missing_switches, run_seeded
 from tests.plugins.recorder import Recorder
+from tests.table import table
 from tests.wide import few_of
 
 if TYPE_CHECKING:
@@ -273,6 +274,6 @@ async def _jump() -> None:
     assert log.count("a.before_call") == log.count("a.after_call") == 11
 
 
-@pytest.mark.parametrize("seed", SEEDS[:5])
+@table("seed", SEEDS[:5])
 def test_an_hour_that_is_lost_ends_everything_once(seed: int) -> None:
     run_seeded(seed, _jump)

@@ -17,6 +17,7 @@ from bifrost.testing import MockTransport, RawServer, leak_check
 from bifrost.transport import Transport
 from tests.engine.peers import MODEL, Authority, Served, account_of, answer, client_of, running, until_left
 from tests.engine.rig import until
+from tests.table import table
 from tests.transport.http2_peer import Http2Server
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def authority() -> Authority:
     return Authority()
 
 
-@pytest.mark.parametrize("tls", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@table("tls", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_calls_find_connections_that_stand_ready(tls: ssl.TLSVersion | None, authority: Authority) -> None:
     context = None if tls is None else authority.context()
     if context is not None and tls is not None:

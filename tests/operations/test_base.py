@@ -19,6 +19,7 @@ from bifrost.operations.moderations import MODERATIONS
 from bifrost.operations.rerank import RERANK
 from bifrost.operations.token_count import COUNT_TOKENS
 from bifrost.providers.catalog import CATALOG, OPERATIONS
+from tests.table import table
 
 ENVELOPE = {"provider", "model", "request_id", "attempts", "warnings", "rate_limit"}
 """What the engine fills in."""
@@ -43,7 +44,7 @@ def test_the_table_follows_from_the_codecs() -> None:
     assert len(OPERATIONS) == len(list(OPERATIONS))
 
 
-@pytest.mark.parametrize("operation", [*OPERATIONS.values()], ids=lambda operation: operation.name)
+@table("operation", [*OPERATIONS.values()], ids=lambda operation: operation.name)
 def test_requests_and_responses_have_what_the_engine_needs(
     operation: Operation[Any, Any, Any],
 ) -> None:

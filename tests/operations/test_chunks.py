@@ -22,6 +22,7 @@ from bifrost.operations.chat.content import (
 from bifrost.operations.chat.messages import AssistantMessage
 from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason, Logprobs, TokenLogprob
 from bifrost.operations.usage import Usage
+from tests.table import table
 
 
 def chunk(delta: Delta, index: int = 0, finish_reason: FinishReason | None = None) -> Chunk:
@@ -239,7 +240,7 @@ def test_text_of_a_chunk_is_of_the_first_answer() -> None:
     assert chunk(Delta(refusal="x")).text == ""
 
 
-@pytest.mark.parametrize(
+@table(
     ("piece", "committed"),
     [
         (Chunk(), False),

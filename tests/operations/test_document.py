@@ -17,6 +17,7 @@ from bifrost.operations.chat.content import TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage
 from bifrost.operations.chat.response import Choice, raw_of
 from bifrost.operations.document import SMALL, Document, without_texts
+from tests.table import table
 
 WORDS = 'Grüße & "quotes" <b>bold</b> a/b \\ \n\t\x07 \u2028 and 漢字 🎉 '
 LONG = WORDS * 3_000
@@ -55,7 +56,7 @@ def answer_of(body: bytes, *texts: str) -> ChatResponse:
     return ChatResponse(choices=choices, raw=raw_of(body, choices))
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@table("writer", WRITERS)
 def test_a_document_comes_back_however_its_texts_are_written(writer: str) -> None:
     write = WRITERS[writer]
     body = b'{"content": ' + write(LONG) + b', "more": [' + write(LONG[::-1]) + b', "x"]}\n'
@@ -79,7 +80,7 @@ def test_a_small_document_is_stored_as_it_is() -> None:
     assert isinstance(stored(answer_of(body, "a" * (SMALL - 2))), Document)
 
 
-@pytest.mark.parametrize(
+@table(
     "texts",
     [
         ["b" * 50_000, "a" * 50_000],
@@ -130,7 +131,7 @@ def test_many_texts_that_are_not_there_are_not_looked_for(texts: list[str]) -> N
     assert time.thread_time() - began < 0.5, sys.version
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@table("writer", WRITERS)
 def test_many_texts_are_found_in_linear_time(writer: str) -> None:
     texts = [f"é/<{number:06}{'x' * 4_096}" for number in range(2_000)]
     body = b"[" + b",".join(map(WRITERS[writer], texts)) + b"]"

@@ -23,6 +23,7 @@ from bifrost import (
 )
 from bifrost.testing import MockTransport, fake_key
 from tests.canary import CANARY
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +50,8 @@ HABITS: list[tuple[Callable[[Any], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("kind", [Bifrost, SyncBifrost])
-@pytest.mark.parametrize(("habit", "told"), HABITS, ids=range(len(HABITS)))
+@table("kind", [Bifrost, SyncBifrost])
+@table(("habit", "told"), HABITS, ids=range(len(HABITS)))
 def test_a_habit_of_another_client_says_what_to_write(kind: Any, habit: Callable[[Any], Any], told: str) -> None:
     with pytest.raises(UsageError, match=told) as caught:
         habit(kind(ACCOUNT))
@@ -69,8 +70,8 @@ def test_what_nobody_has_is_an_ordinary_attribute_error(kind: Any) -> None:
     assert not hasattr(client.chat.completions, "__len__")
 
 
-@pytest.mark.parametrize("kind", [Bifrost, SyncBifrost])
-@pytest.mark.parametrize(
+@table("kind", [Bifrost, SyncBifrost])
+@table(
     ("arguments", "told"),
     [
         ({"api_key": CANARY}, r"takes no api_key=: keys come from the environment .*StaticAccount\(keys="),
@@ -105,7 +106,7 @@ def test_a_key_that_was_given_there_is_in_no_frame_of_ours() -> None:
     assert CANARY not in "".join(shown)
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "told"),
     [
         ("api_base", "ProviderConfig"),
@@ -124,7 +125,7 @@ def test_an_option_of_another_library_says_what_to_write(name: str, told: str) -
         client.chat("openai/m", "hi", **{name: "x"})  # type: ignore[arg-type] # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "told"),
     [
         ("model_dump", r"write \.to_dict\(\)"),

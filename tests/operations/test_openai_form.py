@@ -46,6 +46,7 @@ from bifrost.operations.chat.request import (
 )
 from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
+from tests.table import table
 
 HELLO = {"role": "user", "content": "hello"}
 
@@ -98,7 +99,7 @@ def test_messages_of_all_kinds_may_be_mixed() -> None:
     assert messages[1].content == answer.parts
 
 
-@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
+@table("role", ["system", "developer", "user", "assistant"])
 def test_every_role_is_kept(role: str) -> None:
     assert to_messages([{"role": role, "content": "x"}])[0].role == role
 
@@ -113,7 +114,7 @@ def test_an_empty_prompt_is_refused(prompt: Any) -> None:
     assert "empty" in refusal(prompt)
 
 
-@pytest.mark.parametrize(
+@table(
     ("prompt", "told"),
     [
         (None, "messages: expected text, a message or a list of messages, got NoneType"),
@@ -168,7 +169,7 @@ def test_foreign_objects_are_told_how_to_be_given() -> None:
 # --- parts
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "part"),
     [
         ({"type": "text", "text": "x"}, TextPart(text="x")),
@@ -213,7 +214,7 @@ def test_parts_are_read(form: Any, part: Part) -> None:
     assert only_part(form) == part
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "told"),
     [
         ({"type": "text"}, ".text: expected text, got NoneType"),
@@ -313,7 +314,7 @@ def test_our_own_form_of_an_answer_can_be_read_back() -> None:
     assert message.content == answer.parts
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "told"),
     [
         ({}, ": an assistant message needs content, tool_calls, a refusal or audio"),
@@ -391,7 +392,7 @@ def test_no_tools_stay_none() -> None:
     assert to_tools([]) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("tools", "told"),
     [
         ({"type": "function"}, "tools: expected a list of tools, got dict"),
@@ -421,7 +422,7 @@ def test_a_tool_that_is_wrong_is_refused_with_its_place(tools: Any, told: str) -
     assert caught.value.message.startswith(told)
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "choice"),
     [
         (None, None),
@@ -444,7 +445,7 @@ def test_tool_choices_are_read(form: Any, choice: ToolChoice | None) -> None:
     assert to_tool_choice(form) == choice
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "told"),
     [
         ("any", "tool_choice: unknown value 'any'; known: auto, none, required"),
@@ -473,7 +474,7 @@ def test_response_formats_are_read() -> None:
     assert to_response_format(read) is read
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "told"),
     [
         ("json", "response_format: expected an object (a dict), got str"),
@@ -611,7 +612,7 @@ def test_options_in_our_own_types_are_taken_as_they_are() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "told"),
     [
         ({"temprature": 1}, "unknown key 'temprature'; did you mean 'temperature'?"),

@@ -24,6 +24,7 @@ from bifrost.operations.chat.request import (
 from bifrost.operations.chat.tools import Tool, ToolChoice
 from bifrost.operations.embeddings import embedding_request
 from bifrost.operations.models import ModelsRequest, models_request
+from tests.table import table
 
 OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -48,12 +49,12 @@ def test_the_hints_can_be_read() -> None:
     assert set(get_type_hints(ChatOptions)) == CHAT_OPTIONS
 
 
-@pytest.mark.parametrize("name", sorted(CHAT_OPTIONS))
+@table("name", sorted(CHAT_OPTIONS))
 def test_none_means_not_given(name: str) -> None:
     assert fields_of(**{name: None}) == {}
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "hint"),
     [
         ("temprature", "did you mean temperature?"),
@@ -72,7 +73,7 @@ def test_none_means_not_given(name: str) -> None:
         ("timeout", "to with_options"),
     ],
 )
-@pytest.mark.parametrize("value", [1, None])
+@table("value", [1, None])
 def test_a_wrong_name_is_told_with_what_was_perhaps_meant(name: str, hint: str, value: Any) -> None:
     with pytest.raises(InvalidRequestError, match=f"'{name}' is no option of a chat; .*{hint}"):
         fields_of(**{name: value})
@@ -81,7 +82,7 @@ def test_a_wrong_name_is_told_with_what_was_perhaps_meant(name: str, hint: str, 
 # --- reading them
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "field", "value"),
     [
         ({"temperature": 1}, "temperature", 1.0),
@@ -129,7 +130,7 @@ def test_options_become_fields(options: dict[str, Any], field: str, value: Any) 
     ChatRequest(model="m", messages=[], **fields)
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "problem"),
     [
         ({"temperature": "hot"}, "temperature: expected `float`, got `str`"),
@@ -187,7 +188,7 @@ def test_a_system_prompt_is_text() -> None:
 # --- embeddings
 
 
-@pytest.mark.parametrize(
+@table(
     ("texts", "inputs"),
     [
         ("hi", ["hi"]),
@@ -203,7 +204,7 @@ def test_texts_and_tokens_are_read(texts: Any, inputs: list[Any]) -> None:
     assert embedding_request("m", texts).input == inputs
 
 
-@pytest.mark.parametrize(
+@table(
     ("texts", "problem"),
     [
         ("", "nothing to embed"),
@@ -239,7 +240,7 @@ def test_a_provider_is_asked_for_a_page() -> None:
     assert models_request("openai", limit=None, after=None) == ModelsRequest(model="openai/")
 
 
-@pytest.mark.parametrize(
+@table(
     ("wrong", "problem"),
     [
         ({"provider": None}, "provider: expected `str`, got `None`"),

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from bifrost.errors import InvalidRequestError, OutputValidationError, UsageError
 from bifrost.operations.chat.structured.lenient import with_whole_numbers
 from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
+from tests.table import table
 
 T = TypeVar("T")
 
@@ -156,8 +157,8 @@ def refused(kind: Any, text: str) -> OutputValidationError:
 # --- the schema
 
 
-@pytest.mark.parametrize(("kind", "_value"), OBJECTS, ids=str)
-def test_an_object_has_its_keys_in_the_order_of_declaration(kind: Any, _value: Any) -> None:
+@table(("kind", "value"), OBJECTS, ids=str)
+def test_an_object_has_its_keys_in_the_order_of_declaration(kind: Any, value: Any) -> None:
     output = OutputType[Any](kind)
 
     assert output.schema["type"] == "object"
@@ -195,8 +196,8 @@ def test_a_typed_dict_anywhere_keeps_its_order() -> None:
     assert list(schema["$defs"]["Typed"]["properties"]) == ["zeta", "alpha"]
 
 
-@pytest.mark.parametrize(("kind", "_text", "_value"), WRAPPED, ids=str)
-def test_what_is_no_object_is_asked_for_inside_of_one(kind: Any, _text: str, _value: Any) -> None:
+@table(("kind", "text", "value"), WRAPPED, ids=str)
+def test_what_is_no_object_is_asked_for_inside_of_one(kind: Any, text: str, value: Any) -> None:
     output = OutputType[Any](kind)
 
     assert output.is_wrapped
@@ -223,7 +224,7 @@ def test_the_strict_schema_says_what_is_not_enforced() -> None:
     assert OutputType[Any](dict[str, int]).strict.closed is False
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "name"),
     [
         (Invoice, "Invoice"),
@@ -246,7 +247,7 @@ def test_the_name_is_one_that_providers_take(kind: Any, name: str) -> None:
     assert repr(output) == f"OutputType({name})"
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "says"),
     [
         (object, "type <class 'object'> is not supported"),
@@ -277,12 +278,12 @@ def test_a_type_with_an_unknown_name_in_it_is_refused() -> None:
 # --- reading an answer
 
 
-@pytest.mark.parametrize(("kind", "value"), OBJECTS, ids=str)
+@table(("kind", "value"), OBJECTS, ids=str)
 def test_an_answer_becomes_the_type(kind: Any, value: Any) -> None:
     assert OutputType[Any](kind).decode(' {"zeta": "z", "alpha": 1}\n') == value
 
 
-@pytest.mark.parametrize(("kind", "text", "value"), WRAPPED, ids=str)
+@table(("kind", "text", "value"), WRAPPED, ids=str)
 def test_a_wrapped_answer_is_taken_out(kind: Any, text: str, value: Any) -> None:
     output = OutputType[Any](kind)
 
@@ -290,7 +291,7 @@ def test_a_wrapped_answer_is_taken_out(kind: Any, text: str, value: Any) -> None
     assert type(output.decode(f'{{"value": {text}}}')) is type(value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "text", "says"),
     [
         (Invoice, '{"zeta": "a", "items": [{"what": "b", "price": "c"}]}', "$.items[0].price: expected float, got str"),
@@ -462,7 +463,7 @@ def test_a_note_that_cannot_be_a_key_is_read() -> None:
 # --- numbers and times in other words
 
 
-@pytest.mark.parametrize("text", ['"P99999999999W"', "1e300", '"P"', '""', "[]"])
+@table("text", ['"P99999999999W"', "1e300", '"P"', '""', "[]"])
 def test_a_duration_that_is_none_is_refused(text: str) -> None:
     refused(datetime.timedelta, f'{{"value": {text}}}')
 

@@ -17,6 +17,7 @@ from bifrost.operations.chat.structured.strict_schema import (
     tool_parameters,
     with_items,
 )
+from tests.table import table
 
 
 def properties(**fields: Any) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def test_an_object_without_properties_is_closed_too() -> None:
     assert found.strict
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "more"),
     [
         ({"type": "object"}, True),
@@ -121,7 +122,7 @@ def test_the_values_of_a_map_are_written_as_well() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@table(
     "given",
     [{}, True, {"description": "as you like"}, {"type": "array"}, {"type": "array", "items": {}}, {"default": None}],
 )
@@ -152,7 +153,7 @@ def test_a_definition_that_is_used_twice_does_not_contain_itself() -> None:
 # --- keywords
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "told"),
     [
         ({"type": "integer", "minimum": 0, "maximum": 10}, "(minimum: 0, maximum: 10)"),
@@ -186,12 +187,12 @@ def test_a_default_is_told_in_words_and_is_no_limit() -> None:
     assert notes({"type": "string", "default": "x"}) == []
 
 
-@pytest.mark.parametrize("name", ["date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
+@table("name", ["date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
 def test_a_format_that_all_know_is_kept(name: str) -> None:
     assert written({"type": "string", "format": name}) == {"type": "string", "format": name}
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "expected"),
     [
         ({"enum": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
@@ -221,7 +222,7 @@ def test_an_enumeration_has_a_type(given: Any, expected: Any) -> None:
     assert strict_schema(properties(x=given)).strict
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "expected"),
     [
         ({"$ref": "#/$defs/A"}, {"$ref": "#/$defs/A"}),
@@ -250,7 +251,7 @@ def test_what_no_strict_mode_knows_but_means_something_ends_strictness(given: An
     assert found.notes == ["$.x: allOf is not enforced"]
 
 
-@pytest.mark.parametrize("keyword", ["not", "if", "dependentRequired", "x-own"])
+@table("keyword", ["not", "if", "dependentRequired", "x-own"])
 def test_an_unknown_keyword_is_left_out_and_noted(keyword: str) -> None:
     assert written({"type": "string", keyword: {}}) == {"type": "string"}
     assert notes({"type": "string", keyword: {}}) == [f"$.x: {keyword} is left out"]
@@ -288,7 +289,7 @@ def test_references_are_found_wherever_they_stand() -> None:
 # --- arrays
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "expected"),
     [
         (
@@ -414,7 +415,7 @@ def test_limits_that_a_strict_mode_takes_are_sent(given: dict[str, Any]) -> None
     assert (found.strict, found.notes) == (True, [])
 
 
-@pytest.mark.parametrize("pattern", [r"^(?=a)b", r"(?<!a)b", r"(a)\1", r"\Aa\Z", r"(?P<x>a)", r"\bword\b"])
+@table("pattern", [r"^(?=a)b", r"(?<!a)b", r"(a)\1", r"\Aa\Z", r"(?P<x>a)", r"\bword\b"])
 def test_a_pattern_that_not_every_engine_knows_is_told(pattern: str) -> None:
     found = strict_schema(properties(x={"type": "string", "pattern": pattern}), OPENAI_RULES)
 
@@ -441,7 +442,7 @@ def enumeration(count: int, length: int = 3) -> dict[str, Any]:
     return {"enum": [f"{number:0{length}}" for number in range(count)]}
 
 
-@pytest.mark.parametrize(
+@table(
     ("schema", "excess"),
     [
         (properties(x=enumeration(1000, 10), y={"type": "string"}), None),

@@ -32,6 +32,7 @@ from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import ANTHROPIC
 from bifrost.providers.base import Provider, Target
 from bifrost.providers.compatible import OPENAI
+from tests.table import table
 
 
 class Point(msgspec.Struct):
@@ -103,7 +104,7 @@ def body_of(provider: Provider, request: ChatRequest) -> dict[str, Any]:
 # --- the choice of a way
 
 
-@pytest.mark.parametrize(
+@table(
     ("output", "modes", "chosen"),
     [
         (POINT, ("native", "tool"), "native"),
@@ -120,7 +121,7 @@ def test_the_first_way_that_can_carry_the_type_is_chosen(output: OutputType[Any]
     assert choose_mode(output, asked(), modes, provider="p") == chosen
 
 
-@pytest.mark.parametrize(
+@table(
     ("reasoning", "chosen"),
     [
         (Reasoning(effort="high"), "prompt"),
@@ -200,7 +201,7 @@ def test_the_answers_tool_is_forced() -> None:
     assert lowered.response_format is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "choice"),
     [
         (None, ToolChoice(mode="required")),
@@ -239,7 +240,7 @@ def test_the_forced_tool_can_be_said_by_each_dialect(provider: Provider) -> None
 # --- asking in words
 
 
-@pytest.mark.parametrize(
+@table(
     ("messages", "content"),
     [
         ([Message(role="user", content="Hi")], "{}"),
@@ -247,7 +248,7 @@ def test_the_forced_tool_can_be_said_by_each_dialect(provider: Provider) -> None
         ([Message(role="developer", content="Be brief.")], "Be brief.\n\n{}"),
     ],
 )
-@pytest.mark.parametrize("mode", ["prompt", "json_object"])
+@table("mode", ["prompt", "json_object"])
 def test_the_schema_is_added_to_the_system_message(mode: StructuredMode, messages: list[Message], content: str) -> None:
     lowered = lower(asked(*messages), POINT, mode)
 
@@ -281,7 +282,7 @@ def test_the_schema_in_words_has_the_limits_and_the_order() -> None:
     assert said.index('"b"') < said.index('"maximum":9') < said.index('"a"')
 
 
-@pytest.mark.parametrize("mode", MODES)
+@table("mode", MODES)
 def test_the_callers_request_is_not_changed(mode: StructuredMode) -> None:
     request = asked(Message(role="system", content="Be brief."), tools=[Tool(name="look")])
     before = msgspec.json.encode(request)
@@ -299,7 +300,7 @@ def test_a_type_that_is_enforced_gives_no_warning() -> None:
     assert shortfalls(LOOSE, "native_closed") == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("output", "mode", "told"),
     [
         (LOOSE, "native", "output: checked here only: strict mode is off, since $.size may be left out"),
@@ -345,7 +346,7 @@ def test_a_call_of_another_tool_stays_one() -> None:
     assert lift(other, "tool", others=["look"]) == other
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "tool"])
+@table("mode", [mode for mode in MODES if mode != "tool"])
 def test_in_other_ways_nothing_is_lifted(mode: StructuredMode) -> None:
     response = answered(answer_call())
 
@@ -366,7 +367,7 @@ def whole(chunks: list[Chunk]) -> ChatResponse:
     return accumulator.response()
 
 
-@pytest.mark.parametrize(
+@table(
     "parts",
     [
         [answer_call()],
@@ -454,7 +455,7 @@ def test_a_chunk_without_the_answer_passes_as_it_is() -> None:
 # --- reading the answer
 
 
-@pytest.mark.parametrize("mode", MODES)
+@table("mode", MODES)
 def test_text_that_is_json_is_read(mode: StructuredMode) -> None:
     assert parse(answered(text(JSON)), POINT, mode) == Point(2, 1)
 
@@ -481,18 +482,18 @@ def test_a_warning_is_given_once() -> None:
     assert fitted(once, POINT, "prompt").warnings == once.warnings
 
 
-@pytest.mark.parametrize("mode", MODES)
+@table("mode", MODES)
 def test_an_answer_that_wants_tools_run_has_nothing_to_read(mode: StructuredMode) -> None:
     assert parse(answered(text("I look."), ToolCall(id="c", name="look")), POINT, mode) is None
 
 
-@pytest.mark.parametrize("mode", MODES)
+@table("mode", MODES)
 def test_words_in_a_part_of_their_own_do_no_harm(mode: StructuredMode) -> None:
     assert parse(answered(text("Here it is."), text(JSON)), POINT, mode) == Point(2, 1)
     assert parse(answered(text('{"y": 2,'), text(' "x": 1}')), POINT, mode) == Point(2, 1)
 
 
-@pytest.mark.parametrize(
+@table(
     "said",
     [
         f"```json\n{JSON}\n```",
@@ -510,7 +511,7 @@ def test_words_in_a_part_of_their_own_do_no_harm(mode: StructuredMode) -> None:
         f"<think>Is it {{y}}? It is.</think>Here:\n```\n{JSON}\n```",
     ],
 )
-@pytest.mark.parametrize("mode", MODES)
+@table("mode", MODES)
 def test_json_is_found_behind_thinking_and_inside_a_fence(said: str, mode: StructuredMode) -> None:
     read = fitted(answered(text(said)), POINT, mode)
 
@@ -522,7 +523,7 @@ def test_json_is_found_behind_thinking_and_inside_a_fence(said: str, mode: Struc
     assert (streamed(said, POINT, mode).reasoning or "").strip() == thought
 
 
-@pytest.mark.parametrize(
+@table(
     "said",
     [
         f"Sure! {JSON}",
@@ -556,7 +557,7 @@ def test_a_bare_list_is_taken_where_the_model_was_asked_in_words(said: str, alon
         parse(answered(text(said)), numbers, "native")
 
 
-@pytest.mark.parametrize(("kind", "said"), [(int, "42"), (str, '"a"'), (Point | None, JSON), (Point | None, "null")])
+@table(("kind", "said"), [(int, "42"), (str, '"a"'), (Point | None, JSON), (Point | None, "null")])
 def test_any_wrapped_type_may_come_bare_where_the_model_was_asked_in_words(kind: Any, said: str) -> None:
     output = OutputType[Any](kind)
     for mode in IN_WORDS:
@@ -571,7 +572,7 @@ def test_marks_inside_of_the_json_stay() -> None:
             assert streamed(around, LOOSE, mode).text == said
 
 
-@pytest.mark.parametrize(
+@table(
     "name",
     [
         "functions.final_answer",
@@ -607,8 +608,8 @@ def test_a_name_in_pieces_is_known_too(pieces: list[str]) -> None:
     assert (response.text, response.tool_calls, response.finish_reason) == (JSON, [], "stop")
 
 
-@pytest.mark.parametrize("names", [["lo", "ok"], ["lo"], ["look"], ["other"] * 70])
-@pytest.mark.parametrize("arguments", ["{}", ""])
+@table("names", [["lo", "ok"], ["lo"], ["look"], ["other"] * 70])
+@table("arguments", ["{}", ""])
 def test_another_tools_name_in_pieces_stays_its_own(names: list[str], arguments: str) -> None:
     grow = ChunkLift(POINT, "tool", others=["look"])
     calls = [ToolCallDelta(index=0, name=name) for name in names]
@@ -635,9 +636,7 @@ def test_a_call_of_whatever_name_is_the_answer_where_there_is_no_other_tool() ->
     assert fitted(lift(answered(call), "tool"), POINT, "tool").parsed == Point(2, 1)
 
 
-@pytest.mark.parametrize(
-    "calls", [(JSON, '{"y": 3, "x": 4}'), ('{"y": 3}', JSON), (JSON, ""), (JSON, JSON), ("", JSON)]
-)
+@table("calls", [(JSON, '{"y": 3, "x": 4}'), ('{"y": 3}', JSON), (JSON, ""), (JSON, JSON), ("", JSON)])
 def test_of_two_calls_of_the_answers_tool_text_and_value_are_the_same(calls: tuple[str, str]) -> None:
     parts = [ToolCall(id=f"c{place}", name=ANSWER_TOOL, arguments=said) for place, said in enumerate(calls)]
     response = answered(*parts, finish_reason="tool_calls")
@@ -675,7 +674,7 @@ def test_calls_of_tools_pass_in_other_ways_than_the_tools() -> None:
     assert (chunk.text, chunk.choices[0].delta.tool_calls) == ("I look.", [call])
 
 
-@pytest.mark.parametrize(
+@table(
     "said",
     ['{"y": [}', '{"y": 2} }', "{ [", "{" + " " * 300 + "x", "<think", "<think>never ends", "[THINK", '{"y": "\\'],
 )
@@ -814,8 +813,8 @@ def test_an_empty_answer_is_not_sent_back() -> None:
     assert [message.role for message in again.messages] == ["user", "user"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("provider", [OPENAI, ANTHROPIC], ids=lambda row: row.name)
+@table("mode", MODES)
+@table("provider", [OPENAI, ANTHROPIC], ids=lambda row: row.name)
 def test_asking_again_can_be_said_by_each_dialect(provider: Provider, mode: StructuredMode) -> None:
     if (provider.name, mode) == ("anthropic", "json_object"):
         mode = "prompt"  # Anthropic has no such mode
@@ -871,7 +870,7 @@ def test_a_price_that_is_unknown_once_is_unknown() -> None:
     assert merged(answered(), answered(cost=Decimal(1))).cost is None
 
 
-@pytest.mark.parametrize("unit", ["{}", "[]", "{", "`{", '{"a":[1,2,', "</think>"])
+@table("unit", ["{}", "[]", "{", "`{", '{"a":[1,2,', "</think>"])
 def test_looking_for_json_ends_in_text_that_is_full_of_signs(unit: str) -> None:
     """Effort is bounded: what a call enters of our functions grows no more with the text."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from bifrost.errors import InvalidRequestError
 from bifrost.operations.typed import misfit, read_as
+from tests.table import table
 
 
 class Inner(msgspec.Struct):
@@ -19,7 +20,7 @@ def test_a_value_that_fits_is_read() -> None:
     assert read_as(7, float, "x") == 7.0
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "kind", "told"),
     [
         ("7", int, "opt: expected `int`, got `str`"),

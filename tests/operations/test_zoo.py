@@ -26,6 +26,7 @@ from bifrost.providers.base import Provider, Target
 from bifrost.providers.catalog import CATALOG
 from tests.operations.judges import check_anthropic_native, check_fits, check_openai_strict, check_tool, check_valid
 from tests.operations.zoo import ZOO
+from tests.table import table
 
 LABELS = list(ZOO)
 MODES: list[StructuredMode] = ["native", "native_closed", "tool", "json_object", "prompt"]
@@ -51,7 +52,7 @@ def test_the_zoo_is_large() -> None:
     assert len(ZOO) >= 185
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_what_is_sent_is_a_schema_that_the_answer_fits(label: str) -> None:
     output = output_of(label)
     strict = [output.strict_for(rules).schema for rules in (COMMON_RULES, OPENAI_RULES, AZURE_RULES, ANTHROPIC_RULES)]
@@ -65,7 +66,7 @@ def test_what_is_sent_is_a_schema_that_the_answer_fits(label: str) -> None:
     check_tool(output.tool_schema)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_what_is_called_strict_is_inside_the_documented_subset(label: str) -> None:
     output = output_of(label)
 
@@ -79,7 +80,7 @@ def test_what_is_called_strict_is_inside_the_documented_subset(label: str) -> No
         check_anthropic_native(output.strict_for(ANTHROPIC_RULES).schema)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_with_every_key_asked_for_only_free_keys_and_values_end_strict_mode(label: str) -> None:
     output = OutputType[Any](ZOO[label].kind, require_all=True)
     strict = output.strict_for(OPENAI_RULES)
@@ -90,7 +91,7 @@ def test_with_every_key_asked_for_only_free_keys_and_values_end_strict_mode(labe
     assert same(output.decode(wire(label, ZOO[label].text)), ZOO[label].value)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_an_answer_becomes_the_value(label: str) -> None:
     output, animal = output_of(label), ZOO[label]
 
@@ -99,7 +100,7 @@ def test_an_answer_becomes_the_value(label: str) -> None:
         assert same(value, animal.value), text
 
 
-@pytest.mark.parametrize("label", [label for label in LABELS if ZOO[label].wrong])
+@table("label", [label for label in LABELS if ZOO[label].wrong])
 def test_an_answer_that_does_not_fit_is_refused_with_its_place(label: str) -> None:
     for text, place in ZOO[label].wrong:
         with pytest.raises(OutputValidationError) as caught:
@@ -108,7 +109,7 @@ def test_an_answer_that_does_not_fit_is_refused_with_its_place(label: str) -> No
         assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_whatever_comes_is_read_or_refused(label: str) -> None:
     for text in (
         "",
@@ -129,7 +130,7 @@ def test_whatever_comes_is_read_or_refused(label: str) -> None:
             assert error.message.startswith("the response does not fit")  # noqa: PT017 - it need not be raised
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_the_parts_of_a_stream_grow_into_the_answer(label: str) -> None:
     output, text = output_of(label), wire(label, ZOO[label].text)
     whole = output.unwrap(json.loads(text))
@@ -148,7 +149,7 @@ def answered(mode: StructuredMode, text: str) -> ChatResponse:
     return ChatResponse(choices=[Choice(message=AssistantMessage(parts=[part]), finish_reason="stop")])
 
 
-@pytest.mark.parametrize("label", LABELS)
+@table("label", LABELS)
 def test_every_way_and_dialect_carries_the_type_there_and_back(label: str) -> None:
     output, text = output_of(label), wire(label, ZOO[label].text)
     for name in ROWS:

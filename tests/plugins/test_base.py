@@ -8,6 +8,7 @@ from bifrost import Bifrost, ConfigError, Plugin
 from bifrost.plugins.base import Chain
 from bifrost.testing import MockTransport
 from tests.plugins.recorder import Recorder
+from tests.table import table
 
 
 class Named(Plugin):
@@ -74,7 +75,7 @@ def test_what_is_no_plugin_is_refused(plugins: Any, problem: str) -> None:
         Bifrost(MockTransport().account, plugins=plugins)
 
 
-@pytest.mark.parametrize(
+@table(
     ("settings", "problem"),
     [
         ({"on_error": "ignore"}, "'named': on_error must be \"skip\" or \"fail\", not 'ignore'"),
@@ -132,7 +133,7 @@ def test_a_name_that_nobody_has_is_told_with_those_there_are(change: Any) -> Non
         change(Chain([Recorder([], "a"), Recorder([], "b")]))
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", "b", "c"], []])
+@table("names", [["a"], ["a", "a"], ["a", "b", "c"], []])
 def test_an_order_names_every_plugin_once(names: list[str]) -> None:
     with pytest.raises(ConfigError, match="name every plugin once: a, b"):
         Chain([Recorder([], "a"), Recorder([], "b")]).ordered(names)

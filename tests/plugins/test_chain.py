@@ -32,6 +32,7 @@ from bifrost.operations.chat.chunks import ChunkChoice, Delta
 from bifrost.testing import MockTransport, no_waits
 from tests.engine.rig import until
 from tests.plugins.recorder import MODEL, OTHER, Kind, Recorder, ask, assert_paired, read_into, three, upper
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -80,7 +81,7 @@ def giving(result: Any) -> Callable[[CallContext, Any], Any]:
 # --- order and symmetry
 
 
-@pytest.mark.parametrize("waits", [False, True], ids=["plain hooks", "async hooks"])
+@table("waits", [False, True], ids=["plain hooks", "async hooks"])
 async def test_before_runs_forwards_and_after_backwards(kind: Kind, waits: bool) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -142,7 +143,7 @@ async def test_only_overridden_hooks_are_run() -> None:
     assert log == ["a.open", "a.after", "a.after_call", "a.close"]
 
 
-@pytest.mark.parametrize("hook", ["before_call", "before"])
+@table("hook", ["before_call", "before"])
 async def test_a_hook_that_refuses_ends_the_way_forward(kind: Kind, hook: str) -> None:
     log: list[str] = []
     verdict = BadRequestError("not with us")
@@ -171,7 +172,7 @@ async def test_what_is_no_error_of_ours_is_isolated(kind: Kind, hook: str, caplo
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", ["before_call", "before"])
+@table("hook", ["before_call", "before"])
 async def test_a_guard_that_fails_fails_the_call(kind: Kind, hook: str) -> None:
     log: list[str] = []
     guard = Recorder(log, "guard", on_error="fail", does={hook: raising(ValueError("private words"))})
@@ -185,7 +186,7 @@ async def test_a_guard_that_fails_fails_the_call(kind: Kind, hook: str) -> None:
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", ["after", "after_call"])
+@table("hook", ["after", "after_call"])
 async def test_what_came_is_kept_when_a_guard_fails_on_the_way_back(kind: Kind, hook: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -197,8 +198,8 @@ async def test_what_came_is_kept_when_a_guard_fails_on_the_way_back(kind: Kind, 
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", BY_HOOK)
-@pytest.mark.parametrize(
+@table("hook", BY_HOOK)
+@table(
     "result",
     [7, "text", {"a": 1}, [1, 2], object(), ValueError("returned"), ChatRequest],
     ids=lambda value: type(value).__name__,
@@ -244,7 +245,7 @@ async def test_chunks_answer_chats_only() -> None:
 # --- changing what passes
 
 
-@pytest.mark.parametrize("wrong", [{"model": None}, {"fallbacks": OTHER}, {"fallbacks": [5]}], ids=str)
+@table("wrong", [{"model": None}, {"fallbacks": OTHER}, {"fallbacks": [5]}], ids=str)
 async def test_before_call_that_sets_something_else_than_names_is_told(kind: Kind, wrong: dict[str, Any]) -> None:
     def route(call: CallContext, _request: Any) -> None:
         for name, value in wrong.items():
@@ -371,7 +372,7 @@ async def test_hooks_keep_what_they_need_in_the_context() -> None:
 # --- answering in the provider's place
 
 
-@pytest.mark.parametrize(
+@table(
     "given",
     [
         lambda: answer("mine"),
@@ -420,7 +421,7 @@ async def test_a_plugin_answers_embeddings_and_model_lists() -> None:
         assert (await client.list_models("openai")).data == []
 
 
-@pytest.mark.parametrize("returned", [False, True], ids=["raised", "returned"])
+@table("returned", [False, True], ids=["raised", "returned"])
 async def test_a_plugins_error_may_fall_back(kind: Kind, returned: bool) -> None:
     def deny(call: CallContext, _request: Any) -> Any:
         if call.provider != "openai":
@@ -440,7 +441,7 @@ async def test_a_plugins_error_may_fall_back(kind: Kind, returned: bool) -> None
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", ["before", "after"])
+@table("hook", ["before", "after"])
 async def test_an_error_that_forbids_it_keeps_the_fallbacks_from_being_tried(kind: Kind, hook: str) -> None:
     error = ServerError("that is all")
     error.fallback = False
@@ -454,7 +455,7 @@ async def test_an_error_that_forbids_it_keeps_the_fallbacks_from_being_tried(kin
     assert {call.provider for call in mock.calls} <= {"openai"}
 
 
-@pytest.mark.parametrize("given", [lambda: answer("mine"), lambda: chunks("mine")], ids=["response", "iterator"])
+@table("given", [lambda: answer("mine"), lambda: chunks("mine")], ids=["response", "iterator"])
 async def test_afters_see_a_plugins_answer(kind: Kind, given: Callable[[], Any]) -> None:
     first = Recorder([], "a")
     async with MockTransport().client(plugins=[first, Recorder([], "b", before=giving(given))]) as client:
@@ -540,7 +541,7 @@ async def test_a_plugins_stream_that_is_not_read_to_its_end_is_closed() -> None:
 # --- changing what comes back
 
 
-@pytest.mark.parametrize("hook", ["after", "after_call"])
+@table("hook", ["after", "after_call"])
 async def test_an_error_is_recovered(kind: Kind, hook: str) -> None:
     def recover(_call: CallContext, outcome: Any) -> Any:
         return answer("instead") if isinstance(outcome, BifrostError) else None
@@ -566,7 +567,7 @@ async def test_a_recovered_candidate_needs_no_fallback(kind: Kind) -> None:
     assert len(mock.calls) == 1
 
 
-@pytest.mark.parametrize("hook", ["after", "after_call"])
+@table("hook", ["after", "after_call"])
 async def test_a_timeout_is_recovered(kind: Kind, hook: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -581,8 +582,8 @@ async def test_a_timeout_is_recovered(kind: Kind, hook: str) -> None:
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", ["after", "after_call"])
-@pytest.mark.parametrize("returned", [False, True], ids=["raised", "returned"])
+@table("hook", ["after", "after_call"])
+@table("returned", [False, True], ids=["raised", "returned"])
 async def test_an_answer_is_invalidated(kind: Kind, hook: str, returned: bool) -> None:
     error = ServerError("not good enough")
     log: list[str] = []
@@ -802,7 +803,7 @@ async def test_a_stream_that_breaks_before_its_first_content_is_a_failed_candida
 # --- time and cancellation
 
 
-@pytest.mark.parametrize("hook", BY_HOOK)
+@table("hook", BY_HOOK)
 async def test_a_hook_that_blocks_ends_with_the_call(kind: Kind, hook: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -816,7 +817,7 @@ async def test_a_hook_that_blocks_ends_with_the_call(kind: Kind, hook: str) -> N
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", ["after", "after_call"])
+@table("hook", ["after", "after_call"])
 async def test_an_error_is_not_lost_in_a_hook_that_blocks(kind: Kind, hook: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -831,7 +832,7 @@ async def test_an_error_is_not_lost_in_a_hook_that_blocks(kind: Kind, hook: str)
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", BY_HOOK)
+@table("hook", BY_HOOK)
 async def test_a_plugins_own_timeout_ends_its_hook(kind: Kind, hook: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -845,7 +846,7 @@ async def test_a_plugins_own_timeout_ends_its_hook(kind: Kind, hook: str) -> Non
     assert_paired(log)
 
 
-@pytest.mark.parametrize("hook", ["before_call", "before"])
+@table("hook", ["before_call", "before"])
 async def test_a_guard_that_takes_too_long_fails_the_call(kind: Kind, hook: str) -> None:
     log: list[str] = []
     guard = Recorder(
@@ -865,7 +866,7 @@ async def test_a_timeout_that_a_hook_raises_itself_is_its_own_failure() -> None:
             await client.chat(MODEL, "hi")
 
 
-@pytest.mark.parametrize("last", ["plain", "async"])
+@table("last", ["plain", "async"])
 async def test_hooks_that_block_after_the_end_are_stopped_and_the_others_run(kind: Kind, last: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -887,7 +888,7 @@ def leaving(how: str) -> Any:
     return pytest.raises(CallTimeoutError) if how == "deadline" else anyio.move_on_after(2)
 
 
-@pytest.mark.parametrize("how", ["deadline", "cancel"])
+@table("how", ["deadline", "cancel"])
 async def test_each_hook_has_a_second_of_its_own_after_the_end(kind: Kind, how: str) -> None:
     settled: list[str] = []
 
@@ -916,7 +917,7 @@ async def test_each_hook_has_a_second_of_its_own_after_the_end(kind: Kind, how: 
     assert took <= 2 + 11.1
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 10, 20])
+@table("count", [1, 2, 5, 10, 20])
 async def test_hooks_that_hang_after_the_end_have_ten_seconds_together(count: int) -> None:
     begun: list[float] = []
 
@@ -969,7 +970,7 @@ async def test_closing_waits_for_the_hooks_of_calls_that_it_cut_off() -> None:
     assert order == ["settled", "closed"]
 
 
-@pytest.mark.parametrize("place", [*BY_HOOK, "provider"])
+@table("place", [*BY_HOOK, "provider"])
 async def test_hooks_are_paired_when_the_callers_scope_is_cancelled(kind: Kind, place: str) -> None:
     log: list[str] = []
     mock = MockTransport()
@@ -1002,8 +1003,8 @@ async def test_hooks_are_paired_when_the_callers_scope_is_cancelled(kind: Kind, 
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("place", [*BY_HOOK, "provider"])
+@table("times", [1, 2])
+@table("place", [*BY_HOOK, "provider"])
 async def test_hooks_are_paired_when_the_callers_task_is_cancelled(kind: Kind, place: str, times: int) -> None:
     import asyncio
 

@@ -7,6 +7,7 @@ import pytest
 from bifrost import ConfigError, DefaultOptions, Reasoning, ResponseFormat
 from bifrost.testing import MockTransport
 from tests.plugins.recorder import MODEL, OTHER, Kind, ask
+from tests.table import table
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +75,7 @@ async def test_other_operations_are_left_alone() -> None:
     assert "temperature" not in mock.calls[0].json
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "problem"),
     [
         ({"temprature": 1}, "'temprature' is no option of a chat; did you mean temperature"),

@@ -17,6 +17,7 @@ from bifrost.operations.models import ModelsRequest
 from bifrost.providers.azure import AZURE, AzureSettings
 from bifrost.providers.base import Built, Target
 from bifrost.wire.secrets import Secret
+from tests.table import table
 from tests.wire.signing import sign
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_with_a_version_the_deployment_stands_in_the_path() -> None:
     assert path("models", DATED) == "/openai/models?api-version=2024-10-21"
 
 
-@pytest.mark.parametrize(
+@table(
     ("model", "step"), [("a?b#c", "a%3Fb%23c"), ("gpt-4.1_x~y", "gpt-4.1_x~y"), ("ü", "%C3%BC"), ("a\r\nb", "a%0D%0Ab")]
 )
 def test_a_deployments_name_cannot_leave_its_step_of_the_path(model: str, step: str) -> None:
@@ -73,7 +74,7 @@ def test_a_deployment_that_would_climb_is_refused(model: str) -> None:
         path("chat", DATED, model=model)
 
 
-@pytest.mark.parametrize("version", ["", "v1", "latest", "2024-10-21&x=y", "2024-10-21-beta", "2024/10/21"])
+@table("version", ["", "v1", "latest", "2024-10-21&x=y", "2024-10-21-beta", "2024/10/21"])
 def test_what_is_no_version_is_refused(version: str) -> None:
     with pytest.raises(ConfigError, match=r"AzureSettings\.api_version"):
         AzureSettings(api_version=version)

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import pytest
-
 from bifrost.errors import MESSAGE_LIMIT
 from bifrost.providers.bodies import one_line, shown_body
+from tests.table import table
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "shown"),
     [
         (b"", "the response is empty"),

@@ -30,6 +30,7 @@ from bifrost.wire.auth import BEARER, NoAuth
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.secrets import Secret
 from tests.providers.golden_cases import cases
+from tests.table import table
 from tests.wire.signing import sign
 
 ROW = speaks_openai(
@@ -56,7 +57,7 @@ def body(provider: str, *messages: Message, stream: bool = False, **options: Any
     return json.loads(build(provider, *messages, stream=stream, **options).request.body)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a b", "a\n", 7])
+@table("name", ["", "a/b", "a b", "a\n", 7])
 def test_a_name_that_no_call_could_write_is_refused(name: Any) -> None:
     with pytest.raises(ConfigError, match="is no provider's name: calls write provider/model"):
         attrs.evolve(OPENAI, name=name)
@@ -68,7 +69,7 @@ def test_an_endpoint_that_the_dialect_does_not_have_is_refused() -> None:
         speaks_openai("somehost", "https://some.example/v1", None, endpoints=endpoints)
 
 
-@pytest.mark.parametrize("row", COMPATIBLE, ids=lambda row: row.name)
+@table("row", COMPATIBLE, ids=lambda row: row.name)
 def test_a_row_follows_the_rules_of_rows(row: Provider) -> None:
     """Its address is that of its recordings (`test_golden_facts`); its variables and endpoints stand in the page."""
     assert row.base_url_variable == f"{row.name.upper().replace('-', '_')}_BASE_URL"
@@ -113,7 +114,7 @@ def test_a_rows_answers_carry_its_name() -> None:
 # --- the whole catalog
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@table("name", CATALOG)
 def test_the_catalog_has_each_row_under_its_name(name: str) -> None:
     row = CATALOG[name]
     assert row.name == name
@@ -184,7 +185,7 @@ def said(part: Any) -> Message:
     return Message(role="user", content=[part])
 
 
-@pytest.mark.parametrize(
+@table(
     ("provider", "messages", "options"),
     [
         ("groq", [HELLO], {"n": 2}),
@@ -218,7 +219,7 @@ def test_what_would_change_the_meaning_is_refused(
     assert (caught.value.provider, caught.value.model) == (provider, "m")
 
 
-@pytest.mark.parametrize(
+@table(
     ("provider", "options"),
     [
         ("groq", {"logit_bias": {"5": 1.0}, "metadata": {"a": "b"}}),
@@ -239,7 +240,7 @@ def test_what_only_tunes_is_left_out_with_a_warning(provider: str, options: dict
     assert sorted(built.warnings) == [f"{name} was left out: {provider} has no such option" for name in sorted(options)]
 
 
-@pytest.mark.parametrize("name", [row.name for row in COMPATIBLE if row.name != "openai"])
+@table("name", [row.name for row in COMPATIBLE if row.name != "openai"])
 def test_a_developer_is_a_system_message_everywhere_else(name: str) -> None:
     assert body(name, Message(role="developer", content="d"))["messages"] == [{"role": "system", "content": "d"}]
 

@@ -10,6 +10,7 @@ from bifrost.providers.base import Provider, Target, operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.custom import derive, is_path
 from bifrost.wire.auth import NoAuth
+from tests.table import table
 
 OPENAI = CATALOG["openai"]
 
@@ -91,11 +92,11 @@ def test_streams_and_whole_answers_are_two_operations(allowed: str, refused: str
         path_of(row, refused)
 
 
-@pytest.mark.parametrize("path", ["/", "/chat", "/v1/chat?api-version=2", "/a.b/..c"])
+@table("path", ["/", "/chat", "/v1/chat?api-version=2", "/a.b/..c"])
 def test_a_path_stands_below_an_address(path: str) -> None:
     assert is_path(path)
 
 
-@pytest.mark.parametrize("path", ["", "chat", "https://x.example/", "/a b", "/a#b", "/../a", "/a/..", "/é", "/a\n"])
+@table("path", ["", "chat", "https://x.example/", "/a b", "/a#b", "/../a", "/a/..", "/é", "/a\n"])
 def test_what_could_lead_elsewhere_is_no_path(path: str) -> None:
     assert not is_path(path)

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from bifrost.providers.base import Target
 from bifrost.providers.extra import merge_extra
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="m")
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "extra", "merged"),
     [
         ({"a": 1}, None, {"a": 1}),

@@ -30,6 +30,7 @@ from tests.providers.said import (
     values_of,
     with_value,
 )
+from tests.table import table
 
 if TYPE_CHECKING:
     from bifrost.providers.base import Codec
@@ -52,7 +53,7 @@ def table_of(codec: Codec[Any, Any]) -> FieldTable:
     return codec.fields
 
 
-@pytest.mark.parametrize("name", CODECS)
+@table("name", CODECS)
 def test_every_field_of_a_request_is_in_the_table(name: str) -> None:
     table = table_of(CODECS[name][1])
     named = {path.partition("=")[0] for path in table.fields}
@@ -64,7 +65,7 @@ def test_every_field_of_a_request_is_in_the_table(name: str) -> None:
     assert missing == set()
 
 
-@pytest.mark.parametrize("name", CODECS)
+@table("name", CODECS)
 def test_every_entry_of_the_table_is_a_field_of_the_request(name: str) -> None:
     table = table_of(CODECS[name][1])
     paths = list(paths_of(table.request))
@@ -73,8 +74,8 @@ def test_every_entry_of_the_table_is_a_field_of_the_request(name: str) -> None:
         assert path in paths or any(other.startswith(f"{path}.") for other in paths), entry
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-@pytest.mark.parametrize("name", CODECS)
+@table("stream", [False, True], ids=["plain", "stream"])
+@table("name", CODECS)
 def test_a_field_changes_the_wire_by_its_value_or_is_told_of(name: str, stream: bool) -> None:
     provider, codec = CODECS[name]
     if stream and codec.decoder is None:
@@ -82,7 +83,7 @@ def test_a_field_changes_the_wire_by_its_value_or_is_told_of(name: str, stream: 
     assert silent(provider, codec, stream=stream) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("provider", "model"),
     [
         *(("openai", model) for model in ("o3-mini", "gpt-5", "gpt-5.1")),
@@ -186,8 +187,8 @@ SOURCES: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("provider", CHATS)
-@pytest.mark.parametrize("kind", SOURCES)
+@table("provider", CHATS)
+@table("kind", SOURCES)
 def test_of_several_sources_of_a_part_each_is_sent_or_told_of(provider: str, kind: str) -> None:
     media_type = {"image": "image/png", "video": "video/mp4", "file": "application/pdf"}[kind]
     for names in (names for size in (2, 3, 4) for names in combinations(SOURCES[kind], size)):
@@ -209,7 +210,7 @@ class Wider(ChatRequest, frozen=True, kw_only=True, omit_defaults=True):
     novelty: int | None = None
 
 
-@pytest.mark.parametrize("provider", CHATS)
+@table("provider", CHATS)
 def test_a_field_that_is_in_no_table_gives_a_warning(provider: str) -> None:
     table = FieldTable(Wider, table_of(CHATS[provider]).fields)
     asked = Wider(model="m", messages=[], novelty=1)

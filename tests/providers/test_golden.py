@@ -7,10 +7,10 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest
 
 from bifrost.providers.base import ReportedError
 from tests.providers.golden_cases import Case, Drive, cases, drive, drive_events, frame, read_answer
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_there_are_cases_of_each_kind() -> None:
     assert STREAMS
 
 
-@pytest.mark.parametrize("case", REQUESTS, ids=by_id)
+@table("case", REQUESTS, ids=by_id)
 def test_request_becomes_the_http_request(case: Case) -> None:
     before = msgspec.json.encode(case.request)
     built = case.build()
@@ -58,17 +58,17 @@ def test_request_becomes_the_http_request(case: Case) -> None:
     assert msgspec.json.encode(case.request) == before
 
 
-@pytest.mark.parametrize("case", REQUESTS, ids=by_id)
+@table("case", REQUESTS, ids=by_id)
 def test_request_file_is_understood_whole(case: Case) -> None:
     assert json.loads(msgspec.json.encode(case.request)) == case.json("request.json")
 
 
-@pytest.mark.parametrize("case", COMPLETE, ids=by_id)
+@table("case", COMPLETE, ids=by_id)
 def test_answer_is_read(case: Case) -> None:
     assert read_answer(case) == case.expected
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=by_id)
+@table("case", STREAMS, ids=by_id)
 def test_stream_becomes_the_answer(case: Case) -> None:
     whole = drive(case, [case.body])
     assert whole.result == case.expected
@@ -78,7 +78,7 @@ def test_stream_becomes_the_answer(case: Case) -> None:
     assert drive(case, pieces_of(case)).chunks == whole.chunks
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=by_id)
+@table("case", STREAMS, ids=by_id)
 def test_stream_split_in_two_gives_the_same_events(case: Case) -> None:
     body = case.body
     whole = frame(case, [body])
@@ -87,7 +87,7 @@ def test_stream_split_in_two_gives_the_same_events(case: Case) -> None:
         assert frame(case, [body[:place], body[place:]]) == whole, place
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=by_id)
+@table("case", STREAMS, ids=by_id)
 def test_stream_cut_after_an_event_is_seen_as_cut(case: Case) -> None:
     events = frame(case, [case.body])
     marker = marker_of(case)
@@ -99,7 +99,7 @@ def test_stream_cut_after_an_event_is_seen_as_cut(case: Case) -> None:
         assert cut.ending == ending_of(cut, marked=place > marker), place
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=by_id)
+@table("case", STREAMS, ids=by_id)
 def test_stream_cut_within_an_event_is_seen_as_cut(case: Case) -> None:
     body = case.body
     marker = len(b"".join(list(pieces_of(case))[: marker_of(case)]))

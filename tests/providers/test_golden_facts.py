@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletion
 
 from bifrost.providers import openai
 from tests.providers.golden_cases import GOLDEN, Case, cases
+from tests.table import table
 
 CASES = [case for case in cases() if case.provider.parse_error is openai.parse_error]
 CHATS = [case for case in CASES if case.operation == "chat"]
@@ -104,7 +105,7 @@ def test_every_folder_is_a_case() -> None:
     assert sorted(case.folder for case in cases()) == sorted(path.parent for path in GOLDEN.rglob("origin.json"))
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_head_is_the_recorded_one(case: Case) -> None:
     answer, expected = recorded(case), case.expected["response"]
     assert expected["provider"] == case.provider.name
@@ -116,7 +117,7 @@ def test_head_is_the_recorded_one(case: Case) -> None:
     assert len(expected["choices"]) == len(answer["choices"])
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_words_and_endings_are_the_recorded_ones(case: Case) -> None:
     for place, choice in enumerate(recorded(case)["choices"]):
         expected = case.expected["response"]["choices"][place]
@@ -126,7 +127,7 @@ def test_words_and_endings_are_the_recorded_ones(case: Case) -> None:
         assert expected["finish_reason"] == FINISHED.get(choice["finish_reason"], choice["finish_reason"])
 
 
-@pytest.mark.parametrize("case", with_any("reasoning", "thinking"), ids=by_id)
+@table("case", with_any("reasoning", "thinking"), ids=by_id)
 def test_thoughts_are_the_recorded_ones(case: Case) -> None:
     for place, choice in enumerate(recorded(case)["choices"]):
         thought, details = thought_in(choice["message"]), choice["message"].get(DETAILS)
@@ -145,7 +146,7 @@ def test_thoughts_are_the_recorded_ones(case: Case) -> None:
             assert kept == (details or [])
 
 
-@pytest.mark.parametrize("case", with_any("tool_call", "function_call"), ids=by_id)
+@table("case", with_any("tool_call", "function_call"), ids=by_id)
 def test_tool_calls_are_the_recorded_ones(case: Case) -> None:
     for place, choice in enumerate(recorded(case)["choices"]):
         message = choice["message"]
@@ -156,7 +157,7 @@ def test_tool_calls_are_the_recorded_ones(case: Case) -> None:
         assert found == calls
 
 
-@pytest.mark.parametrize("case", with_any("citation"), ids=by_id)
+@table("case", with_any("citation"), ids=by_id)
 def test_sources_are_the_recorded_ones(case: Case) -> None:
     answer = recorded(case)
     for place, choice in enumerate(answer["choices"]):
@@ -169,7 +170,7 @@ def test_sources_are_the_recorded_ones(case: Case) -> None:
         )
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_usage_is_the_recorded_one(case: Case) -> None:
     used, expected = recorded(case).get("usage"), case.expected["response"].get("usage")
     if used is None:
@@ -195,7 +196,7 @@ def test_usage_is_the_recorded_one(case: Case) -> None:
     assert used["total_tokens"] == expected["input_tokens"] + expected["output_tokens"]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.answer.status != 200], ids=by_id)
+@table("case", [case for case in CASES if case.answer.status != 200], ids=by_id)
 def test_errors_are_the_recorded_ones(case: Case) -> None:
     body = json.loads(case.body)
     error = body["error"] if "error" in body else {"message": body["detail"]}
@@ -215,7 +216,7 @@ def test_errors_in_a_stream_are_the_recorded_ones(case: Case) -> None:
     assert reported["type"] == error.get("type")
 
 
-@pytest.mark.parametrize("case", [case for case in EMBEDDINGS if case.answer.status == 200], ids=by_id)
+@table("case", [case for case in EMBEDDINGS if case.answer.status == 200], ids=by_id)
 def test_vectors_are_the_recorded_ones(case: Case) -> None:
     answer, expected = json.loads(case.body), case.expected["response"]
     assert expected["model"] == answer["model"]
@@ -234,7 +235,7 @@ def floats_of(embedding: str | list[float]) -> list[float]:
     return list(struct.unpack(f"<{len(raw) // 4}f", raw))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.has_request], ids=by_id)
+@table("case", [case for case in CASES if case.has_request], ids=by_id)
 def test_address_is_the_recorded_one(case: Case) -> None:
     url = urlsplit(case.origin["url"])
     base = case.provider.base_url
@@ -248,7 +249,7 @@ def test_address_is_the_recorded_one(case: Case) -> None:
     assert base + case.http["path"] == case.origin["url"]
 
 
-@pytest.mark.parametrize("case", [case for case in ANSWERS if is_openais_own(case)], ids=by_id)
+@table("case", [case for case in ANSWERS if is_openais_own(case)], ids=by_id)
 def test_the_vendors_own_types_read_our_form_of_the_answer(case: Case) -> None:
     theirs = ChatCompletion.model_validate_json(case.body)
     form = case.codec.parse(case.answer, case.target).to_dict()

@@ -19,6 +19,7 @@ from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import ChatRequest
 from bifrost.providers.base import Provider, Target
 from bifrost.providers.catalog import CATALOG
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,7 @@ def input_of(row: Provider, message: dict[str, Any]) -> Any:
 # --- ids
 
 
-@pytest.mark.parametrize("row", WITH_TOOLS, ids=by_name)
+@table("row", WITH_TOOLS, ids=by_name)
 def test_ids_of_other_servers_fit_and_stay_apart(row: Provider) -> None:
     body, warnings = sent(row, [HELLO, *(message for call_id in FOREIGN for message in turn(call_id))])
     calls, results = pairs(body)
@@ -119,7 +120,7 @@ def test_ids_of_other_servers_fit_and_stay_apart(row: Provider) -> None:
     assert warnings == []
 
 
-@pytest.mark.parametrize("row", WITH_TOOLS, ids=by_name)
+@table("row", WITH_TOOLS, ids=by_name)
 def test_the_same_conversation_has_the_same_ids_as_it_grows(row: Provider) -> None:
     messages = [HELLO, *(message for call_id in FOREIGN for message in turn(call_id))]
     [first, _], [second, _] = pairs(sent(row, messages[:9])[0]), pairs(sent(row, messages)[0])
@@ -135,7 +136,7 @@ def test_an_id_that_comes_again_is_another_one_at_claude(call_id: str) -> None:
     assert ("call_0" in calls) == (call_id == "call_0")
 
 
-@pytest.mark.parametrize("row", WITH_TOOLS, ids=by_name)
+@table("row", WITH_TOOLS, ids=by_name)
 def test_two_calls_of_one_message_with_the_same_id_stay_two_where_ids_matter(row: Provider) -> None:
     calls = [ToolCall(id="x:1", name="w", arguments=f'{{"n":{n}}}') for n in range(2)]
     results = [Message(role="tool", tool_call_id="x:1", content=f"r{n}") for n in range(2)]
@@ -145,7 +146,7 @@ def test_two_calls_of_one_message_with_the_same_id_stay_two_where_ids_matter(row
         assert len(set(called)) == 2
 
 
-@pytest.mark.parametrize("row", WITH_TOOLS, ids=by_name)
+@table("row", WITH_TOOLS, ids=by_name)
 def test_a_result_without_its_call_has_an_id_that_fits(row: Provider) -> None:
     body, _ = sent(row, [HELLO, Message(role="tool", tool_call_id="functions.w:0", content="r")])
     _, [result] = pairs(body)
@@ -158,8 +159,8 @@ def test_a_result_that_never_came_takes_no_later_one() -> None:
     assert results == calls[1:]
 
 
-@pytest.mark.parametrize("row", WITH_TOOLS, ids=by_name)
-@pytest.mark.parametrize("given", ["functions.w:0", "chatcmpl-tool-" + "a" * 32])
+@table("row", WITH_TOOLS, ids=by_name)
+@table("given", ["functions.w:0", "chatcmpl-tool-" + "a" * 32])
 def test_ids_that_a_server_made_go_back_to_it_unchanged(row: Provider, given: str) -> None:
     here = Issuer(provider=row.name, address="https://a.example/v1", key="one", model="m")
     again = Issuer(provider=row.name, address="https://a.example/v1", key="two", model="other")
@@ -204,8 +205,8 @@ def test_arguments_are_an_object_where_the_server_wants_one(row: Provider) -> No
 # --- arguments
 
 
-@pytest.mark.parametrize("row", WITH_TOOLS, ids=by_name)
-@pytest.mark.parametrize("arguments", ['{"city": "Be', "[1]", '"{}"', "Bern", "{'a': 1}", '{"a": NaN}', "null"])
+@table("row", WITH_TOOLS, ids=by_name)
+@table("arguments", ['{"city": "Be', "[1]", '"{}"', "Bern", "{'a': 1}", '{"a": NaN}', "null"])
 def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Provider, arguments: str) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
     given = input_of(row, body["contents" if row.name == "gemini" else "messages"][1])
@@ -219,8 +220,8 @@ def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Pr
     assert "'w'" in warnings[0]
 
 
-@pytest.mark.parametrize("row", PARSING, ids=by_name)
-@pytest.mark.parametrize(("arguments", "expected"), [("", {}), (" \n", {}), ("{}", {}), (' {"b": 1.10} ', {"b": 1.1})])
+@table("row", PARSING, ids=by_name)
+@table(("arguments", "expected"), [("", {}), (" \n", {}), ("{}", {}), (' {"b": 1.10} ', {"b": 1.1})])
 def test_no_arguments_are_an_empty_object(row: Provider, arguments: str, expected: dict[str, Any]) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
     given = input_of(row, body["contents" if row.name == "gemini" else "messages"][1])
@@ -231,7 +232,7 @@ def test_no_arguments_are_an_empty_object(row: Provider, arguments: str, expecte
 # --- what stands beside calls
 
 
-@pytest.mark.parametrize(
+@table(
     "name", ["deepseek", "mistral", "vllm", "sglang", "lmstudio", "llamacpp", "ollama-openai", "ollama-cloud-openai"]
 )
 def test_a_message_with_calls_says_its_content_where_the_server_wants_one(name: str) -> None:
@@ -311,8 +312,8 @@ async def ask(client: Bifrost, model: str, messages: list[Any], *, stream: bool)
         return await answer.final()
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-@pytest.mark.parametrize(
+@table("stream", [False, True], ids=["plain", "stream"])
+@table(
     ("first", "second", "own"),
     [
         ("minimax/M3", "minimax/M3", True),
@@ -321,7 +322,7 @@ async def ask(client: Bifrost, model: str, messages: list[Any], *, stream: bool)
         ("anthropic/claude-a", "minimax/M3", False),
     ],
 )
-@pytest.mark.parametrize("kept", [False, True], ids=["as it is", "written down"])
+@table("kept", [False, True], ids=["as it is", "written down"])
 async def test_what_only_its_issuer_can_read_goes_back_to_it_alone(
     first: str, second: str, own: bool, stream: bool, kept: bool
 ) -> None:

@@ -14,6 +14,7 @@ from bifrost.operations.chat.content import ImagePart
 from bifrost.providers import openai
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.events import events_of, is_event_stream, lone_event
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -118,8 +119,8 @@ GEMINI = [
 GEMINIS = "".join(f"data: {json.dumps(event)}\r\n\r\n" for event in GEMINI).encode()
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/plain"])
-@pytest.mark.parametrize(
+@table("kind", ["text/event-stream", "application/json", "text/plain"])
+@table(
     ("name", "body"),
     [
         *(pytest.param(name, HELLO, id=name) for name in OPENAIS),
@@ -153,9 +154,7 @@ async def test_calls_that_come_as_events_are_calls() -> None:
     assert (found.id, found.name, found.arguments) == ("a", "f", "{}")
 
 
-@pytest.mark.parametrize(
-    "body", [sse(chunk({"content": "he"}), done=False), b"data:\n\n", b": ping\n\n", b"data: x\n\n"]
-)
+@table("body", [sse(chunk({"content": "he"}), done=False), b"data:\n\n", b": ping\n\n", b"data: x\n\n"])
 async def test_events_that_end_before_the_answer_are_none(body: bytes) -> None:
     async with client_of("vllm", body) as client:
         with pytest.raises(MalformedResponseError):
@@ -176,8 +175,8 @@ async def test_vectors_and_models_may_come_as_one_event() -> None:
         assert [model.id for model in (await client.list_models("openai")).data] == ["m"]
 
 
-@pytest.mark.parametrize("name", ["openai", "mistral", "together", "vllm"])
-@pytest.mark.parametrize("numbers", [[0], [1], [0, 1, 2]])
+@table("name", ["openai", "mistral", "together", "vllm"])
+@table("numbers", [[0], [1], [0, 1, 2]])
 async def test_not_one_vector_for_each_text_is_no_answer(name: str, numbers: list[int]) -> None:
     body = json.dumps({"data": [{"embedding": [1.0], "index": number} for number in numbers]}).encode()
     async with client_of(name, body, kind="application/json") as client:
@@ -243,9 +242,9 @@ ODD: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("name", ["vllm", "openrouter", "mistral"])
-@pytest.mark.parametrize(("events", "read", "expected"), ODD)
+@table("cut", CUTS)
+@table("name", ["vllm", "openrouter", "mistral"])
+@table(("events", "read", "expected"), ODD)
 async def test_an_odd_stream_is_read_however_it_is_cut(
     name: str, events: list[Any], read: Any, expected: Any, cut: Callable[[bytes], list[bytes]]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from bifrost.errors import InvalidRequestError
 from bifrost.operations.chat.options import chat_request
 from bifrost.providers.own_json import check_extra, check_own_json
+from tests.table import table
 
 NUMBERS: Any = {1: 2}
 
@@ -20,7 +21,7 @@ def function(parameters: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": "f", "parameters": parameters}}
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "place"),
     [
         ({"tools": [function({}), function({"a": NUMBERS})]}, r"tools\[1\].parameters.a has the key 1"),

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from bifrost.account import EnvAccount
 from bifrost.providers.catalog import CATALOG, STABLE
 from tests.providers.provider_page import PAGE, filled
+from tests.table import table
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -15,7 +14,7 @@ def test_the_page_says_what_the_catalog_has() -> None:
     assert filled(TEXT) == TEXT, "write it anew: python -m tests.providers.provider_page"
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@table("name", CATALOG)
 def test_every_variable_and_state_of_a_provider_stands_there(name: str) -> None:
     row = CATALOG[name]
     (line,) = [line for line in TEXT.split("\n") if line.startswith(f"| [{name}](#{name})")]
@@ -25,7 +24,7 @@ def test_every_variable_and_state_of_a_provider_stands_there(name: str) -> None:
     assert f"\n### {name}\n" in TEXT
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@table("name", CATALOG)
 def test_what_to_export_configures_the_provider(name: str) -> None:
     section = TEXT.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", section, flags=re.MULTILINE))

@@ -27,6 +27,7 @@ from bifrost.providers.anthropic import wording as anthropic_wording
 from bifrost.providers.gemini import wording as gemini_wording
 from bifrost.providers.openai import wording as openai_wording
 from bifrost.providers.wording import SHARED, Meaning
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,8 +222,8 @@ TOO_LONG = [
 ]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("provider", "status", "body"), TOO_LONG)
+@table("stream", [False, True])
+@table(("provider", "status", "body"), TOO_LONG)
 async def test_a_request_that_is_too_long(provider: str, status: int, body: Any, stream: bool) -> None:
     error = await refusal(provider, status, body, stream=stream)
 
@@ -246,12 +247,12 @@ MERELY_MENTIONED = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "status", "body"), MERELY_MENTIONED)
+@table(("provider", "status", "body"), MERELY_MENTIONED)
 async def test_a_refusal_that_merely_mentions_context(provider: str, status: int, body: Any) -> None:
     assert type(await refusal(provider, status, body)) is BadRequestError
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "body"),
     [
         (429, openai("Too many tokens, please wait before trying again.")),
@@ -307,8 +308,8 @@ NO_CREDIT = [
 ]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(
+@table("stream", [False, True])
+@table(
     ("kind", "provider", "status", "body"),
     [(AuthenticationError, *case) for case in BAD_KEY] + [(QuotaExceededError, *case) for case in NO_CREDIT],
 )
@@ -437,7 +438,7 @@ NOT_THIS = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "status", "body", "kind"), SMALLER + NOT_THIS)
+@table(("provider", "status", "body", "kind"), SMALLER + NOT_THIS)
 async def test_a_refusal_of_this_request_takes_no_key_out(
     provider: str, status: int, body: Any, kind: type[BifrostError]
 ) -> None:
@@ -554,7 +555,7 @@ STREAMED = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "before", "last", "kind"), STREAMED)
+@table(("provider", "before", "last", "kind"), STREAMED)
 async def test_a_refusal_in_a_stream(
     provider: str, before: list[tuple[str, Any]], last: tuple[str, Any], kind: type[BifrostError]
 ) -> None:
@@ -578,8 +579,8 @@ TABLES = (SHARED, anthropic_wording.MESSAGES, gemini_wording.MESSAGES, *openai_w
 
 
 def test_no_pattern_has_an_open_end() -> None:
-    for table in TABLES:
-        for sentence in (each for sentences in table.values() for each in sentences):
+    for wording in TABLES:
+        for sentence in (each for sentences in wording.values() for each in sentences):
             assert not re.search(r"(?<!\\)[*+](?!\?)|\{\d+,\}", sentence.replace(r"\+", "")), sentence
 
 
@@ -592,7 +593,7 @@ def test_no_sentence_stands_in_two_tables() -> None:
     assert len(sentences) == len(set(sentences))
 
 
-@pytest.mark.parametrize("text", ["", "hi", "a" * 2048, "context length except " * 90, "too long " * 200])
+@table("text", ["", "hi", "a" * 2048, "context length except " * 90, "too long " * 200])
 def test_what_says_nothing_means_nothing(text: str) -> None:
     assert openai_wording.WORDING.meaning_of(text) is None
     assert anthropic_wording.WORDING.meaning_of(text) is None

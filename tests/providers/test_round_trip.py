@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import msgspec
-import pytest
 
 from bifrost.operations.chat.content import ReasoningPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage, Message
@@ -15,6 +14,7 @@ from bifrost.operations.chat.response import ChatResponse
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
 from tests.providers.golden_cases import Case, cases
+from tests.table import table
 
 FIELDS = {
     "deepseek": "reasoning_content",
@@ -65,7 +65,7 @@ def test_there_are_answers_of_each_provider() -> None:
     assert FORGETFUL
 
 
-@pytest.mark.parametrize("case", THOUGHTFUL, ids=by_id)
+@table("case", THOUGHTFUL, ids=by_id)
 def test_reasoning_goes_back_in_its_field(case: Case) -> None:
     message, wire, warnings = sent_back(case)
     thought = message.parts[0]
@@ -77,7 +77,7 @@ def test_reasoning_goes_back_in_its_field(case: Case) -> None:
     assert warnings == []
 
 
-@pytest.mark.parametrize("case", THINKING, ids=by_id)
+@table("case", THINKING, ids=by_id)
 def test_reasoning_goes_back_among_the_content(case: Case) -> None:
     message, wire, _ = sent_back(case)
     assert wire["content"] == [
@@ -86,7 +86,7 @@ def test_reasoning_goes_back_among_the_content(case: Case) -> None:
     ]
 
 
-@pytest.mark.parametrize("case", FORGETFUL, ids=by_id)
+@table("case", FORGETFUL, ids=by_id)
 def test_reasoning_stays_here_where_nobody_wants_it(case: Case) -> None:
     message, wire, warnings = sent_back(case)
     assert message.reasoning

@@ -23,6 +23,7 @@ from bifrost.providers.sizes import (
 from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpResponse
 from bifrost.wire.json import SMALL
+from tests.table import table
 
 if TYPE_CHECKING:
     from bifrost.operations.base import OperationName
@@ -124,7 +125,7 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("what", REAL)
+@table("what", REAL)
 def test_a_large_answer_takes_a_few_times_its_bytes(what: str) -> None:
     provider, body = REAL[what]
     answer, peak = peak_of(provider, body)
@@ -132,7 +133,7 @@ def test_a_large_answer_takes_a_few_times_its_bytes(what: str) -> None:
     assert peak <= MOST * len(body)
 
 
-@pytest.mark.parametrize("what", TINY)
+@table("what", TINY)
 def test_an_answer_of_very_many_tiny_things_is_refused(what: str) -> None:
     provider, pieces = TINY[what]
     body = filled(*pieces)
@@ -141,7 +142,7 @@ def test_an_answer_of_very_many_tiny_things_is_refused(what: str) -> None:
     assert peak <= MOST * len(body) + SLACK
 
 
-@pytest.mark.parametrize("what", TINY)
+@table("what", TINY)
 def test_what_a_small_answer_holds_takes_little(what: str) -> None:
     """Below the size from which things are counted."""
     provider, pieces = TINY[what]
@@ -159,7 +160,7 @@ VECTORS = {
 }
 
 
-@pytest.mark.parametrize("what", VECTORS)
+@table("what", VECTORS)
 def test_vectors_take_a_few_times_their_bytes(what: str) -> None:
     answer, peak = peak_of("openai", VECTORS[what], "embeddings")
     assert answer.data
@@ -179,7 +180,7 @@ def test_short_numbers_are_the_numbers_that_came() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("endpoint", "provider", "body"),
     [
         ("embeddings", "openai", filled(b'{"data": [{"embedding": [', b"1", b"]}]}")),
@@ -229,7 +230,7 @@ STREAMED = {
 }
 
 
-@pytest.mark.parametrize("what", STREAMED)
+@table("what", STREAMED)
 def test_an_event_of_very_many_tiny_things_is_refused(what: str) -> None:
     provider, event = STREAMED[what]
     fed(provider, b"{}")

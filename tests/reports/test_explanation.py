@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from bifrost.reports.explanation import Explanation, PlannedCandidate, PlannedKey
 from bifrost.reports.providers import KeyInfo, ProviderInfo, ProviderTable
+from tests.table import table
 
 
 def candidate(place: int, name: str, **fields: Any) -> PlannedCandidate:
@@ -20,7 +19,7 @@ REFUSED: dict[str, Any] = {"problem": "no", "goes_on": True}
 ENDED: dict[str, Any] = {"problem": "no", "goes_on": False}
 
 
-@pytest.mark.parametrize(
+@table(
     ("candidates", "chosen"),
     [
         ([candidate(0, "a"), candidate(1, "b")], "a"),

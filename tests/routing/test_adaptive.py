@@ -19,6 +19,7 @@ from bifrost.errors import (
     ServerError,
 )
 from bifrost.routing.adaptive import AdaptiveLimit, Trip
+from tests.table import table
 
 TOO_MUCH = (
     RateLimitError("429", status=429),
@@ -72,14 +73,14 @@ def test_the_limit_begins_at_the_ceiling_or_where_it_is_told_to() -> None:
     assert Rig(4, start=8).limit == 4
 
 
-@pytest.mark.parametrize("error", TOO_MUCH, ids=lambda error: error.message)
+@table("error", TOO_MUCH, ids=lambda error: error.message)
 def test_what_says_that_it_was_too_much_lowers_the_limit(error: BifrostError) -> None:
     rig = Rig(100)
     assert rig.fail(error) == "at most 90 at once from here on"
     assert rig.told == [90]
 
 
-@pytest.mark.parametrize("error", OTHER, ids=lambda error: error.message)
+@table("error", OTHER, ids=lambda error: error.message)
 def test_other_failures_do_not(error: BifrostError) -> None:
     rig = Rig(100)
     assert rig.fail(error) is None

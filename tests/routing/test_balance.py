@@ -21,6 +21,7 @@ from bifrost.routing.balance import (
     Weighted,
     WeightedRandom,
 )
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class Thing:
         self.name = name
 
 
-@pytest.mark.parametrize(
+@table(
     "weights",
     [
         [1.0, 1.0],
@@ -85,7 +86,7 @@ def test_nothing_is_chosen_when_all_are_excluded() -> None:
     assert things.choose_except(Random(3).random, excluded=lambda _: True) is None
 
 
-@pytest.mark.parametrize("weight", [-1.0, -1e-300, float("nan"), float("inf"), float("-inf"), 10**400, True, "1", None])
+@table("weight", [-1.0, -1e-300, float("nan"), float("inf"), float("-inf"), 10**400, True, "1", None])
 def test_a_weight_that_is_none_is_refused(weight: float) -> None:
     with pytest.raises(ConfigError, match="weight of b must be a number of 0 or more"):
         Weighted([("a", 1.0), ("b", weight)])
@@ -160,7 +161,7 @@ def test_shares_say_how_often_each_is_chosen() -> None:
     assert chi_squared(counts, {A: 0.75, B: 0.25}) < CRITICAL[1]
 
 
-@pytest.mark.parametrize(
+@table(
     ("snapshot", "chosen"),
     [
         (loads(a=(5, 10), b=(4, 10), c=(6, 10)), B),
@@ -242,7 +243,7 @@ def test_the_turns_of_lists_that_are_asked_in_turn_do_not_mix() -> None:
     assert chosen == [A, C, B, d] * 2
 
 
-@pytest.mark.parametrize("weights", [[2, 1, 1], [1, 1, 1, 1], [7, 0.5, 0.5, 2, 2], [1e300, 1e300], [5e-324, 5e-324]])
+@table("weights", [[2, 1, 1], [1, 1, 1, 1], [7, 0.5, 0.5, 2, 2], [1e300, 1e300], [5e-324, 5e-324]])
 def test_turns_are_exact_for_all_weights(weights: list[float]) -> None:
     things, policy = Weighted([(Thing(str(place)), weight) for place, weight in enumerate(weights)]), RoundRobin()
     rounds = round(10 * sum(weight / min(weights) for weight in weights))
@@ -316,7 +317,7 @@ def test_what_turns_remember_is_bounded() -> None:
     assert len(policy._turns) == 1000
 
 
-@pytest.mark.parametrize("make", BALANCES.values(), ids=BALANCES)
+@table("make", BALANCES.values(), ids=BALANCES)
 def test_every_policy_heeds_what_is_excluded_and_keeps_spares_for_last(make: Callable[[], Balance]) -> None:
     things = Weighted([(A, 1.0), (B, 1.0), (C, 0.0)])
     policy, random = make(), Random(8).random

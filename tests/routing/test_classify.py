@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +31,7 @@ from bifrost.providers.openai.wording import WORDING
 from bifrost.routing.classify import error_of
 from bifrost.routing.retry import RULES, NextCandidate, Retry, decide
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 NOW = 1_780_000_000.0
 
@@ -151,7 +151,7 @@ PLAIN_STATUSES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "expected"), PLAIN_STATUSES)
+@table(("status", "expected"), PLAIN_STATUSES)
 def test_status_without_words(status: int | None, expected: Any) -> None:
     error = classified(status)
 
@@ -279,14 +279,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "expected"), CASES)
+@table(("status", "body", "expected"), CASES)
 def test_words_go_before_the_status(status: int | None, body: ErrorBody, expected: Any) -> None:
     error = classified(status, body)
 
     assert (type(error), error.category, follows(error)) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "message", "fault"),
     [
         (500, "rate limit exceeded, too many requests", "transient"),
@@ -306,7 +306,7 @@ def test_free_text_decides_nothing_else(status: int, message: str, fault: str) -
     assert not isinstance(error, ContextLengthError)
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "word", "expected"),
     [
         (400, "true", "same"),
@@ -360,7 +360,7 @@ def test_the_request_id_comes_from_the_providers_header() -> None:
     assert error_of(500, said(), **known, request_id_headers=()).request_id is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "in_body", "raw", "expected"),
     [
         ({}, None, b"", None),
@@ -387,7 +387,7 @@ def test_the_wait_that_is_asked_for(
     assert classified(429, body, headers=headers, raw=raw).retry_after == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("location", "told"),
     [
         ("https://evil.example/path?token=CANARY#frag", "https://evil.example"),
@@ -417,7 +417,7 @@ def test_an_error_without_headers_has_none_of_their_evidence() -> None:
     assert "the model" in error.message
 
 
-@pytest.mark.parametrize("status", [status for status, _ in PLAIN_STATUSES])
+@table("status", [status for status, _ in PLAIN_STATUSES])
 def test_the_message_says_who_failed(status: int | None) -> None:
     error = classified(status)
 

@@ -3,14 +3,13 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-import pytest
-
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.affinity import Affinity
 from bifrost.routing.balance import Load
 from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover, outlook
 from bifrost.routing.plan import ModelGroup, ModelGroups, Planner
+from tests.table import table
 
 A, B, C = Candidate("openai", "a"), Candidate("groq", "b"), Candidate("anthropic", "c")
 X, Y = Candidate("openai", "x"), Candidate("groq", "y")
@@ -43,8 +42,8 @@ def test_fallbacks_follow_in_order() -> None:
     assert Rig("openai/x", "groq/y", "anthropic/c").rest() == [X, Y, C]
 
 
-@pytest.mark.parametrize("balance", ["weighted", "least_busy", "round_robin", "two_choices"])
-@pytest.mark.parametrize("seed", range(5))
+@table("balance", ["weighted", "least_busy", "round_robin", "two_choices"])
+@table("seed", range(5))
 def test_every_member_is_tried_before_the_fallbacks(balance: str, seed: int) -> None:
     order = Rig("fast", "openai/x", balance=balance, seed=seed).rest()
     assert set(order[:3]) == {A, B, C}
@@ -55,7 +54,7 @@ def test_a_fallback_that_is_a_member_is_not_tried_twice() -> None:
     assert sorted(map(str, Rig("fast", "groq/b", "openai/x").rest())) == [*sorted(GROUP), "openai/x"]
 
 
-@pytest.mark.parametrize("balance", ["weighted", "least_busy", "round_robin", "two_choices"])
+@table("balance", ["weighted", "least_busy", "round_robin", "two_choices"])
 def test_members_that_cannot_serve_are_passed_over_and_tried_last(balance: str) -> None:
     for seed in range(10):
         rig = Rig("fast", "openai/x", balance=balance, seed=seed)

@@ -29,6 +29,7 @@ from bifrost.routing.budget import Payment
 from bifrost.routing.health import Admission, Health
 from bifrost.routing.hedge import BURST
 from bifrost.routing.keys import KeyPool, KeySelection
+from tests.table import table
 
 MODEL = "gpt-4o"
 
@@ -111,7 +112,7 @@ def test_what_is_let_in_is_under_way_until_it_is_closed() -> None:
     assert rig.in_flight() == [0, 0]
 
 
-@pytest.mark.parametrize(
+@table(
     ("error", "note", "key", "failures"),
     [
         (failed(RateLimitError, 429, retry_after=9.0), "key a cooling down for 9.0 s", "cooling_down", 0),
@@ -222,7 +223,7 @@ def test_a_stream_that_stalls_counts_as_a_failure_though_it_had_begun() -> None:
     assert (rig.state, notes) == ("open", [None, None, None, None, "breaker opened for 5.0 s"])
 
 
-@pytest.mark.parametrize("why", ["end", "caller left", "deadline", "plugin"])
+@table("why", ["end", "caller left", "deadline", "plugin"])
 def test_a_stream_that_its_reader_ends_is_no_failure(why: str) -> None:
     rig = Rig(breaker=BreakerConfig(calls=1))
     admission = rig.admit()

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bifrost.config import HedgeConfig, RetryConfig
 from bifrost.routing.hedge import BURST, LEAST, WINDOW, Hedging, Latencies, LoadAccount, leaves_room
+from tests.table import table
 
 MODEL = "gpt-4o-mini"
 
@@ -133,7 +133,7 @@ def test_with_other_settings_times_stay_known_and_what_may_be_added_begins_anew(
 # --- what a call leaves room for
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "room"),
     [
         ({}, True),

@@ -11,6 +11,7 @@ from bifrost.account import Key
 from bifrost.attempt_record import RateLimit, Window
 from bifrost.config import KeyPoolConfig
 from bifrost.routing.key_health import KeyHealth, KeyStates, park_time
+from tests.table import table
 
 
 class Rig:
@@ -405,7 +406,7 @@ USED_UP = RateLimit(
 )
 
 
-@pytest.mark.parametrize(
+@table(
     ("asked", "limit", "seconds"),
     [
         (None, None, None),

@@ -17,6 +17,7 @@ from bifrost.routing.keys import KeyPool, KeySelection, balance_of
 from bifrost.routing.retry import SMALLEST_ATTEMPT
 from bifrost.wire.auth import NoAuth
 from tests.canary import CANARY
+from tests.table import table
 
 OPENAI = CATALOG["openai"]
 
@@ -47,7 +48,7 @@ def test_a_switched_off_key_is_not_used() -> None:
     assert chosen(ring(key("on"), key("off", enabled=False)), "gpt-4o") == {"on"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("lists", "allowed", "refused"),
     [
         ({}, ["gpt-4o", "anything"], []),
@@ -420,7 +421,7 @@ def test_the_calls_of_a_session_share_a_key_while_it_is_ready() -> None:
     assert {next(iter(pool.chosen(session=f"user {number}"))) for number in range(40)} == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "policy"),
     [
         ("weighted", WeightedRandom),

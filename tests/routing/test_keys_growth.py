@@ -14,6 +14,7 @@ from bifrost.config import KeyPoolConfig
 from bifrost.providers.catalog import CATALOG
 from bifrost.routing.key_health import KeyStates
 from bifrost.routing.keys import KeyPool
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ def park(ring: KeyPool, name: str) -> None:
     health.throttled(health.begin(), wait=1000.0, now=0.0, random=lambda: 0.5)
 
 
-@pytest.mark.parametrize("choose", ["weighted", "two_choices", "round_robin", "least_busy"])
+@table("choose", ["weighted", "two_choices", "round_robin", "least_busy"])
 def test_a_key_that_is_not_ready_costs_no_pass_over_all(choose: Any) -> None:
     costs = {}
     for count in (3, 1000):
@@ -138,7 +139,7 @@ def test_what_is_known_of_a_key_holds_for_models_beyond_those_that_are_kept() ->
     assert ring.choose("m599", random=chance.random, pin="k2").model == "m599"
 
 
-@pytest.mark.parametrize("choose", ["weighted", "two_choices", "round_robin", "least_busy"])
+@table("choose", ["weighted", "two_choices", "round_robin", "least_busy"])
 def test_when_most_keys_are_not_ready_the_others_are_found(choose: Any) -> None:
     ring, chance = ring_of(200, choose=choose), Random(1)
     ring.choose("m", random=chance.random)

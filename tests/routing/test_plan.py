@@ -16,6 +16,7 @@ from bifrost.routing.candidates import Candidate
 from bifrost.routing.failover import Failover
 from bifrost.routing.keys import KeyPool
 from bifrost.routing.plan import ModelGroup, ModelGroups, Planner
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,7 +194,7 @@ def test_without_any_provider_the_first_step_is_told() -> None:
         planned(planner(), "gpt-4o")
 
 
-@pytest.mark.parametrize("model", ["/", "/gpt-4o", "é", "a\nb", "x" * 10_000])
+@table("model", ["/", "/gpt-4o", "é", "a\nb", "x" * 10_000])
 def test_odd_names_are_unknown(model: str) -> None:
     with pytest.raises(UnknownProviderError) as caught:
         planned(planner(OPENAI), model)
@@ -262,7 +263,7 @@ def test_a_group_of_which_nobody_is_left_is_an_error_or_fails_as_a_fallback_in_i
         planned(plan, "fast")
 
 
-@pytest.mark.parametrize(
+@table(
     ("models", "problem"),
     [
         ({"fast": []}, "at least one"),
@@ -388,7 +389,7 @@ def test_a_policy_of_ones_own_sees_members_weights_and_loads() -> None:
     assert snapshot.loads["mine/b"] is busy
 
 
-@pytest.mark.parametrize(
+@table(
     ("answer", "problem"),
     [
         (None, "'fast', Cheapest, failed: it chose no member, or one that is excluded"),

@@ -35,6 +35,7 @@ from bifrost.routing.retry import (
     is_free,
     may_fall_back,
 )
+from tests.table import table
 
 NEXT = NextCandidate()
 EXCHANGED = Retry(0.0, other_key=True, is_free=True)
@@ -110,7 +111,7 @@ TABLE = """
 ROWS = [line.split() for line in TABLE.split("\n") if line.strip()]
 
 
-@pytest.mark.parametrize(("category", "same", "other", "fallback", "breaker", "cost"), ROWS)
+@table(("category", "same", "other", "fallback", "breaker", "cost"), ROWS)
 def test_the_failure_table(category: str, same: str, other: str, fallback: str, breaker: str, cost: str) -> None:
     rule = RULES[category]
 
@@ -134,7 +135,7 @@ def test_the_failure_table_has_no_other_rows() -> None:
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BifrostError)]
 
 
-@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+@table("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_class_agrees_with_its_row(kind: type[BifrostError]) -> None:
     rule = RULES[kind.category]
 
@@ -144,7 +145,7 @@ def test_every_error_class_agrees_with_its_row(kind: type[BifrostError]) -> None
         assert kind.fallback == rule.fallback
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+@table("row", ROWS, ids=lambda row: row[0])
 def test_each_row_is_followed(row: list[str]) -> None:
     category, same, other, fallback = row[:4]
     error = failure(category, fallback=fallback == "yes")
@@ -202,7 +203,7 @@ def test_the_last_attempt_is_not_kept_for_a_fallback_that_may_not_follow() -> No
     assert isinstance(after(error, attempts_of_call=5, fallback_behind=True), Retry)
 
 
-@pytest.mark.parametrize("category", ["transient", "never_sent", "throttled", "overloaded", "conflict", "malformed"])
+@table("category", ["transient", "never_sent", "throttled", "overloaded", "conflict", "malformed"])
 def test_without_retries_there_is_none(category: str) -> None:
     assert after(category, config={"max_retries": 0}) == GiveUp("attempts")
     assert after(category, config={"max_retries": 0}, fallback_behind=True) == NEXT
@@ -253,7 +254,7 @@ def test_what_may_have_run_is_not_sent_again_when_told_so(category: str) -> None
         assert after(failure(category, status=status), config=never, fallback_behind=True) == NEXT
 
 
-@pytest.mark.parametrize(
+@table(
     ("category", "status"),
     [("never_sent", None), ("transient", 503), ("throttled", 429), ("throttled", None), ("overloaded", 529)],
 )
@@ -399,7 +400,7 @@ def test_every_retry_heeds_the_asked_wait(kind: type[ProviderError]) -> None:
     assert after(kind("later", retry_after=2.0), random=lambda: 0.0) == Retry(2.0, other_key=False)
 
 
-@pytest.mark.parametrize("asked", [0.0, -1.0, float("nan"), None])
+@table("asked", [0.0, -1.0, float("nan"), None])
 def test_a_wait_that_says_nothing_leaves_the_own_one(asked: float | None) -> None:
     assert after(RateLimitError("slow down", retry_after=asked)) == Retry(0.25, other_key=False)
 
@@ -467,7 +468,7 @@ def test_a_hooks_error_is_judged_like_an_attempts() -> None:
     assert not may_fall_back(ServerError("down"), config=config, attempts_of_call=5, remaining=0.09)
 
 
-@pytest.mark.parametrize(
+@table(
     ("deadline", "behind", "expected"),
     [
         (700.0, 0, 700.0),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bifrost.routing.balance import NOTHING_KNOWN, Snapshot, Weighted
 from bifrost.routing.session import choose_for_session
+from tests.table import table
 
 
 class Thing:
@@ -102,7 +103,7 @@ def test_many_keys_share_the_sessions_evenly_enough() -> None:
     assert all(100 <= count <= 300 for count in counts.values())
 
 
-@pytest.mark.parametrize(("weight", "share"), [(2.0, 1 / 2), (8.0, 4 / 5), (0.25, 1 / 9), (1e-3, 0.0), (1e300, 1.0)])
+@table(("weight", "share"), [(2.0, 1 / 2), (8.0, 4 / 5), (0.25, 1 / 9), (1e-3, 0.0), (1e300, 1.0)])
 def test_many_keys_are_weighed(weight: float, share: float) -> None:
     light = {f"l{number}": 1.0 for number in range(20)}
     heavy = {f"h{number}": weight for number in range(10)}

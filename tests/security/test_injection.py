@@ -28,6 +28,7 @@ from bifrost.testing import MockTransport, no_waits
 from bifrost.transport.heads import fields_of
 from bifrost.wire.http import HttpRequest
 from tests.canary import listening
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def lines_of(error: BaseException) -> Iterator[str]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 529])
+@table("status", [400, 401, 404, 429, 500, 529])
 async def test_a_providers_words_stay_on_their_line(status: int) -> None:
     mock = MockTransport()
     mock.fail(status, message=NASTY, type=NASTY, code=NASTY, headers={"x-request-id": "a\x1b[2Jb"}).always()
@@ -71,7 +72,7 @@ async def test_an_error_event_stays_on_its_line() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("model", [f"openai/{NASTY}", f"{NASTY}/gpt", NASTY])
+@table("model", [f"openai/{NASTY}", f"{NASTY}/gpt", NASTY])
 async def test_a_models_name_stays_on_its_line(model: str) -> None:
     mock = MockTransport()
     mock.fail(404).always()
@@ -134,7 +135,7 @@ RESERVED = ["Host", "Content-Length", "TRANSFER-ENCODING", "Authorization", "x-a
 HOP_BY_HOP = ["Connection", "Keep-Alive", "Proxy-Authorization", "TE", "Trailer", "Upgrade", "Cookie"]
 
 
-@pytest.mark.parametrize("name", [*RESERVED, *HOP_BY_HOP])
+@table("name", [*RESERVED, *HOP_BY_HOP])
 def test_what_frames_or_signs_a_request_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="set by bifrost itself"):
         check_headers({name: "x"}, where="x")
@@ -168,7 +169,7 @@ def test_a_deployments_name_is_one_step_of_the_path(model: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("path", ["@evil.example/", ":1@evil.example/", "https://evil.example/", ".evil.example/", ""])
+@table("path", ["@evil.example/", ":1@evil.example/", "https://evil.example/", ".evil.example/", ""])
 async def test_a_codecs_path_cannot_leave_the_providers_address(path: str) -> None:
     """A key goes to an origin that was fixed before; what does not begin with / is no path there."""
     row = CATALOG["openai"]

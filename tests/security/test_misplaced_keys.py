@@ -23,6 +23,7 @@ from bifrost.config import Timeouts
 from bifrost.misplaced_keys import is_surely_key, looks_like_key, without_keys
 from bifrost.providers.compatible import speaks_openai
 from bifrost.testing import MockTransport
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,16 +151,16 @@ def check(error: BaseException, key: str) -> None:
         assert not found, text.replace(key, "<the key>")
 
 
-@pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("way", MADE)
+@table("key", KEYS)
+@table("way", MADE)
 async def test_nothing_that_is_made_with_a_key_in_the_wrong_place_shows_it(way: str, key: str) -> None:
     with pytest.raises((BifrostError, TypeError)) as caught:
         MADE[way](key)
     check(caught.value, key)
 
 
-@pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("way", CALLED)
+@table("key", KEYS)
+@table("way", CALLED)
 async def test_no_call_with_a_key_in_the_wrong_place_shows_it(way: str, key: str) -> None:
     mock = MockTransport()
     account = StaticAccount(keys={"openai": "sk-other-0123456789"})
@@ -170,7 +171,7 @@ async def test_no_call_with_a_key_in_the_wrong_place_shows_it(way: str, key: str
     assert not mock.calls
 
 
-@pytest.mark.parametrize("way", ["model", "pin", "header", "fallback", "timeout"])
+@table("way", ["model", "pin", "header", "fallback", "timeout"])
 def test_no_call_of_a_thread_shows_it(way: str) -> None:
     for key in KEYS:
         with SyncBifrost(StaticAccount(keys={"openai": "sk-0"}), transport=MockTransport()) as client:
@@ -179,7 +180,7 @@ def test_no_call_of_a_thread_shows_it(way: str) -> None:
             check(caught.value, key)
 
 
-@pytest.mark.parametrize("key", KEYS[:3])
+@table("key", KEYS[:3])
 async def test_a_key_as_a_model_is_not_sent(key: str) -> None:
     mock = MockTransport()
     async with Bifrost(StaticAccount(keys={"openai": "sk-0"}), transport=mock) as client:
@@ -191,7 +192,7 @@ async def test_a_key_as_a_model_is_not_sent(key: str) -> None:
     assert not mock.calls
 
 
-@pytest.mark.parametrize("key", KEYS[:3])
+@table("key", KEYS[:3])
 async def test_what_is_wrong_is_said(key: str) -> None:
     with pytest.raises(ConfigError, match="should be a provider's name looks like a key"):
         StaticAccount(keys={key: "openai"})
@@ -214,7 +215,7 @@ def test_no_file_with_a_key_in_the_wrong_place_shows_it(tmp_path: Path, place: s
     check(caught.value, key)
 
 
-@pytest.mark.parametrize(
+@table(
     "name",
     [
         "claude-haiku-4-5-20251001",

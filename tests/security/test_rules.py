@@ -18,6 +18,7 @@ from bifrost.config import NetworkConfig, SizeLimits
 from bifrost.testing import LoopbackProvider, MockTransport
 from bifrost.transport.tls import context_of
 from tests.canary import listening
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def test_nothing_can_switch_off_verification() -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(
+@table(
     "text", ["f(verify=False)", "c.check_hostname = False", "c.verify_mode = ssl.CERT_NONE", "m = ssl.TLSVersion.TLSv1"]
 )
 def test_weakening_is_seen(text: str) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bifrost.settings.document import parse
 from tests.settings.files import problems, read, refused
+from tests.table import table
 
 SECRET = "sk-CANARY-0123456789"
 
@@ -22,7 +23,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(suffix: str) -> None:
     assert read(b"\xef\xbb\xbf" + text, suffix=suffix).options.timeout == 5
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "suffix", "told"),
     [
         (f'[providers.openai]\nkeys = ["{SECRET}', ".toml", "not TOML: end of document: Unterminated string"),

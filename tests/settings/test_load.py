@@ -13,6 +13,7 @@ from bifrost.errors import ConfigError, InvalidKeyError, MissingKeyError, Unknow
 from bifrost.settings import load
 from bifrost.testing import MockTransport, fake_key
 from tests.settings.files import ENVIRON, problems, read, refused
+from tests.table import table
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +178,7 @@ def test_of_very_many_problems_the_first_are_told() -> None:
     assert len(error.errors) == 16
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "kind"),
     [
         ('[providers.openai]\nkeys = ["env.NOT1", "env.NOT2"]', MissingKeyError),

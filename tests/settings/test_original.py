@@ -16,6 +16,7 @@ from bifrost.testing import MockTransport, fake_key
 from bifrost.wire.auth import BEARER, NoAuth
 from tests.providers.test_custom import path_of
 from tests.settings.files import ENVIRON, problems_json, read_json, refused
+from tests.table import table
 
 KEY = {"name": "main", "value": "env.K1", "models": ["*"], "weight": 1.0}
 
@@ -58,7 +59,7 @@ def urls_of(document: Any) -> dict[str, str]:
 # --- which form it is
 
 
-@pytest.mark.parametrize(
+@table(
     "document",
     [
         {"$schema": "https://www.getbifrost.ai/schema"},
@@ -75,7 +76,7 @@ def test_the_gateways_form_is_recognised(document: Any) -> None:
     assert is_original(document)
 
 
-@pytest.mark.parametrize(
+@table(
     "document",
     [
         {},
@@ -152,7 +153,7 @@ def test_what_it_does_not_say_has_our_defaults() -> None:
 # --- keys
 
 
-@pytest.mark.parametrize(
+@table(
     ("version", "models", "expected"),
     [
         (2, ["*"], None),
@@ -202,7 +203,7 @@ def test_deployments_are_aliases() -> None:
     assert key.aliases == {"gpt-4o": "mine"}
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [
         "env.K1",
@@ -389,7 +390,7 @@ def test_wrong_numbers_are_told_at_their_place() -> None:
     ]
 
 
-@pytest.mark.parametrize("duration", ["5", "5 s", "soon", "s", "1d", "5s later"])
+@table("duration", ["5", "5 s", "soon", "s", "1d", "5s later"])
 def test_what_is_no_duration_is_told(duration: str) -> None:
     assert problems_json(openai(network_config={"retry_backoff_initial": duration})) == [
         (
@@ -466,7 +467,7 @@ def test_plain_http_needs_the_private_network() -> None:
     assert (config.base_url, config.allow_insecure_http) == ("http://models.example/v1", True)
 
 
-@pytest.mark.parametrize("url", ["models.example", "ftp://models.example", "https://", "https://u:p@models.example"])
+@table("url", ["models.example", "ftp://models.example", "https://", "https://u:p@models.example"])
 def test_what_is_no_address_is_told(url: str) -> None:
     (told,) = problems_json(openai(network_config={"base_url": url}))
     assert told.startswith("providers.openai.network_config.base_url: the base URL ")
@@ -504,7 +505,7 @@ def test_one_that_lacks_a_key_is_told_both_ways_out() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("allowed", "operations"),
     [
         (None, ["chat", "stream_chat", "embeddings", "models"]),
@@ -537,7 +538,7 @@ def test_nothing_allowed_is_told() -> None:
     assert told.startswith("providers.corp.custom_provider_config.allowed_requests: the provider has no operation left")
 
 
-@pytest.mark.parametrize(
+@table(
     ("request_type", "operation"),
     [
         ("chat_completion", "chat"),
@@ -622,7 +623,7 @@ def test_several_hosts_are_told() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", ["/../x", "/a b", "https://", "https://far.example", "://x", "https://[x/y z"])
+@table("path", ["/../x", "/a b", "https://", "https://far.example", "://x", "https://[x/y z"])
 def test_what_is_no_path_is_told(path: str) -> None:
     (told,) = problems_json(corp(custom={"request_path_overrides": {"chat_completion": path}}, network_config=BASE))
     assert told.startswith(

@@ -30,6 +30,7 @@ from bifrost.testing import fake_key
 from bifrost.wire.auth import BEARER, HeaderAuth, NoAuth, QueryAuth
 from bifrost.wire.auth.sigv4 import SigV4Auth
 from tests.settings.files import ENVIRON, problems, problems_json, read, read_json, refused
+from tests.table import table
 
 
 def keys_of(settings: Settings, provider: str) -> Any:
@@ -196,7 +197,7 @@ def test_what_a_key_refuses_is_told_at_its_place() -> None:
     assert told[7].endswith("'twin' is the name of providers.openai.keys[4] too; give each key its own")
 
 
-@pytest.mark.parametrize("variable", ["", "a-b", "1A", "sk live"])
+@table("variable", ["", "a-b", "1A", "sk live"])
 def test_what_is_no_variable_is_not_shown(variable: str) -> None:
     (told,) = problems(f'[providers.openai]\nkeys = "env.{variable}"')
     assert told.startswith("providers.openai.keys: the text after env. is not a variable name; write env.NAME")
@@ -281,7 +282,7 @@ def test_a_key_without_a_resource_goes_to_the_providers_address() -> None:
     assert settings.account.config("azure").base_url == "https://mine.openai.azure.com"
 
 
-@pytest.mark.parametrize(
+@table(
     ("written", "told"),
     [
         ('{ endpoint = "http://east.example" }', "providers.azure: key 'east': plain http to east.example"),
@@ -710,7 +711,7 @@ def test_a_network_table_with_its_values_in_the_environment() -> None:
     assert "canary" not in repr(settings)
 
 
-@pytest.mark.parametrize(
+@table(
     ("network", "told"),
     [
         ('proxy = "ftp://h"', "proxy: this is not the address of a proxy; write http://host:port"),
@@ -734,7 +735,7 @@ def test_a_network_that_is_no_table() -> None:
     ]
 
 
-@pytest.mark.parametrize("header", ["connection", "Cookie", "accept-encoding", "Host", "content-length", "user-agent"])
+@table("header", ["connection", "Cookie", "accept-encoding", "Host", "content-length", "user-agent"])
 def test_a_key_is_not_sent_in_a_header_with_a_meaning_of_its_own(header: str) -> None:
     text = f"""
         [providers.mine]

@@ -6,12 +6,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-import pytest
-
 from bifrost.settings import load
 from bifrost.settings.original.form import is_original
 from bifrost.testing import fake_key
 from tests.settings.files import problems, read
+from tests.table import table
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -29,7 +28,7 @@ _ENVIRON: defaultdict[str, str] = defaultdict(
 )
 
 
-@pytest.mark.parametrize(("syntax", "text"), _FILES)
+@table(("syntax", "text"), _FILES)
 def test_a_file_on_the_page_can_be_read(syntax: str, text: str) -> None:
     assert read(text, suffix=f".{syntax}", environ=_ENVIRON).notes == ()
 

@@ -4,11 +4,11 @@ from typing import Any, Literal
 
 import attrs
 import msgspec
-import pytest
 
 from bifrost.errors import ConfigError
 from bifrost.settings.problems import Problems
 from bifrost.settings.shape import Reader, fields_of
+from tests.table import table
 
 
 def _even(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
@@ -72,7 +72,7 @@ def test_values_are_made_by_the_annotations() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@table(
     ("wrong", "told"),
     [
         ({}, "at: name is missing; it must be text"),

@@ -15,6 +15,7 @@ from bifrost.testing import (
     fake_key,
     no_waits,
 )
+from tests.table import table
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +86,7 @@ async def test_a_trail_is_told_without_what_changes_from_run_to_run() -> None:
     assert attempts_of(caught.value) == [throttled, throttled]
 
 
-@pytest.mark.parametrize("text", [SECRET, quote(SECRET, safe=""), b64encode(SECRET.encode()).decode(), SECRET[:12]])
+@table("text", [SECRET, quote(SECRET, safe=""), b64encode(SECRET.encode()).decode(), SECRET[:12]])
 def test_a_secret_is_seen_in_every_form_and_not_repeated(text: str) -> None:
     with pytest.raises(AssertionError) as caught:
         assert_no_secret("harmless", f"before {text} after", secrets=["sk-other-key", SECRET])

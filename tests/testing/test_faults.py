@@ -25,6 +25,7 @@ from bifrost.testing import (
     no_waits,
     run_virtual,
 )
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def test_a_sequence_comes_first_and_chance_after_it() -> None:
     assert run.played == [Fault.fail(429), Fault.cut(), Fault.cut()]
 
 
-@pytest.mark.parametrize(
+@table(
     ("conditions", "other"),
     [
         ({"provider": "openai"}, {"provider": "anthropic"}),
@@ -133,7 +134,7 @@ PLANS = [
 ]
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=["empty", "each", "storm", "outage"])
+@table("plan", PLANS, ids=["empty", "each", "storm", "outage"])
 def test_a_plan_can_be_printed_and_played_again(plan: FaultPlan) -> None:
     names = {"Fault": Fault, "FaultPlan": FaultPlan, "FaultRule": FaultRule}
     assert eval(repr(plan), names) == plan  # noqa: S307 - that it is Python is the point

@@ -15,6 +15,7 @@ from bifrost import Key, ProviderConfig, RetryConfig, Timeouts
 from bifrost.providers.catalog import CATALOG
 from bifrost.testing import LoopbackProvider, MockTransport, RawServer, fake_key, leak_check, no_waits
 from bifrost.testing.loopback import reset_connection
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -375,8 +376,8 @@ SCRIPTS: dict[str, Callable[[Rules], object]] = {
 }
 
 
-@pytest.mark.parametrize("model", [GPT, CLAUDE], ids=["openai", "anthropic"])
-@pytest.mark.parametrize("name", SCRIPTS)
+@table("model", [GPT, CLAUDE], ids=["openai", "anthropic"])
+@table("name", SCRIPTS)
 async def test_the_mock_does_what_a_real_connection_does(name: str, model: str) -> None:
     mock = MockTransport()
     async with LoopbackProvider() as server:

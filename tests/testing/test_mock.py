@@ -17,6 +17,7 @@ from bifrost.providers.compatible import speaks_openai
 from bifrost.testing import MockTransport, UnexpectedCallError, fake_key, no_waits
 from bifrost.transport import Origin
 from bifrost.wire.http import HttpRequest
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,7 +277,7 @@ MISTAKES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("write", "told"), MISTAKES, ids=range(len(MISTAKES)))
+@table(("write", "told"), MISTAKES, ids=range(len(MISTAKES)))
 def test_a_script_that_cannot_be_played_is_refused_as_it_is_written(write: Any, told: str) -> None:
     with pytest.raises(bifrost.UsageError, match=told):
         write(MockTransport())

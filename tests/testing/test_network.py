@@ -9,6 +9,7 @@ import pytest
 
 import bifrost
 from bifrost.testing import NetworkBlockedError, block_network, fake_key
+from tests.table import table
 
 AWAY = "192.0.2.1"  # reserved for documentation: no such machine, should the block fail
 
@@ -25,7 +26,7 @@ def test_connecting_is_refused_with_what_to_do() -> None:
         sock.sendto(b"x", (AWAY, 53))
 
 
-@pytest.mark.parametrize("host", ["api.openai.com", b"www.openai.com", "localhost.example.com", AWAY])
+@table("host", ["api.openai.com", b"www.openai.com", "localhost.example.com", AWAY])
 def test_looking_up_is_refused(host: Any) -> None:
     with block_network():
         with pytest.raises(NetworkBlockedError):
@@ -34,7 +35,7 @@ def test_looking_up_is_refused(host: Any) -> None:
             socket.create_connection((host, 443))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "0.0.0.0"])  # noqa: S104 - a destination
+@table("host", ["127.0.0.1", "localhost", "127.1.2.3", "0.0.0.0"])  # noqa: S104 - a destination
 def test_this_machine_is_open(host: str) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server, block_network():  # noqa: S104 - to be reached at every address
         with socket.create_connection((host, server.getsockname()[1])) as sock:
@@ -43,7 +44,7 @@ def test_this_machine_is_open(host: str) -> None:
             sock.sendto(b"x", 0, ("127.0.0.1", server.getsockname()[1]))
 
 
-@pytest.mark.parametrize("host", ["::1", "::1%0", "::ffff:127.0.0.1", None, "", "x.localhost"])
+@table("host", ["::1", "::1%0", "::ffff:127.0.0.1", None, "", "x.localhost"])
 def test_every_name_of_this_machine_is_known(host: str | None) -> None:
     # The system may know no such name; what counts is that the block lets it through.
     with block_network(), suppress(socket.gaierror):

@@ -4,9 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 import bifrost.testing
+from tests.table import table
 
 FOLDER = Path(bifrost.testing.__file__).parent / "recordings"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -18,7 +17,7 @@ def test_every_recording_stands_in_the_table_of_origins() -> None:
     assert sorted(rows) == [file.name for file in FILES]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@table("file", FILES, ids=lambda file: file.stem)
 def test_a_recording_says_where_it_is_from_and_holds_no_secret(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     recording = json.loads(text)

@@ -22,6 +22,7 @@ from bifrost.testing.calls import MockCall
 from bifrost.testing.dialect import Dialect, Reply, words
 from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpRequest, HttpResponse
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +163,7 @@ def test_finish_reasons_are_said_in_the_dialects_words(reason: str, openais: str
     assert json.loads(render_anthropic.DIALECT.chat(reply, a_call("/")))["stop_reason"] == anthropics
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503, 529])
+@table("status", [400, 401, 403, 404, 429, 500, 503, 529])
 def test_errors_are_read_by_the_sdks(status: int) -> None:
     ours = json.loads(render_openai.DIALECT.error(status, None, None, None))
     theirs = anthropic.types.ErrorResponse.model_validate_json(render_anthropic.DIALECT.error(status, None, None, None))
@@ -185,7 +186,7 @@ def test_an_error_event_is_an_event() -> None:
     assert data_of([event])[0]["error"]["type"] == "overloaded_error"
 
 
-@pytest.mark.parametrize(
+@table(
     ("path", "headers", "openais", "anthropics"),
     [
         ("/v1/chat/completions", {}, "chat", None),
@@ -241,7 +242,7 @@ def test_coheres_errors_are_read_by_its_codec(status: int) -> None:
         decoder(Target(provider="cohere", model="m")).feed(SseEvent(event=None, data=json.dumps(event).encode()))
 
 
-@pytest.mark.parametrize("text", ["", "one", " two words", "line\nbreak  and   blanks \n"])
+@table("text", ["", "one", " two words", "line\nbreak  and   blanks \n"])
 def test_words_join_to_the_text(text: str) -> None:
     assert "".join(words(text)) == text
 

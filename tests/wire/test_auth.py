@@ -31,6 +31,7 @@ from bifrost.wire.secrets import (
     redact_bytes,
     user_and_password,
 )
+from tests.table import table
 from tests.wire.signing import sign
 
 if TYPE_CHECKING:
@@ -109,13 +110,13 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@table("way", WAYS)
 def test_a_secret_shows_itself_nowhere(way: str) -> None:
     told = WAYS[way](Secret(CANARY))
     assert not leaks(told)
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "vars"])
+@table("way", [way for way in WAYS if way != "vars"])
 def test_the_header_of_a_signed_request_shows_its_secret_nowhere(way: str) -> None:
     headers: dict[str, str] = {}
     sign(headers, BEARER, Secret("sk-CANARY-7f3aZq9Xw"))
@@ -191,7 +192,7 @@ def test_the_secrets_on_a_request_can_be_told_to_what_takes_them_out() -> None:
     assert credentials_of(headers) == [Secret("sk-1"), Secret("sk-2")]
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "user", "password"),
     [("joe:geheim", "joe", "geheim"), ("joe:ge:heim", "joe", "ge:heim"), ("joe", "joe", ""), ("jö:é", "jö", "é")],
 )
@@ -212,7 +213,7 @@ UNCHECKED = {
 }
 
 
-@pytest.mark.parametrize("kind", UNCHECKED)
+@table("kind", UNCHECKED)
 def test_a_value_that_was_not_checked_is_not_sent(kind: str) -> None:
     headers: dict[str, str] = {}
     with pytest.raises(InvalidKeyError, match="cannot stand in the authorization header") as caught:
@@ -258,7 +259,7 @@ PROBLEMS: dict[str, tuple[object, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PROBLEMS)
+@table("kind", PROBLEMS)
 def test_a_key_that_cannot_be_sent_is_refused_by_its_name(kind: str) -> None:
     with pytest.raises(InvalidKeyError) as caught:
         check_secret(cast("str", PROBLEMS[kind][0]), name="main")
@@ -301,15 +302,15 @@ ECHOES = {
 }
 
 
-@pytest.mark.parametrize("form", ECHOES)
+@table("form", ECHOES)
 def test_every_way_to_write_a_secret_is_taken_out(form: str) -> None:
     told = redact(f"wrong key: {ECHOES[form]}; {ECHOES[form]}", Secret(TOKEN))
     assert told.count("***") == 2
     assert len(told) < 30
 
 
-@pytest.mark.parametrize("before", ["", "u", "us", "use", "user:"])
-@pytest.mark.parametrize("after", ["", ":", ":p", ":pa"])
+@table("before", ["", "u", "us", "use", "user:"])
+@table("after", ["", ":", ":p", ":pa"])
 def test_a_secret_inside_base64_is_taken_out(before: str, after: str) -> None:
     secret = "abcdefghijklmnopqrstuvwxyz0123456789"
     told = redact(b64encode((before + secret + after).encode()).decode(), Secret(secret))
@@ -317,7 +318,7 @@ def test_a_secret_inside_base64_is_taken_out(before: str, after: str) -> None:
     assert len(told.replace("***", "")) < 16
 
 
-@pytest.mark.parametrize(("before", "foreign"), [("", 0), ("u", 2), ("us", 3), ("use", 4), ("user:", 7)])
+@table(("before", "foreign"), [("", 0), ("u", 2), ("us", 3), ("use", 4), ("user:", 7)])
 def test_of_base64_only_what_stands_before_the_secret_is_left(before: str, foreign: int) -> None:
     secret = "abcdefghijklmnopqrstuvwxyz0123456789"
     whole = b64encode((before + secret).encode()).decode()
@@ -332,7 +333,7 @@ def test_lower_case_escapes_of_a_url_are_taken_out() -> None:
     assert redact("a?key=abcdefgh%2fij%2bkl&x=1", Secret("abcdefgh/ij+kl")) == "a?key=***&x=1"
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "told"),
     [
         ("key sk-proj-abcdefgh", "key ***"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bifrost.errors import MalformedResponseError, ResponseTooLargeError
 from bifrost.wire.body import BODY_LIMIT, BodyReader, ErrorBodyReader, Inflater
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -71,7 +72,7 @@ def test_any_split_of_a_packed_body_unpacks_to_the_body(kind: str, data: bytes, 
     assert inflate(encoding, split(pack(data), cuts)) == data
 
 
-@pytest.mark.parametrize("kind", PACKERS)
+@table("kind", PACKERS)
 def test_a_body_larger_than_a_piece_unpacks_in_bounded_pieces(kind: str) -> None:
     encoding, pack = PACKERS[kind]
     data = bytes(i * i % 251 for i in range(40_000)) * 8
@@ -93,14 +94,14 @@ def test_what_a_stream_has_flushed_is_given_at_once() -> None:
         assert b"".join(inflater.feed(flushed)) == event
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "deflate, gzip", "gzip, br", "\x1b[31m"])
+@table("encoding", ["br", "zstd", "compress", "gzip, gzip", "deflate, gzip", "gzip, br", "\x1b[31m"])
 def test_a_coding_that_was_not_asked_for_is_refused(encoding: str) -> None:
     with pytest.raises(MalformedResponseError, match="was not asked for and is not supported") as caught:
         Inflater(encoding, limit=MIB)
     assert "\x1b" not in str(caught.value)
 
 
-@pytest.mark.parametrize("encoding", [None, "", " ", "identity", "Identity, identity", ","])
+@table("encoding", [None, "", " ", "identity", "Identity, identity", ","])
 def test_no_coding_leaves_the_body_as_it_is(encoding: str | None) -> None:
     assert read(encoding, [b"ab", b"", b"c"]) == b"abc"
 
@@ -151,7 +152,7 @@ def test_bytes_after_the_end_of_packed_data_are_malformed(encoding: str, rest: b
         read(encoding, [packed, rest])
 
 
-@pytest.mark.parametrize("kind", PACKERS)
+@table("kind", PACKERS)
 def test_a_body_up_to_the_limit_passes_and_one_byte_more_does_not(kind: str) -> None:
     encoding, pack = PACKERS[kind]
     body = b"abcdefghij" * 30_000 if kind != "gzip of several members" else b"abcdefghij" * 300
@@ -201,7 +202,7 @@ def test_an_endless_body_is_refused_at_the_limit() -> None:
         read(None, repeat(b"x" * 65_536), limit=MIB)
 
 
-@pytest.mark.parametrize("kind", PACKERS)
+@table("kind", PACKERS)
 def test_of_a_failure_the_beginning_is_kept(kind: str) -> None:
     encoding, pack = PACKERS[kind]
     body = bytes(range(250)) * 40

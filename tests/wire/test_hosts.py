@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from bifrost.wire.hosts import is_loopback, read_authority
+from tests.table import table
 
 
-@pytest.mark.parametrize(
+@table(
     ("authority", "host", "port"),
     [
         ("api.example", "api.example", None),
@@ -23,7 +24,7 @@ def test_a_host_and_its_port(authority: str, host: str, port: int | None) -> Non
     assert read_authority(authority) == (host, port)
 
 
-@pytest.mark.parametrize(
+@table(
     ("authority", "problem"),
     [
         ("", "no name and no IP address"),
@@ -58,11 +59,11 @@ def test_anything_else_is_refused_and_not_shown(authority: str, problem: str) ->
     assert not authority or authority not in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+@table("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
 def test_this_machine(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["localhost.example", "127.example", "::", "10.0.0.1"])
+@table("host", ["localhost.example", "127.example", "::", "10.0.0.1"])
 def test_another_machine(host: str) -> None:
     assert not is_loopback(host)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError, ResponseTooLargeError
 from bifrost.wire import json
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_json_of_the_decoders_type_is_read() -> None:
     assert json.decode(b'{"text":"hi","size":3,"new":[1]}', ANSWER, what="the response") == Answer("hi", 3)
 
 
-@pytest.mark.parametrize(
+@table(
     ("data", "words"),
     [
         (b"", "it is empty"),
@@ -181,7 +182,7 @@ def test_what_msgspec_writes_in_its_own_way_passes_also_beside_a_null() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "words"),
     [
         (float("nan"), "request is nan; JSON cannot say that"),
@@ -238,12 +239,12 @@ def test_a_string_may_stand_across_two_windows(shift: int, end: str) -> None:
     assert sum(json._containers(msgspec.json.encode([{"a": text}, [text, {}]]))) == 4
 
 
-@pytest.mark.parametrize("text", ["{}" * 100_000, "[" * 100_000, '{"a": [1]}' * 20_000, '\\"' * 100_000])
+@table("text", ["{}" * 100_000, "[" * 100_000, '{"a": [1]}' * 20_000, '\\"' * 100_000])
 def test_text_may_hold_any_number_of_braces_and_quotes(text: str) -> None:
     assert json.decode(msgspec.json.encode({"text": text}), ANSWER, what="the response").text == text
 
 
-@pytest.mark.parametrize("item", ["{}", "[]", '"a"', '{"a":1}', '"{"', '{"}":"{"}'])
+@table("item", ["{}", "[]", '"a"', '{"a":1}', '"{"', '{"}":"{"}'])
 def test_very_many_tiny_things_are_refused(item: str) -> None:
     data = f'{{"text": "x", "new": [{",".join([item] * 40_000)}]}}'.encode()
     with pytest.raises(ResponseTooLargeError, match=r"the response holds too many (strings|objects and lists) for its"):
@@ -272,13 +273,13 @@ def test_a_long_text_that_needs_no_escape_is_kept_in_pieces() -> None:
     assert json.encode([text]) == b'["data:;base64,' + b"A" * 200_000 + b'"]'
 
 
-@pytest.mark.parametrize("end", ['"', "\\", "\n", "\x00", "\x7f", "é", "\ud800"])
+@table("end", ['"', "\\", "\n", "\x00", "\x7f", "é", "\ud800"])
 def test_a_long_text_that_needs_escapes_is_joined(end: str) -> None:
     assert json.long_text("x" * 100_000, end) == "x" * 100_000 + end
     assert json.long_text("short", end) == "short" + end
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), object(), {1, object()}, "\ud800"])
+@table("wrong", [float("nan"), object(), {1, object()}, "\ud800"])
 def test_what_cannot_be_written_beside_a_long_text_is_named(wrong: Any) -> None:
     long = json.LongText("A" * 100_000)
     with pytest.raises(InvalidRequestError):
@@ -290,7 +291,7 @@ def test_what_cannot_be_written_beside_a_long_text_is_named(wrong: Any) -> None:
 # --- a caller's own values
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [None, True, 0, -1.5, "text é", [], {}, {"a": [1, {"b": (None, "c")}]}, Role.USER, Answer("x"), nest(127), 2**64],
 )
@@ -300,7 +301,7 @@ def test_json_values_pass_unchanged(value: Any) -> None:
     assert msgspec.json.encode(value) == before
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "words"),
     [
         ({"a": float("nan")}, "tools[0].parameters.a is nan; JSON cannot say that"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.wire.partial_json import PartialJson, complete
+from tests.table import table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 """Text without halves of surrogate pairs: what `json.dumps` writes of those is another matter."""
@@ -112,7 +113,7 @@ def test_spoilt_json_gives_what_came_before(text: str, data: st.DataObject) -> N
     assert before is None or is_part(before, after)
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "value"),
     [
         ("", None),
@@ -152,7 +153,7 @@ def test_how_far_it_has_come(text: str, value: Any) -> None:
     assert type(complete(text)) is type(value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "value"),
     [
         (r'"a\n', "a\n"),
@@ -185,7 +186,7 @@ def test_an_escape_may_be_cut_anywhere(text: str) -> None:
     assert reader.value == json.loads(text)
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "value"),
     [
         ("[1, x, 2]", [1]),
@@ -277,7 +278,7 @@ LONG: dict[str, tuple[list[str], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", LONG)
+@table("kind", LONG)
 def test_of_what_is_long_fewer_values_are_made_and_none_is_lost(kind: str) -> None:
     pieces, whole = LONG[kind]
     reader = PartialJson()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bifrost.wire.redaction import SLICE, merged, without
 from bifrost.wire.secrets import Secret, pieces_of, redact, redact_bytes
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,8 @@ def pieces_left(text: str) -> list[str]:
     return [SMALL[at : at + 8] for at in range(len(KEY) - 7) if SMALL[at : at + 8] in text.lower()]
 
 
-@pytest.mark.parametrize("size", [8, 9, 12, 20, len(KEY)])
-@pytest.mark.parametrize("writing", WRITINGS)
+@table("size", [8, 9, 12, 20, len(KEY)])
+@table("writing", WRITINGS)
 def test_every_piece_of_eight_characters_is_taken_out_however_it_is_written(writing: str, size: int) -> None:
     write = WRITINGS[writing]
     for start in range(len(KEY) - size + 1):
@@ -56,8 +57,8 @@ def test_every_piece_of_eight_characters_is_taken_out_however_it_is_written(writ
         assert told == "no (***) here", piece
 
 
-@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
-@pytest.mark.parametrize("around", [(0, 0), (1, 2), (2, 0), (5, 3)])
+@table("encode", [b64encode, urlsafe_b64encode])
+@table("around", [(0, 0), (1, 2), (2, 0), (5, 3)])
 def test_of_a_piece_inside_base64_no_eight_characters_are_left(
     encode: Callable[[bytes], bytes], around: tuple[int, int]
 ) -> None:
@@ -91,9 +92,7 @@ def test_of_each_part_of_aws_credentials_nothing_is_left_in_base64(padding: str)
         assert redact(f"<{written}>", secret) in ("<***>", "<eE***>", "<eH***>", "<eHl***>")
 
 
-@pytest.mark.parametrize(
-    "mask", ["...", "…", "****", "**", "••••", "●●●", "xxxx", "####", "···", "[REDACTED]", "<hidden>"]
-)
+@table("mask", ["...", "…", "****", "**", "••••", "●●●", "xxxx", "####", "···", "[REDACTED]", "<hidden>"])
 def test_what_a_mask_leaves_is_taken_out_on_both_sides(mask: str) -> None:
     secret = Secret(KEY)
     for first, last in ((4, 4), (7, 3), (3, 7), (11, 4), (0, 4), (5, 0)):
@@ -103,7 +102,7 @@ def test_what_a_mask_leaves_is_taken_out_on_both_sides(mask: str) -> None:
     assert redact(f"wait{mask} more", secret) == f"wait{mask} more"
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "told"),
     [
         ("the key ending in WX4Z", "the key ending in ***"),
@@ -179,7 +178,7 @@ Please try again in 2.5s... Visit https://platform.example.com/account/rate-limi
 """
 
 
-@pytest.mark.parametrize("secret", [KEY, "gsk_" + "a1B2" * 12, "AIza" + "Sy9-_" * 7, "0123456789abcdef" * 2])
+@table("secret", [KEY, "gsk_" + "a1B2" * 12, "AIza" + "Sy9-_" * 7, "0123456789abcdef" * 2])
 def test_what_providers_say_stays_as_it_is(secret: str) -> None:
     assert redact(INNOCENT * 20, Secret(secret)) == INNOCENT * 20
     assert redact(INNOCENT, again(Secret(secret))) == INNOCENT
@@ -194,7 +193,7 @@ def test_tables_show_nothing() -> None:
     assert not re.search("wx4z", seen, re.IGNORECASE)
 
 
-@pytest.mark.parametrize("writing", WRITINGS)
+@table("writing", WRITINGS)
 def test_a_text_searched_in_slices_loses_the_same(writing: str) -> None:
     written = f" {WRITINGS[writing](KEY)} {KEY[:7]}...{KEY[-4:]} "
     pieces = Secret(KEY).pieces()

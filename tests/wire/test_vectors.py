@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bifrost.errors import InvalidRequestError, MalformedResponseError
 from bifrost.wire.vectors import decode_vector, encode_vector, read_vector
+from tests.table import table
 
 floats = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=40)
 
@@ -34,7 +35,7 @@ def test_the_largest_finite_number_is_read() -> None:
     assert decode_vector(packed(largest, -largest), what="x").tolist() == [largest, -largest]
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "words"),
     [
         ("AAAA", "embedding 0 has 3 bytes, not a multiple of 4"),
@@ -55,7 +56,7 @@ def test_what_is_no_vector_is_our_error(text: str, words: str) -> None:
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("values", [[1.0, None], ["1"], [float("nan")], [1e300], 5])
+@table("values", [[1.0, None], ["1"], [float("nan")], [1e300], 5])
 def test_what_has_no_place_in_a_vector_is_our_error(values: list[float]) -> None:
     with pytest.raises(InvalidRequestError, match="something else than finite 32-bit numbers"):
         encode_vector(values)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bifrost.attempt_record import RateLimit, Window
 from bifrost.wire.http import Headers
 from bifrost.wire.waits import rate_limit, retry_after
+from tests.table import table
 
 # Fri, 06 Nov 2026 08:49:37 GMT
 NOW = 1_793_954_977.0
@@ -24,7 +25,7 @@ def google(*details: str) -> bytes:
 RETRY_INFO = '{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "%s"}'
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "seconds"),
     [
         ("7", 7.0),
@@ -87,7 +88,7 @@ def test_a_header_that_comes_twice_counts_with_its_larger_valid_value() -> None:
     assert wait(("retry-after-ms", "1500"), ("retry-after-ms", "200")) == 1.5
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "seconds"),
     [("1500", 1.5), ("20", 0.02), ("0.5", 0.0005), ("0", None), ("-5", None), ("nan", None), ("1" + "0" * 24, 300.0)],
 )
@@ -103,10 +104,8 @@ def test_milliseconds_come_before_seconds_and_seconds_before_the_body() -> None:
     assert wait(("retry-after", "0"), body=body) == 9.0
 
 
-@pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR, -86_400.0])
-@pytest.mark.parametrize(
-    "date", ["Fri, 06 Nov 2026 08:49:37 GMT", "Friday, 06-Nov-26 08:49:37 GMT", "Fri Nov  6 08:49:37 2026"]
-)
+@table("skew", [-HOUR, 0.0, HOUR, -86_400.0])
+@table("date", ["Fri, 06 Nov 2026 08:49:37 GMT", "Friday, 06-Nov-26 08:49:37 GMT", "Fri Nov  6 08:49:37 2026"])
 def test_a_wrong_clock_changes_nothing_where_the_answer_has_its_own_date(skew: float, date: str) -> None:
     fields = [("date", date), ("retry-after", "Fri, 06 Nov 2026 08:49:47 GMT")]
     assert wait(*fields, now=NOW + skew) == 10.0
@@ -116,7 +115,7 @@ def test_an_unreadable_date_leaves_it_to_the_clock() -> None:
     assert wait(("date", "today"), ("retry-after", "Fri, 06 Nov 2026 08:49:47 GMT"), now=NOW + 4) == 6.0
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "seconds"),
     [
         (google(RETRY_INFO % "3.5s"), 3.5),
@@ -163,7 +162,7 @@ def test_any_date_gives_a_wait_within_bounds_or_nothing(date: str) -> None:
 # --- allowances
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "seconds"),
     [
         ("1s", 1.0),
@@ -248,7 +247,7 @@ def test_headers_without_suffix_count_requests() -> None:
     assert rate_limit(headers, now=NOW) == RateLimit(requests=Window(limit=20, remaining=0, reset_after=23.0))
 
 
-@pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "\u0663", "9" * 40, "1e3"])
+@table("value", ["", "-1", "1.5", "many", "\u0663", "9" * 40, "1e3"])
 def test_counts_that_cannot_be_read_are_left_out(value: str) -> None:
     field = ("x-ratelimit-limit-tokens", value.encode().decode("latin-1"))
     assert rate_limit(Headers.of(field, ("content-type", "text/plain")), now=NOW) is None

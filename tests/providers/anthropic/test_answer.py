@@ -16,6 +16,7 @@ from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import ReportedError, Target
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 TARGET = Target(provider="mine", model="asked-for")
 USAGE = {"input_tokens": 3, "output_tokens": 5}
@@ -125,7 +126,7 @@ def test_citations(native: dict[str, Any], expected: dict[str, Any]) -> None:
     assert response.message.citations == [Citation(provider="mine", native=native, **expected)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("native", "ours"),
     [
         ("end_turn", "stop"),
@@ -266,7 +267,7 @@ def test_an_answer_given_whole_can_be_streamed() -> None:
 # --- bad answers
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         b"",

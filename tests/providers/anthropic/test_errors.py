@@ -9,6 +9,7 @@ from bifrost.providers.anthropic import ANTHROPIC
 from bifrost.providers.anthropic.errors import reported_error
 from bifrost.providers.base import ErrorBody
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 
 def read(body: bytes, status: int = 400) -> ErrorBody:
@@ -40,7 +41,7 @@ def test_an_error_without_words_is_named() -> None:
     assert read(b'{"error": {"type": "api_error"}}').message == "the provider gives no message with this api_error"
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "message"),
     [
         (b"", "the response is empty"),
@@ -61,7 +62,7 @@ def test_no_body_breaks_it(body: bytes) -> None:
     assert read(body).message
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "status"),
     [
         ("invalid_request_error", 400),

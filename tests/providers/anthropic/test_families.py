@@ -15,6 +15,7 @@ from bifrost.operations.chat.tools import Tool, ToolChoice
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.anthropic.families import ANY_FAMILY, family_of
 from bifrost.providers.base import Built, Target
+from tests.table import table
 
 HELLO = Message(role="user", content="hi")
 NEW = ["claude-opus-4-7", "claude-opus-4-8", "claude-sonnet-5", "claude-fable-5-1", "claude-haiku-5-20261001"]
@@ -36,7 +37,7 @@ def sent(model: str, **fields: Any) -> tuple[dict[str, Any], list[str]]:
     }, made.warnings
 
 
-@pytest.mark.parametrize("model", NEW)
+@table("model", NEW)
 def test_models_without_sampling_options_get_none(model: str) -> None:
     body, warnings = sent(model, temperature=0.5, top_p=0.9, top_k=5, stop=["x"])
     assert body == {"stop_sequences": ["x"]}
@@ -45,7 +46,7 @@ def test_models_without_sampling_options_get_none(model: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("model", MIDDLE)
+@table("model", MIDDLE)
 def test_top_p_is_left_out_beside_temperature_where_both_are_refused(model: str) -> None:
     body, warnings = sent(model, temperature=0.5, top_p=0.9, top_k=5)
     assert body == {"temperature": 0.5, "top_k": 5}
@@ -53,20 +54,20 @@ def test_top_p_is_left_out_beside_temperature_where_both_are_refused(model: str)
     assert sent(model, top_p=0.9) == ({"top_p": 0.9}, [])
 
 
-@pytest.mark.parametrize("model", [*OLD, *UNKNOWN])
+@table("model", [*OLD, *UNKNOWN])
 def test_models_that_take_both_get_both(model: str) -> None:
     assert sent(model, temperature=0.5, top_p=0.9, top_k=5) == ({"temperature": 0.5, "top_p": 0.9, "top_k": 5}, [])
 
 
-@pytest.mark.parametrize("model", NEW)
+@table("model", NEW)
 def test_a_budget_becomes_adaptive_thinking_where_there_are_none(model: str) -> None:
     body, warnings = sent(model, reasoning=Reasoning(max_tokens=2000, display="omitted"), max_tokens=1000)
     assert body == {"thinking": {"type": "adaptive", "display": "omitted"}}
     assert warnings == ["reasoning.max_tokens was left out: this model decides itself how much to think"]
 
 
-@pytest.mark.parametrize("model", [*MIDDLE, *OLD, *UNKNOWN])
-@pytest.mark.parametrize(("budget", "limit"), [(2000, 2000), (2000, 1500)])
+@table("model", [*MIDDLE, *OLD, *UNKNOWN])
+@table(("budget", "limit"), [(2000, 2000), (2000, 1500)])
 def test_a_budget_that_is_not_below_max_tokens_is_refused_before(model: str, budget: int, limit: int) -> None:
     with pytest.raises(UnsupportedError, match="below max_tokens"):
         built(model, reasoning=Reasoning(max_tokens=budget), max_tokens=limit)
@@ -75,7 +76,7 @@ def test_a_budget_that_is_not_below_max_tokens_is_refused_before(model: str, bud
     assert body["thinking"]["budget_tokens"] == budget
 
 
-@pytest.mark.parametrize(
+@table(
     ("fields", "refused"),
     [
         ({"reasoning": Reasoning(max_tokens=2000), "max_tokens": 2001}, False),
@@ -112,7 +113,7 @@ def test_no_tool_can_be_asked_for_beside_a_budget(mode: Any) -> None:
     assert "tool_choice" in sent("claude-opus-4-8", reasoning=Reasoning(max_tokens=2000), **fields)[0]
 
 
-@pytest.mark.parametrize("model", [*NEW, "claude-opus-4-6", "claude-sonnet-4.6"])
+@table("model", [*NEW, "claude-opus-4-6", "claude-sonnet-4.6"])
 def test_a_beginning_of_the_answer_is_refused_before(model: str) -> None:
     begun = Message(role="assistant", content=[TextPart(text="{")])
     with pytest.raises(UnsupportedError, match="takes no beginning of the response"):
@@ -122,7 +123,7 @@ def test_a_beginning_of_the_answer_is_refused_before(model: str) -> None:
     assert built("claude-sonnet-4-5", messages=[HELLO, begun])
 
 
-@pytest.mark.parametrize("model", UNKNOWN)
+@table("model", UNKNOWN)
 def test_nothing_is_known_of_other_names(model: str) -> None:
     assert family_of(model) is ANY_FAMILY
 

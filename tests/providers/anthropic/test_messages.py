@@ -36,6 +36,7 @@ from bifrost.operations.chat.request import (
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.providers.anthropic import CHAT, DEFAULT_MAX_TOKENS
 from bifrost.providers.base import Built, Target
+from tests.table import table
 
 HELLO = [Message(role="user", content="Hello")]
 ANY: Any = "any"
@@ -237,7 +238,7 @@ def test_an_empty_answer_in_the_history_is_left_out_with_a_warning() -> None:
     assert made.warnings == ["messages[1]: an assistant message without content was left out"]
 
 
-@pytest.mark.parametrize("content", [None, "", " \n", [], [TextPart(text="")], [TextPart(text=" \n")]])
+@table("content", [None, "", " \n", [], [TextPart(text="")], [TextPart(text=" \n")]])
 def test_a_user_message_must_say_something(content: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"messages\[0\]: the user message has no content"):
         built([Message(role="user", content=content)])
@@ -267,7 +268,7 @@ def test_a_system_prompt_alone_cannot_be_sent() -> None:
 # --- parts
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "source"),
     [
         (ImagePart(url="https://a.example/b.png"), {"type": "url", "url": "https://a.example/b.png"}),
@@ -293,7 +294,7 @@ def test_a_pictures_detail_is_left_out_with_a_warning() -> None:
     assert made.warnings == ["messages[0].content[0]: an image's detail was left out: Anthropic has no such option"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "source"),
     [
         (FilePart(url="https://a.example/b.pdf"), {"type": "url", "url": "https://a.example/b.pdf"}),
@@ -331,7 +332,7 @@ def test_a_document_keeps_title_context_citations_and_cache_mark() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "problem"),
     [
         (ImagePart(), "the image has no source"),
@@ -387,7 +388,7 @@ def test_thinking_goes_back_unchanged() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "warning"),
     [
         (ReasoningPart(text="hm", signature="s", provider="gemini"), "reasoning of another provider was left out"),
@@ -439,7 +440,7 @@ def test_a_call_without_arguments_has_an_empty_object(arguments: str) -> None:
     assert block == {"type": "tool_use", "id": "a", "name": "f", "input": {}}
 
 
-@pytest.mark.parametrize(
+@table(
     "arguments",
     ["[1]", "3", "null", '{"a":', "{'a': 1}", '{"a": NaN}', '"{}"', '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}"],
     ids=range(8),
@@ -513,7 +514,7 @@ def test_a_strict_tool_gets_the_form_that_strict_mode_takes() -> None:
     assert request.warnings == ["tool f: $.a: minimum is stated in words only"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("parameters", "reason"),
     [
         ({"type": "object", "properties": {"a": {}}}, "$.a: it may be anything"),
@@ -573,7 +574,7 @@ def test_a_providers_tool_is_sent_as_it_is(provider: str | None) -> None:
     assert body_of(tools=[ProviderTool(provider=provider, definition=definition)])["tools"] == [definition]
 
 
-@pytest.mark.parametrize(
+@table(
     ("choice", "wire"),
     [
         (ToolChoice(mode="auto"), {"type": "auto"}),
@@ -586,7 +587,7 @@ def test_tool_choices(choice: ToolChoice, wire: dict[str, Any]) -> None:
     assert body_of(tools=[WEATHER], tool_choice=choice)["tool_choice"] == wire
 
 
-@pytest.mark.parametrize(
+@table(
     ("choice", "parallel", "wire"),
     [
         (None, False, {"type": "auto", "disable_parallel_tool_use": True}),
@@ -614,7 +615,7 @@ def test_allowed_tools_are_all_that_is_sent_and_a_warning_says_so() -> None:
     assert "tool_choice.allowed" in made.warnings[0]
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "problem"),
     [
         ({"tool_choice": ToolChoice(mode="required")}, "tool_choice is 'required', but the request has no tools"),
@@ -654,7 +655,7 @@ def test_web_search_is_anthropics_server_tool() -> None:
 # --- reasoning and format
 
 
-@pytest.mark.parametrize(
+@table(
     ("reasoning", "wire"),
     [
         (Reasoning(effort="high"), {"output_config": {"effort": "high"}}),
@@ -704,7 +705,7 @@ def test_text_is_the_format_anyway() -> None:
 # --- what Anthropic has no words for
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "problem"),
     [
         ({"n": 2}, "n must be 1"),
@@ -726,7 +727,7 @@ def test_what_would_change_the_meaning_is_refused(options: dict[str, Any], probl
     assert caught.value.fallback
 
 
-@pytest.mark.parametrize(
+@table(
     "options",
     [
         {"presence_penalty": 0.1},
@@ -821,7 +822,7 @@ def test_streaming_is_not_a_matter_of_extra() -> None:
         built(extra={"anthropic": {"stream": True}})
 
 
-@pytest.mark.parametrize("betas", ["a-1", [1], {"a": 1}, ["a\nb"], ["ü"], [""]])
+@table("betas", ["a-1", [1], {"a": 1}, ["a\nb"], ["ü"], [""]])
 def test_betas_must_be_names(betas: Any) -> None:
     with pytest.raises(InvalidRequestError, match='"betas" must be a list of names'):
         built(extra={"anthropic": {"betas": betas}})

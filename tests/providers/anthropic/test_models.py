@@ -9,6 +9,7 @@ from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.anthropic import MODELS
 from bifrost.providers.base import ReportedError, Target
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 TARGET = Target(provider="mine", model="")
 
@@ -68,7 +69,7 @@ def test_the_last_page_has_no_next() -> None:
     assert parsed(b'{"data": [{"id": "a"}], "has_more": false, "last_id": "a"}').next is None
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"data": [3]}', b'{"data": [{"name": "x"}]}', b"<html>"])
+@table("body", [b"", b"{}", b"[]", b'{"data": [3]}', b'{"data": [{"name": "x"}]}', b"<html>"])
 def test_what_is_no_list_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedResponseError):
         parsed(body)

@@ -18,6 +18,7 @@ from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import Target
 from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.golden_cases import Case, cases, drive
+from tests.table import table
 
 OURS = [case for case in cases() if case.provider.name == "anthropic" and case.operation == "chat"]
 STREAMS = [case for case in OURS if case.is_stream]
@@ -102,12 +103,12 @@ def test_every_recording_is_here() -> None:
     assert (len(STREAMS), len(ANSWERS), len(REFUSED)) == (13, 35, 1)
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=by_id)
+@table("case", STREAMS, ids=by_id)
 def test_a_stream_gives_the_plain_answer(case: Case) -> None:
     assert written_alike(read(case)) == written_alike(parsed(rebuilt(case.body), case))
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=by_id)
+@table("case", STREAMS, ids=by_id)
 def test_a_stream_gives_the_message_that_the_sdk_makes_of_it(case: Case) -> None:
     def answer(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=case.body)
@@ -121,7 +122,7 @@ def test_a_stream_gives_the_message_that_the_sdk_makes_of_it(case: Case) -> None
     assert written_alike(read(case)) == written_alike(parsed(message, case))
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_what_is_expected_is_what_the_message_says(case: Case) -> None:
     message = message_of(case)
     response = case.expected["response"]
@@ -151,7 +152,7 @@ def test_what_is_expected_is_what_the_message_says(case: Case) -> None:
                 assert (part["type"], part["kind"], part["data"]) == ("opaque", kind, block)
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_the_usage_expected_is_the_usage_told(case: Case) -> None:
     told = message_of(case)["usage"]
     usage = case.expected["response"]["usage"]
@@ -166,7 +167,7 @@ def test_the_usage_expected_is_the_usage_told(case: Case) -> None:
     assert case.expected["response"]["service_tier"] == told["service_tier"]
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_an_answer_goes_back_as_it_came(case: Case) -> None:
     history = [Message(role="user", content="Q"), read(case).message.to_message()]
     built = CHAT.build(ChatRequest(model="m", messages=history), Target(provider="anthropic", model="m"))
@@ -182,7 +183,7 @@ def sendable(block: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in block.items() if value not in unsaid.get(name, ())}
 
 
-@pytest.mark.parametrize("case", ANSWERS, ids=by_id)
+@table("case", ANSWERS, ids=by_id)
 def test_a_tools_arguments_are_the_recorded_bytes(case: Case) -> None:
     for part in read(case).message.parts:
         if isinstance(part, ToolCall) and not case.is_stream:

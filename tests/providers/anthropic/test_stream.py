@@ -16,6 +16,7 @@ from bifrost.operations.usage import Usage
 from bifrost.providers.anthropic import CHAT
 from bifrost.providers.base import ReportedError, StreamDecoder, Target
 from bifrost.wire.framing.sse import SseEvent
+from tests.table import table
 
 TARGET = Target(provider="mine", model="asked-for", stream=True)
 START = {
@@ -223,7 +224,7 @@ def test_blocks_out_of_turn_give_calls_or_are_told(events: list[dict[str, Any]])
                 answer_of(*events[:place], *inputs, *events[place:])
 
 
-@pytest.mark.parametrize(
+@table(
     ("whole", "pieces", "arguments"),
     [
         ({}, [], "{}"),
@@ -303,7 +304,7 @@ def test_a_servers_input_that_was_cut_leaves_the_call_as_it_began() -> None:
     assert part.data["input"] == {}
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
     [
         {"type": "ping"},
@@ -430,7 +431,7 @@ def test_an_error_inside_the_stream_is_reported() -> None:
     assert reader.finish() == "cut"
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
     [
         b"garbage",

@@ -16,6 +16,7 @@ from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import parse_chat
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="asked")
 
@@ -89,7 +90,7 @@ def with_known_ids(parts: list[Part], *known: str) -> list[Part]:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("message", "expected"),
     [
         ({"content": None}, []),
@@ -110,7 +111,7 @@ def test_messages_of_other_shapes_are_read(message: Any, expected: list[Part]) -
     assert parts(**message) == expected
 
 
-@pytest.mark.parametrize(
+@table(
     ("call", "expected"),
     [
         (
@@ -134,7 +135,7 @@ def test_the_old_function_call_is_a_tool_call() -> None:
     assert response.finish_reason == "tool_calls"
 
 
-@pytest.mark.parametrize(
+@table(
     ("native", "expected"),
     [
         ("stop", "stop"),
@@ -187,7 +188,7 @@ def test_usage_is_read_into_its_buckets() -> None:
     )
 
 
-@pytest.mark.parametrize("usage", [None, {}, [], "many", {"prompt_tokens": {}}, {"prompt_tokens_details": None}])
+@table("usage", [None, {}, [], "many", {"prompt_tokens": {}}, {"prompt_tokens_details": None}])
 def test_usage_that_cannot_be_read_is_passed_over(usage: Any) -> None:
     assert parse({**answer(), "usage": usage}).usage == Usage()
 
@@ -200,7 +201,7 @@ def test_log_probabilities_are_read() -> None:
     assert logprobs == Logprobs(content=[found])
 
 
-@pytest.mark.parametrize("logprobs", [None, {}, {"tokens": ["a"]}, {"content": [5]}, []])
+@table("logprobs", [None, {}, {"tokens": ["a"]}, {"content": [5]}, []])
 def test_log_probabilities_that_cannot_be_read_are_passed_over(logprobs: Any) -> None:
     assert parse(answer(logprobs=logprobs)).choices[0].logprobs is None
 
@@ -237,7 +238,7 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
     assert parse(rb'{"choices":[{"message":{"content":"a\ud83d"}}]}').text == "a\ufffd"
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "told"),
     [
         (b"", "the response cannot be read"),
@@ -272,7 +273,7 @@ def test_a_choice_that_was_filtered_away_is_an_answer() -> None:
     assert (response.text, response.finish_reason) == ("", "content_filter")
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "code", "status"),
     [
         ({"error": {"message": "busy", "code": 502}}, "502", 502),

@@ -13,6 +13,7 @@ from bifrost.providers.base import Target
 from bifrost.providers.openai import ChatDecoder
 from bifrost.providers.openai.calls import StreamedCall, StreamedCalls
 from bifrost.wire.framing.sse import SseEvent
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -170,8 +171,8 @@ CASES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("pieces", "expected"), CASES)
-@pytest.mark.parametrize("together", [False, True], ids=["an event each", "one event"])
+@table(("pieces", "expected"), CASES)
+@table("together", [False, True], ids=["an event each", "one event"])
 def test_a_call_has_the_pieces_that_are_its_own(
     pieces: list[dict[str, Any]], expected: list[tuple[str, str, str]], together: bool
 ) -> None:
@@ -213,7 +214,7 @@ def lines_run(work: Callable[[], object]) -> int:
     return count
 
 
-@pytest.mark.parametrize(
+@table(
     "piece_of",
     [
         pytest.param(lambda n: (0, None, "f", '{"a":' if n % 2 else "1"), id="the name with every piece"),
@@ -232,7 +233,7 @@ def test_the_work_grows_with_the_pieces(piece_of: Callable[[int], tuple[Any, Any
     assert large < 5 * small
 
 
-@pytest.mark.parametrize(
+@table(
     ("texts", "is_partial", "is_whole"),
     [
         ([], False, False),

@@ -34,6 +34,7 @@ from bifrost.operations.chat.structured.strict_schema import OPENAI_RULES
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.providers.base import Built, Target
 from bifrost.providers.openai import Quirks, build_chat
+from tests.table import table
 
 HELLO = Message(role="user", content="hello")
 
@@ -72,7 +73,7 @@ def test_request_goes_to_the_endpoint_with_the_targets_model() -> None:
 # --- options
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "wire"),
     [
         ({"temperature": 0.0}, {"temperature": 0.0}),
@@ -131,7 +132,7 @@ def test_options_are_said_in_openais_words(options: dict[str, Any], wire: dict[s
     assert warnings(**options) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "warning"),
     [
         ({"top_k": 5}, "top_k was left out: openai has no such option"),
@@ -266,7 +267,7 @@ def test_parameters_that_describe_no_object_are_refused(kind: Any) -> None:
         body(tools=[Tool(name="f", parameters={"type": kind})])
 
 
-@pytest.mark.parametrize("name", ["", "get weather", "größe", "a/b", "a" * 129, "f()"])
+@table("name", ["", "get weather", "größe", "a/b", "a" * 129, "f()"])
 def test_a_name_that_no_provider_takes_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"tools\[1\]: .* cannot be a tool's name"):
         body(tools=[Tool(name="f"), Tool(name=name)])
@@ -318,7 +319,7 @@ def test_another_providers_tool_is_refused() -> None:
     assert (caught.value.provider, caught.value.model) == ("openai", "gpt")
 
 
-@pytest.mark.parametrize(
+@table(
     ("choice", "wire"),
     [
         (ToolChoice(), "auto"),
@@ -369,7 +370,7 @@ def test_roles_names_and_plain_text_are_kept() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "wire"),
     [
         (TextPart(text="x", citations=[Citation(url="u")]), {"type": "text", "text": "x"}),
@@ -397,7 +398,7 @@ def test_parts_of_a_user_message_are_said_in_openais_words(part: Part, wire: dic
     assert warnings(Message(role="user", content=[part])) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("part", "told"),
     [
         (ImagePart(file_id="f"), "takes no image by file_id"),
@@ -412,9 +413,7 @@ def test_a_part_that_openai_has_no_words_for_is_refused(part: Part, told: str) -
         written(part)
 
 
-@pytest.mark.parametrize(
-    "part", [ImagePart(), ImagePart(data="AA=="), AudioPart(id="a"), AudioPart(data="AA=="), FilePart()]
-)
+@table("part", [ImagePart(), ImagePart(data="AA=="), AudioPart(id="a"), AudioPart(data="AA=="), FilePart()])
 def test_a_part_without_its_source_is_refused_with_its_place(part: Part) -> None:
     with pytest.raises(InvalidRequestError, match=r"messages\[0\].content\[0\]") as caught:
         written(part)

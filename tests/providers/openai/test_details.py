@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import msgspec
-import pytest
 
 from bifrost.providers.openai.details import Details, kept_details, read_details
+from tests.table import table
 
 TEXT = {"type": "reasoning.text", "text": "ab", "format": "f", "index": 0}
 SECRET = {"type": "reasoning.encrypted", "data": "xyz", "index": 0, "id": "r"}
@@ -23,7 +23,7 @@ def test_whole_details_come_back_as_they_were() -> None:
     assert json.dumps(read_details(kept)) == json.dumps(details)
 
 
-@pytest.mark.parametrize("nothing", [[], None, {}, 5, ["a"]])
+@table("nothing", [[], None, {}, 5, ["a"]])
 def test_what_are_no_details_are_none(nothing: Any) -> None:
     assert kept_details(raw(nothing)) is None
     details = Details()
@@ -56,6 +56,6 @@ def test_parts_of_one_stream_can_be_joined() -> None:
     assert read_details((kept_details(raw([TEXT])) or "") + (kept_details(raw([SECRET])) or "")) == [TEXT, SECRET]
 
 
-@pytest.mark.parametrize("signature", [None, "", "no JSON", "\n\n", "5"])
+@table("signature", [None, "", "no JSON", "\n\n", "5"])
 def test_a_signature_of_another_kind_holds_no_details(signature: str | None) -> None:
     assert read_details(signature) == []

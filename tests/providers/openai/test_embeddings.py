@@ -13,6 +13,7 @@ from bifrost.operations.usage import Usage
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import build_embeddings, check_embeddings, parse_embeddings
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="small")
 
@@ -90,7 +91,7 @@ def test_vectors_with_one_number_for_all_stay_where_they_are() -> None:
     assert [(item.index, item.embedding) for item in response.data] == [(0, [1.0]), (1, [0.0])]
 
 
-@pytest.mark.parametrize(
+@table(
     ("texts", "numbers"),
     [
         (2, [0]),
@@ -111,13 +112,13 @@ def test_fewer_more_or_other_vectors_than_were_asked_for_are_no_answer(texts: in
         check_embeddings(EmbeddingRequest(model="m", input=["a"] * texts), parse({"data": data}))
 
 
-@pytest.mark.parametrize(("texts", "numbers"), [(1, [0]), (1, [None]), (3, [2, 0, 1]), (2, [0, 0]), (2, [None, None])])
+@table(("texts", "numbers"), [(1, [0]), (1, [None]), (3, [2, 0, 1]), (2, [0, 0]), (2, [None, None])])
 def test_a_vector_for_each_text_is_an_answer(texts: int, numbers: list[int | None]) -> None:
     data = [{"embedding": [1.0], "index": number} for number in numbers]
     check_embeddings(EmbeddingRequest(model="m", input=["a"] * texts), parse({"data": data}))
 
 
-@pytest.mark.parametrize(
+@table(
     "answer",
     [
         b"",

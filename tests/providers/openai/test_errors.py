@@ -12,6 +12,7 @@ from bifrost.providers.base import ErrorBody
 from bifrost.providers.openai import parse_error
 from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.openai.test_answer import values
+from tests.table import table
 
 
 def parse(body: Any, *headers: tuple[str, str]) -> ErrorBody:
@@ -30,7 +31,7 @@ def test_openais_error_object_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "expected"),
     [
         ({"error": {"message": "m", "code": 429}}, ErrorBody(message="m", code="429")),

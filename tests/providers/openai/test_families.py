@@ -12,6 +12,7 @@ from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import ChatRequest, Reasoning
 from bifrost.providers.base import Target
 from bifrost.providers.catalog import CATALOG
+from tests.table import table
 
 HELLO = [Message(role="user", content="hi")]
 TUNING: dict[str, Any] = {"temperature": 0.5, "top_p": 0.9}
@@ -24,9 +25,7 @@ def sent(model: str, name: str = "openai", **fields: Any) -> tuple[dict[str, Any
     return {key: value for key, value in body.items() if key not in {"model", "messages"}}, built.warnings
 
 
-@pytest.mark.parametrize(
-    "model", ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5-nano", "gpt-5-mini-2025-08-07"]
-)
+@table("model", ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5-nano", "gpt-5-mini-2025-08-07"])
 def test_sampling_is_left_out_where_a_model_never_accepts_it(model: str) -> None:
     body, warnings = sent(model, **TUNING, max_tokens=5)
     assert body == {"max_completion_tokens": 5}
@@ -58,7 +57,7 @@ def test_log_probabilities_are_refused_before(model: str) -> None:
     assert sent(model, logprobs=False)[1] == []
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5-chat-latest", "o", "omni", "llama-o1"])
+@table("model", ["gpt-4o", "gpt-5-chat-latest", "o", "omni", "llama-o1"])
 def test_other_models_get_what_they_are_given(model: str) -> None:
     assert sent(model, **TUNING) == (TUNING, [])
 

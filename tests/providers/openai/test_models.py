@@ -10,6 +10,7 @@ from bifrost.operations.models import ModelInfo, ModelsRequest, ModelsResponse
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import build_models, parse_models
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="")
 
@@ -58,7 +59,7 @@ def test_a_list_of_no_models_is_one() -> None:
     assert parse({"object": "list", "data": None}).data == []
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>", {}, 5, ["a"], {"data": 5}, {"data": ["a"]}])
+@table("answer", [b"", b"<html>", {}, 5, ["a"], {"data": 5}, {"data": ["a"]}])
 def test_what_is_no_list_is_malformed(answer: Any) -> None:
     with pytest.raises(MalformedResponseError):
         parse(answer)

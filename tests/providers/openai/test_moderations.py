@@ -16,6 +16,7 @@ from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai.moderations import build_moderations, check_moderations, parse_moderations
 from bifrost.wire.http import Headers, HttpResponse
 from tests.providers.golden_cases import cases
+from tests.table import table
 
 TARGET = Target(provider="openai", model="omni-moderation-latest")
 PICTURE = "https://example.org/cat.png"
@@ -41,7 +42,7 @@ def sent_by_the_sdk(given: Any) -> dict[str, Any]:
     return json.loads(sent[0].content)
 
 
-@pytest.mark.parametrize(
+@table(
     ("request_", "given"),
     [
         (ModerationRequest(model="m", input=["one"]), ["one"]),
@@ -109,7 +110,7 @@ def test_categories_that_are_null_are_left_out() -> None:
     assert (response.flagged, response.model, response.id) == (True, "omni-moderation-latest", "")
 
 
-@pytest.mark.parametrize("body", [{}, {"results": []}, {"results": None}, {"results": 5}, [], b"no json", {"id": "m"}])
+@table("body", [{}, {"results": []}, {"results": None}, {"results": 5}, [], b"no json", {"id": "m"}])
 def test_an_answer_without_results_is_refused(body: Any) -> None:
     with pytest.raises(MalformedResponseError):
         parse_moderations(answer(body), TARGET)

@@ -34,6 +34,7 @@ from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.providers.base import Built, Target
 from bifrost.providers.openai import OPENAI_ALONE, Quirks, build_chat, build_embeddings
 from bifrost.providers.openai.fields import LACKS
+from tests.table import table
 
 HELLO = Message(role="user", content="hello")
 F, G = Tool(name="f", parameters={"type": "object"}), Tool(name="g", parameters={"type": "object"})
@@ -108,7 +109,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(KNOBS - {"include_obfuscation", "names", "refusals"}))
+@table("name", sorted(KNOBS - {"include_obfuscation", "names", "refusals"}))
 def test_a_knob_that_is_lacking_is_left_out_with_a_warning(name: str) -> None:
     assert body(lacking(name), **ASKED[name]) == {}
     assert warnings(lacking(name), **ASKED[name]) == [f"{name} was left out: somehost has no such option"]
@@ -131,7 +132,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(NEEDS.keys() - {"images", "sounds", "files"}))
+@table("name", sorted(NEEDS.keys() - {"images", "sounds", "files"}))
 def test_a_need_that_is_lacking_is_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
         build(lacking(name), **NEEDED[name])
@@ -162,9 +163,7 @@ def test_a_document_given_as_text_needs_no_files() -> None:
     assert written(lacking("files"), FilePart(text="x"), role="user") == {"content": [{"type": "text", "text": "x"}]}
 
 
-@pytest.mark.parametrize(
-    "options", [{"n": 1}, {"logprobs": False}, {"top_logprobs": 0}, {"modalities": ["text"]}], ids=str
-)
+@table("options", [{"n": 1}, {"logprobs": False}, {"top_logprobs": 0}, {"modalities": ["text"]}], ids=str)
 def test_what_asks_for_nothing_is_no_need(options: dict[str, Any]) -> None:
     (name,) = options
     assert body(lacking(name), **options) == {}
@@ -182,7 +181,7 @@ def test_options_have_the_servers_names() -> None:
     assert warnings(quirks, top_k=7) == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("options", "wire"),
     [
         ({"logprobs": True}, {"logprobs": 1}),
@@ -213,7 +212,7 @@ def test_obfuscation_that_is_not_known_is_left_out_with_a_warning() -> None:
     assert built.warnings == ["stream_options.include_obfuscation was left out: somehost has no such option"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("style", "reasoning", "wire"),
     [
         ("thinking", Reasoning(effort="high"), {"reasoning_effort": "high"}),
@@ -350,7 +349,7 @@ WIRE_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments
 THOUGHTS = (ReasoningPart(text="a", provider="somehost"), ReasoningPart(text="b"))
 
 
-@pytest.mark.parametrize(
+@table(
     ("field", "parts", "wire"),
     [
         (None, [*THOUGHTS, TextPart(text="t")], {"content": "t"}),
@@ -469,7 +468,7 @@ PDF = FilePart(data="AA==", media_type="application/pdf", filename="a.pdf")
 FAR = FilePart(url="https://a.example/b.pdf", filename="b.pdf")
 
 
-@pytest.mark.parametrize(
+@table(
     ("quirks", "part", "wire"),
     [
         (
@@ -514,8 +513,8 @@ def test_files_are_said_in_the_servers_words(quirks: Quirks, part: FilePart, wir
     assert written(quirks, part, role="user") == {"content": [wire]}
 
 
-@pytest.mark.parametrize("part", [FilePart(), FilePart(filename="x")])
-@pytest.mark.parametrize("style", ["document_url", "file_url"])
+@table("part", [FilePart(), FilePart(filename="x")])
+@table("style", ["document_url", "file_url"])
 def test_a_file_without_a_source_is_refused(style: Any, part: FilePart) -> None:
     with pytest.raises(InvalidRequestError, match="no source"):
         written(Quirks(files=style), part, role="user")

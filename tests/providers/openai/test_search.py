@@ -10,6 +10,7 @@ from bifrost.operations.chat.request import ChatRequest, UserLocation, WebSearch
 from bifrost.providers.base import Built, Target
 from bifrost.providers.openai import Quirks, build_chat
 from bifrost.providers.openai.search import add_search
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="m")
 EVERYTHING = WebSearch(
@@ -66,7 +67,7 @@ def test_a_search_is_said_in_the_servers_words(style: Any, wire: dict[str, Any])
     assert added(style, EVERYTHING) == wire
 
 
-@pytest.mark.parametrize(
+@table(
     ("style", "wire"),
     [
         ("options", {"web_search_options": {}}),

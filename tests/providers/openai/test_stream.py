@@ -18,6 +18,7 @@ from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import ChatDecoder
 from bifrost.wire.framing.sse import SseEvent
 from tests.providers.openai.test_answer import FULL, MADE_UP, mutated, paths, values, with_known_ids
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="asked", stream=True)
 DONE = SseEvent(None, b"[DONE]")
@@ -127,7 +128,7 @@ def test_finish_reasons_are_translated_and_kept() -> None:
     assert (chunk.choices[0].finish_reason, chunk.choices[0].native_finish_reason) == ("unknown", "something new")
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
     [
         {},
@@ -154,7 +155,7 @@ def test_an_event_may_name_what_it_is() -> None:
     assert chunk.text == "x"
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
     [b"not json", b'{"choices": [{"del', b'{"choices": 5}', b"[1]", b'"x"', b'{"choices":[{"delta":{"content":5}}]}'],
 )
@@ -172,7 +173,7 @@ def test_nothing_is_read_after_the_final_marker() -> None:
     assert decoder.feed(event(b"not json")) == ()
 
 
-@pytest.mark.parametrize(
+@table(
     ("events", "expected"),
     [
         ([], "cut"),
@@ -207,7 +208,7 @@ def test_a_piece_names_kind_id_and_name_as_the_server_does() -> None:
     assert chunk.choices[0].delta.tool_calls == [ToolCallDelta(index=0, id="c", name="f", kind="function")]
 
 
-@pytest.mark.parametrize(
+@table(
     ("deltas", "expected"),
     [
         pytest.param(
@@ -350,8 +351,8 @@ def test_calls_of_several_answers_are_kept_apart() -> None:
 # --- errors and damage
 
 
-@pytest.mark.parametrize("name", [None, "error"])
-@pytest.mark.parametrize(
+@table("name", [None, "error"])
+@table(
     ("data", "status"),
     [
         ({"error": {"message": "busy", "type": "server_error", "code": None}}, 500),
@@ -375,7 +376,7 @@ def test_an_event_named_error_is_one_in_whatever_words(data: bytes) -> None:
         fed(event(data, "error"))
 
 
-@pytest.mark.parametrize("error", [None, {}, "", False])
+@table("error", [None, {}, "", False])
 def test_an_error_field_of_nothing_is_none(error: Any) -> None:
     (chunk,) = fed(event({"choices": [{"delta": {"content": "x"}}], "error": error}))
     assert chunk.text == "x"
@@ -435,7 +436,7 @@ def test_an_event_says_the_same_whether_or_not_it_is_expected_to_be_plain(
     check_expectation(path, value, name)
 
 
-@pytest.mark.parametrize("path", paths(PLAIN), ids=str)
+@table("path", paths(PLAIN), ids=str)
 def test_what_an_event_tells_beside_its_text_is_not_missed(path: tuple[Any, ...]) -> None:
     for value in TOLD:
         check_expectation(path, value, None)

@@ -17,6 +17,7 @@ from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.openai import ChatDecoder, Quirks, parse_chat, parse_error, parse_models
 from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpResponse
+from tests.table import table
 
 TARGET = Target(provider="somehost", model="m")
 DETAILS = Quirks(reasoning_field="reasoning_details")
@@ -45,7 +46,7 @@ def event(delta: Any = None, *, finish: str | None = None, **head: Any) -> dict[
 USED = {"prompt_tokens": 10, "completion_tokens": 2}
 
 
-@pytest.mark.parametrize(
+@table(
     ("usage", "expected"),
     [
         ({"cached_tokens": 4}, {"cache_read_tokens": 4}),
@@ -58,7 +59,7 @@ def test_counts_under_other_names_are_read(usage: dict[str, Any], expected: dict
     assert whole(usage={**USED, **usage}).usage == Usage(input_tokens=10, output_tokens=2, **expected)
 
 
-@pytest.mark.parametrize(("total", "output", "reasoning"), [(17, 7, 5), (15, 5, 5), (12, 2, 2), (None, 7, 5)])
+@table(("total", "output", "reasoning"), [(17, 7, 5), (15, 5, 5), (12, 2, 2), (None, 7, 5)])
 def test_reasoning_that_the_output_leaves_out_is_output(total: int | None, output: int, reasoning: int) -> None:
     used = {**USED, "total_tokens": total, "completion_tokens_details": {"reasoning_tokens": 5}}
     quirks = Quirks(reasoning_tokens_apart=True)
@@ -69,7 +70,7 @@ def test_reasoning_that_the_output_leaves_out_is_output(total: int | None, outpu
     assert whole(usage=used).usage == expected
 
 
-@pytest.mark.parametrize("inside", [{"id": "r"}, {"id": "r", "usage": None}, None, 5])
+@table("inside", [{"id": "r"}, {"id": "r", "usage": None}, None, 5])
 def test_what_else_stands_in_groqs_corner_is_passed_over(inside: Any) -> None:
     (chunk,) = streamed(event({"content": "a"}, x_groq=inside))
     assert (chunk.text, chunk.usage) == ("a", None)
@@ -90,7 +91,7 @@ def both(usage: Any, quirks: Quirks | None = None) -> Usage:
     return plain
 
 
-@pytest.mark.parametrize(
+@table(
     "usage",
     [
         {**USED, "prompt_tokens_details": {"cached_tokens": 8}},
@@ -116,7 +117,7 @@ def test_cached_tokens_are_read_wherever_they_stand(usage: Any) -> None:
     assert count.uncached_tokens == 2
 
 
-@pytest.mark.parametrize(
+@table(
     ("usage", "expected"),
     [
         ({"total_tokens": 12}, Usage(input_tokens=12)),
@@ -133,8 +134,8 @@ def test_a_missing_count_follows_from_the_others(usage: Any, expected: Usage) ->
     assert both(usage) == expected
 
 
-@pytest.mark.parametrize("odd", [[], {}, "", 0, False, [1], "none", 5, -3, 1e300, {"cached_tokens": "x"}, 2**60])
-@pytest.mark.parametrize(
+@table("odd", [[], {}, "", 0, False, [1], "none", 5, -3, 1e300, {"cached_tokens": "x"}, 2**60])
+@table(
     "member",
     [
         "prompt_tokens_details",
@@ -206,7 +207,7 @@ EMPTY: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@table(
     "member",
     [
         *({name: value} for name, value in EMPTY.items()),
@@ -265,7 +266,7 @@ def test_a_whole_number_may_have_a_point() -> None:
     assert (answer.created, answer.choices[0].index, answer.message.audio.expires_at) == (7, 1, 4)
 
 
-@pytest.mark.parametrize("number", ["NaN", "-Infinity", "null", '"NaN"', '"-inf"'])
+@table("number", ["NaN", "-Infinity", "null", '"NaN"', '"-inf"'])
 def test_a_log_probability_that_is_none_takes_no_other_with_it(number: str) -> None:
     top = [{"token": "NaN", "logprob": "?"}, {"token": "b", "logprob": -2}]
     tokens = [{"token": "a", "logprob": -1.5, "top_logprobs": top}, {"token": "c", "logprob": "?"}]
@@ -292,7 +293,7 @@ def test_the_upstreams_word_for_an_ending_is_kept() -> None:
     assert (chunk.choices[0].finish_reason, chunk.choices[0].native_finish_reason) == ("length", "MAX_TOKENS")
 
 
-@pytest.mark.parametrize(
+@table(
     ("field", "value", "expected"),
     [
         ("stop_reason", "END", "END"),
@@ -335,7 +336,7 @@ def test_thinking_parts_of_the_content_are_reasoning(thinking: Any) -> None:
     assert chunk.text == "So"
 
 
-@pytest.mark.parametrize("thinking", [None, {}, 5, [5], []])
+@table("thinking", [None, {}, 5, [5], []])
 def test_thinking_of_another_shape_is_passed_over(thinking: Any) -> None:
     content = [{"type": "thinking", "thinking": thinking}, {"type": "text", "text": "So"}]
     assert whole({"content": content}).message.parts == [TextPart(text="So")]
@@ -344,7 +345,7 @@ def test_thinking_of_another_shape_is_passed_over(thinking: Any) -> None:
 DATA = "data:image/png;base64,iVBORw0KGgo="
 
 
-@pytest.mark.parametrize(
+@table(
     "message",
     [
         {"reasoning_content": "hm"},
@@ -408,7 +409,7 @@ def test_pictures_come_after_what_is_said_and_called_in_streams_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("images", [None, "x", {}, [None], [5], [{}], [{"image_url": {}}], [{"image_url": ""}]])
+@table("images", [None, "x", {}, [None], [5], [{}], [{"image_url": {}}], [{"image_url": ""}]])
 def test_pictures_of_another_shape_are_passed_over(images: Any) -> None:
     assert whole({"content": "So", "images": images}).message.parts == [TextPart(text="So")]
 
@@ -478,7 +479,7 @@ def test_annotations_tell_the_passage() -> None:
 # --- errors and models
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "message", "code"),
     [
         (
@@ -501,7 +502,7 @@ def test_errors_in_other_forms_are_read(body: Any, message: str, code: str) -> N
     assert (error.code or "").startswith(code)
 
 
-@pytest.mark.parametrize(("given", "status"), [(400, 400), (503, 503), (200, None), ("400", None), (True, None)])
+@table(("given", "status"), [(400, 400), (503, 503), (200, None), ("400", None), (True, None)])
 def test_an_error_event_may_tell_its_status(given: Any, status: int | None) -> None:
     decoder = ChatDecoder(TARGET)
     with pytest.raises(ReportedError) as caught:
@@ -516,14 +517,14 @@ def test_a_bare_list_of_models_is_read() -> None:
     assert answer.data == [ModelInfo(id="a", provider="somehost", name="A", context_window=8192)]
 
 
-@pytest.mark.parametrize("field", ["context_window", "context_length", "max_context_length", "max_model_len"])
+@table("field", ["context_window", "context_length", "max_context_length", "max_model_len"])
 def test_what_servers_tell_of_their_models_is_read(field: str) -> None:
     told = {"id": "a", "name": "A", field: 4096, "max_completion_tokens": 1024}
     (model,) = parse_models(answered({"data": [told]}), TARGET).data
     assert (model.name, model.context_window, model.max_output_tokens) == ("A", 4096, 1024)
 
 
-@pytest.mark.parametrize("value", [None, "many", True, 0, -1, 1.5])
+@table("value", [None, "many", True, 0, -1, 1.5])
 def test_sizes_of_another_kind_are_passed_over(value: Any) -> None:
     (model,) = parse_models(answered({"data": [{"id": "a", "context_length": value}]}), TARGET).data
     assert model.context_window is None

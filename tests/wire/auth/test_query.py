@@ -19,6 +19,7 @@ from bifrost.wire.http import HttpRequest
 from bifrost.wire.http.request import target_of
 from bifrost.wire.secrets import Secret
 from tests.engine.peers import read_request
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ def test_without_a_key_nothing_is_added() -> None:
     assert request.secret_query == {}
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a=b", "a&b", "ké", "x" * 65])
+@table("name", ["", "a b", "a=b", "a&b", "ké", "x" * 65])
 def test_a_name_that_would_have_to_be_escaped_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"QueryAuth\.parameter"):
         QueryAuth(parameter=name)

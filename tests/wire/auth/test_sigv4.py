@@ -11,6 +11,7 @@ from bifrost.errors import ConfigError, InvalidKeyError, InvalidRequestError
 from bifrost.wire.auth.sigv4 import SigV4Auth, canonical_request, signing_key, string_to_sign
 from bifrost.wire.http import HttpRequest
 from bifrost.wire.secrets import Secret
+from tests.table import table
 
 MOMENT = "20150830T123600Z"
 NOW = 1440938160.0
@@ -26,7 +27,7 @@ def signature(request: HttpRequest, headers: dict[str, str]) -> str:
     return hmac.digest(signing_key(Secret(SECRET), scope=SCOPE), text.encode(), "sha256").hex()
 
 
-@pytest.mark.parametrize(
+@table(
     ("method", "path", "headers", "body", "expected"),
     [
         ("GET", "/", {}, b"", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
@@ -109,7 +110,7 @@ def signed(method: str, path: str, body: bytes, token: str | None, *, settings: 
     return request
 
 
-@pytest.mark.parametrize(("method", "path", "body", "token", "expected"), BEDROCK)
+@table(("method", "path", "body", "token", "expected"), BEDROCK)
 def test_requests_of_bedrock_are_signed_as_botocore_does(
     method: str, path: str, body: bytes, token: str | None, expected: str
 ) -> None:
@@ -146,7 +147,7 @@ def test_the_region_of_the_keys_settings_counts() -> None:
         )
 
 
-@pytest.mark.parametrize("value", ["AKIDEXAMPLE", "A:", ":B", "A:B:", "A:B:C:D", "A:B c"])
+@table("value", ["AKIDEXAMPLE", "A:", ":B", "A:B:", "A:B:C:D", "A:B c"])
 def test_a_value_of_another_form_is_refused_without_being_shown(value: str) -> None:
     request = HttpRequest(method="GET", path="/")
     with pytest.raises(InvalidKeyError, match="ACCESS_KEY_ID:SECRET_ACCESS_KEY") as caught:

@@ -14,6 +14,7 @@ from bifrost.errors import MalformedResponseError, ResponseTooLargeError
 from bifrost.wire.framing.aws_event_stream import EventStreamMessage, EventStreamParser
 from bifrost.wire.framing.jsonl import JsonLine, JsonLinesParser
 from bifrost.wire.framing.raw import RawBytes, RawPiece
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def test_a_message_that_was_cut_off_is_no_event() -> None:
         assert read(EventStreamParser, data[:end]) == []
 
 
-@pytest.mark.parametrize("place", range(len(INT32)))
+@table("place", range(len(INT32)))
 def test_a_byte_that_was_changed_is_noticed(place: int) -> None:
     data = bytearray(INT32)
     data[place] ^= 1
@@ -139,7 +140,7 @@ def test_a_byte_that_was_changed_is_noticed(place: int) -> None:
         read(EventStreamParser, bytes(data), bytes(300))
 
 
-@pytest.mark.parametrize(
+@table(
     "headers",
     [
         b"\x05ab",
@@ -160,7 +161,7 @@ def test_malformed_headers_are_refused(headers: bytes) -> None:
         read(EventStreamParser, data + pack(">I", crc32(data)))
 
 
-@pytest.mark.parametrize(("length", "headers"), [(15, 0), (16, 1), (0, 0), (200_000, 131_073)])
+@table(("length", "headers"), [(15, 0), (16, 1), (0, 0), (200_000, 131_073)])
 def test_impossible_lengths_are_refused(length: int, headers: int) -> None:
     prelude = pack(">II", length, headers)
     with pytest.raises(MalformedResponseError, match="wrong length"):

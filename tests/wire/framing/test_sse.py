@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bifrost.config import SizeLimits
 from bifrost.errors import ResponseTooLargeError
 from bifrost.wire.framing.sse import EVENT_LIMIT, STREAM_LIMIT, SseEvent, SseParser
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,7 +148,7 @@ def test_an_event_is_a_value_that_none_of_its_readers_can_change() -> None:
         reader.data = b"2"
 
 
-@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
+@table("char", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
 def test_what_other_splitters_take_for_a_line_end_stays_in_the_text(char: str) -> None:
     text = f'{{"text":"a{char}b"}}'.encode()
     assert parse(b"data: " + text + b"\n\n") == [SseEvent(None, text)]
@@ -186,7 +187,7 @@ def test_empty_data_is_an_event_but_no_data_is_none() -> None:
     assert parse(b"data:\n\nevent: x\n\n") == [SseEvent(None, b"")]
 
 
-@pytest.mark.parametrize(
+@table(
     ("rest", "given"),
     [
         (b"data: [DONE]", [SseEvent(None, b"[DONE]")]),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifrost.wire.http.request import UnsafeHeadError, request_head, target_of
+from tests.table import table
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=12)
 TEXT = st.binary(max_size=20).map(lambda data: bytes(byte for byte in data if byte >= 0x20 and byte != 0x7F).strip())
@@ -24,7 +25,7 @@ def test_h11_reads_a_head_as_it_was_meant(path: str, fields: list[tuple[str, byt
     assert list(event.headers) == [(name.lower(), value) for name, value in given]
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "value"),
     [
         (b"x", b"a\r\ny: b"),
@@ -44,7 +45,7 @@ def test_what_would_make_another_line_is_refused_without_being_shown(name: bytes
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("target", [b"/a b", b"/a\r\nx: y", b"", b"/\xc3\xa9"])
+@table("target", [b"/a b", b"/a\r\nx: y", b"", b"/\xc3\xa9"])
 def test_a_target_is_one_word_of_ascii(target: bytes) -> None:
     with pytest.raises(UnsafeHeadError):
         request_head(b"POST", target, [(b"host", b"h")])

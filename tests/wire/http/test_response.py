@@ -18,6 +18,7 @@ from bifrost.wire.http.response import (
     InterimAnswersError,
     ResponseParser,
 )
+from tests.table import table
 from tests.wire.http.oracle import by_h11, by_us
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=12)
@@ -141,8 +142,8 @@ def fed(data: bytes, step: int) -> int:
     return len(data)
 
 
-@pytest.mark.parametrize("step", [0, 1, 7], ids=["whole", "byte by byte", "by sevens"])
-@pytest.mark.parametrize("what", REFUSED)
+@table("step", [0, 1, 7], ids=["whole", "byte by byte", "by sevens"])
+@table("what", REFUSED)
 def test_a_doubtful_answer_is_refused(what: str, step: int) -> None:
     data = REFUSED[what]
     with pytest.raises(HttpFormatError) as caught:
@@ -176,7 +177,7 @@ def test_a_folded_field_is_one_value() -> None:
     assert parser.complete
 
 
-@pytest.mark.parametrize(
+@table(
     ("head", "reusable"),
     [
         (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", True),
@@ -199,7 +200,7 @@ def test_what_follows_the_head_of_a_tunnel_is_kept() -> None:
     assert (parser.status, parser.complete, parser.rest) == (200, True, b"more")
 
 
-@pytest.mark.parametrize(
+@table(
     ("said", "why"),
     [
         (b"", "without a response"),
