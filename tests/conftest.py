@@ -37,8 +37,39 @@ _finished = count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that chooses rows of the tests with tables."""
+    """Add the options that choose among what is repeated."""
     parser.addoption("--row", default="", metavar="TEXT", help="play only the rows of tables with TEXT in their label")
+    parser.addoption(
+        "--one-loop",
+        action="store_true",
+        help="leave out what runs on trio, except where the code of an event loop is tested: for coverage",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the second event loop, if that is asked for, or leave it to the wide tests (`one_loop`)."""
+    for item in items:
+        if item.get_closest_marker("one_loop") is not None and _runs_on_trio(item):
+            item.add_marker(pytest.mark.wide)
+    if config.getoption("--one-loop"):
+        repeated = [item for item in items if _runs_on_trio(item) and not _of_a_loop(item)]
+        config.hook.pytest_deselected(items=repeated)
+        left_out = set(repeated)
+        items[:] = [item for item in items if item not in left_out]
+
+
+_LOOPS = ("tests/engine/test_host.py", "tests/test_sync.py", "tests/testing/", "tests/transport/")
+"""Where code that is another one for each event loop has its tests."""
+
+
+def _of_a_loop(item: pytest.Item) -> bool:
+    return item.nodeid.startswith(_LOOPS)
+
+
+def _runs_on_trio(item: pytest.Item) -> bool:
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return "trio" in (params.get("anyio_backend"), params.get("backend"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

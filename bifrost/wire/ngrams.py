@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from binascii import unhexlify
+from codecs import utf_16_le_decode
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def _words(text: bytes) -> memoryview:
 
 def _hashes(text: bytes) -> str:
     """Return a hash for each word, as a string."""
-    return unhexlify(text.translate(_CODES)).decode("utf-16-le")
+    # `decode` would import the codec on first use, which fails while no file descriptor is left.
+    return utf_16_le_decode(unhexlify(text.translate(_CODES)))[0]
 
 
 def _last(text: bytes, offset: int, size: int) -> int:

@@ -2,7 +2,8 @@
 
 A row has the keywords of the SDK's call. Where our request departs from what the SDK makes of them, the row says how
 (`ours`) and why (`because`); where we leave something out, what our warnings say (`noted`); what a provider has no
-words for is `Refused`.
+words for is `Refused`. OpenAI and Anthropic have a column in every row. A row is compared with another dialect only
+where it has a column for it, so a new dialect begins with none.
 """
 
 from __future__ import annotations
@@ -75,13 +76,13 @@ class Meaning:
 
     name: str
     request: Request
-    openai: Said | Refused
-    anthropic: Said | Refused
+    columns: Mapping[str, Said | Refused]
+    """How each dialect is told."""
     stream: bool = False
 
-    def at(self, dialect: str) -> Said | Refused:
-        """How a provider is told, if it can be."""
-        return {"openai": self.openai, "anthropic": self.anthropic}[dialect]
+    def at(self, dialect: str) -> Said | Refused | None:
+        """How a provider is told, if it can be; `None` without a column."""
+        return self.columns.get(dialect)
 
     def said(self, dialect: str) -> Said:
         """How a provider that can be told is told."""
@@ -136,6 +137,10 @@ def _said(answer: Said | Refused | Mapping[str, Any]) -> Said | Refused:
     return answer if isinstance(answer, Said | Refused) else Said(answer)
 
 
+def _columns(openai: Any, anthropic: Any) -> Mapping[str, Said | Refused]:
+    return {"openai": _said(openai), "anthropic": _said(anthropic)}
+
+
 def _chat(
     name: str,
     openai: Said | Refused | Mapping[str, Any],
@@ -146,7 +151,7 @@ def _chat(
 ) -> Meaning:
     messages = fields.pop("messages", None) or [Message(role="user", content="Hello")]
     request = ChatRequest(model=MODEL, messages=messages, **fields)
-    return Meaning(name, request, _said(openai), _said(anthropic), stream)
+    return Meaning(name, request, _columns(openai, anthropic), stream)
 
 
 def _user(name: str, part: Part, openai: Any, anthropic: Any) -> Meaning:
@@ -1072,51 +1077,49 @@ _EMBEDDINGS: list[Meaning] = [
     Meaning(
         "a vector",
         EmbeddingRequest(model=MODEL, input=["Hello"]),
-        Said({"input": "Hello"}, ours={"input": ["Hello"]}, because="a text and a list of one are the same question"),
-        _NO_EMBEDDINGS,
+        _columns(
+            Said(
+                {"input": "Hello"}, ours={"input": ["Hello"]}, because="a text and a list of one are the same question"
+            ),
+            _NO_EMBEDDINGS,
+        ),
     ),
     Meaning(
         "vectors of texts",
         EmbeddingRequest(model=MODEL, input=["Hello", "world"]),
-        Said({"input": ["Hello", "world"]}),
-        _NO_EMBEDDINGS,
+        _columns(Said({"input": ["Hello", "world"]}), _NO_EMBEDDINGS),
     ),
     Meaning(
         "vectors of token numbers",
         EmbeddingRequest(model=MODEL, input=[[1, 2], [3]]),
-        Said({"input": [[1, 2], [3]]}),
-        _NO_EMBEDDINGS,
+        _columns(Said({"input": [[1, 2], [3]]}), _NO_EMBEDDINGS),
     ),
     *(
         Meaning(
             f"vectors as {form}",
             EmbeddingRequest(model=MODEL, input=["Hello"], encoding_format=form),
-            Said({"input": ["Hello"], "encoding_format": form}),
-            _NO_EMBEDDINGS,
+            _columns(Said({"input": ["Hello"], "encoding_format": form}), _NO_EMBEDDINGS),
         )
         for form in ("float", "base64")
     ),
     Meaning(
         "short vectors for somebody",
         EmbeddingRequest(model=MODEL, input=["Hello"], dimensions=256, user="u"),
-        Said({"input": ["Hello"], "dimensions": 256, "user": "u"}),
-        _NO_EMBEDDINGS,
+        _columns(Said({"input": ["Hello"], "dimensions": 256, "user": "u"}), _NO_EMBEDDINGS),
     ),
     Meaning(
         "vectors with what only OpenAI has",
         EmbeddingRequest(model=MODEL, input=["Hello"], extra={"openai": {"priority": 1}}),
-        Said({"input": ["Hello"], "extra_body": {"priority": 1}}),
-        _NO_EMBEDDINGS,
+        _columns(Said({"input": ["Hello"], "extra_body": {"priority": 1}}), _NO_EMBEDDINGS),
     ),
 ]
 
 _MODELS: list[Meaning] = [
-    Meaning("the models", ModelsRequest(), Said(), Said()),
+    Meaning("the models", ModelsRequest(), _columns(Said(), Said())),
     Meaning(
         "a page of the models",
         ModelsRequest(limit=5, after="claude-1"),
-        Said(noted=["limit was left out", "after was left out"]),
-        Said({"limit": 5, "after_id": "claude-1"}),
+        _columns(Said(noted=["limit was left out", "after was left out"]), Said({"limit": 5, "after_id": "claude-1"})),
     ),
 ]
 
@@ -1135,3 +1138,4 @@ MEANINGS: list[Meaning] = [
 ]
 
 DIALECTS = ("openai", "anthropic")
+"""Those with an SDK here."""

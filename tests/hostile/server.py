@@ -195,6 +195,7 @@ class HostileServer:
         host: str = "127.0.0.1",
         port: int = 0,
         accepts: bool = True,
+        receives: int | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -218,6 +219,9 @@ class HostileServer:
         self._threads: list[threading.Thread] = []
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receives is not None:
+            # Accepted connections inherit it: the system takes no more bytes than this for a script that reads none.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
 
     def __repr__(self) -> str:
         # It was sent keys, and stands in the frames of tests that look whether keys are seen.

@@ -166,12 +166,14 @@ async def staged(
     keys: Sequence[str] = (KEY,),
     heals: bool = True,
     loud: bool = True,
+    receives: int | None = None,
     **config: Any,
 ) -> AsyncIterator[Scene]:
     """Give a client whose `provider` is at a server that plays `scripts` (or at `url`), and see what it left behind.
 
     `server` may be given, and have been started, so that its address is known. `config` goes to `ProviderConfig`. The
-    client waits for no backoff. `loud=False` leaves out the listening to logs, for exchanges of very many events.
+    client waits for no backoff. `receives` is the size of the server's buffer. `loud=False` leaves out the listening to
+    logs, for exchanges of very many events.
     """
     if server is not None or url is not None:
         # The test has a server of its own, at an address of its own.
@@ -184,7 +186,7 @@ async def staged(
         log = around.enter_context(listening()) if loud else None
         async with leak_check(), holds_noted():
             with ExitStack() as servers:
-                peer = servers.enter_context(server or HostileServer(*scripts, tls=tls))
+                peer = servers.enter_context(server or HostileServer(*scripts, tls=tls, receives=receives))
                 other = servers.enter_context(HostileServer(good, tls=tls))
                 scheme = _tunnelled(route)
                 tunnels = [servers.enter_context(Tunnel(scheme)) for _ in (peer, other) if scheme is not None]

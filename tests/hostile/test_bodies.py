@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from tests.hostile.stage import Scene
     from tests.plugins.recorder import Kind
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 MIB = 1024 * 1024
 few = settings(
-    max_examples=12,
+    max_examples=settings().max_examples // 6,
     suppress_health_check=[HealthCheck.too_slow],
     # Shrinking would run a client and a server thousands of times; the parsers' own tests shrink.
     phases=[Phase.explicit, Phase.generate],

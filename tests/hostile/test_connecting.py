@@ -206,9 +206,13 @@ async def test_fault_07_no_answer(stage: Any, kind: Kind) -> None:
         assert (error.phase, len(error.attempts)) == ("headers", 1)
 
 
+UPLOAD = 6_000_000
+"""More than the buffers of both sides take: the sender's is at most 4 MiB."""
+
+
 async def test_fault_08_an_upload_that_is_never_read(stage: Any, kind: Kind) -> None:
-    upload = "x" * 16_000_000
-    async with stage(Peer.ignore, timeouts=Timeouts(write=0.2), loud=False) as scene:
+    upload = "x" * UPLOAD
+    async with stage(Peer.ignore, timeouts=Timeouts(write=0.2), loud=False, receives=65_536) as scene:
 
         async def call() -> Any:
             return await scene.client.chat(MODEL, upload, max_retries=0)
@@ -224,8 +228,8 @@ async def test_fault_08_an_upload_that_is_never_read(stage: Any, kind: Kind) -> 
 
 
 async def test_fault_08_a_caller_that_leaves_while_it_uploads(stage: Any) -> None:
-    async with stage(Peer.ignore, loud=False) as scene:
-        upload = "x" * 16_000_000
+    async with stage(Peer.ignore, loud=False, receives=65_536) as scene:
+        upload = "x" * UPLOAD
         scene.calls += 1
         with anyio.move_on_after(0.3) as scope:
             await scene.client.chat(MODEL, upload)

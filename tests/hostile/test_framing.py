@@ -14,6 +14,7 @@ from tests.engine.rig import until
 from tests.hostile.answers import CHAT, MODEL, STREAM, good, good_answer, head
 from tests.hostile.server import Peer
 from tests.hostile.stage import faults
+from tests.hostile.test_connecting import UPLOAD
 from tests.hostile.test_heads import says
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ async def test_fault_23_a_refusal_before_the_upload_is_over(stage: Any, kind: Ki
         peer.send(head(*fields, status="413 Content Too Large") + refusal)
         ends(peer)
 
-    upload = "x" * 8_000_000
-    async with stage(refuses, loud=False) as scene:
+    upload = "x" * UPLOAD
+    async with stage(refuses, loud=False, receives=65_536) as scene:
 
         async def call() -> Any:
             return await scene.client.chat(MODEL, upload)

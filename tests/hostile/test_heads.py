@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.plugins.recorder import Kind
 
 OVER_EACH_ROUTE = True
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 MIB = 1024 * 1024
 

@@ -9,36 +9,37 @@ import msgspec
 import pytest
 
 from bifrost import (
-    AuthenticationError,
     BadRequestError,
     BifrostError,
     ConfigError,
     MalformedResponseError,
-    NotFoundError,
-    OverloadedError,
-    PermissionDeniedError,
-    ProviderError,
-    QuotaExceededError,
     RateLimitError,
     ServerError,
     Timeouts,
 )
+from bifrost.providers.base import ErrorBody
+from bifrost.routing.classify import error_of
+from bifrost.routing.retry import RULES
 from tests.canary import CANARY
 from tests.hostile.answers import CHAT, STREAM, good, head
 from tests.hostile.memory import resident
 from tests.hostile.server import HostileServer, Peer
-from tests.hostile.stage import KEY, faults
+from tests.hostile.stage import KEY, RETRIES, faults
 from tests.plugins.recorder import KINDS
+from tests.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.plugins.recorder import Kind
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 SECOND = "sk-second-8y6p4v2j0h"
 BOTH = {KEY: "key 0", SECOND: "key 1"}
+
+
+STATUSES = (400, 401, 402, 403, 404, 408, 409, 413, 425, 429, 500, 502, 503, 504, 520, 529, 999)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -47,30 +48,22 @@ class Row(msgspec.Struct, frozen=True):
     error: type[BifrostError]
     category: str
     tries: int
-    keys: int | None = None
+    keys: int | None
     """With how many keys; `None`: it does not matter, a key is drawn for each try."""
-    fallback: bool = True
+    fallback: bool
 
 
-ROWS = {
-    400: Row(BadRequestError, "caller", 1, fallback=False),
-    401: Row(AuthenticationError, "credential", 2, 2),
-    402: Row(QuotaExceededError, "quota", 2, 2),
-    403: Row(PermissionDeniedError, "access", 2, 2),
-    404: Row(NotFoundError, "config", 1),
-    408: Row(ServerError, "transient", 3),
-    409: Row(ProviderError, "conflict", 3),
-    413: Row(BadRequestError, "caller", 1, fallback=False),
-    425: Row(ServerError, "transient", 3),
-    429: Row(RateLimitError, "throttled", 3, 2),
-    500: Row(ServerError, "transient", 3),
-    502: Row(ServerError, "transient", 3),
-    503: Row(ServerError, "transient", 3),
-    504: Row(ServerError, "transient", 3),
-    520: Row(ServerError, "transient", 3),
-    529: Row(OverloadedError, "overloaded", 3),
-    999: Row(ProviderError, "unknown", 1),
-}
+def row_of(status: int) -> Row:
+    """Return what the tables say, which have tests of their own (`tests/routing`): here it is seen to happen."""
+    body = ErrorBody(message="it failed")
+    said = error_of(status, body, headers=None, provider="p", model="m", key="k", now_wall=0)
+    rule = RULES[said.category]
+    tries = 1 + RETRIES.max_retries if rule.same_key else len(BOTH) if rule.other_key else 1
+    return Row(type(said), said.category, tries, len(BOTH) if rule.other_key else None, rule.fallback)
+
+
+ROWS = {status: row_of(status) for status in STATUSES}
+OF_EACH_CATEGORY = {row.category: status for status, row in ROWS.items()}.values()
 
 _TOLD = {"type": "something_new", "message": "it did not work"}
 FORMS: dict[str, tuple[str, bytes]] = {
@@ -115,37 +108,41 @@ async def check(scene: Any, status: int, form: str, kind: Kind) -> None:
     await scene.renew()
 
 
-def forms_of(status: int, forms: str) -> list[str]:
-    """Return the forms of a body that a status is tried with: all, or two of them, others for each status."""
-    names = list(FORMS)
-    return names if forms == "all" else [names[(status + step) % len(names)] for step in (0, 3)]
+def test_each_category_of_a_status_is_played() -> None:
+    assert len(OF_EACH_CATEGORY) == 10
+    assert {row.tries for row in ROWS.values()} == {1, 2, 3}
 
 
-IN_FORMS = pytest.mark.parametrize("forms", ["two forms", pytest.param("all", marks=pytest.mark.wide)])
-"""What follows a status does not depend on its body; `test_a_body_in_any_form` shows each form in the README's run."""
+@table("status", OF_EACH_CATEGORY)
+async def test_what_follows_a_status_of_each_category(stage: Any, status: int) -> None:
+    provider = ("openai", "anthropic")[status % 2]
+    form = list(FORMS)[status % len(FORMS)]
+    async with stage(provider=provider, keys=[KEY, SECOND]) as scene:
+        for kind in KINDS:
+            await check(scene, status, form, kind)
 
 
-@IN_FORMS
+@pytest.mark.wide
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 413, 425, 429])
-async def test_fault_29_to_38_a_refusal(stage: Any, provider: str, status: int, forms: str) -> None:
+async def test_fault_29_to_38_a_refusal(stage: Any, provider: str, status: int) -> None:
     async with stage(provider=provider, keys=[KEY, SECOND]) as scene:
-        for form in forms_of(status, forms):
+        for form in FORMS:
             for kind in KINDS:
                 await check(scene, status, form, kind)
 
 
-@IN_FORMS
+@pytest.mark.wide
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529, 999])
-async def test_fault_39_to_45_a_failure_of_the_provider(stage: Any, provider: str, status: int, forms: str) -> None:
+async def test_fault_39_to_45_a_failure_of_the_provider(stage: Any, provider: str, status: int) -> None:
     async with stage(provider=provider, keys=[KEY, SECOND]) as scene:
-        for form in forms_of(status, forms):
+        for form in FORMS:
             for kind in KINDS:
                 await check(scene, status, form, kind)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@table("form", FORMS)
 async def test_a_body_in_any_form(stage: Any, form: str, kind: Kind) -> None:
     async with stage(keys=[KEY, SECOND]) as scene:
         await check(scene, 404, form, kind)
@@ -228,8 +225,18 @@ async def test_fault_51_a_body_of_an_error_that_does_not_end(stage: Any, kind: K
         assert error.body.startswith(b'{"error"')
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("where", ["a peer", "itself", "metadata", "a file", "nothing"])
+REDIRECTS = (301, 302, 303, 307, 308)
+TARGETS = ("a peer", "itself", "metadata", "a file", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("status", "where"),
+    [
+        pytest.param(status, where, marks=() if place == target else pytest.mark.wide)
+        for place, status in enumerate(REDIRECTS)
+        for target, where in enumerate(TARGETS)
+    ],
+)
 async def test_fault_52_a_redirect(stage: Any, kind: Kind, status: int, where: str) -> None:
     peer = HostileServer(good)
     server = HostileServer(good)
@@ -306,8 +313,18 @@ async def test_a_good_status_without_an_answer_is_malformed(stage: Any, kind: Ki
         assert error.body == body
 
 
-@pytest.mark.parametrize("body", [b'{"id": "job_1", "state": "queued"}', b"", b"<html></html>"])
-@pytest.mark.parametrize("named", ["content-type: application/json", "content-type: text/event-stream", "x-queue: 1"])
+ACCEPTED = (b'{"id": "job_1", "state": "queued"}', b"", b"<html></html>")
+NAMED = ("content-type: application/json", "content-type: text/event-stream", "x-queue: 1")
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        pytest.param(body, named, marks=() if place == other else pytest.mark.wide)
+        for place, body in enumerate(ACCEPTED)
+        for other, named in enumerate(NAMED)
+    ],
+)
 async def test_work_that_is_only_accepted_is_not_asked_for_again(
     stage: Any, kind: Kind, body: bytes, named: str
 ) -> None:

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
 few = settings(
-    max_examples=15,
+    max_examples=settings().max_examples // 5,
     suppress_health_check=[HealthCheck.too_slow],
     # Shrinking would run a client and a server thousands of times; the parsers' own tests shrink.
     phases=[Phase.explicit, Phase.generate],

@@ -29,7 +29,7 @@ NAMED = [row for row in ROWS if row.name in {"ollama", "ollama-cloud"}]
 """Those without ids: a result names its tool, and arguments are an object."""
 WITH_TOOLS = [row for row in ROWS if row.name != "perplexity" and row not in NAMED]
 PARSING = [row for row in WITH_TOOLS if row.name not in {"openai", "azure"}]
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 HELLO = Message(role="user", content="hi")
 PATTERNS = {"mistral": "[a-zA-Z0-9]{9}", "openai": ".{1,40}", "azure": ".{1,40}", "anthropic": "[a-zA-Z0-9_-]+"}

@@ -19,7 +19,7 @@ from tests.table import table
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 OPENAIS = [name for name, row in CATALOG.items() if row.parse_error is openai.parse_error and name != "azure"]
 USED = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

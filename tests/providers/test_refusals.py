@@ -32,7 +32,7 @@ from tests.table import table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 OK = {
     "id": "c",

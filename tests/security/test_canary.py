@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from bifrost import CallContext, StaticAccount
     from bifrost.testing.loopback import Handler
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 ECHOES: dict[str, str] = {
     "as it is": CANARY,

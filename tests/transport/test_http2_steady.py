@@ -83,7 +83,7 @@ def wants_stream(request: Request) -> bool:
 # --- readers that rest
 
 
-@pytest.mark.parametrize("resting", [1, 17, 90])
+@pytest.mark.parametrize("resting", [1, pytest.param(17, marks=pytest.mark.wide), 90])
 async def test_streams_whose_readers_rest_hold_up_nobody(resting: int, authority: Authority) -> None:
     async def respond(request: Request) -> None:
         await (stream_of(request, 3_000_000) if wants_stream(request) else request.answer())
