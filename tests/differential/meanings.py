@@ -691,6 +691,32 @@ _PARTS: list[Meaning] = [
         ),
         [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}, **_CACHED}],
     ),
+    *(
+        _user(f"a video by {name}", part, Refused("takes no videos"), Refused("takes no videos"))
+        for name, part in {
+            "address": VideoPart(url="https://a.example/b.mp4", cache=CacheMark()),
+            "its bytes": VideoPart(data="aGk=", media_type="video/mp4"),
+            "the id of an upload": VideoPart(file_id="file_1"),
+        }.items()
+    ),
+    _user(
+        "text with a signature",
+        TextPart(text="Look", signature="s", provider="gemini", issuer=_CLAUDE),
+        Said(_turn({"type": "text", "text": "Look"}), noted=["signature of a text"]),
+        Said(_turn({"type": "text", "text": "Look"}), noted=["signature of a text"]),
+    ),
+    _user(
+        "a picture with a signature",
+        ImagePart(url="https://a.example/b.png", signature="s", provider="gemini", issuer=_CLAUDE),
+        Said(
+            _turn({"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}),
+            noted=["signature of an image"],
+        ),
+        Said(
+            _turn({"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}),
+            noted=["signature of an image"],
+        ),
+    ),
     _user(
         "an uploaded picture",
         ImagePart(file_id="file_1"),

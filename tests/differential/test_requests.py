@@ -371,6 +371,11 @@ _SILENT: list[tuple[str, type, str, str]] = [
     ),
     ("openai", AudioPart, "transcript expires_at", "its id stands for a spoken answer"),
     ("openai", OpaquePart, "issuer", "as above"),
+    *(
+        (dialect, cls, "provider issuer", "say whose signature it is, which is left out")
+        for dialect in ("openai", "anthropic")
+        for cls in (TextPart, ImagePart)
+    ),
     ("openai", Issuer, "address key region model", "as above"),
     ("openai", ToolCall, "provider issuer", "say whose state it is, which means nothing here"),
     ("openai", CacheMark, "ttl", "what is not left out lives as long as prompt_cache_options says"),
