@@ -1263,7 +1263,11 @@ class StoredResponses(Uncopyable):
             raise no_attribute(self, name, _OF_STORED)
 
 
-_OF_STORED: Mapping[str, str] = dict.fromkeys(("create", "parse"), "write client.respond(model, input)")
+_OF_STORED: Mapping[str, str] = {
+    "create": "write client.respond(model, input), or client.stream_respond(model, input) for a stream",
+    "parse": "write client.respond(model, input, output=Type)",
+    "input_tokens": "write client.count_tokens(model, messages)",
+}
 """Attributes that OpenAI's client has there, each with a hint."""
 
 _NOTHING = (None,) * 7

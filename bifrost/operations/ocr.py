@@ -209,11 +209,11 @@ OCR: Final = Operation[OcrRequest, OcrResponse, Never](name="ocr", request=OcrRe
 def ocr_request(model: str, document: object, **options: Any) -> OcrRequest:
     """Return a request for a document: its URL, or a `FilePart`, `ImagePart` or `OcrDocument`.
 
-    Raises `InvalidRequestError` for a document without a source, or of another type.
+    Raises `InvalidRequestError` for a document without a source, of another type, or whose text is no URL.
     """
     match document:
         case str():
-            found = OcrDocument(url=document)
+            found = OcrDocument(url=_url(document))
         case OcrDocument():
             found = document
         case FilePart():
@@ -234,3 +234,11 @@ def ocr_request(model: str, document: object, **options: Any) -> OcrRequest:
     if not (found.url or found.data or found.file_id):
         raise InvalidRequestError("document: it has no source; give its url, data with media_type, or file_id")
     return read_as({"model": model, "document": msgspec.structs.asdict(found), **options}, OcrRequest, "")
+
+
+def _url(text: str) -> str:
+    if text and "://" not in text and not text.startswith("data:"):
+        raise InvalidRequestError(
+            "document: it is no URL; pass a file as FilePart(data=..., media_type=...), with data in base64"
+        )
+    return text

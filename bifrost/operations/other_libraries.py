@@ -23,13 +23,18 @@ class UnknownArgumentError(ConfigError, TypeError):
 
 
 _CHAT = "client.chat(model, messages)"
-_NOT_YET = "bifrost has no such endpoint: it has chat, stream_chat, embed and list_models"
+_COMPLETE = "write client.complete(model, prompt), or client.chat(model, messages) for a conversation"
+_RESPOND = "write client.respond(model, input), or stream_respond for a stream"
+_NO_ENDPOINT = (
+    "bifrost has no such endpoint: it has chat, respond, embed, rerank, complete, moderate, count_tokens, ocr and "
+    "list_models"
+)
 
 OF_A_CLIENT: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            "completion", "completions", "acompletion", "chat_completion", "create", "acreate", "messages",
-            "generate", "agenerate", "invoke", "ainvoke", "complete", "ask", "run", "arun", "beta", "text_completion",
+            "completion", "acompletion", "chat_completion", "create", "acreate", "messages",
+            "generate", "agenerate", "invoke", "ainvoke", "ask", "run", "arun", "beta",
         ),
         f"write {_CHAT}, or stream_chat for a stream",
     ),
@@ -37,6 +42,12 @@ OF_A_CLIENT: Mapping[str, str] = {
     **dict.fromkeys(
         ("embedding", "embeddings", "aembedding", "embed_query", "embed_documents"), "write client.embed(model, texts)"
     ),
+    **dict.fromkeys(("completions", "text_completion", "atext_completion"), _COMPLETE),
+    **dict.fromkeys(("response", "aresponses"), _RESPOND),
+    **dict.fromkeys(("moderations", "moderation", "amoderation"), "write client.moderate(model, input)"),
+    "arerank": "write client.rerank(model, query, documents)",
+    "aocr": "write client.ocr(model, document)",
+    **dict.fromkeys(("token_counter", "acount_tokens"), "write client.count_tokens(model, messages)"),
     **dict.fromkeys(("models", "get_models"), 'write client.list_models("openai")'),
     **dict.fromkeys(("batch", "abatch", "batch_completion", "batches"), "write client.map(inputs, model=...)"),
     **dict.fromkeys(("aclose", "shutdown"), "write client.close()"),
@@ -45,7 +56,13 @@ OF_A_CLIENT: Mapping[str, str] = {
         ("api_key", "base_url", "api_base", "organization"),
         "keys and addresses are the account's; client.providers() shows what is set up",
     ),
-    **dict.fromkeys(("images", "audio", "files", "moderations", "moderation", "fine_tuning", "rerank"), _NOT_YET),
+    **dict.fromkeys(
+        (
+            "images", "image_generation", "audio", "speech", "transcription", "videos", "files", "uploads",
+            "vector_stores", "fine_tuning", "evals", "containers", "conversations", "realtime",
+        ),
+        _NO_ENDPOINT,
+    ),
 }  # fmt: skip
 """Attributes that a client lacks, each with a hint."""
 

@@ -147,7 +147,7 @@ def rerank_request(model: str, query: object, documents: object, **options: Any)
         raise InvalidRequestError(f"documents: expected a list of texts or dicts, got {type(documents).__name__}")
     given: list[Any] = [*documents]
     if not given or any(document in ("", {}) for document in given):
-        raise InvalidRequestError("documents: there is nothing to order; pass a list of documents that are not empty")
+        raise InvalidRequestError("documents: there is nothing to order; pass at least one document, and no empty ones")
     if query == "":
         raise InvalidRequestError("query: it is empty; pass the text that the documents should be relevant to")
     top_n = options.get("top_n")
@@ -164,7 +164,7 @@ def check_rerank(request: RerankRequest, response: RerankResponse) -> None:
     count, order = len(request.documents), response.order
     if len(set(order)) != len(order) or any(not 0 <= index < count for index in order):
         raise MalformedResponseError(
-            f"the answer cannot be read: it has results for the documents {order[:5]} where there are {count} documents"
+            f"the response cannot be read: it has results for the documents {order[:5]} where there are {count} documents"
         )
 
 

@@ -63,4 +63,4 @@ def _result(wire: _Result, place: int, body: bytes) -> RerankResult:
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")

@@ -681,5 +681,5 @@ def _check_status(status: object, verb: str) -> None:
 def _wrong_step(name: str, call: MockCall) -> UsageError:
     return UsageError(
         f"the script's next step is {name}, and call {call.index + 1} asks {call.provider} for "
-        f"{call.endpoint or call.http.path}; script that one with on(endpoint=...)"
+        f"{call.endpoint or call.http.path}; script that one with on(endpoint=...).json(...)"
     )

@@ -35,7 +35,13 @@ HABITS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: client.chat.completions(model="m"), r"write client\.chat"),
     (lambda client: client.completion(model="m"), r"write client\.chat"),
     (lambda client: client.acompletion(model="m"), r"write client\.chat"),
-    (lambda client: client.completions.create(), r"write client\.chat"),
+    (lambda client: client.completions.create(), r"write client\.complete\(model, prompt\)"),
+    (lambda client: client.text_completion("m", "hi"), r"write client\.complete"),
+    (lambda client: client.moderations.create(), r"write client\.moderate"),
+    (lambda client: client.arerank("m"), r"write client\.rerank"),
+    (lambda client: client.aresponses("m"), r"write client\.respond"),
+    (lambda client: client.token_counter("m"), r"write client\.count_tokens"),
+    (lambda client: client.aocr("m"), r"write client\.ocr"),
     (lambda client: client.responses.create(), r"write client\.respond"),
     (lambda client: client.messages.create(), r"write client\.chat"),
     (lambda client: client.beta.chat, r"write client\.chat"),
@@ -46,7 +52,8 @@ HABITS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: client.models.list(), r"write client\.list_models"),
     (lambda client: client.batch([]), r"write client\.map"),
     (lambda client: client.api_key, r"client\.providers\(\)"),
-    (lambda client: client.images.generate(), "no such endpoint"),
+    (lambda client: client.images.generate(), "no such endpoint: it has chat, respond, .*rerank, .* ocr"),
+    (lambda client: client.vector_stores.create(), "no such endpoint"),
 ]
 
 

@@ -111,6 +111,8 @@ def test_images_are_recognised(document: OcrDocument, is_image: bool) -> None:
     [
         (5, {}, "document: expected a URL, a FilePart or an ImagePart, got int"),
         ("", {}, "document: it has no source"),
+        ("report.pdf", {}, "document: it is no URL; pass a file as FilePart"),
+        ("C:\\scans\\report.pdf", {}, "document: it is no URL; pass a file as FilePart"),
         (FilePart(text="a"), {}, "document: it has no source"),
         (URL, {"pages": "0"}, "pages: expected"),
         (URL, {"include_images": 5}, "include_images: expected"),

@@ -184,13 +184,17 @@ def _setup(row: Provider) -> list[str]:
 
 
 def _model(provider: str, operation: OperationName) -> str:
-    """Return the model of most of a provider's recorded requests, or a placeholder."""
+    """Return the model of most of a provider's recorded requests that succeeded, or a placeholder."""
     if provider == "azure":
         return "my-deployment"
     recorded = sorted(GOLDEN.glob(f"{provider}/{operation}/*/request.json"))
-    requests = [json.loads(path.read_bytes()) for path in recorded]
+    requests = [json.loads(path.read_bytes()) for path in recorded if not _was_refused(path.with_name("status.json"))]
     named = Counter(request["model"] for request in requests if request.get("model"))
     return named.most_common(1)[0][0] if named else "my-model"
+
+
+def _was_refused(status: Path) -> bool:
+    return status.exists() and json.loads(status.read_bytes())["status"] >= 400
 
 
 def _options(table: FieldTable, state: str) -> list[str]:

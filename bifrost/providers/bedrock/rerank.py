@@ -81,4 +81,4 @@ def parse_rerank(response: HttpResponse, target: Target) -> RerankResponse:
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")

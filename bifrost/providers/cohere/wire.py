@@ -85,7 +85,7 @@ def decode(
 
 def shapeless(body: bytes, problem: str) -> MalformedResponseError:
     """Return the error for a body without the content of a response."""
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")
 
 
 def count_of(value: object) -> int | None:

@@ -146,7 +146,7 @@ def parse_ocr(response: HttpResponse, target: Target) -> OcrResponse:
     wire = decode_answer(response.body, _ANSWER, _Answer)
     if wire.error or wire.pages is None:
         raise reported_error(response.body) or MalformedResponseError(
-            f"the answer cannot be read: it has no pages; {json.excerpt(response.body)}"
+            f"the response cannot be read: it has no pages; {json.excerpt(response.body)}"
         )
     usage = wire.usage_info or _UsageInfo()
     check_count(sum(1 + len(page.images or ()) for page in wire.pages), 8 * PARTS_LIMIT, what="pages and images")

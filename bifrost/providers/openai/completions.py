@@ -264,7 +264,7 @@ def _top(numbers: Any) -> list[TopLogprob]:
 
 
 def _shapeless(body: bytes, problem: str) -> MalformedResponseError:
-    return MalformedResponseError(f"the answer cannot be read: it has {problem}; {json.excerpt(body)}")
+    return MalformedResponseError(f"the response cannot be read: it has {problem}; {json.excerpt(body)}")
 
 
 def codec_of(quirks: Quirks) -> Codec[CompletionRequest, CompletionResponse]:
