@@ -164,7 +164,7 @@ def check_rerank(request: RerankRequest, response: RerankResponse) -> None:
     count, order = len(request.documents), response.order
     if len(set(order)) != len(order) or any(not 0 <= index < count for index in order):
         raise MalformedResponseError(
-            f"the response cannot be read: it has results for the documents {order[:5]} where there are {count} documents"
+            f"the response cannot be read: it has results for the documents {order[:5]} of {count} documents"
         )
 
 

@@ -110,7 +110,7 @@ async def test_a_provider_without_rerank_is_refused(mock: MockTransport) -> None
 async def test_results_of_other_documents_are_refused(indexes: list[int], mock: MockTransport) -> None:
     mock.json({"results": [{"index": index, "relevance_score": 0.5} for index in indexes]})
     async with mock.client() as client:
-        with pytest.raises(MalformedResponseError, match="where there are 3 documents"):
+        with pytest.raises(MalformedResponseError, match="of 3 documents"):
             await client.rerank(MODEL, "hi", DOCUMENTS, max_retries=0)
 
 
