@@ -475,6 +475,7 @@ COVERED: dict[str, str] = {
             "providers.cohere.models parse_models",
             "providers.openai.errors parse_error",
             "providers.openai.errors reported_error",
+            "providers.openai.fit decode_fitting",
             "providers.openai.fit fit",
             "providers.openai.models parse_models",
             "providers.openai.moderations parse_moderations",

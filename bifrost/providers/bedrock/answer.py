@@ -26,7 +26,8 @@ from bifrost.operations.chat.messages import AssistantMessage
 from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage
 from bifrost.providers.bedrock.errors import reported_error
-from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
+from bifrost.providers.openai.fit import decode_fitting
+from bifrost.providers.sizes import PARTS_LIMIT, check_count
 from bifrost.wire import json
 
 if TYPE_CHECKING:
@@ -179,10 +180,16 @@ class _OtherFields(msgspec.Struct):
     stop_sequence: str | None = None
 
 
+NEEDED = frozenset(["output", "message", "content", "text", "toolUse", "name", "input", "delta", "start"])
+"""Members whose loss would change the text or a call."""
+
+_EMPTY: tuple[object, ...] = (None, "", [], {})
+
 _ANSWER = msgspec.json.Decoder(_Answer, strict=False)
 _BLOCK = msgspec.json.Decoder(_Block, strict=False)
 _WHOLE = msgspec.json.Decoder(dict[str, Any])
 _TRACE = msgspec.json.Decoder(Trace | None, strict=False)
+_TEXT = msgspec.json.Decoder(str)
 _OTHER_FIELDS = msgspec.json.Decoder(_OtherFields, strict=False)
 
 
@@ -191,7 +198,7 @@ def parse_converse(response: HttpResponse, target: Target) -> ChatResponse:
 
     Raises `ReportedError` for an exception with a success status, and `MalformedResponseError` for other content.
     """
-    answer = json.decode(response.body, _ANSWER, what="the answer", sparse=SPARSE)
+    answer = decode_fitting(response.body, _ANSWER, _Answer, needed=NEEDED, what="the answer")
     message = answer.output.message if answer.output is not None else None
     if message is None:
         error = reported_error(response.body)
@@ -325,7 +332,7 @@ def _parts(content: list[msgspec.Raw], target: Target) -> list[Part]:
 
 def _part(raw: msgspec.Raw, target: Target) -> Part | None:
     """Return the part for a block; `None` if it is empty (Bedrock does not accept empty text back)."""
-    block = json.decode(raw, _BLOCK, what="a block of the answer")
+    block = decode_fitting(raw, _BLOCK, _Block, needed=NEEDED, what="a block of the answer")
     if block.text is not None:
         return TextPart(text=block.text) if block.text else None
     if block.toolUse is not None and block.toolUse.type != SERVER_TOOL:
@@ -339,7 +346,8 @@ def _part(raw: msgspec.Raw, target: Target) -> Part | None:
     if block.audio is not None and block.audio.source is not None:
         return AudioPart(data=block.audio.source.bytes, format=block.audio.format)
     whole = json.decode(raw, _WHOLE, what="a block of the answer")
-    return opaque_of(next(iter(whole)), whole, target) if whole else None
+    kind = next((name for name, value in whole.items() if value not in _EMPTY), None)
+    return opaque_of(kind, whole, target) if kind is not None else None
 
 
 def _reasoning(block: Reasoning, target: Target) -> ReasoningPart | None:
@@ -370,4 +378,6 @@ def _arguments(value: msgspec.Raw) -> str:
         text = bytes(value).decode()
     except UnicodeDecodeError as error:
         raise MalformedResponseError("a tool's input is not UTF-8") from error
-    return "{}" if text == "null" else text
+    if text.startswith('"'):
+        text = json.decode(value, _TEXT, what="a tool's input").strip()  # a gateway put it into a string
+    return "{}" if text in ("", "null") else text

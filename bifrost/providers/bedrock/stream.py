@@ -16,6 +16,7 @@ from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.operations.chat.content import new_call_id
 from bifrost.providers.bedrock.answer import (
+    NEEDED,
     SERVER_TOOL,
     Media,
     ServiceTier,
@@ -32,7 +33,8 @@ from bifrost.providers.bedrock.answer import (
     usage_of,
 )
 from bifrost.providers.bedrock.errors import stream_error
-from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
+from bifrost.providers.openai.fit import decode_fitting
+from bifrost.providers.sizes import PARTS_LIMIT, check_count
 from bifrost.wire import json
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from bifrost.wire.framing.aws_event_stream import EventStreamMessage
 
 _WHAT = "an event of the stream"
+_NEEDED = NEEDED | {"contentBlockIndex"}
 
 
 class _Reasoning(msgspec.Struct):
@@ -214,7 +217,7 @@ class ConverseDecoder:
         return self._chunk(Delta(role="assistant"))
 
     def _start_block(self, data: bytes) -> Sequence[Chunk]:
-        event = json.decode(data, _START_EVENT, what=_WHAT, sparse=SPARSE)
+        event = decode_fitting(data, _START_EVENT, _StartEvent, needed=_NEEDED, what=_WHAT)
         index, start = event.contentBlockIndex or 0, event.start
         self._blocks += 1
         check_count(self._blocks, PARTS_LIMIT, what="blocks")
@@ -238,7 +241,7 @@ class ConverseDecoder:
         return self._chunk(Delta(tool_calls=[piece], issuer=self._issuer, block=index))
 
     def _feed_delta(self, data: bytes) -> Sequence[Chunk]:
-        event = json.decode(data, _DELTA_EVENT, what=_WHAT, sparse=SPARSE)
+        event = decode_fitting(data, _DELTA_EVENT, _DeltaEvent, needed=_NEEDED, what=_WHAT)
         index, delta = event.contentBlockIndex or 0, event.delta
         if delta is None:
             return ()
@@ -294,7 +297,8 @@ class ConverseDecoder:
                 pass  # an unknown kind
 
     def _stop_block(self, data: bytes) -> Sequence[Chunk]:
-        return self._finish_block(json.decode(data, _STOP_EVENT, what=_WHAT).contentBlockIndex or 0)
+        event = decode_fitting(data, _STOP_EVENT, _StopEvent, needed=_NEEDED, what=_WHAT)
+        return self._finish_block(event.contentBlockIndex or 0)
 
     def _finish_block(self, index: int) -> list[Chunk]:
         match self._open.pop(index, None):
@@ -308,7 +312,7 @@ class ConverseDecoder:
                 return [] if part is None else self._chunk(Delta(part=part, block=index))
 
     def _end_message(self, data: bytes) -> Sequence[Chunk]:
-        event = json.decode(data, _END_EVENT, what=_WHAT, sparse=SPARSE)
+        event = decode_fitting(data, _END_EVENT, _EndEvent, needed=_NEEDED, what=_WHAT)
         chunks = [chunk for index in sorted(self._open) for chunk in self._finish_block(index)]
         self._is_finished = True
         choice = ChunkChoice(
@@ -319,7 +323,7 @@ class ConverseDecoder:
         return [*chunks, Chunk(model=self._model, choices=[choice])]
 
     def _end_stream(self, data: bytes) -> Sequence[Chunk]:
-        event = json.decode(data, _METADATA, what=_WHAT, sparse=SPARSE)
+        event = decode_fitting(data, _METADATA, _Metadata, needed=_NEEDED, what=_WHAT)
         self.done = self._is_finished
         tier = event.serviceTier.type if event.serviceTier is not None else None
         model = routed_model(event.trace) or self._model

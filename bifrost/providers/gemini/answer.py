@@ -40,6 +40,7 @@ from bifrost.operations.usage import NO_USAGE
 from bifrost.providers.gemini.citations import citations_of
 from bifrost.providers.gemini.errors import reported_error
 from bifrost.providers.gemini.usage import read_usage, tier_of, usage_of
+from bifrost.providers.openai.fit import decode_fitting
 from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, SPARSE, check_count
 from bifrost.wire import json
 
@@ -78,6 +79,11 @@ back.
 
 _NONE = msgspec.Raw(b"")
 _EMPTY = (b"", b"null", b"{}")
+
+_NEEDED = frozenset(
+    ["candidates", "content", "parts", "text", "functionCall", "name", "willContinue", "index", "inlineData"]
+)
+"""Members whose loss would change the text or a call."""
 
 # Numbers may be written as 3.0, and optional fields may be null, because gateways encode responses again.
 
@@ -178,7 +184,7 @@ def parse_response(response: HttpResponse, target: Target) -> ChatResponse:
         choice_of(each, place if each.index is None else each.index, target, response_id=wire.response_id or "")
         for place, each in enumerate(wire.candidates or ())
     ]
-    if not choices and wire.prompt_feedback is not None and wire.prompt_feedback.block_reason is not None:
+    if not choices and wire.prompt_feedback is not None and native_reason_of(wire.prompt_feedback.block_reason):
         choices = [blocked(wire.prompt_feedback)]
     if not any(choice.finish_reason or choice.message.parts for choice in choices):
         raise MalformedResponseError("the response is JSON, but it has neither content nor a finish reason")
@@ -204,7 +210,7 @@ def read_response(data: bytes, *, what: str) -> WireResponse:
     if data[:1] == b"[":
         elements = json.decode(data, _LIST, what=what, sparse=SPARSE)
         found = elements[0] if len(elements) == 1 else data
-    wire = json.decode(found, RESPONSE, what=what, sparse=SPARSE)
+    wire = decode_fitting(found, RESPONSE, WireResponse, needed=_NEEDED, what=what)
     if wire.error and bytes(wire.error) not in _EMPTY:
         raise reported_error(data)
     check_count(len(wire.candidates or ()), CHOICES_LIMIT, what="choices")
@@ -225,6 +231,7 @@ def choice_of(candidate: Candidate, place: int, target: Target, *, response_id: 
     check_count(len(raws), PARTS_LIMIT, what="parts")
     parts: list[Part] = []
     calls = 0
+    reason = native_reason_of(candidate.finish_reason)
     for raw in raws:
         wire = decode_part(raw)
         part: Part | None = None
@@ -242,8 +249,8 @@ def choice_of(candidate: Candidate, place: int, target: Target, *, response_id: 
     return Choice(
         index=place,
         message=AssistantMessage(parts=parts),
-        finish_reason=finish_reason_of(candidate.finish_reason, calls=calls > 0),
-        native_finish_reason=candidate.finish_reason,
+        finish_reason=finish_reason_of(reason, calls=calls > 0),
+        native_finish_reason=reason,
         logprobs=logprobs_of(candidate.logprobs_result),
     )
 
@@ -260,6 +267,11 @@ def blocked(feedback: PromptFeedback) -> Choice:
     )
 
 
+def native_reason_of(reason: str | None) -> str | None:
+    """Return Gemini's word for a reason; `None` for an empty one and the default of the enumeration."""
+    return None if not reason or reason.endswith("_REASON_UNSPECIFIED") else reason
+
+
 def finish_reason_of(reason: str | None, *, calls: bool) -> FinishReason | None:
     """Return the finish reason; `unknown` for new ones. Gemini also says STOP if the model calls tools."""
     if reason is None:
@@ -272,7 +284,7 @@ def finish_reason_of(reason: str | None, *, calls: bool) -> FinishReason | None:
 
 def decode_part(raw: msgspec.Raw) -> WirePart | None:
     """Return the fields of a part that have an equivalent; `None` for a null."""
-    return json.decode(raw, _PART, what="a part of the response")
+    return decode_fitting(raw, _PART, WirePart, needed=_NEEDED, what="a part of the response")
 
 
 def part_of(wire: WirePart, raw: msgspec.Raw, target: Target) -> Part | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.operations.chat.content import ReasoningPart, TextPart, ToolCall
 from bifrost.providers.gemini.answer import (
@@ -23,6 +24,7 @@ from bifrost.providers.gemini.answer import (
     finish_reason_of,
     logprobs_of,
     metadata_of,
+    native_reason_of,
     part_of,
     place_of,
     read_response,
@@ -80,16 +82,17 @@ class _Candidate:
         if wire.grounding_metadata or wire.citation_metadata or wire.url_context_metadata:
             deltas += self._sources(wire)
         ending: dict[str, str | None] = {}
-        if wire.finish_reason is not None:
+        native = native_reason_of(wire.finish_reason)
+        if native is not None:
             deltas += self._end_call()
             self.finished = True
-            ending = {"native_finish_reason": wire.finish_reason}
+            ending = {"native_finish_reason": native}
         if not self._started:
             self._started = True
             deltas = [*(deltas or [Delta()])]
             deltas[0] = deltas[0].replace(role="assistant")
         choices = [ChunkChoice(delta=delta, index=index) for delta in deltas]
-        reason = finish_reason_of(wire.finish_reason, calls=self._calls > 0)
+        reason = finish_reason_of(native, calls=self._calls > 0)
         logprobs = logprobs_of(wire.logprobs_result)
         if reason is None and logprobs is None:
             return choices
@@ -164,6 +167,8 @@ class _Candidate:
     def _call(self, wire: FunctionCall, signature: str | None) -> Iterator[Delta]:
         """Yield a call, or a piece of one (`streamFunctionCallArguments`)."""
         if wire.name is None and self._partial is None and not wire.args:
+            if wire.partial_args:
+                raise MalformedResponseError("the stream has arguments for a call that it has not begun")
             return  # the end of a call that has ended
         if wire.name is not None or self._partial is None:
             yield from self._end_call()
@@ -247,8 +252,9 @@ class GeminiDecoder:
         for place, candidate in enumerate(wire.candidates or ()):
             index = place if candidate.index is None else candidate.index
             choices += self._candidate(index).feed(candidate, self._id)
-        if wire.prompt_feedback is not None and wire.prompt_feedback.block_reason is not None and not wire.candidates:
-            choices += self._block(wire.prompt_feedback)
+        feedback = wire.prompt_feedback
+        if feedback is not None and native_reason_of(feedback.block_reason) and not wire.candidates:
+            choices += self._block(feedback)
         return self._chunks(choices, wire.usage_metadata)
 
     def finish(self) -> Ending:

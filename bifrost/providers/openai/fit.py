@@ -8,13 +8,16 @@ Members that a response needs (`NEEDED`) are refused nevertheless unless they ar
 from __future__ import annotations
 
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
-from bifrost.providers.sizes import PARTS_LIMIT
+from bifrost.errors import MalformedResponseError
+from bifrost.providers.sizes import PARTS_LIMIT, SPARSE
+from bifrost.wire import json
 
 _StructT = TypeVar("_StructT", bound=msgspec.Struct)
+_T = TypeVar("_T")
 
 NEEDED = frozenset(["choices", "content", "data", "delta", "embedding", "function", "message", "tool_calls"])
 """Members whose loss would change the response: text, calls, vectors, and what contains them."""
@@ -46,6 +49,29 @@ def fit(data: bytes | msgspec.Raw, shape: type[_StructT], *, needed: frozenset[s
     if bytes(data).count(b",") > least + len(data) // each:
         raise UnfitError
     return _Fitting(needed).fit(data, shape)
+
+
+def decode_fitting(
+    data: bytes | msgspec.Raw,
+    decoder: msgspec.json.Decoder[_T],
+    shape: type[msgspec.Struct],
+    *,
+    needed: frozenset[str],
+    what: str,
+) -> _T:
+    """Decode JSON. If it does not match, unexpected members are ignored as `fit` does, which receives `shape`.
+
+    Raises `MalformedResponseError` for other content, and `ResponseTooLargeError` as `bifrost.wire.json.decode` does.
+    """
+    try:
+        return json.decode(data, decoder, what=what, sparse=SPARSE)
+    except MalformedResponseError as error:
+        malformed = error
+    try:
+        return cast("_T", fit(data if isinstance(data, msgspec.Raw) else json.mended(data), shape, needed=needed))
+    except UnfitError:
+        pass
+    raise malformed
 
 
 class _Fitting:

@@ -239,3 +239,36 @@ def test_an_answer_without_a_message_is_none() -> None:
         with pytest.raises(MalformedResponseError):
             BEDROCK.codecs["chat"].parse(answer, TARGET)
     assert answered(stopReason="guardrail_intervened").finish_reason == "content_filter"
+
+
+def test_nothing_that_is_not_needed_breaks_an_answer() -> None:
+    odd: dict[str, Any] = {
+        "usage": {"inputTokens": "many", "outputTokens": 2, "serverToolUsage": [], "cacheDetails": "none"},
+        "serviceTier": "default",
+        "stopReason": {},
+        "trace": 3,
+    }
+    blocks = ({"text": None}, {"text": "a", "image": "none"}, {"toolUse": {"toolUseId": 3, "name": "f", "input": {}}})
+    read = answered(*blocks, **odd)
+    assert (read.text, read.usage.total_tokens, read.finish_reason) == ("a", 2, None)
+    assert [(call.name, call.arguments) for call in read.tool_calls] == [("f", "{}")]
+    assert len(read.choices[0].message.parts) == 2
+    streamed_one, ending = streamed(
+        delta(0, text="a", reasoningContent="none", citation=3),
+        event("messageStop", stopReason=3.0),
+        event("metadata", usage=odd["usage"], serviceTier="default"),
+    )
+    assert (streamed_one.text, streamed_one.usage.total_tokens, ending) == ("a", 2, "complete")
+
+
+def test_input_in_a_string_is_the_arguments() -> None:
+    for value, expected in (('{"a": 1}', '{"a": 1}'), ("", "{}"), (None, "{}"), ({"a": 1}, '{"a": 1}')):
+        [call] = answered({"toolUse": {"toolUseId": "t", "name": "f", "input": value}}).tool_calls
+        assert call.arguments == expected
+
+
+def test_text_of_another_type_is_refused() -> None:
+    with pytest.raises(MalformedResponseError, match="text"):
+        answered({"text": {"value": "a"}})
+    with pytest.raises(MalformedResponseError, match="contentBlockIndex"):
+        streamed(event("contentBlockDelta", contentBlockIndex={"n": 0}, delta={"text": "a"}))

@@ -112,6 +112,10 @@ def test_nothing_that_is_not_needed_breaks_an_answer() -> None:
     odd |= {"usageMetadata": "many", "responseId": None, "modelVersion": None, "createTime": "yesterday", "error": None}
     read = both(odd)
     assert (read.text, read.usage.total_tokens, read.model, read.created) == ("a", 0, "m", 0)
+    typed = answer({"text": "a", "thoughtSignature": {}, "thought": "no"}) | {"responseId": 3, "modelVersion": ["m"]}
+    typed |= {"createTime": 5.0, "promptFeedback": "none"}
+    typed["candidates"][0] |= {"finishReason": {"name": "STOP"}}
+    assert (parse(typed).text, parse(typed).finish_reason) == ("a", None)
     floats = answer({"text": "a"}) | {"usageMetadata": {"promptTokenCount": 3.0, "candidatesTokenCount": "2"}}
     assert both(floats).usage.total_tokens == 5
 
@@ -293,6 +297,22 @@ def test_arguments_come_in_pieces() -> None:
 def test_a_place_that_does_not_exist_is_refused(path: str) -> None:
     with pytest.raises(MalformedResponseError, match="arguments name"):
         stream(call(name="f", willContinue=True), piece("$.a", numberValue=1), piece(path, stringValue="x"))
+
+
+def test_arguments_of_no_call_are_refused() -> None:
+    with pytest.raises(MalformedResponseError, match="not begun"):
+        stream(call(name="f"), piece("$.a", numberValue=1))
+    with pytest.raises(MalformedResponseError, match="willContinue"):
+        stream(call(name="f", willContinue="perhaps"))
+
+
+@pytest.mark.parametrize("reason", ["", "FINISH_REASON_UNSPECIFIED"])
+def test_the_default_reason_is_none(reason: str) -> None:
+    first = answer({"text": "a"}, reason=reason)
+    assert parse(first).finish_reason is None
+    assert stream(first)[1] == "cut"
+    read, ending = stream(first, answer({"text": "b"}))
+    assert (read.text, read.finish_reason, ending) == ("ab", "stop", "complete")
 
 
 def test_a_call_that_the_end_cuts_off_has_what_came() -> None:
