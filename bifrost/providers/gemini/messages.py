@@ -122,7 +122,7 @@ def _system(message: Message, where: str, context: Context) -> list[dict[str, An
 
 
 def _content(message: Message, where: str, context: Context) -> list[dict[str, Any]]:
-    if isinstance(message.content, str):
+    if isinstance(message.content, str) and (message.content or message.role == "user"):
         return [{"text": message.content}]
     parts: list[dict[str, Any]] = []
     for place, part in enumerate(message.parts):
@@ -131,7 +131,7 @@ def _content(message: Message, where: str, context: Context) -> list[dict[str, A
         _sign_calls(parts, context)
         if not parts:
             context.warnings.append(f"{where}: an assistant message without content was left out")
-    elif not parts:
+    elif not parts and message.role == "user":
         raise InvalidRequestError(f"{where}: the {message.role} message has no content")
     return parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,7 +30,7 @@ from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bifrost.operations.chat.messages import Message
     from bifrost.operations.chat.request import ChatRequest, Reasoning, ResponseFormat
@@ -103,7 +104,17 @@ class _Writer:
 
     def messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """Return the messages in Ollama's form."""
-        return [self._message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+        wires = [self._message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+        ordered: list[tuple[Message, dict[str, Any]]] = []
+        for is_result, run in groupby(zip(messages, wires, strict=True), key=lambda pair: pair[0].role == "tool"):
+            pairs = list(run)
+            ordered += self._as_called(pairs) if is_result else pairs
+        return [wire for _, wire in ordered]
+
+    def _as_called(self, results: Iterable[tuple[Message, dict[str, Any]]]) -> list[tuple[Message, dict[str, Any]]]:
+        """Return consecutive results in the order of their calls, which tells apart calls of the same tool."""
+        places = {call_id: place for place, call_id in enumerate(self._names)}
+        return sorted(results, key=lambda pair: places.get(pair[0].tool_call_id or "", len(places)))
 
     def tools(self, tools: Sequence[Tool | ProviderTool], choice: ToolChoice | None) -> list[dict[str, Any]]:
         """Return the tools that may be called."""

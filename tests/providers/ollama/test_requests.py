@@ -334,3 +334,10 @@ def test_an_address_may_end_in_the_path_of_the_api() -> None:
         assert address_of(None, address) == "http://h:1"
     assert address_of(None, "https://h/proxy/api") == "https://h/proxy"
     assert OLLAMA.address_of is OLLAMA_CLOUD.address_of is address_of
+
+
+def test_results_are_in_the_order_of_their_calls() -> None:
+    calls = [{**CALL, "id": each} for each in ("a", "b", "c")]
+    results = [{"role": "tool", "tool_call_id": each, "content": each} for each in ("c", "a", "b")]
+    body, _ = chat([*HI, {"role": "assistant", "content": calls}, *results, *HI])
+    assert [message["content"] for message in body["messages"]] == ["hi", "", "a", "b", "c", "hi"]
