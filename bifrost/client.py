@@ -28,11 +28,13 @@ from bifrost.operations.chat.structured.lowering import lower
 from bifrost.operations.chat.structured.output_type import OutputType, OutputTypes
 from bifrost.operations.completions import COMPLETIONS, completion_request
 from bifrost.operations.embeddings import EMBEDDINGS, embedding_request
+from bifrost.operations.images import IMAGES, image_request
 from bifrost.operations.models import MODELS, models_request
 from bifrost.operations.moderations import MODERATIONS, moderation_request
 from bifrost.operations.ocr import OCR, ocr_request
 from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_client_arguments, no_attribute
 from bifrost.operations.rerank import RERANK, rerank_request, with_documents
+from bifrost.operations.speech import SPEECH, speech_request
 from bifrost.operations.token_count import COUNT_TOKENS, token_count_request
 from bifrost.providers.own_json import check_documents, check_extra, check_json_of, check_own_json, check_schemas
 from bifrost.routing.plan import ModelGroups
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
     from bifrost.operations.completions import CompletionChunk, CompletionOptions, CompletionResponse
     from bifrost.operations.embeddings import EmbeddingResponse
+    from bifrost.operations.images import ImageResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse
     from bifrost.operations.ocr import OcrDocument, OcrResponse
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from bifrost.operations.responses.parsed_response import ParsedResponsesResponse
     from bifrost.operations.responses.request import ResponsesRequest
     from bifrost.operations.responses.response import ResponsesResponse
+    from bifrost.operations.speech import SpeechResponse
     from bifrost.operations.token_count import TokenCountResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
@@ -712,6 +716,136 @@ class Bifrost(Uncopyable):
         request = moderation_request(_model(model), input, images=images, extra=extra)
         response: ModerationResponse = await self._engines.now().run(MODERATIONS, request, call)
         return response
+
+    @hides_keys
+    async def generate_image(
+        self,
+        model: str,
+        prompt: str,
+        *,
+        n: int | None = None,
+        size: str | None = None,
+        quality: str | None = None,
+        style: str | None = None,
+        background: Literal["transparent", "opaque", "auto"] | None = None,
+        output_format: Literal["png", "jpeg", "webp"] | None = None,
+        output_compression: int | None = None,
+        moderation: Literal["low", "auto"] | None = None,
+        response_format: Literal["url", "b64_json"] | None = None,
+        user: str | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ImageResponse:
+        """Generate images from a description.
+
+            reply = await client.generate_image("openai/gpt-image-1", "A lighthouse at night", size="1024x1024")
+            Path("lighthouse.png").write_bytes(reply.image.data)
+
+        Each image has its bytes in `data`, or its address in `url`, which is not fetched. Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        request = image_request(
+            _model(model),
+            prompt,
+            n=n,
+            size=size,
+            quality=quality,
+            style=style,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            moderation=moderation,
+            response_format=response_format,
+            user=user,
+            extra=extra,
+        )
+        response: ImageResponse = await self._engines.now().run(IMAGES, request, call)
+        return response
+
+    @hides_keys
+    async def speak(
+        self,
+        model: str,
+        input: str,  # noqa: A002 - OpenAI's name
+        *,
+        voice: str,
+        instructions: str | None = None,
+        response_format: str | None = None,
+        speed: float | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> SpeechResponse:
+        """Speak a text.
+
+            reply = await client.speak("openai/gpt-4o-mini-tts", "Good morning!", voice="coral")
+            Path("morning.mp3").write_bytes(reply.audio)
+
+        Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        request = speech_request(
+            _model(model),
+            input,
+            voice=voice,
+            instructions=instructions,
+            response_format=response_format,
+            speed=speed,
+            extra=extra,
+        )
+        response: SpeechResponse = await self._engines.now().run(SPEECH, request, call)
+        return response
+
+    @hides_keys
+    def stream_speech(
+        self,
+        model: str,
+        input: str,  # noqa: A002 - OpenAI's name
+        *,
+        voice: str,
+        instructions: str | None = None,
+        response_format: str | None = None,
+        speed: float | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ChunkStream[bytes, SpeechResponse]:
+        """Speak a text, and stream the sound as pieces of bytes.
+
+            async with client.stream_speech("openai/gpt-4o-mini-tts", "Good morning!", voice="coral") as stream:
+                async for piece in stream:
+                    player.write(piece)
+
+        The arguments are those of `speak`. Raises `BifrostError` on entering the block, and `StreamInterruptedError`
+        while reading.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        request = speech_request(
+            _model(model),
+            input,
+            voice=voice,
+            instructions=instructions,
+            response_format=response_format,
+            speed=speed,
+            extra=extra,
+        )
+        return self._engines.now().stream(SPEECH, request, call)
 
     @hides_keys
     async def rerank(

@@ -57,6 +57,12 @@ SIGNATURES = {
     "moderate": "model, input, *, images, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
     "ocr": "model, document, *, pages, include_images, image_limit, image_min_size, table_format, image_schema, "
     "document_schema, prompt, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
+    "generate_image": "model, prompt, *, n, size, quality, style, background, output_format, output_compression, "
+    "moderation, response_format, user, extra, timeout, max_retries, fallbacks, extra_headers, key, session",
+    "speak": "model, input, *, voice, instructions, response_format, speed, extra, timeout, max_retries, fallbacks, "
+    "extra_headers, key, session",
+    "stream_speech": "model, input, *, voice, instructions, response_format, speed, extra, timeout, max_retries, "
+    "fallbacks, extra_headers, key, session",
     "rerank": "model, query, documents, *, top_n, max_tokens_per_doc, return_documents, extra, timeout, max_retries, "
     "fallbacks, extra_headers, key, session",
     "complete": "model, prompt, *, timeout, max_retries, fallbacks, extra_headers, key, session, **options",

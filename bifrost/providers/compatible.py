@@ -28,12 +28,14 @@ from bifrost.providers.openai import (
     build_models,
     check_embeddings,
     completions,
+    images,
     is_whole,
     moderations,
     parse_chat,
     parse_embeddings,
     parse_error,
     parse_models,
+    speech,
     token_count,
 )
 from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
@@ -137,6 +139,8 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
         "moderations": moderations.CODEC,
         "count_tokens": token_count.CODEC,
         "completions": completions.codec_of(quirks),
+        "images": images.codec_of(quirks.images_lack),
+        "speech": speech.codec_of(quirks.speech_lack),
     }
 
 
@@ -160,6 +164,8 @@ OPENAI = speaks_openai(
         "moderations",
         "count_tokens",
         "completions",
+        "images",
+        "speech",
         "responses",
         "stored_responses",
     ),
@@ -182,8 +188,10 @@ _GROQ = speaks_openai(
         # https://console.groq.com/docs/responses-api
         responses_lack=_STATELESS
         | {"truncation", "include", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"},
+        # https://console.groq.com/docs/text-to-speech
+        speech_lack=frozenset(["instructions"]),
     ),
-    endpoints=("chat", "models", "responses"),
+    endpoints=("chat", "models", "responses", "speech"),
     # A schema only with some models: https://console.groq.com/docs/structured-outputs
     structured=("tool", "native", "json_object", "prompt"),
     docs="https://console.groq.com/docs/api-reference#chat-create",
@@ -232,8 +240,10 @@ _XAI = speaks_openai(
         responses_lack=frozenset(["background", "conversation", "prompt", "moderation", "context_management"])
         | {"metadata", "service_tier", "truncation", "max_tool_calls", "safety_identifier"}
         | {"prompt_cache_retention", "prompt_cache_options", "stream_options"},
+        # https://docs.x.ai/docs/guides/image-generations
+        images_lack=images.OPENAI_ALONE,
     ),
-    endpoints=("chat", "models", "responses"),
+    endpoints=("chat", "models", "responses", "images"),
     docs="https://docs.x.ai/docs/api-reference#chat-completions",
 )
 

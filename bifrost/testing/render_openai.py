@@ -45,7 +45,11 @@ _REFUSAL = ("invalid_request_error", None, "The request was refused.")
 _OTHER_ERROR = ("server_error", None, "The server had an error while processing your request.")
 
 
-_PATHS: Mapping[str, str] = {"/chat/completions": "chat", "/responses/input_tokens": "count_tokens"}
+_PATHS: Mapping[str, str] = {
+    "/chat/completions": "chat",
+    "/responses/input_tokens": "count_tokens",
+    "/images/generations": "images",
+}
 """The operations by the end of the path, if that is not the name of the operation."""
 
 

@@ -44,6 +44,8 @@ ASYNCIO_ONLY = {"embeddings", "notebooks"}
 
 ORDER = json.dumps({"city": "Oslo", "urgency": "high", "items": [{"name": "coffee", "price": 4.5}]})
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
 RERANKED = {
     "results": [{"index": 1, "relevance_score": 0.98}, {"index": 0, "relevance_score": 0.03}],
     "meta": {"billed_units": {"search_units": 1}},
@@ -75,6 +77,9 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
     '["I will hurt you"': lambda server: server.json({"results": [{"flagged": True}, {"flagged": False}]}),
     "client.ocr(": lambda server: server.json(READ),
+    "client.generate_image(": lambda server: server.json({"data": [{"b64_json": PIXEL}]}),
+    "client.speak(": lambda server: server.raw(200, b"ID3 sound", {"content-type": "audio/mpeg"}),
+    "client.stream_speech(": lambda server: server.raw(200, b"ID3 sound", {"content-type": "audio/mpeg"}),
     "client.rerank(": lambda server: server.json(RERANKED),
     "client.complete(": lambda server: server.json({"choices": [{"text": "\n    return a + b"}]}),
     "client.stream_complete(": lambda server: server.raw(

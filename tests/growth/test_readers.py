@@ -33,7 +33,9 @@ from bifrost.operations.chat.structured.json_text import JsonFinder, json_in
 from bifrost.operations.chat.structured.output_type import OutputType
 from bifrost.operations.completions import CompletionAccumulator
 from bifrost.operations.document import without_texts
+from bifrost.operations.media import media_type_of
 from bifrost.operations.responses.assemble import ResponsesAccumulator
+from bifrost.operations.speech import SpeechAccumulator
 from bifrost.providers.anthropic import errors as anthropic_errors
 from bifrost.providers.anthropic import models as anthropic_models
 from bifrost.providers.anthropic.answer import parse_message
@@ -69,11 +71,13 @@ from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
 from bifrost.providers.openai.completions import CompletionDecoder, parse_completions
 from bifrost.providers.openai.embeddings import parse_embeddings
+from bifrost.providers.openai.images import parse_images
 from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.models import parse_models
 from bifrost.providers.openai.moderations import parse_moderations
 from bifrost.providers.openai.responses.answer import parse_responses
 from bifrost.providers.openai.responses.stream import ResponsesDecoder
+from bifrost.providers.openai.speech import SpeechDecoder, parse_speech
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.providers.openai.token_count import parse_count
 from bifrost.providers.reranked import parse_reranked
@@ -307,6 +311,12 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     ),
     "events or lines": lambda text: _fed(StreamFramer().feed, text.encode(), 64),
     "ocr": lambda text: parse_ocr(_response(_many("pages", {"index": 0, "markdown": "a"}, text)), TARGET),
+    "images": lambda text: parse_images(
+        _response(msgspec.json.encode({"data": [{"b64_json": "AAAA" * (len(text) // 4)}]})), TARGET
+    ),
+    "media type": lambda text: media_type_of(text.encode()),
+    "speech": lambda text: parse_speech(_response(b"ID3" + text.encode()), TARGET),
+    "stream of speech": lambda text: _sounds(RawBytes(), SpeechDecoder(TARGET), text.encode()),
     "rerank": lambda text: parse_rerank(
         _response(_many("results", {"index": 0, "relevance_score": 0.5}, text)), TARGET
     ),
@@ -488,6 +498,10 @@ COVERED: dict[str, str] = {
             "providers.ollama.errors parse_error",
             "providers.ollama.errors reported_error",
             "providers.reranked parse_reranked",
+            "providers.openai.images parse_images",
+            "operations.media media_type_of",
+            "operations.speech SpeechAccumulator.add",
+            "providers.openai.speech parse_speech",
             "providers.openai.completions parse_completions",
             "providers.openai.completions CompletionDecoder.feed",
             "providers.openai.token_count parse_count",
@@ -799,6 +813,15 @@ def _streamed(
 def _fed(feed: Callable[[Any], object], data: Any, size: int) -> None:
     for at in range(0, len(data), size):
         feed(data[at : at + size])
+
+
+def _sounds(framer: RawBytes, decoder: SpeechDecoder, data: bytes) -> None:
+    speech = SpeechAccumulator()
+    for at in range(0, len(data), 64):
+        for piece in framer.feed(data[at : at + 64]):
+            for sound in decoder.feed(piece):
+                speech.add(sound)
+    speech.response()
 
 
 def _read(reader: BodyReader, data: bytes) -> bytes:

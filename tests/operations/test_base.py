@@ -14,9 +14,11 @@ from bifrost.operations.base import Operation
 from bifrost.operations.chat.operation import CHAT
 from bifrost.operations.completions import COMPLETIONS
 from bifrost.operations.embeddings import EMBEDDINGS
+from bifrost.operations.images import IMAGES
 from bifrost.operations.models import MODELS
 from bifrost.operations.moderations import MODERATIONS
 from bifrost.operations.rerank import RERANK
+from bifrost.operations.speech import SPEECH
 from bifrost.operations.token_count import COUNT_TOKENS
 from bifrost.providers.catalog import CATALOG, OPERATIONS
 from tests.table import table
@@ -28,6 +30,8 @@ KNOWN: dict[str, Any] = {
     "embeddings": EMBEDDINGS,
     "models": MODELS,
     "moderations": MODERATIONS,
+    "images": IMAGES,
+    "speech": SPEECH,
     "rerank": RERANK,
     "count_tokens": COUNT_TOKENS,
     "completions": COMPLETIONS,

@@ -298,10 +298,11 @@ def outcome(
     whole = _named(form, provider)
     if "messages" in table.request.__struct_fields__:
         whole.setdefault("messages", [{"role": "user", "content": "hello"}])
-    if "prompt" in table.request.__struct_fields__:
-        whole.setdefault("prompt", ["hello"])
-    if "input" in table.request.__struct_fields__:
-        whole.setdefault("input", ["hello"])
+    for field in msgspec.structs.fields(table.request):
+        if field.name in ("prompt", "input") and field.required:
+            whole.setdefault(field.name, "hello" if field.type is str else ["hello"])
+        elif field.name == "voice":
+            whole.setdefault("voice", "coral")
     if "document" in table.request.__struct_fields__:
         whole.setdefault("document", {"url": "https://a.example/b.pdf"})
     if "documents" in table.request.__struct_fields__:

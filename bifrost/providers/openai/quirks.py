@@ -308,6 +308,12 @@ class Quirks(Frozen):
     completions_path: str = "/completions"
     """The path of completions, after the server's address."""
 
+    speech_lack: frozenset[str] = frozenset()
+    """The options of a request for speech that the server does not support."""
+
+    images_lack: frozenset[str] = frozenset()
+    """The options of a request for images that the server does not support."""
+
     output_dtype: bool = False
     """Whether vectors may have numbers of other types than floating-point."""
 
