@@ -27,5 +27,9 @@ def shown_body(body: bytes) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Return foreign text as one printable line of at most `limit` characters."""
-    return shown(" ".join(text.split()), limit)[:limit]
+    """Return foreign text as one printable line of at most `limit` characters. The rest of a long text is not read."""
+    return shown(" ".join(text[: limit * _SPACE].split()), limit)[:limit]
+
+
+_SPACE = 16
+"""The most characters that are read for each one that is shown."""

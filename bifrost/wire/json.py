@@ -19,7 +19,7 @@ from bifrost.attempt_record import shown
 from bifrost.errors import InvalidRequestError, MalformedResponseError, ResponseTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -39,6 +39,9 @@ SMALL = 16 * 1024
 
 _CONTAINERS = 4096
 """The number of objects and lists that any document may contain; larger documents may contain more."""
+
+_DENSEST = 16
+"""The bytes per further object or list."""
 
 _STRINGS = 8192, 8
 """The number of strings that any document may contain, and the bytes per further string. A short string takes 72 bytes
@@ -66,15 +69,15 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_refuse_long)
 
 _BOM = b"\xef\xbb\xbf"
 
-# A match is a lone half of a surrogate pair (group 1), or all text and other escapes up to the next one. A match begins
-# at the start of an escape or outside of one, so that an escaped backslash before "ud800" is not a surrogate.
+# A lone half of a surrogate pair: a first one without a second behind it, or a second one without a first before it.
+# Escaped backslashes are replaced beforehand, so that `\\ud800` is none.
 _LONE_SURROGATE = rb"""
-    (?: [^\\]++
-      | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
-      | \\(?!u[dD][89a-fA-F]).
-    )++
-    | ( \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
+    \\u[dD] (?:
+        [89abAB][0-9a-fA-F]{2} (?! \\u[dD][c-fC-F][0-9a-fA-F]{2} )
+      | [c-fC-F][0-9a-fA-F]{2} (?<! \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][0-9a-fA-F]{3} )
+    )
     """
+_ESCAPED_BACKSLASH, _STAND_IN = b"\\\\", b"\x00\x00"
 
 # Strings are matched as well, so that a word within a string is not mistaken for a number.
 _NOT_FINITE = rb"""
@@ -83,7 +86,7 @@ _NOT_FINITE = rb"""
     """
 
 
-def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str, sparse: int = 16) -> T:
+def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what: str, sparse: int = _DENSEST) -> T:
     """Decode a provider's JSON. `what` begins the error's message: "the response", "an event of the stream".
 
     Three things are accepted although msgspec refuses the whole document for each of them: a byte order mark, halves of
@@ -109,12 +112,13 @@ def decode(data: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T], *, what:
     raise MalformedResponseError(f"{what} cannot be read: {problem}; {excerpt(found)}")
 
 
-def check_density(data: bytes, *, what: str, sparse: int = 16) -> None:
+def check_density(data: bytes, *, what: str, sparse: int = _DENSEST) -> None:
     """Raise `ResponseTooLargeError` for JSON that would take many times its size in memory, as tiny objects do.
 
-    A large document may contain an object or list for every `sparse` bytes: a small struct takes about 100 bytes of
-    memory, a dict 200, and both take three bytes on the wire. Of what providers send, log probabilities are the
-    densest, with an object for every 20 bytes and a string for every 10.
+    A large document may contain an object for every `sparse` bytes, and an object or a list for every 16: a small
+    struct takes about 100 bytes of memory, a dict 200, a list 60, and each takes three bytes on the wire. Of what
+    providers send, log probabilities are the densest, with an object or a list for every 19 bytes and a string for
+    every 10.
     """
     least, each = _STRINGS
     most = 2 * (least + len(data) // each)
@@ -122,22 +126,27 @@ def check_density(data: bytes, *, what: str, sparse: int = 16) -> None:
     # Nearly every document has few of them, escaped or not.
     if quotes > most and quotes - data.count(b'\\"') > most + 1:
         raise _too_dense(what, "strings")
-    limit = _CONTAINERS + len(data) // sparse
-    # Text may contain any number of braces, so they are counted exactly only if there are many.
-    if data.count(b"{") + data.count(b"[") > limit and sum(_containers(data)) > limit:
+    most_objects, most_containers = _CONTAINERS + len(data) // sparse, _CONTAINERS + len(data) // _DENSEST
+    objects, lists = data.count(b"{"), data.count(b"[")
+    if objects > most_objects or objects + lists > most_containers:
+        # Text may contain any number of braces, so they are counted exactly only if there are many.
+        objects, lists = _containers(data)
+    if objects > most_objects or objects + lists > most_containers:
         raise _too_dense(what, "objects and lists")
 
 
-def _containers(data: bytes) -> Iterator[int]:
-    """Yield the numbers of braces and brackets outside of strings, window by window."""
+def _containers(data: bytes) -> tuple[int, int]:
+    """Return the numbers of objects and of lists: of braces and brackets outside of strings."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    inside = 0
+    objects = lists = inside = 0
     for start in range(0, len(data), _WINDOW):
         pieces = data[start : start + _WINDOW].split(b'"')
         outside = b"".join(pieces[inside::2])
-        yield outside.count(b"{") + outside.count(b"[")
+        objects += outside.count(b"{")
+        lists += outside.count(b"[")
         inside ^= (len(pieces) - 1) & 1
+    return objects, lists
 
 
 def _too_dense(what: str, things: str) -> ResponseTooLargeError:
@@ -270,10 +279,11 @@ def mended(data: bytes) -> bytes:
         return data
     if b"NaN" in data or b"Infinity" in data:
         data = re.sub(_NOT_FINITE, lambda found: b"null" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL)
-    if b"\\ud" in data or b"\\uD" in data:
-        data = re.sub(
-            _LONE_SURROGATE, lambda found: rb"\ufffd" if found[1] else found[0], data, flags=re.VERBOSE | re.DOTALL
-        )
+    # A document with a NUL byte is not JSON anyway.
+    if (b"\\ud" in data or b"\\uD" in data) and b"\x00" not in data:
+        data = data.replace(_ESCAPED_BACKSLASH, _STAND_IN)
+        data = re.sub(_LONE_SURROGATE, rb"\\ufffd", data, flags=re.VERBOSE)
+        data = data.replace(_STAND_IN, _ESCAPED_BACKSLASH)
     return data
 
 

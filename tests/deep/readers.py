@@ -49,8 +49,8 @@ ALLOWANCES: dict[str, tuple[float, str]] = {
         (3000.0, _PIECES),
     ),
     **dict.fromkeys(DOCUMENTS, (80.0, _DOCUMENT)),
-    "log probabilities of completions": (250.0, "per MiB of its document, a token for every nine bytes"),
-    **dict.fromkeys(("response", "response of many items", "failed response"), (600.0, _WRITTEN)),
+    "log probabilities of completions": (200.0, "per MiB of its document, a token for every nine bytes"),
+    "response of many items": (200.0, "8,192 items at most"),
     **dict.fromkeys(
         (
             *("json.decode", "output: unknown name", "details"),
@@ -60,7 +60,7 @@ ALLOWANCES: dict[str, tuple[float, str]] = {
         ),
         (200.0, _WRITTEN),
     ),
-    **dict.fromkeys(("shown whole", "looks_like_key", "without_keys"), (600.0, _CUT)),
+    **dict.fromkeys(("shown whole", "looks_like_key", "without_keys"), (1000.0, _CUT)),
     **dict.fromkeys(
         (
             *("errors of OpenAI", "errors of Anthropic", "error in any form", "error in a 200", "error in an event"),

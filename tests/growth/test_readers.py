@@ -197,9 +197,7 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "response of many items": lambda text: parse_responses(
         _response(msgspec.json.encode({"output": _items(text)})), TARGET
     ),
-    "failed response": lambda text: parse_responses(
-        _response(msgspec.json.encode({"status": "failed", "error": {"code": text, "message": text}})), TARGET
-    ),
+    "failed response": lambda text: parse_responses(_response(_failed_response(text)), TARGET),
     "stream of a response": lambda text: _responded(text, "response.output_text.delta", delta="a b"),
     "stream of a response: notes": lambda text: _responded(
         text, "response.output_text.annotation.added", annotation={"url": "a"}
@@ -730,6 +728,10 @@ def _responses(text: str) -> bytes:
     )
 
 
+def _failed_response(text: str) -> bytes:
+    return msgspec.json.encode({"status": "failed", "error": {"code": text, "message": text}})
+
+
 def _items(text: str) -> list[dict[str, Any]]:
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     return [call] * min(len(text) // 64, 8000)
@@ -847,6 +849,11 @@ DOCUMENTS: dict[str, Callable[[str], bytes]] = {
     "models of Anthropic": lambda text: _many("data", {"id": "a"}, text),
     "embeddings": lambda text: _many("data", {"index": 0, "embedding": [0.5]}, text),
     "moderations": lambda text: _many("results", {"flagged": True, "categories": {"hate": True}}, text),
+    "response": _responses,
+    "response of many items": lambda text: msgspec.json.encode({"output": _items(text)}),
+    "failed response": _failed_response,
+    "rerank of Bedrock": lambda text: _many("results", {"index": 0, "relevance_score": 0.5}, text),
+    "embeddings of Bedrock": lambda text: _many("embeddings", {"embedding": [0.5]}, text),
     "completions": lambda text: _many("choices", {"text": "a"}, text),
     "log probabilities of completions": lambda text: _completion(
         text, {"tokens": [*text], "token_logprobs": [0.5] * len(text)}

@@ -133,6 +133,49 @@ def test_a_large_answer_takes_a_few_times_its_bytes(what: str) -> None:
     assert peak <= MOST * len(body)
 
 
+RESPONSE = b'{"output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x"'
+TOP = b'{"token":" ab","logprob":-10.123456,"bytes":[32,97,98]}'
+
+
+LARGE_COHERE = filled(
+    b'{"message": {"content": [{"type": "text", "text": "a"}]}, "finish_reason": "COMPLETE", "logprobs": [',
+    b'{"text":"abc","token_ids":[1234],"logprobs":[-0.123456]}',
+    b"]}",
+    size=4 * SIZE,
+)
+
+
+def test_log_probabilities_of_cohere_are_not_too_dense() -> None:
+    answer, peak = peak_of("cohere", LARGE_COHERE)
+    assert peak <= MOST * len(LARGE_COHERE)
+    assert len(answer.choices[0].logprobs.content) > 10_000
+
+
+@pytest.mark.parametrize(
+    "entry", [ENTRY, TOP[:-1] + b',"top_logprobs":[' + b",".join([TOP] * 20) + b"]}"], ids=["alone", "alternatives"]
+)
+def test_log_probabilities_in_a_response_take_a_few_times_their_bytes(entry: bytes) -> None:
+    body = filled(RESPONSE + b', "logprobs": [', entry, b"]}]}]}", size=4 * SIZE)
+    answer, peak = peak_of("openai", body, "responses")
+    assert peak <= MOST * len(body)
+    assert len(answer.output[0].content[0].logprobs) > 1000
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (RESPONSE + b', "annotations": [', b'{"a":1,"bc":2}', b"]}]}]}"),
+        (RESPONSE + b', "annotations": [', b'{"type":[[]]}', b"]}]}]}"),
+    ],
+    ids=["annotations", "lists"],
+)
+def test_a_response_of_very_many_tiny_things_is_refused(pieces: tuple[bytes, bytes, bytes]) -> None:
+    body = filled(*pieces, size=2 * SIZE)
+    outcome, peak = peak_of("openai", body, "responses")
+    assert isinstance(outcome, ResponseTooLargeError), outcome
+    assert peak <= MOST * len(body) + SLACK
+
+
 @table("what", TINY)
 def test_an_answer_of_very_many_tiny_things_is_refused(what: str) -> None:
     provider, pieces = TINY[what]

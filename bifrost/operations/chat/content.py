@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from secrets import choice
+from secrets import token_bytes
 from string import ascii_letters, digits
 from typing import Any, Literal, TypeAlias
 
@@ -296,12 +296,16 @@ class ToolCall(_Issued, frozen=True, kw_only=True, omit_defaults=True, tag="tool
 
 def new_call_id() -> str:
     """Return a unique id for a tool call without one, in a form that every provider accepts."""
-    return "".join([choice(_ID_LETTERS) for _ in range(_ID_LENGTH)])
+    return _call_id(token_bytes(_ID_LENGTH))
 
 
 def hashed_call_id(text: str) -> str:
     """Return an id in the same form that is always the same for the same text."""
-    number = int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return _call_id(sha256(text.encode("utf-8", "surrogatepass")).digest())
+
+
+def _call_id(data: bytes) -> str:
+    number = int.from_bytes(data)
     letters: list[str] = []
     for _ in range(_ID_LENGTH):
         number, place = divmod(number, len(_ID_LETTERS))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from bifrost.attempt_record import AttemptRecord, RateLimit, attempts_html
 from bifrost.frozen import Value
 from bifrost.html import block, folded, note, table, text
-from bifrost.operations.chat.content import TextPart, ToolCall
+from bifrost.operations.chat.content import ReasoningPart, TextPart, ToolCall
 from bifrost.operations.chat.messages import AssistantMessage
 from bifrost.operations.document import SMALL, Document, has_document, without_texts
 from bifrost.operations.other_libraries import OF_AN_ANSWER, no_attribute
 from bifrost.operations.usage import NO_USAGE, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "pause", "error", "unknown"]
@@ -234,10 +234,18 @@ def raw_of(body: bytes, choices: Sequence[Choice]) -> bytes:
 def _texts(choices: Sequence[Choice]) -> Iterator[str]:
     for choice in choices:
         for part in choice.message.parts:
-            for name in part.__struct_fields__:
+            for name in _LONGEST.get(type(part), part.__struct_fields__):
                 value = getattr(part, name)
                 if isinstance(value, str):
                     yield value
+
+
+_LONGEST: Final[Mapping[type[object], tuple[str, ...]]] = {
+    TextPart: ("text", "signature"),
+    ReasoningPart: ("text", "signature", "redacted"),
+    ToolCall: ("arguments", "signature"),
+}
+"""The members of frequent parts that may be long texts. Of other parts, all members are considered."""
 
 
 def _choice_html(choice: Choice) -> str:

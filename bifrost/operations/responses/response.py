@@ -14,10 +14,13 @@ from bifrost.operations.chat.content import ToolCall
 from bifrost.operations.chat.response import FinishReason
 from bifrost.operations.document import SMALL, Document, has_document, without_texts
 from bifrost.operations.other_libraries import OF_AN_ANSWER, no_attribute
+from bifrost.operations.responses.content import InputFile, InputImage, InputText, OutputRefusal, OutputText
 from bifrost.operations.responses.item_forms import item_form
 from bifrost.operations.responses.items import (
     CustomToolCallItem,
+    CustomToolCallOutputItem,
     FunctionCallItem,
+    FunctionCallOutputItem,
     Item,
     MessageItem,
     ReasoningItem,
@@ -194,9 +197,27 @@ def raw_of(body: bytes, output: Sequence[Item]) -> bytes:
 
 def _texts(output: Sequence[Item]) -> Iterator[str]:
     for item in output:
-        content = item.content if isinstance(item, MessageItem) else ()
-        for value in (item, *(part for part in content if not isinstance(part, str))):
-            yield from (text for name in value.__struct_fields__ if isinstance(text := getattr(value, name), str))
+        content = item.content if isinstance(item, MessageItem) else None
+        for value in content if isinstance(content, list) else (item,):
+            text = getattr(value, _LONGEST.get(type(value), ""), None)
+            if isinstance(text, str):
+                yield text
+
+
+_LONGEST: Final[Mapping[type[object], str]] = {
+    MessageItem: "content",
+    ReasoningItem: "encrypted_content",
+    FunctionCallItem: "arguments",
+    CustomToolCallItem: "input",
+    FunctionCallOutputItem: "output",
+    CustomToolCallOutputItem: "output",
+    OutputText: "text",
+    OutputRefusal: "refusal",
+    InputText: "text",
+    InputImage: "image_url",
+    InputFile: "file_data",
+}
+"""The member of each item and part that may be a long text."""
 
 
 def usage_form(usage: Usage) -> dict[str, Any]:

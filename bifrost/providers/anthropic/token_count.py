@@ -51,7 +51,7 @@ def parse_count(response: HttpResponse, target: Target) -> TokenCountResponse:
     if wire.type == "error":
         raise reported_error(response.body)
     if wire.input_tokens is None:
-        raise MalformedResponseError(f"the answer has no number of tokens; {json.excerpt(response.body)}")
+        raise MalformedResponseError(f"the response has no number of tokens; {json.excerpt(response.body)}")
     return TokenCountResponse(
         input_tokens=wire.input_tokens, model=target.model, provider=target.provider, raw=response.body
     )

@@ -60,7 +60,7 @@ def parse_rerank(response: HttpResponse, target: Target) -> RerankResponse:
 
     Raises `ReportedError` for an exception with a success status, and `MalformedResponseError` for other content.
     """
-    found = json.decode(response.body, _RERANKED, what="the answer").results
+    found = json.decode(response.body, _RERANKED, what="the response").results
     if found is None:
         raise reported_error(response.body) or _shapeless(response.body, "no results")
     check_count(len(found), VECTORS_LIMIT, what="results")

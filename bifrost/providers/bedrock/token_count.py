@@ -74,6 +74,6 @@ def parse_count(response: HttpResponse, target: Target) -> TokenCountResponse:
     count = json.decode(response.body, _COUNT, what="the number of tokens").inputTokens
     if count is None:
         raise reported_error(response.body) or MalformedResponseError(
-            f"the answer has no number of tokens; {json.excerpt(response.body)}"
+            f"the response has no number of tokens; {json.excerpt(response.body)}"
         )
     return TokenCountResponse(input_tokens=count, model=target.model, provider=target.provider, raw=response.body)

@@ -146,7 +146,7 @@ _OPTIONS: Mapping[str, Field] = {
     "frequency_penalty": sent("frequency_penalty"),
     "seed": sent("seed"),
     "logprobs": sent("logprobs"),
-    "top_logprobs": left_out("gives the log probabilities of the tokens of the answer only", neutral=(0,)),
+    "top_logprobs": left_out("gives the log probabilities of the tokens of the response only", neutral=(0,)),
     "n": refused("gives one answer per request, so n must be 1; send the request several times", neutral=(1,)),
     "modalities": _TEXT_ONLY,
     "audio": _TEXT_ONLY,

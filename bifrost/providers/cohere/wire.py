@@ -62,7 +62,7 @@ def decode(
     shape: type[_StructT],
     *,
     needed: frozenset[str],
-    what: str = "the answer",
+    what: str = "the response",
 ) -> _StructT:
     """Decode a body with a success status, or an event. If it does not match, unexpected members are ignored.
 

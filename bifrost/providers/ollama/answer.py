@@ -128,7 +128,7 @@ def parse_chat(response: HttpResponse, target: Target) -> ChatResponse:
     if len(wire.choices) > _NULL:
         return parse_openai_chat(response, target)
     if wire.message is None:
-        raise MalformedResponseError(f"the answer has no message; {json.excerpt(response.body)}")
+        raise MalformedResponseError(f"the response has no message; {json.excerpt(response.body)}")
     check_count(len(wire.message.tool_calls or ()) + len(wire.message.images or ()), PARTS_LIMIT, what="parts")
     parts = _parts(wire.message, target)
     calls = any(isinstance(part, ToolCall) for part in parts)

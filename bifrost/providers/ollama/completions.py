@@ -61,7 +61,7 @@ def parse_completions(response: HttpResponse, target: Target) -> CompletionRespo
     """Return the response that a body contains. Raises the errors of `decode_whole`."""
     wire = decode_whole(response)
     if wire.response is None and wire.thinking is None:
-        raise MalformedResponseError(f"the answer has no response; {json.excerpt(response.body)}")
+        raise MalformedResponseError(f"the response has no text; {json.excerpt(response.body)}")
     choice = CompletionChoice(
         text=wire.response or "",
         finish_reason=finish_reason_of(wire),

@@ -69,7 +69,7 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
     if wire.error:
         raise reported_error(response.body)
     if not wire.embeddings:
-        raise MalformedResponseError(f"the answer has no embeddings; {json.excerpt(response.body)}")
+        raise MalformedResponseError(f"the response has no embeddings; {json.excerpt(response.body)}")
     check_count(len(wire.embeddings), VECTORS_LIMIT, what="vectors")
     data = [_embedding(vector, place) for place, vector in enumerate(wire.embeddings)]
     tokens = whole_of(wire.prompt_eval_count)
@@ -85,7 +85,7 @@ def parse_embeddings(response: HttpResponse, target: Target) -> EmbeddingRespons
 def _embedding(vector: list[float], place: int) -> Embedding:
     check_count(len(vector), NUMBERS_LIMIT, what="numbers in a vector")
     if not vector:
-        raise MalformedResponseError(f"the answer has no vector in embeddings[{place}]")
+        raise MalformedResponseError(f"the response has no vector in embeddings[{place}]")
     return Embedding(embedding=read_vector(vector, what=f"the vector in embeddings[{place}]"), index=place)
 
 

@@ -48,7 +48,7 @@ def parse_models(response: HttpResponse, target: Target) -> ModelsResponse:
     if wire.error:
         raise reported_error(response.body)
     if wire.models is None:
-        raise MalformedResponseError(f"the answer has no models; {json.excerpt(response.body)}")
+        raise MalformedResponseError(f"the response has no models; {json.excerpt(response.body)}")
     check_count(len(wire.models), MODELS_LIMIT, what="models")
     named = ((text_of(each.model) or text_of(each.name), each) for each in wire.models)
     return ModelsResponse(

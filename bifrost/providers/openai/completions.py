@@ -240,14 +240,26 @@ def _logprobs(raw: msgspec.Raw) -> Logprobs | None:
         columns = fitted_of(raw, _Columns, needed=frozenset())
     if columns is None or not columns.tokens:
         return logprobs_of(raw)
-    numbers = columns.token_logprobs or ()
-    tops = _tops(columns.top_logprobs)
-    tokens = [
-        TokenLogprob(token=token, logprob=number, top_logprobs=tops[place] if place < len(tops) else [])
-        for place, (token, number) in enumerate(zip(columns.tokens, numbers, strict=False))
+    tokens = _rows(columns.tokens, columns.token_logprobs or (), _tops(columns.top_logprobs))
+    return Logprobs(content=tokens) if tokens else None
+
+
+def _rows(
+    tokens: Sequence[str | None], numbers: Sequence[float | None], tops: Sequence[list[TopLogprob]]
+) -> list[TokenLogprob]:
+    """Return the tokens that have a number."""
+    rows = [
+        TokenLogprob(token=token, logprob=number, top_logprobs=top)
+        for token, number, top in zip(tokens, numbers, tops, strict=False)
         if token is not None and number is not None and -_HIGHEST <= number <= _HIGHEST
     ]
-    return Logprobs(content=tokens) if tokens else None
+    # Most servers send no alternatives unless they are requested.
+    rows += [
+        TokenLogprob(token=token, logprob=number)
+        for token, number in zip(tokens[len(tops) :], numbers[len(tops) :], strict=False)
+        if token is not None and number is not None and -_HIGHEST <= number <= _HIGHEST
+    ]
+    return rows
 
 
 def _tops(listed: Any) -> list[list[TopLogprob]]:

@@ -121,7 +121,7 @@ def parse_count(response: HttpResponse, target: Target) -> TokenCountResponse:
     wire = decode_answer(response.body, _COUNT, _Count)
     if wire.error or wire.input_tokens is None:
         raise reported_error(response.body) or MalformedResponseError(
-            f"the answer has no number of tokens; {json.excerpt(response.body)}"
+            f"the response has no number of tokens; {json.excerpt(response.body)}"
         )
     return TokenCountResponse(
         input_tokens=wire.input_tokens, model=target.model, provider=target.provider, raw=response.body

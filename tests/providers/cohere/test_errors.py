@@ -89,7 +89,7 @@ def test_a_status_or_a_message_becomes_an_error(
         ({"message": "", "error": "behind an empty one"}, "behind an empty one"),
         ({"message": " "}, '"message": " "'),
         (b"<html><title>502 Bad Gateway</title></html>", "502 Bad Gateway"),
-        (b"", "the answer is empty"),
+        (b"", "the response is empty"),
         (b"[]", "[]"),
     ],
 )

@@ -65,6 +65,8 @@ _STATUSES: Final[Mapping[str, int]] = {
     "image_file_not_found": 400,
 }
 """The status of each code of a failed response; the other codes that name an image mean 400."""
+_FACT_LIMIT: Final = 200
+"""The most characters of the code of an error."""
 
 
 def parse_responses(response: HttpResponse, target: Target) -> ResponsesResponse:
@@ -72,8 +74,7 @@ def parse_responses(response: HttpResponse, target: Target) -> ResponsesResponse
 
     Raises `ReportedError` for a failed response or an error object, and `MalformedResponseError` for other content.
     """
-    form = form_of(response.body)
-    failure = failure_of(form)
+    failure = failure_of(form_of(response.body))
     if failure is not None:
         raise failure
     return parse_stored(response, target)
@@ -184,15 +185,16 @@ def failed(form: Mapping[str, Any]) -> ReportedError:
     error = _error_of(form.get("error")) or ResponsesError()
     inner = form.get("error")
     given = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
-    message = one_line(error.message, MESSAGE_LIMIT) or f"the response failed; its code is {error.code or 'missing'}"
+    code = one_line(error.code, _FACT_LIMIT)
+    message = one_line(error.message, MESSAGE_LIMIT) or f"the response failed; its code is {code or 'missing'}"
     body = ErrorBody(
         message=message,
-        type=text_of(given.get("type")) or None,
-        code=error.code or None,
-        param=text_of(given.get("param")) or None,
+        type=one_line(text_of(given.get("type")), _FACT_LIMIT) or None,
+        code=code or None,
+        param=one_line(text_of(given.get("param")), _FACT_LIMIT) or None,
         meaning=WORDING.meaning_of(message),
     )
-    return ReportedError(body, status=_status_code(error.code))
+    return ReportedError(body, status=_status_code(code))
 
 
 def _status_code(code: str) -> int:
