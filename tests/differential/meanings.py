@@ -9,7 +9,7 @@ where it has a column for it, so a new dialect begins with none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from bifrost.operations.chat.content import (
     AudioPart,
@@ -38,7 +38,7 @@ from bifrost.operations.chat.request import (
     WebSearch,
 )
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
-from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.embeddings import EmbeddingRequest, InputType, OutputType
 from bifrost.operations.models import ModelsRequest
 from bifrost.providers.anthropic import DEFAULT_MAX_TOKENS
 
@@ -135,6 +135,10 @@ _OLD_SAMPLING = "newer models refuse it, so the SDK has no keyword for it any mo
 
 def _said(answer: Said | Refused | Mapping[str, Any]) -> Said | Refused:
     return answer if isinstance(answer, Said | Refused) else Said(answer)
+
+
+def _option(name: str, value: object) -> dict[str, Any]:
+    return {name: value}
 
 
 def _columns(openai: Any, anthropic: Any) -> Mapping[str, Said | Refused]:
@@ -1132,6 +1136,22 @@ _EMBEDDINGS: list[Meaning] = [
         "short vectors for somebody",
         EmbeddingRequest(model=MODEL, input=["Hello"], dimensions=256, user="u"),
         _columns(Said({"input": ["Hello"], "dimensions": 256, "user": "u"}), _NO_EMBEDDINGS),
+    ),
+    *(
+        Meaning(
+            f"vectors with {name} {word}",
+            EmbeddingRequest(model=MODEL, input=["Hello"], **_option(name, word)),
+            _columns(said if isinstance(said, Refused) else Said({"input": ["Hello"]}, noted=said), _NO_EMBEDDINGS),
+        )
+        for name, words, said in (
+            ("input_type", get_args(InputType), ["input_type was left out"]),
+            ("output_dtype", ["float"], []),
+            ("output_dtype", get_args(OutputType)[1:], Refused("floating-point numbers only")),
+            ("truncate", ["none"], []),
+            ("truncate", ["start", "end"], ["truncate was left out"]),
+            ("images", [["https://a.example/b.png"]], Refused("vectors of texts only")),
+        )
+        for word in words
     ),
     Meaning(
         "vectors with what only OpenAI has",

@@ -369,6 +369,7 @@ _SILENT: list[tuple[str, type, str, str]] = [
         "text signature redacted provider issuer",
         "a warning tells of the part, which is left out whole",
     ),
+    ("openai", EmbeddingRequest, "output_dtype", "floats are what it makes in any case"),
     ("openai", AudioPart, "transcript expires_at", "its id stands for a spoken answer"),
     ("openai", OpaquePart, "issuer", "as above"),
     *(
