@@ -377,5 +377,5 @@ def names(path: str, warning: str) -> bool:
     return any(_CALLED.get(step, step) in warning for step in known)
 
 
-_CALLED = {"audio": "sound", "prompt_cache_breakpoint": "cache marks"}
+_CALLED = {"audio": "sound", "author": "name", "prompt_cache_breakpoint": "cache marks"}
 """How warnings call a part, where it is not by its tag."""

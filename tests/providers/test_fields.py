@@ -253,7 +253,13 @@ NEVER_SENT = {
     # where a chat carries a response
     *(f"input.{item}.{name}" for item in ITEMS for name in ("id", "status")),
     *(f"input.{item}.signature" for item in ("reasoning", "function_call", "custom_tool_call")),  # or where none does
-    *(f"input.{place}.output_text.{name}" for place in PARTS_OF_ITEMS for name in ("annotations", "logprobs", "part")),
+    *(f"input.{place}.output_text.{name}" for place in PARTS_OF_ITEMS for name in ("annotations", "logprobs")),
+    # what it says beyond the rest is sent, or reported when a request is built
+    *(
+        f"input.{place}.{part}.part"
+        for place in PARTS_OF_ITEMS
+        for part in ("output_text", "input_text", "input_image", "input_file", "opaque")
+    ),
     "input.message.is_short",
     "input.reasoning.content",
     "input.reasoning.summary",

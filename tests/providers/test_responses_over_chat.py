@@ -12,7 +12,9 @@ from bifrost.operations.chat.assemble import chunks_of
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.operations.chat.content import (
     AudioPart,
+    CacheMark,
     Citation,
+    FilePart,
     ImagePart,
     Issuer,
     OpaquePart,
@@ -21,14 +23,23 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
-from bifrost.operations.chat.messages import AssistantMessage
+from bifrost.operations.chat.messages import AssistantMessage, Message
 from bifrost.operations.chat.response import ChatResponse, Choice, FinishReason, Logprobs, TokenLogprob
 from bifrost.operations.responses.assemble import ResponsesAccumulator
 from bifrost.operations.responses.chat_items import items_of_parts
 from bifrost.operations.responses.chat_messages import messages_of
 from bifrost.operations.responses.chunks import ResponsesChunk
-from bifrost.operations.responses.options import responses_request
+from bifrost.operations.responses.items import (
+    CustomToolCallItem,
+    CustomToolCallOutputItem,
+    Item,
+    MessageItem,
+    OpaqueItem,
+    ReasoningItem,
+)
+from bifrost.operations.responses.options import AnyInput, responses_request, to_input
 from bifrost.operations.responses.response import ResponsesResponse
 from bifrost.operations.usage import Usage
 from bifrost.providers.base import Ending, ReportedError, Target
@@ -59,6 +70,12 @@ def body_of(provider: str, given: Any, **given_options: Any) -> tuple[dict[str, 
     built = CATALOG[provider].codecs["responses"].build(request, Target(provider=provider, model="m"))
     assert built.request.source is request
     return json.loads(built.request.body), built.warnings
+
+
+def items(given: AnyInput) -> list[Item]:
+    found = to_input(given)
+    assert not isinstance(found, str)
+    return found
 
 
 # --- requests
@@ -178,6 +195,42 @@ def test_the_parts_of_a_chat_come_back_as_they_were() -> None:
     assert message.parts == PARTS
     issuers = [getattr(part, "issuer", None) for part in message.parts]
     assert issuers == [getattr(part, "issuer", None) for part in PARTS]
+
+
+def test_a_turn_that_a_provider_cannot_read_is_no_empty_message() -> None:
+    foreign = {"provider": "openai", "address": "https://a.example"}
+    question = MessageItem(role="user", content="hi")
+    thought = ReasoningItem(id="rs_1", summary=["a"], issuer=Issuer(**foreign))
+    search = OpaqueItem(kind="web_search_call", data={"type": "web_search_call"}, issuer=Issuer(**foreign))
+    for provider in ("anthropic", "mistral", "cohere"):
+        body, warnings = body_of(provider, [question, thought, search, question])
+        assert '"assistant"' not in json.dumps(body)
+        assert [text for text in warnings if "reasoning of another" in text]
+        assert [text for text in warnings if "web_search_call" in text]
+
+
+def test_a_message_of_a_chat_is_sent_by_a_chat_as_it_was() -> None:
+    mark = CacheMark(ttl="1h")
+    call = ToolCall(id="c", name="f", arguments="{}", cache=mark)
+    messages = [
+        Message(role="user", content=[TextPart(text="a", cache=mark), ImagePart(url="https://a.example", cache=mark)]),
+        Message(role="assistant", content=[TextPart(text="a", cache=mark), call], name="model"),
+        Message(role="tool", tool_call_id="c", content="oops", is_error=True, name="f"),
+        Message(
+            role="user", content=[FilePart(text="a", filename="b", context="c"), AudioPart(data="AA==", format="wav")]
+        ),
+        Message(
+            role="user", content=[VideoPart(url="https://a.example"), FilePart(file_id="f", citations=True)], name="bo"
+        ),
+        Message(role="user", content=[OpaquePart(provider="anthropic", kind="k", data={"type": "k"})]),
+    ]
+    assert messages_of(items(messages)) == messages
+    (message,) = messages_of(items(Message(role="user", content="a", cache=mark)))
+    assert message.content == [TextPart(text="a", cache=mark)]
+    assert messages_of(items([{"role": "user", "name": "bo", "content": "a"}]))[0].name == "bo"
+    custom = ToolCall(id="d", name="g", arguments="free", kind="custom")
+    asked = to_input([AssistantMessage(parts=[custom]), Message(role="tool", tool_call_id="d", content="done")])
+    assert [type(item) for item in asked] == [CustomToolCallItem, CustomToolCallOutputItem]
 
 
 # --- responses

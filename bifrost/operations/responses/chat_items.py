@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bifrost.operations.chat.content import (
+    AudioPart,
     CacheMark,
     Citation,
     FilePart,
@@ -18,6 +19,7 @@ from bifrost.operations.chat.content import (
     RefusalPart,
     TextPart,
     ToolCall,
+    VideoPart,
 )
 from bifrost.operations.responses.content import (
     Content,
@@ -49,6 +51,16 @@ CHAT_PART = "chat."
 
 def items_of_message(message: Message) -> list[Item]:
     """Return the items of one message of a prompt."""
+    items = _items_of(message if message.cache is None else _marked(message, message.cache))
+    if message.name is None:
+        return items
+    return [
+        item if isinstance(item, ReasoningItem | OpaqueItem) else msgspec.structs.replace(item, author=message.name)
+        for item in items
+    ]
+
+
+def _items_of(message: Message) -> list[Item]:
     if message.role == "assistant":
         if isinstance(message.content, str):
             return [MessageItem(role="assistant", content=message.content, is_short=True)]
@@ -56,8 +68,20 @@ def items_of_message(message: Message) -> list[Item]:
     content = message.content
     inputs = content if isinstance(content, str) else [_input(part) for part in message.parts]
     if message.role == "tool":
-        return [FunctionCallOutputItem(call_id=message.tool_call_id or "", output=inputs)]
+        call_id = message.tool_call_id or ""
+        return [FunctionCallOutputItem(call_id=call_id, output=inputs, is_error=message.is_error)]
     return [MessageItem(role=message.role, content=inputs, is_short=True)]
+
+
+def _marked(message: Message, mark: CacheMark) -> Message:
+    """Return a message whose own cache mark stands at the last of its parts that can have one."""
+    parts = list(message.parts)
+    for place in reversed(range(len(parts))):
+        part = parts[place]
+        if "cache" in part.__struct_fields__:
+            parts[place] = msgspec.structs.replace(part, cache=mark)
+            break
+    return msgspec.structs.replace(message, content=parts, cache=None)
 
 
 def items_of_parts(parts: Sequence[Part], *, status: str | None = None) -> list[Item]:
@@ -79,7 +103,7 @@ def _output(part: TextPart | RefusalPart) -> Content:
     if isinstance(part, RefusalPart):
         return OutputRefusal(refusal=part.refusal)
     notes = [annotation(cited) for cited in part.citations or ()]
-    is_plain = part.citations is None and part.signature is None
+    is_plain = part.citations is None and part.signature is None and part.cache is None
     return OutputText(text=part.text, annotations=notes, part=None if is_plain else part)
 
 
@@ -108,6 +132,7 @@ def _item(part: Part) -> Item:
                 input=part.arguments,
                 signature=part.signature,
                 issuer=part.issuer or _known(part.provider),
+                cache=part.cache,
             )
         case ToolCall():
             return FunctionCallItem(
@@ -116,6 +141,7 @@ def _item(part: Part) -> Item:
                 arguments=part.arguments,
                 signature=part.signature,
                 issuer=part.issuer or _known(part.provider),
+                cache=part.cache,
             )
         case OpaquePart():
             return OpaqueItem(kind=part.kind, data=part.data, issuer=part.issuer or _known(part.provider))
@@ -130,26 +156,53 @@ def _known(provider: str | None) -> Issuer | None:
 def _input(part: Part) -> Content:
     match part:
         case TextPart():
-            return InputText(text=part.text, prompt_cache_breakpoint=_mark(part.cache))
+            said = part if has_ttl(part.cache) else None
+            return InputText(text=part.text, prompt_cache_breakpoint=_mark(part.cache), part=said)
         case ImagePart():
             url = part.url if part.data is None else f"data:{part.media_type};base64,{part.data}"
-            mark = _mark(part.cache)
-            return InputImage(image_url=url, file_id=part.file_id, detail=part.detail, prompt_cache_breakpoint=mark)
+            return InputImage(
+                image_url=url,
+                file_id=part.file_id,
+                detail=part.detail,
+                prompt_cache_breakpoint=_mark(part.cache),
+                part=part if has_ttl(part.cache) else None,
+            )
         case FilePart(text=str(text)):
-            return InputText(text=text, prompt_cache_breakpoint=_mark(part.cache))
+            return InputText(text=text, prompt_cache_breakpoint=_mark(part.cache), part=part)
         case FilePart():
+            is_more = part.context is not None or part.citations is not None or has_ttl(part.cache)
             return InputFile(
                 file_url=part.url,
                 file_data=None if part.data is None else f"data:{part.media_type};base64,{part.data}",
                 file_id=part.file_id,
                 filename=part.filename,
                 prompt_cache_breakpoint=_mark(part.cache),
+                part=part if is_more else None,
             )
+        case AudioPart():
+            sound = {"data": part.data, "format": part.format}
+            return OpaqueContent(data={"type": "input_audio", "input_audio": sound}, part=part)
+        case VideoPart():
+            return OpaqueContent(data={"type": f"{CHAT_PART}video"}, part=part)
         case OpaquePart():
-            return OpaqueContent(data=part.data)
+            return OpaqueContent(data=part.data, part=part)
         case _:
             return OpaqueContent(data=msgspec.to_builtins(part))
 
 
+def has_ttl(cache: CacheMark | None) -> bool:
+    """Return whether a cache mark says how long the prompt is cached."""
+    return cache is not None and cache.ttl is not None
+
+
 def _mark(cache: CacheMark | None) -> dict[str, Any] | None:
     return None if cache is None else {"mode": "explicit"}
+
+
+def original_of(content: Content) -> Part | None:
+    """Return the part of a chat that a content was made from, if nothing was changed since."""
+    if isinstance(content, OutputRefusal) or content.part is None:
+        return None
+    if isinstance(content, OutputText):
+        return content.part if content.part.text == content.text else None
+    return content.part if _input(content.part) == content else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from bifrost.operations.chat.content import (
+    AudioPart,
     CacheMark,
     Citation,
     FilePart,
@@ -18,7 +19,7 @@ from bifrost.operations.chat.content import (
     TextPart,
 )
 from bifrost.operations.chat.messages import Message, Role
-from bifrost.operations.responses.chat_items import CHAT_PART
+from bifrost.operations.responses.chat_items import CHAT_PART, original_of
 from bifrost.operations.responses.content import (
     Content,
     InputFile,
@@ -79,20 +80,42 @@ class UnsaidError(Exception):
 def messages_of(items: Sequence[Item]) -> list[Message]:
     """Return the messages of items. Adjacent items of a model are one message. Raises `UnsaidError`."""
     messages: list[Message] = []
-    answer: list[Part] = []
+    answer = _Answer()
     for place, item in enumerate(items):
         where = f"input[{place}]"
         parts = _answer_parts(item, where)
-        if parts is not None:
-            answer += parts
-            continue
-        if answer:
-            messages.append(Message(role="assistant", content=answer))
-            answer = []
-        messages.append(_message(item, where))
-    if answer:
-        messages.append(Message(role="assistant", content=answer))
-    return messages
+        if parts is None:
+            messages += answer.taken()
+            messages.append(_message(item, where))
+        else:
+            author: str | None = getattr(item, "author", None)
+            if answer.is_of_another(author):
+                messages += answer.taken()
+            answer.add(parts, author)
+    return messages + answer.taken()
+
+
+class _Answer:
+    """The message of a model, as its items are added."""
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+        self._author: str | None = None
+
+    def is_of_another(self, author: str | None) -> bool:
+        """Return whether it has the name of another author."""
+        return None not in (author, self._author) and author != self._author
+
+    def add(self, parts: Sequence[Part], author: str | None) -> None:
+        """Add the parts of an item."""
+        self._parts += parts
+        self._author = self._author or author
+
+    def taken(self) -> list[Message]:
+        """Return the message, or nothing if it has no parts, and begin the next one."""
+        message = Message(role="assistant", content=self._parts, name=self._author)
+        self._parts, self._author = [], None
+        return [message] if message.content else []
 
 
 def _answer_parts(item: Item, where: str) -> list[Part] | None:
@@ -142,9 +165,9 @@ def _opaque(item: OpaqueItem, where: str) -> Part:
 
 def _output(part: Content, where: str) -> Part:
     match part:
-        case OutputText(part=TextPart() as original) if original.text == part.text:
-            return original
         case OutputText():
+            if (original := original_of(part)) is not None:
+                return original
             cited = [_citation(note) for note in part.annotations or ()]
             return TextPart(text=part.text, citations=cited or None)
         case OutputRefusal():
@@ -173,10 +196,16 @@ def _message(item: Item, where: str) -> Message:
         role = _ROLES.get(item.role)
         if role is None:
             raise UnsaidError("input.message.role", where, item.role)
-        return Message(role=role, content=_inputs(item.content, f"{where}.content"))
+        return Message(role=role, content=_inputs(item.content, f"{where}.content"), name=item.author)
     # The other items belong to a model.
     result: Any = item
-    return Message(role="tool", tool_call_id=result.call_id, content=_inputs(result.output, f"{where}.output"))
+    return Message(
+        role="tool",
+        tool_call_id=result.call_id,
+        content=_inputs(result.output, f"{where}.output"),
+        name=result.author,
+        is_error=result.is_error,
+    )
 
 
 def _inputs(content: str | Sequence[Content], where: str) -> str | list[Part]:
@@ -186,6 +215,8 @@ def _inputs(content: str | Sequence[Content], where: str) -> str | list[Part]:
 
 
 def _input(part: Content, where: str) -> Part:
+    if (original := original_of(part)) is not None:
+        return original
     match part:
         case InputText():
             return TextPart(text=part.text, cache=_mark(part.prompt_cache_breakpoint))
@@ -211,6 +242,8 @@ def _input(part: Content, where: str) -> Part:
                 filename=part.filename,
                 cache=_mark(part.prompt_cache_breakpoint),
             )
+        case OpaqueContent(data={"type": "input_audio", "input_audio": {"data": str(data), "format": str(kind)}}):
+            return AudioPart(data=data, format=kind)
         case _:
             raise UnsaidError("input.message.content.opaque", where, _kind(part))
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from bifrost.frozen import Value
-from bifrost.operations.chat.content import TextPart
+from bifrost.operations.chat.content import AudioPart, FilePart, ImagePart, OpaquePart, TextPart, VideoPart
 
 
 class _Content(Value, msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -27,7 +27,7 @@ class OutputText(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="o
     logprobs: list[dict[str, Any]] | None = None
     """The log probabilities of the tokens in OpenAI's form; `None` if the provider reports none."""
     part: TextPart | None = None
-    """The part of a chat that it was made from, with its citations and signature. It is sent back by a chat only."""
+    """The part of a chat that it was made from, with its citations, signature and cache mark. Only a chat sends it."""
     unknown: dict[str, Any] | None = None
     """Other members of the part, which are sent back unchanged."""
 
@@ -46,6 +46,8 @@ class InputText(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="in
     """The text."""
     prompt_cache_breakpoint: dict[str, Any] | None = None
     """Marks the end of this part for the prompt cache: `{"mode": "explicit"}`."""
+    part: TextPart | FilePart | None = None
+    """The part of a chat that it was made from, if that says more. A chat sends it as it was."""
 
 
 class InputImage(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="input_image"):
@@ -59,6 +61,8 @@ class InputImage(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="i
     """The resolution at which the model sees the image: `low`, `high`, `auto`, ... `None`: the provider's default."""
     prompt_cache_breakpoint: dict[str, Any] | None = None
     """Marks the end of this part for the prompt cache: `{"mode": "explicit"}`."""
+    part: ImagePart | None = None
+    """The part of a chat that it was made from, if that says more. A chat sends it as it was."""
 
 
 class InputFile(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="input_file"):
@@ -76,6 +80,8 @@ class InputFile(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="in
     """The resolution at which the model sees the pages: `low`, `high`. `None`: the provider's default."""
     prompt_cache_breakpoint: dict[str, Any] | None = None
     """Marks the end of this part for the prompt cache: `{"mode": "explicit"}`."""
+    part: FilePart | None = None
+    """The part of a chat that it was made from, if that says more. A chat sends it as it was."""
 
 
 class OpaqueContent(_Content, frozen=True, kw_only=True, omit_defaults=True, tag="opaque"):
@@ -83,6 +89,8 @@ class OpaqueContent(_Content, frozen=True, kw_only=True, omit_defaults=True, tag
 
     data: dict[str, Any]
     """The part."""
+    part: AudioPart | VideoPart | OpaquePart | None = None
+    """The part of a chat that it was made from, if that says more. A chat sends it as it was."""
 
 
 Content: TypeAlias = OutputText | OutputRefusal | InputText | InputImage | InputFile | OpaqueContent

@@ -50,7 +50,7 @@ _ITEMS: Final[Mapping[str, type[Any]]] = {
     "custom_tool_call_output": CustomToolCallOutputItem,
 }
 
-_LOCAL: Final = frozenset(["part", "signature", "unknown", "issuer", "is_short"])
+_LOCAL: Final = frozenset(["part", "signature", "unknown", "issuer", "is_short", "author", "is_error", "cache"])
 """Fields that are no members on the wire."""
 
 _LISTS: Final = frozenset(["annotations", "logprobs"])

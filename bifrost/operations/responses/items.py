@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from bifrost.frozen import Value
-from bifrost.operations.chat.content import Issuer, ToolCall
+from bifrost.operations.chat.content import CacheMark, Issuer, ToolCall
 from bifrost.operations.responses.content import Content, OutputRefusal, text_in
 
 
@@ -50,6 +50,8 @@ class MessageItem(_Item, frozen=True, kw_only=True, omit_defaults=True, tag="mes
     """Whether it is written without its `type`, as the provider allows."""
     unknown: dict[str, Any] | None = None
     """Other members of the item, which are sent back unchanged."""
+    author: str | None = None
+    """The name of the author, for a chat that supports it. It is never sent to the Responses API."""
 
     @property
     def text(self) -> str:
@@ -105,10 +107,14 @@ class FunctionCallItem(_Item, frozen=True, kw_only=True, omit_defaults=True, tag
     """The opaque state of the call, from a provider that is reached by chat. It is never sent to the Responses API."""
     unknown: dict[str, Any] | None = None
     """Other members of the item, which are sent back unchanged."""
+    author: str | None = None
+    """The name of the author, for a chat that supports it. It is never sent to the Responses API."""
+    cache: CacheMark | None = None
+    """Marks the end of the call for a chat's prompt cache. It is never sent to the Responses API."""
 
     def to_tool_call(self) -> ToolCall:
         """Return it as a chat has it."""
-        return ToolCall(id=self.call_id, name=self.name, arguments=self.arguments, issuer=self.issuer)
+        return ToolCall(id=self.call_id, name=self.name, arguments=self.arguments, issuer=self.issuer, cache=self.cache)
 
 
 class CustomToolCallItem(_Item, frozen=True, kw_only=True, omit_defaults=True, tag="custom_tool_call"):
@@ -128,10 +134,16 @@ class CustomToolCallItem(_Item, frozen=True, kw_only=True, omit_defaults=True, t
     """The opaque state of the call, from a provider that is reached by chat. It is never sent to the Responses API."""
     unknown: dict[str, Any] | None = None
     """Other members of the item, which are sent back unchanged."""
+    author: str | None = None
+    """The name of the author, for a chat that supports it. It is never sent to the Responses API."""
+    cache: CacheMark | None = None
+    """Marks the end of the call for a chat's prompt cache. It is never sent to the Responses API."""
 
     def to_tool_call(self) -> ToolCall:
         """Return it as a chat has it."""
-        return ToolCall(id=self.call_id, name=self.name, arguments=self.input, kind="custom", issuer=self.issuer)
+        return ToolCall(
+            id=self.call_id, name=self.name, arguments=self.input, kind="custom", issuer=self.issuer, cache=self.cache
+        )
 
 
 class _Result(_Item, frozen=True, kw_only=True, omit_defaults=True):
@@ -145,6 +157,10 @@ class _Result(_Item, frozen=True, kw_only=True, omit_defaults=True):
     """`in_progress`, `completed` or `incomplete`. `None`: it is not sent."""
     unknown: dict[str, Any] | None = None
     """Other members of the item, which are sent back unchanged."""
+    author: str | None = None
+    """The name of the author, for a chat that supports it. It is never sent to the Responses API."""
+    is_error: bool = False
+    """Whether the tool failed, for a chat that supports it. It is never sent to the Responses API."""
 
 
 class FunctionCallOutputItem(_Result, frozen=True, kw_only=True, omit_defaults=True, tag="function_call_output"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 import msgspec
@@ -17,7 +17,12 @@ from bifrost.operations.chat.response import ChatResponse
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.responses.chat_items import items_of_message
 from bifrost.operations.responses.item_forms import read_item
-from bifrost.operations.responses.items import Item
+from bifrost.operations.responses.items import (
+    CustomToolCallItem,
+    CustomToolCallOutputItem,
+    FunctionCallOutputItem,
+    Item,
+)
 from bifrost.operations.responses.request import ResponsesRequest
 from bifrost.operations.responses.response import ResponsesResponse
 from bifrost.operations.typed import read_as
@@ -126,7 +131,23 @@ def to_input(given: AnyInput) -> str | list[Item]:
     if isinstance(given, Mapping | Item | Message | AssistantMessage):
         return _items(given, "input[0]")
     entries = _entries(given, "input", "text, an item or a list of items")
-    return [item for place, each in enumerate(entries) for item in _items(each, f"input[{place}]")]
+    items = [item for place, each in enumerate(entries) for item in _items(each, f"input[{place}]")]
+    custom = {item.call_id for item in items if isinstance(item, CustomToolCallItem)}
+    return [_result(item, custom) for item in items] if custom else items
+
+
+def _result(item: Item, custom: Collection[str]) -> Item:
+    """Return a result with the type of its call, which a chat's message does not have."""
+    if not isinstance(item, FunctionCallOutputItem) or item.call_id not in custom or item.id is not None:
+        return item
+    return CustomToolCallOutputItem(
+        call_id=item.call_id,
+        output=item.output,
+        author=item.author,
+        is_error=item.is_error,
+        status=item.status,
+        unknown=item.unknown,
+    )
 
 
 def _entries(value: object, where: str, expected: str) -> Sequence[object]:
@@ -173,9 +194,8 @@ def _is_of_a_chat(form: Mapping[str, Any]) -> bool:
         return True
     content = form.get("content")
     parts = cast("list[object]", content) if isinstance(content, list) else []
-    return any(
-        isinstance(part, Mapping) and cast("Mapping[str, Any]", part).get("type") in _CHAT_PARTS for part in parts
-    )
+    kinds = [cast("Mapping[str, Any]", part).get("type") for part in parts if isinstance(part, Mapping)]
+    return any(kind in _CHAT_PARTS for kind in kinds) or (isinstance(form.get("name"), str) and not kinds)
 
 
 _CHAT_PARTS: Final = ("text", "image_url", "input_audio", "file")

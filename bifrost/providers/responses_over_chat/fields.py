@@ -19,7 +19,17 @@ from bifrost.providers.fields import (
     mapped,
     sent,
 )
-from bifrost.providers.openai.responses.fields import CONTENTS, ITEMS, ORIGIN, PLACES, lacking
+from bifrost.providers.openai.responses.fields import (
+    CALLS,
+    CONTENTS,
+    ITEMS,
+    MADE,
+    NAMED,
+    ORIGIN,
+    PLACES,
+    RESULTS,
+    lacking,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +62,14 @@ _INPUT: Final[Mapping[str, Field]] = {
         for part, names in CONTENTS.items()
         for name in names
     },
-    **{f"input.{place}.output_text.part": local("a chat's own part, which is sent as it is") for place in PLACES},
+    **{
+        f"input.{place}.{part}.part": local("a chat's own part, which is sent as it is")
+        for place in PLACES
+        for part in MADE
+    },
+    **{f"input.{item}.author": mapped() for item in NAMED},
+    **{f"input.{item}.is_error": mapped() for item in RESULTS},
+    **{f"input.{item}.{name}": mapped() for item in CALLS for name in ("cache", "cache.ttl")},
     **{
         f"input.{place}.output_text.annotations": local("the sources of an answer; nothing is asked by them")
         for place in PLACES

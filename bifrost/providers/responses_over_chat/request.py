@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from bifrost.errors import UnsupportedError
+from bifrost.operations.chat.content import OpaquePart, ReasoningPart
 from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import ChatRequest, Reasoning, ResponseFormat, StreamOptions, WebSearch
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
@@ -16,6 +17,7 @@ from bifrost.providers.responses_over_chat.fields import FIELDS, NO_CHAT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bifrost.operations.chat.content import Part
     from bifrost.operations.responses.request import ResponsesRequest
     from bifrost.providers.base import Codec, Target
 
@@ -90,9 +92,29 @@ class _Writer:
         except UnsaidError as error:
             unsaid = error
         else:
+            messages = [message for message in messages if not self._is_foreign(message)]
             instructions = self._request.instructions
             return [Message(role="system", content=instructions), *messages] if instructions else messages
         raise self._unsupported(unsaid.path, f"cannot express {unsaid.kind!r} in a chat ({unsaid.place})")
+
+    def _is_foreign(self, message: Message) -> bool:
+        """Return whether nothing of a model's message can be read at the target, and record that it was left out."""
+        parts = message.parts
+        if message.role != "assistant" or any(self._is_readable(part) for part in parts):
+            return False
+        for part in parts:
+            if isinstance(part, OpaquePart):
+                self.warnings.append(f"input: {part.provider}'s own block {part.kind!r} was left out")
+            else:
+                self.warnings.append(
+                    f"input: reasoning of another provider or key was left out: {self._target.provider} cannot read it"
+                )
+        return True
+
+    def _is_readable(self, part: Part) -> bool:
+        if isinstance(part, ReasoningPart) and part.provider is None:
+            return bool(part.text)
+        return not isinstance(part, ReasoningPart | OpaquePart) or self._target.owns(part)
 
     def _tools(self, tools: Sequence[Mapping[str, Any]]) -> list[Tool | ProviderTool]:
         made: list[Tool | ProviderTool] = []

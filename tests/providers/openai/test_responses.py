@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from bifrost import InvalidRequestError, MalformedResponseError, ResponseTooLargeError, UnsupportedError
-from bifrost.operations.chat.content import Issuer
+from bifrost.operations.chat.content import (
+    AudioPart,
+    CacheMark,
+    FilePart,
+    ImagePart,
+    Issuer,
+    OpaquePart,
+    TextPart,
+    ToolCall,
+    VideoPart,
+)
+from bifrost.operations.chat.messages import Message
 from bifrost.operations.responses.assemble import ResponsesAccumulator
 from bifrost.operations.responses.content import OutputRefusal, OutputText
 from bifrost.operations.responses.items import (
@@ -19,7 +30,7 @@ from bifrost.operations.responses.items import (
     OpaqueItem,
     ReasoningItem,
 )
-from bifrost.operations.responses.options import responses_request
+from bifrost.operations.responses.options import responses_request, to_input
 from bifrost.operations.responses.request import ResponsesRequest
 from bifrost.operations.responses.response import ResponsesError, ResponsesResponse
 from bifrost.operations.usage import Usage
@@ -131,6 +142,41 @@ def test_a_long_call_id_is_shortened_for_call_and_result_alike() -> None:
 
 
 # --- requests
+
+
+def test_what_a_message_of_a_chat_says_beyond_an_item_is_reported() -> None:
+    mark = CacheMark(ttl="1h")
+    messages = [
+        Message(role="user", content=[TextPart(text="a", cache=mark)], name="bo"),
+        Message(role="assistant", content=[TextPart(text="a", cache=mark), ToolCall(id="c", name="f", cache=mark)]),
+        Message(role="tool", tool_call_id="c", content="oops", is_error=True),
+        Message(role="user", content=[FilePart(data="AA==", media_type="a/b", context="c", citations=True)]),
+        Message(role="assistant", content=[ImagePart(data="AA==", media_type="image/png")]),
+        Message(role="user", content=[AudioPart(data="AA==", format="wav")]),
+    ]
+    found = to_input(messages)
+    assert not isinstance(found, str)
+    forms, warnings = sent(found)
+    assert [warning.partition(" was left out")[0] for warning in warnings] == [
+        "input[0]: author",
+        "input[2]: cache",
+        "input[3]: is_error",
+        "input[0].content[0]: cache.ttl",
+        "input[1].content[0]: cache",
+        "input[4].content[0]: context",
+        "input[4].content[0]: citations",
+        "input[5]: a part of a chat ('chat.image')",
+    ]
+    assert forms[0] == {
+        "role": "user",
+        "content": [{"type": "input_text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}],
+    }
+    assert forms[-1]["content"] == [{"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}]
+    for part in (VideoPart(url="https://a.example"), OpaquePart(provider="anthropic", kind="k", data={"type": "k"})):
+        refused = to_input(Message(role="user", content=[part]))
+        assert not isinstance(refused, str)
+        with pytest.raises(UnsupportedError, match=r"has no form for a part .* \(input\[0\].content\[0\]\)"):
+            sent(refused)
 
 
 def test_a_stream_is_requested_by_the_method_alone() -> None:

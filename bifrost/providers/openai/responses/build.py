@@ -7,12 +7,14 @@ With another key OpenAI refuses encrypted reasoning and does not find stored ite
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from bifrost.errors import InvalidRequestError, UnsupportedError
-from bifrost.operations.responses.content import OutputText
+from bifrost.operations.chat.content import FilePart, OpaquePart, VideoPart
+from bifrost.operations.responses.chat_items import CHAT_PART, has_ttl
+from bifrost.operations.responses.content import OpaqueContent, OutputRefusal, OutputText
 from bifrost.operations.responses.item_forms import item_form
 from bifrost.operations.responses.items import Item, MessageItem, OpaqueItem, ReasoningItem
 from bifrost.providers.base import Built
@@ -21,9 +23,10 @@ from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from bifrost.operations.chat.content import Issuer
+    from bifrost.operations.chat.content import CacheMark, Issuer, Part
+    from bifrost.operations.responses.content import Content
     from bifrost.operations.responses.request import ResponsesRequest
     from bifrost.providers.base import Target
     from bifrost.providers.fields import FieldTable
@@ -76,8 +79,44 @@ def input_form(given: str | Sequence[Item], target: Target, warnings: list[str])
         if ours is None or _is_empty(ours):
             warnings.append(f"input[{place}]: {_left_out(item)} was left out: {target.provider} cannot read it")
         else:
+            _report_lost(ours, target, f"input[{place}]", warnings)
             forms.append(_with_short_id(item_form(ours)))
     return forms
+
+
+def _report_lost(item: Item, target: Target, where: str, warnings: list[str]) -> None:
+    """Add what the parts of a chat say beyond the form of their item to the warnings.
+
+    Raises `UnsupportedError` for a part without which the message has another meaning.
+    """
+    content = item.content if isinstance(item, MessageItem) else getattr(item, "output", None)
+    if not isinstance(content, list):
+        return
+    for place, each in enumerate(cast("list[Content]", content)):
+        part = None if isinstance(each, OutputRefusal) else each.part
+        if part is None:
+            continue
+        if isinstance(part, VideoPart) or (isinstance(part, OpaquePart) and part.provider != target.provider):
+            raise UnsupportedError(
+                f"{target.provider} has no form for a part of the kind {part.__struct_config__.tag!r} in the Responses "
+                f"API ({where}.content[{place}]); leave it out, or use chat(...)",
+                provider=target.provider,
+                model=target.model,
+                param="input",
+            )
+        reason = f"was left out: {target.provider} has no such option"
+        warnings += [f"{where}.content[{place}]: {name} {reason}" for name in _lost(each, part)]
+
+
+def _lost(content: Content, part: Part) -> Iterator[str]:
+    """Yield the names of what a part of a chat says beyond the form of its content."""
+    cache: CacheMark | None = getattr(part, "cache", None)
+    if cache is not None and isinstance(content, OutputText | OpaqueContent):
+        yield "cache"
+    elif has_ttl(cache):
+        yield "cache.ttl"
+    if isinstance(part, FilePart):
+        yield from (name for name in ("context", "citations") if getattr(part, name) is not None)
 
 
 def is_issuer(target: Target, issuer: Issuer) -> bool:
@@ -110,14 +149,19 @@ def _without_state(item: Item, target: Target, place: int) -> Item | None:
 
 
 def _is_empty(item: Item) -> bool:
-    """Return whether the item is reasoning that the server can neither find nor read."""
+    """Return whether the server has no form for the item, or it is reasoning that it can neither find nor read."""
+    if isinstance(item, OpaqueItem):
+        return item.kind.startswith(CHAT_PART)
     return isinstance(item, ReasoningItem) and item.id is None and item.encrypted_content is None
 
 
 def _left_out(item: Item) -> str:
     if isinstance(item, ReasoningItem):
         return "reasoning of another provider or key"
-    return f"the item {item.kind!r} of another provider or key" if isinstance(item, OpaqueItem) else "an item"
+    if not isinstance(item, OpaqueItem):
+        return "an item"
+    is_part = item.kind.startswith(CHAT_PART)
+    return f"a part of a chat ({item.kind!r})" if is_part else f"the item {item.kind!r} of another provider or key"
 
 
 def _with_short_id(form: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,14 @@ ITEMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The members of items."""
 
+CALLS: Final = ("function_call", "custom_tool_call")
+RESULTS: Final = ("function_call_output", "custom_tool_call_output")
+NAMED: Final = ("message", *CALLS, *RESULTS)
+"""The items that may have an author."""
+NO_AUTHOR: Final[Field] = left_out("takes no name of an author")
+MADE: Final = ("output_text", "input_text", "input_image", "input_file", "opaque")
+"""The parts that may be made from those of a chat."""
+
 PLACES: Final = ("message.content", "function_call_output.output", "custom_tool_call_output.output")
 """Where parts are."""
 
@@ -82,13 +90,16 @@ _INPUT: Final[Mapping[str, Field]] = {
     **{f"input.{item}.{name}": sent() for item, names in ITEMS.items() for name in names},
     **{f"input.{item}.issuer": ORIGIN for item in ITEMS},
     **{f"input.{item}.signature": OF_A_CHAT for item in ("reasoning", "function_call", "custom_tool_call")},
+    **{f"input.{item}.author": NO_AUTHOR for item in NAMED},
+    **{f"input.{item}.is_error": left_out("knows no failed results; let the result say so") for item in RESULTS},
+    **{f"input.{item}.cache": left_out("has no cache mark of a call") for item in CALLS},
     "input.message.is_short": mapped(),
     "input.opaque.kind": local("the item itself says its kind"),
     "input.opaque.data": mapped(),
     **{
         f"input.{place}.{part}.{name}": sent() for place in PLACES for part, names in CONTENTS.items() for name in names
     },
-    **{f"input.{place}.output_text.part": OF_A_CHAT for place in PLACES},
+    **{f"input.{place}.{part}.part": OF_A_CHAT for place in PLACES for part in MADE},
 }
 
 FIELDS: Final[Mapping[str, Field]] = {
