@@ -12,6 +12,7 @@ from bifrost.config import CallOptions, check_headers
 from bifrost.engine.clock import Clock
 from bifrost.engine.core import DRAIN, Engine
 from bifrost.engine.map import Inputs, MapCalls, MapIterator, check_concurrency, check_inputs
+from bifrost.engine.polling import until_ended
 from bifrost.engine.stand_in import Engines
 from bifrost.errors import ConfigError, InvalidRequestError
 from bifrost.misplaced_keys import hides_keys, is_surely_key
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
     from bifrost.operations.ocr import OcrDocument, OcrResponse
     from bifrost.operations.rerank import RerankResponse
     from bifrost.operations.responses.chunks import ResponsesChunk
+    from bifrost.operations.responses.compaction import CompactionOptions
+    from bifrost.operations.responses.items import Item
     from bifrost.operations.responses.options import (
         AnyInput,
         ResponsesArguments,
@@ -1340,6 +1343,77 @@ class StoredResponses(Uncopyable):
         """Cancel a background run, and return its response."""
         return await self._run("cancel", id, provider, timeout=timeout, key=key, session=session)
 
+    async def wait(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        interval: float = 2.0,
+        include: Sequence[str] | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> ResponsesResponse:
+        """Wait until a background run has ended, and return its response. A failed one has its `error`.
+
+        Whoever leaves early, because of a cancellation or a time limit, cancels the run at the provider as well. If
+        the response cannot be retrieved, the run continues, and `wait` can be called again.
+
+        `interval` is the time between two requests, in seconds; `timeout` limits each of them.
+        """
+        options: dict[str, Any] = {"provider": provider, "timeout": timeout, "key": key, "session": session}
+        return await until_ended(
+            partial(self.retrieve, id, include=include, **options),
+            partial(self.cancel, id, **options),
+            interval=interval,
+        )
+
+    async def input_items(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        include: Sequence[str] | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> list[Item]:
+        """Return the items of a response's input, in the order of the conversation."""
+        options: dict[str, Any] = {"include": include, "timeout": timeout, "key": key, "session": session}
+        items: list[Item] = []
+        after: str | None = None
+        while True:
+            page = await self._run("input_items", id, provider, after=after, **options)
+            items += page.output
+            last = page.details["last_id"]
+            if not (page.details["has_more"] and page.output and last and last != after):
+                return items
+            after = last
+
+    async def compact(
+        self,
+        model: str,
+        input: AnyInput,  # noqa: A002 - OpenAI's name
+        *,
+        timeout: float | None = None,
+        key: str | None = None,
+        session: str | None = None,
+        **options: Unpack[CompactionOptions],
+    ) -> ResponsesResponse:
+        """Compact a long conversation. The `output` of the result is the input of the next request.
+
+            shorter = await client.responses.compact("openai/gpt-5", items)
+            reply = await client.respond("openai/gpt-5", [*shorter.output, {"role": "user", "content": "And then?"}])
+
+        The result contains encrypted state, which only the same provider and key can read.
+        """
+        from bifrost.operations.responses.compaction import COMPACTIONS, compaction_request
+
+        call = self._options_of(timeout, None, (), None, key, session=session)
+        request = compaction_request(_model(model), input, options)
+        response: ResponsesResponse = await self._engines.now().run(COMPACTIONS, request, call)
+        return response
+
     async def delete(
         self,
         id: str,  # noqa: A002 - OpenAI's name
@@ -1380,6 +1454,7 @@ class StoredResponses(Uncopyable):
         provider: str,
         *,
         include: Sequence[str] | None = None,
+        after: str | None = None,
         timeout: float | None,
         key: str | None,
         session: str | None,
@@ -1387,7 +1462,7 @@ class StoredResponses(Uncopyable):
         from bifrost.operations.responses.stored import STORED_RESPONSES, stored_request
 
         call = self._options_of(timeout, None, (), None, key, session=session)
-        request = stored_request(provider, response_id, action, include=include)
+        request = stored_request(provider, response_id, action, include=include, after=after)
         response: ResponsesResponse = await self._engines.now().run(STORED_RESPONSES, request, call)
         return response
 

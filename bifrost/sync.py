@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
     from bifrost.operations.responses.chunks import ResponsesChunk
+    from bifrost.operations.responses.items import Item
+    from bifrost.operations.responses.options import AnyInput
     from bifrost.operations.responses.response import ResponsesResponse
     from bifrost.plugins.base import Plugin
     from bifrost.reports.stats import Stats
@@ -529,6 +531,18 @@ class SyncStoredResponses(Uncopyable):
     def cancel(self, id: str, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
         """Cancel a background run, and return its response."""
         return self._portal.run(self._stored.cancel, id, **options)
+
+    def wait(self, id: str, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
+        """Wait until a background run has ended. An interrupt cancels the run at the provider as well."""
+        return self._portal.run(self._stored.wait, id, **options)
+
+    def input_items(self, id: str, **options: Any) -> list[Item]:  # noqa: A002 - OpenAI's name
+        """Return the items of a response's input, in the order of the conversation."""
+        return self._portal.run(self._stored.input_items, id, **options)
+
+    def compact(self, model: str, input: AnyInput, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
+        """Compact a long conversation. The `output` of the result is the input of the next request."""
+        return self._portal.run(self._stored.compact, model, input, **options)
 
     def delete(self, id: str, **options: Any) -> ResponsesResponse:  # noqa: A002 - OpenAI's name
         """Delete a response. The `status` of the result is `deleted`."""

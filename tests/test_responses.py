@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
@@ -309,6 +310,72 @@ async def test_a_stored_response_is_retrieved_resumed_cancelled_and_deleted() ->
     ]
 
 
+def run(status: str) -> dict[str, Any]:
+    return {"id": "resp_1", "status": status, "background": True, "output": []}
+
+
+async def test_a_background_run_is_awaited() -> None:
+    mock = MockTransport()
+    mock.json(run("queued"))
+    mock.json(run("in_progress"))
+    mock.json(run("completed"))
+    async with mock.client() as client:
+        reply = await client.responses.wait("resp_1", provider="openai", interval=0.001)
+    assert reply.status == "completed"
+    assert [call.http.method for call in mock.calls] == ["GET"] * 3
+
+
+async def test_a_background_run_is_cancelled_when_its_caller_leaves() -> None:
+    mock = MockTransport()
+    mock.json(run("in_progress")).always()
+    async with mock.client() as client:
+        with anyio.move_on_after(0.05) as scope:
+            await client.responses.wait("resp_1", provider="openai", interval=60.0)
+    assert scope.cancelled_caught
+    assert (mock.calls[-1].http.method, mock.calls[-1].http.path) == ("POST", "/v1/responses/resp_1/cancel")
+
+
+async def test_a_run_that_cannot_be_retrieved_is_not_cancelled() -> None:
+    mock = MockTransport()
+    mock.fail(404, message="no such response")
+    async with mock.client() as client:
+        with pytest.raises(NotFoundError):
+            await client.responses.wait("resp_1", provider="openai")
+    assert len(mock.calls) == 1
+
+
+async def test_the_items_of_an_input_are_read_page_by_page() -> None:
+    first = {"object": "list", "data": [{"type": "message", "role": "user", "content": "a"}], "has_more": True}
+    mock = MockTransport()
+    mock.json({**first, "last_id": "msg_1"})
+    mock.json({"object": "list", "data": [{"type": "web_search_call"}], "has_more": False, "last_id": None})
+    async with mock.client() as client:
+        items = await client.responses.input_items("resp_1", provider="openai", include=["a"])
+    assert [type(item).__name__ for item in items] == ["MessageItem", "OpaqueItem"]
+    assert [call.http.path.partition("?")[2] for call in mock.calls] == [
+        "include%5B%5D=a&order=asc&limit=100",
+        "include%5B%5D=a&order=asc&limit=100&after=msg_1",
+    ]
+
+
+async def test_a_conversation_is_compacted() -> None:
+    compacted = {"type": "compaction", "id": "cmp_1", "encrypted_content": "e"}
+    mock = MockTransport()
+    mock.json({"id": "resp_1", "object": "response.compaction", "output": [compacted], "usage": {"input_tokens": 3}})
+    mock.reply("a")
+    async with mock.client() as client:
+        shorter = await client.responses.compact(NATIVE, "a long story", instructions="be brief")
+        await client.respond(NATIVE, shorter.output)
+        with pytest.raises(InvalidRequestError, match="temperature"):
+            await client.responses.compact(NATIVE, "a", temperature=1.0)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+        with pytest.raises(UnsupportedError, match="compactions"):
+            await client.responses.compact(MAPPED, "a")
+    assert mock.calls[0].http.path == "/v1/responses/compact"
+    assert mock.calls[0].json == {"model": "gpt-5", "input": "a long story", "instructions": "be brief"}
+    assert shorter.usage == Usage(input_tokens=3)
+    assert mock.calls[1].json["input"] == [compacted]
+
+
 def test_stored_responses_without_await() -> None:
     mock = MockTransport()
     mock.json({"id": "resp_1", "status": "queued", "output": []}).times(2)
@@ -321,6 +388,12 @@ def test_stored_responses_without_await() -> None:
         assert client.responses.delete("resp_1", provider="openai").status == "deleted"
         with client.responses.stream("resp_1", provider="openai") as stream:
             assert stream.final().status == "completed"
+        mock.json(run("completed"))
+        mock.json({"data": [], "has_more": False})
+        mock.json({"output": []})
+        assert client.responses.wait("resp_1", provider="openai").status == "completed"
+        assert client.responses.input_items("resp_1", provider="openai") == []
+        assert client.responses.compact(NATIVE, "a").output == []
 
 
 async def test_over_a_real_socket() -> None:

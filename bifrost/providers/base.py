@@ -201,6 +201,10 @@ class Codecs(Mapping[OperationName, "Codec[Any, Any]"]):
         """The codecs that exist already."""
         self._later = dict(later)
 
+    def with_others(self, others: Mapping[OperationName, Codec[Any, Any]]) -> Codecs:
+        """Return these codecs and others. Those that are not made yet stay so."""
+        return Codecs({**self.made, **others}, self._later)
+
     def __getitem__(self, name: OperationName) -> Codec[Any, Any]:
         codec = self.made.get(name)
         if codec is None:

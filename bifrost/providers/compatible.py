@@ -39,7 +39,16 @@ from bifrost.providers.openai import (
     token_count,
 )
 from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
-from bifrost.providers.responses import RESPONSES, STORED, native, native_stored, with_responses
+from bifrost.providers.responses import (
+    COMPACTIONS,
+    RESPONSES,
+    STORED,
+    native,
+    native_compactions,
+    native_stored,
+    with_others,
+    with_responses,
+)
 from bifrost.wire.auth import BEARER, Auth, NoAuth
 
 if TYPE_CHECKING:
@@ -89,7 +98,7 @@ def speaks_openai(
             raise ConfigError(f"{what}: this looks like a key or holds a password; keys belong into the account")
     quirks = quirks or Quirks()
     codecs = openai_codecs(quirks)
-    known = [*codecs, RESPONSES, STORED]
+    known = [*codecs, RESPONSES, STORED, COMPACTIONS]
     for endpoint in endpoints:
         if endpoint not in known:
             raise ConfigError(f"{name}: OpenAI's dialect has no endpoint {endpoint!r}; it has: {', '.join(known)}")
@@ -101,6 +110,7 @@ def speaks_openai(
             mine,
             partial(native, quirks.responses_lack) if RESPONSES in endpoints else None,
             native_stored if STORED in endpoints else None,
+            native_compactions if COMPACTIONS in endpoints else None,
         ),
         parse_error=parse_error,
         auth=auth,
@@ -168,6 +178,7 @@ OPENAI = speaks_openai(
         "speech",
         "responses",
         "stored_responses",
+        "compactions",
     ),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )
@@ -380,7 +391,7 @@ _MISTRAL_CHAT = speaks_openai(
     docs="https://docs.mistral.ai/api/endpoint/chat",
 )
 _MISTRAL = _MISTRAL_CHAT.replace(
-    codecs={**_MISTRAL_CHAT.codecs, "moderations": moderations.TEXT_CODEC, "ocr": mistral_ocr.CODEC}
+    codecs=with_others(_MISTRAL_CHAT.codecs, {"moderations": moderations.TEXT_CODEC, "ocr": mistral_ocr.CODEC})
 )
 
 _HUGGINGFACE = speaks_openai(

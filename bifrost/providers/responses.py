@@ -23,20 +23,32 @@ RESPONSES: Final = "responses"
 STORED: Final = "stored_responses"
 """The name of the operation on stored responses."""
 
+COMPACTIONS: Final = "compactions"
+"""The name of the operation that compacts a conversation."""
+
 
 def with_responses(
     codecs: Mapping[OperationName, Codec[Any, Any]],
     own: Callable[[], Codec[Any, Any]] | None = None,
     stored: Callable[[], Codec[Any, Any]] | None = None,
+    compactions: Callable[[], Codec[Any, Any]] | None = None,
 ) -> Mapping[OperationName, Codec[Any, Any]]:
     """Return codecs with one for the Responses API: the provider's own, or else one that uses its chat.
 
-    `stored` makes that of stored responses, if the provider stores them.
+    `stored` makes that of stored responses, if the provider stores them, and `compactions` that of compaction.
     """
     if own is None and "chat" not in codecs:
         return codecs
+    others = {STORED: stored, COMPACTIONS: compactions}
     later = {RESPONSES: own or partial(over_chat, codecs["chat"])}
-    return Codecs(codecs, later if stored is None else {**later, STORED: stored})
+    return Codecs(codecs, later | {name: make for name, make in others.items() if make is not None})
+
+
+def with_others(
+    codecs: Mapping[OperationName, Codec[Any, Any]], others: Mapping[OperationName, Codec[Any, Any]]
+) -> Mapping[OperationName, Codec[Any, Any]]:
+    """Return codecs and others. Those that are not made yet stay so."""
+    return codecs.with_others(others) if isinstance(codecs, Codecs) else {**codecs, **others}
 
 
 def with_all(row: Provider) -> Provider:
@@ -57,6 +69,13 @@ def native(lacks: Collection[str] = ()) -> Codec[Any, Any]:
 def native_stored() -> Codec[Any, Any]:
     """Return the codec of stored responses."""
     from bifrost.providers.openai.responses.stored import CODEC
+
+    return CODEC
+
+
+def native_compactions() -> Codec[Any, Any]:
+    """Return the codec of compaction."""
+    from bifrost.providers.openai.responses.compaction import CODEC
 
     return CODEC
 

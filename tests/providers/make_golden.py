@@ -19,6 +19,7 @@ from bifrost.operations.chat.openai_form import chat_request_from_openai
 from bifrost.operations.completions import CompletionOptions, CompletionRequest, completion_request
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.rerank import RerankRequest
+from bifrost.operations.responses.compaction import CompactionRequest, compaction_request
 from bifrost.operations.responses.options import responses_request
 from bifrost.operations.responses.request import ResponsesRequest
 from bifrost.operations.token_count import TokenCountRequest, token_count_request
@@ -66,6 +67,12 @@ def read_completion(body: dict[str, Any]) -> CompletionRequest:
     names = CompletionOptions.__annotations__
     options = {name: value for name, value in body.items() if name in names}
     return completion_request(body["model"], body["prompt"], cast("CompletionOptions", options))
+
+
+def read_compaction(body: dict[str, Any]) -> CompactionRequest:
+    """Read the body of a request to compact a conversation."""
+    options: Any = {name: value for name, value in body.items() if name not in ("model", "input")}
+    return compaction_request(body["model"], body["input"], options)
 
 
 def read_responses(body: dict[str, Any]) -> ResponsesRequest:
@@ -125,6 +132,7 @@ READERS: dict[str, tuple[str, Callable[..., msgspec.Struct] | None]] = {
     "openai.chat": ("chat", chat_request_from_openai),
     "openai.embeddings": ("embeddings", read_embeddings),
     "openai.responses": ("responses", read_responses),
+    "openai.responses_compact": ("compactions", read_compaction),
     "azure.embeddings": ("embeddings", read_embeddings),
     "mistral.embeddings": ("embeddings", read_embeddings),
     "cohere.chat_v1": ("chat", None),  # answers of v1 are read, but requests are those of v2

@@ -86,6 +86,10 @@ class ResponsesAccumulator:
     def _add_response(self, chunk: ResponsesChunk) -> None:
         self.finished = self.finished or chunk.type in ENDINGS
         head = chunk.response or self._head
+        if not (head.id and head.created):
+            head = msgspec.structs.replace(
+                head, id=head.id or self._head.id, created=head.created or self._head.created
+            )
         if chunk.type in ENDINGS and not head.is_ended:
             head = msgspec.structs.replace(head, status=chunk.type.rpartition(".")[2])
         self._head = head
@@ -199,12 +203,16 @@ class _Growing:
     def _is_emptied(self, item: Item) -> bool:
         """Return whether a complete item lacks what its pieces had, as some servers send it."""
         match item:
-            case MessageItem():
-                return not item.content
+            case MessageItem(content=str(text)):
+                return not text
+            case MessageItem(content=list(parts)):
+                return not any(not isinstance(part, OutputText | OutputRefusal) or _written(part) for part in parts)
             case ReasoningItem():
                 return not (item.summary or item.content or item.encrypted_content)
             case FunctionCallItem():
                 return not item.arguments
+            case CustomToolCallItem():
+                return not item.input
             case _:
                 return False
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
+
 from bifrost.operations.responses.content import (
     Content,
     InputFile,
@@ -72,7 +74,12 @@ _REASONS: Final[Mapping[str, str]] = {"summary": "summary_text", "content": "rea
 
 
 def read_item(form: Mapping[str, Any], issuer: Issuer | None = None) -> Item:
-    """Return the item of an object. Values of the wrong type make it opaque."""
+    """Return the item of an object. Values of the wrong type make it opaque.
+
+    With an issuer, the object is a provider's, which may be incomplete: what it lacks gets a neutral value.
+    """
+    if issuer is not None:
+        form = _completed(form)
     kind = form.get("type")
     if kind is None and "role" in form:
         kind = "message"
@@ -83,6 +90,51 @@ def read_item(form: Mapping[str, Any], issuer: Issuer | None = None) -> Item:
     if cls is MessageItem and form.get("type") is None:
         fields["is_short"] = True
     return cast("Item", cls(**fields, issuer=issuer))
+
+
+_OPTIONAL: Final = frozenset(["id", "status", "phase", "encrypted_content"])
+
+
+def _completed(form: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a provider's item with what bifrost needs to read it, if it is only nearly in its form."""
+    missing: dict[str, Any] = {}
+    match form.get("type"):
+        case "message":
+            content = form.get("content")
+            if not isinstance(form.get("role"), str):
+                missing["role"] = "assistant"
+            if content is None:
+                missing["content"] = []
+            elif isinstance(content, list):
+                parts = cast("list[object]", content)
+                if not all(
+                    isinstance(part, dict) and cast("dict[str, Any]", part).get("type") != "text" for part in parts
+                ):
+                    missing["content"] = [_completed_part(part) for part in parts if _is_part(part)]
+        case "function_call" | "custom_tool_call":
+            if not isinstance(form.get("call_id"), str):
+                missing["call_id"] = form.get("id") if isinstance(form.get("id"), str) else ""
+            arguments = form.get("arguments")
+            if isinstance(arguments, dict | list):
+                missing["arguments"] = msgspec.json.encode(cast("object", arguments)).decode()
+        case _:
+            pass
+    wrong = [name for name in _OPTIONAL if name in form and not isinstance(form[name], str | None)]
+    if not missing and not wrong:
+        return form
+    return {name: value for name, value in {**form, **missing}.items() if name not in wrong}
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, dict | str)
+
+
+def _completed_part(part: object) -> object:
+    """Return a part of a message: a bare text, or one with the name that it has in a chat, becomes text of a model."""
+    if isinstance(part, str):
+        return {"type": "output_text", "text": part}
+    form = cast("dict[str, Any]", part)
+    return {**form, "type": "output_text"} if form.get("type") == "text" else form
 
 
 def read_content(value: object) -> str | list[Content] | None:

@@ -1,4 +1,4 @@
-"""Operations on responses that a provider has stored: retrieve, resume, cancel, delete."""
+"""Operations on responses that a provider has stored: retrieve, resume, cancel, delete, list the input."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ class StoredResponseRequest(Value, msgspec.Struct, frozen=True, kw_only=True, om
     """`provider/`: it concerns no model."""
     id: str
     """The id of the response."""
-    action: Literal["retrieve", "cancel", "delete"] = "retrieve"
+    action: Literal["retrieve", "cancel", "delete", "input_items"] = "retrieve"
     """What to do with it."""
     include: list[str] | None = None
     """What the response contains in addition, as in a `ResponsesRequest`."""
     starting_after: int | None = None
     """Of a stream: the number of the last event that was received. `None`: from the beginning."""
+    after: str | None = None
+    """Of the items of the input: the id of the item after which the list begins. `None`: from the beginning."""
 
 
 STORED_RESPONSES: Final = Operation[StoredResponseRequest, ResponsesResponse, ResponsesChunk](
@@ -47,11 +49,18 @@ STORED_RESPONSES: Final = Operation[StoredResponseRequest, ResponsesResponse, Re
 
 
 def stored_request(
-    provider: object, response_id: object, action: str, *, include: object = None, starting_after: object = None
+    provider: object,
+    response_id: object,
+    action: str,
+    *,
+    include: object = None,
+    starting_after: object = None,
+    after: object = None,
 ) -> StoredResponseRequest:
     """Return a request about a stored response. Raises `InvalidRequestError` for an argument of the wrong type."""
     name = read_as(provider, str, "provider")
     if not isinstance(response_id, str) or not response_id.strip("./"):
         raise InvalidRequestError(f"id: expected the id of a response, got {response_id!r}")
     form = {"model": f"{name}/", "id": response_id, "action": action}
-    return read_as({**form, "include": include, "starting_after": starting_after}, StoredResponseRequest, "")
+    more = {"include": include, "starting_after": starting_after, "after": after}
+    return read_as({**form, **more}, StoredResponseRequest, "")

@@ -237,6 +237,33 @@ def test_what_a_reader_does_not_need_may_be_anything(form: Any) -> None:
     assert reply.usage == Usage()
 
 
+CALL = {"type": "function_call", "name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "call"),
+    [
+        ({"type": "message", "content": ["hello"], "id": 5}, "hello", None),
+        ({"type": "message", "role": None, "content": [{"type": "text", "text": "hello"}, None]}, "hello", None),
+        ({"type": "message", "role": "assistant", "content": None}, "", None),
+        (CALL, "", ("call_0", "{}")),
+        ({**CALL, "id": "fc_1", "call_id": None}, "", ("fc_1", "{}")),
+        ({**CALL, "call_id": "c", "arguments": {"a": 1}, "status": 3}, "", ("c", '{"a":1}')),
+        ({**CALL, "call_id": "c", "arguments": None}, "", ("c", "")),
+    ],
+)
+def test_an_item_that_is_nearly_in_its_form(item: Any, text: str, call: Any) -> None:
+    streamed, _ = decoded({"type": "response.output_item.done", "item": item}, DONE)
+    for reply in (read({"output": [item]}), streamed):
+        assert not isinstance(reply.output[0], OpaqueItem)
+        assert reply.text == text
+        assert [(each.id, each.arguments) for each in reply.tool_calls] == ([] if call is None else [call])
+
+
+def test_a_response_without_items() -> None:
+    assert read({"id": "r", "object": "response", "status": "completed", "output": None}).output == []
+
+
 def test_usage_of_a_response() -> None:
     usage = {
         "input_tokens": 10.0,
@@ -401,6 +428,52 @@ def test_a_marker_ends_a_stream_that_has_items() -> None:
     reply, decoder = decoded(added, DELTA, b"[DONE]")
     assert (reply.text, reply.finish_reason, decoder.finish()) == ("hello", "stop", "complete")
     assert decoded(b"[DONE]")[1].finish() == "cut"
+
+
+def test_complete_items_without_numbers_are_counted() -> None:
+    second = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    reply, _ = decoded(
+        {"type": "response.output_item.done", "item": MESSAGE},
+        {"type": "response.output_item.done", "item": second},
+        {"type": "response.output_item.added", "item": {**MESSAGE, "content": []}},
+        {"type": "response.output_text.delta", "delta": " there"},
+        {"type": "response.output_item.done", "item": {**MESSAGE, "content": [{"type": "output_text", "text": ""}]}},
+        DONE,
+    )
+    assert (reply.text, len(reply.tool_calls)) == ("hello there", 1)
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ({"type": "response.completed"}, "completed"),
+        ({"type": "response.completed", "response": None}, "completed"),
+        ({"type": "response.incomplete", "response": {}}, "incomplete"),
+        ({"type": "response.done", "response": {"status": "incomplete"}}, "incomplete"),
+        ({"type": "response.done", "response": {"output": []}}, "completed"),
+        (b"[DONE]", "completed"),
+    ],
+)
+def test_a_last_event_in_any_shape(event: Any, status: str) -> None:
+    created = {"type": "response.created", "response": {"id": "r", "created_at": 5.0}}
+    begun, decoder = decoded(created, DELTA)
+    assert (begun.status, begun.finish_reason, decoder.finish()) == ("in_progress", None, "cut")
+    reply, decoder = decoded(created, DELTA, event)
+    assert (reply.id, reply.created, reply.text, reply.status) == ("r", 5, "hello", status)
+    assert decoder.finish() == "complete"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.failed", "response": None},
+        {"type": "response.done", "response": {"status": "failed", "output": []}},
+        {"type": "response.completed", "response": {"status": "failed", "error": {"message": "m"}}},
+    ],
+)
+def test_a_failure_in_any_shape_is_an_error(event: Any) -> None:
+    with pytest.raises(ReportedError):
+        decoded(DELTA, event)
 
 
 def test_an_incomplete_response_is_no_error() -> None:

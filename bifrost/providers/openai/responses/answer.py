@@ -13,6 +13,7 @@ import msgspec
 from bifrost.errors import MESSAGE_LIMIT, MalformedResponseError
 from bifrost.operations.chat.content import Issuer
 from bifrost.operations.responses.item_forms import read_item
+from bifrost.operations.responses.items import CustomToolCallItem, FunctionCallItem
 from bifrost.operations.responses.response import ResponsesError, ResponsesResponse, raw_of
 from bifrost.operations.usage import NO_USAGE, Usage
 from bifrost.providers.base import ErrorBody, ReportedError
@@ -83,7 +84,9 @@ def parse_responses(response: HttpResponse, target: Target) -> ResponsesResponse
 def parse_stored(response: HttpResponse, target: Target) -> ResponsesResponse:
     """Return the response that a body contains. A failed one has its `error`."""
     form = form_of(response.body)
-    if not (isinstance(form.get("output"), list) or form.get("status") in _UNREADY):
+    output = form.get("output")
+    is_empty = output is None and (form.get("object") == "response" or form.get("status") in _UNREADY)
+    if not (isinstance(output, list) or is_empty):
         raise reported_error(response.body) or _shapeless(response.body, "no output")
     found = response_of(form, target)
     return msgspec.structs.replace(found, raw=raw_of(response.body, found.output))
@@ -148,7 +151,18 @@ def items_of(output: object, target: Target) -> list[Item]:
     entries = cast("list[object]", output) if isinstance(output, list) else []
     check_count(len(entries), PARTS_LIMIT, what="items")
     issuer = issuer_of(target)
-    return [read_item(cast("dict[str, Any]", each), issuer) for each in entries if isinstance(each, dict)]
+    return [
+        with_call_id(read_item(cast("dict[str, Any]", each), issuer), place)
+        for place, each in enumerate(entries)
+        if isinstance(each, dict)
+    ]
+
+
+def with_call_id(item: Item, place: int) -> Item:
+    """Return the item at a place of the output. A call without an id gets one, so that its result can refer to it."""
+    if isinstance(item, FunctionCallItem | CustomToolCallItem) and not item.call_id:
+        return msgspec.structs.replace(item, call_id=f"call_{place}")
+    return item
 
 
 def issuer_of(target: Target) -> Issuer:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bifrost.operations.chat.content import CacheMark, Issuer, Part
+    from bifrost.operations.responses.compaction import CompactionRequest
     from bifrost.operations.responses.content import Content
     from bifrost.operations.responses.request import ResponsesRequest
     from bifrost.providers.base import Target
@@ -37,7 +38,9 @@ _NEEDED: Final = frozenset(["compaction", "item_reference"])
 _CALL_ID_LIMIT: Final = 64
 
 
-def build_responses(request: ResponsesRequest, target: Target, *, fields: FieldTable) -> Built:
+def build_responses(
+    request: ResponsesRequest | CompactionRequest, target: Target, *, fields: FieldTable, path: str = "/responses"
+) -> Built:
     """Return the HTTP request for a response.
 
     Raises `UnsupportedError` for what the server does not support, and `InvalidRequestError` for an invalid request.
@@ -53,14 +56,15 @@ def build_responses(request: ResponsesRequest, target: Target, *, fields: FieldT
             body[wire] = value
     if target.stream:
         body["stream"] = True
-        if request.stream_options is not None:
-            body["stream_options"] = request.stream_options
+        options: dict[str, Any] | None = getattr(request, "stream_options", None)
+        if options is not None:
+            body["stream_options"] = options
     if extra:
         merge_extra(body, request.extra, target)
     return Built(
         request=HttpRequest(
             method="POST",
-            path="/responses",
+            path=path,
             headers={"content-type": "application/json"},
             body=json.encode(body),
             source=request,

@@ -11,7 +11,7 @@ from bifrost.operations.responses.stored import STORED_RESPONSES, StoredResponse
 from bifrost.providers.base import Built, Codec
 from bifrost.providers.fields import Field, FieldTable, mapped
 from bifrost.providers.openai.answer import text_of
-from bifrost.providers.openai.responses.answer import form_of, parse_stored
+from bifrost.providers.openai.responses.answer import form_of, items_of, parse_stored
 from bifrost.providers.openai.responses.stream import ResponsesDecoder
 from bifrost.wire.http import HttpRequest
 
@@ -27,6 +27,7 @@ FIELDS: Final = FieldTable(
         "action": mapped(),
         "include": mapped("{field} was left out: only a response that is retrieved has it"),
         "starting_after": mapped("{field} was left out: only a stream has it"),
+        "after": mapped("{field} was left out: only the items of an input have it"),
     },
 )
 """How the fields of a request about a stored response are sent."""
@@ -37,7 +38,7 @@ def build_stored(request: StoredResponseRequest, target: Target) -> Built:
     warnings = FIELDS.check(request, target)
     path = f"/responses/{quote(request.id, safe='')}"
     query: list[tuple[str, str]] = []
-    if request.action == "retrieve":
+    if request.action in ("retrieve", "input_items"):
         query += [("include[]", name) for name in request.include or ()]
     elif request.include is not None:
         warnings.append(FIELDS.warning("include", target))
@@ -47,18 +48,28 @@ def build_stored(request: StoredResponseRequest, target: Target) -> Built:
         query.append(("starting_after", str(request.starting_after)))
     elif request.starting_after is not None:
         warnings.append(FIELDS.warning("starting_after", target))
-    method = {"retrieve": "GET", "cancel": "POST", "delete": "DELETE"}[request.action]
-    path += "/cancel" if request.action == "cancel" else ""
+    if request.action == "input_items":
+        # In the order of the conversation, with as many on a page as possible.
+        query += [("order", "asc"), ("limit", "100")]
+        query += [] if request.after is None else [("after", request.after)]
+    elif request.after is not None:
+        warnings.append(FIELDS.warning("after", target))
+    method = {"cancel": "POST", "delete": "DELETE"}.get(request.action, "GET")
+    path += f"/{request.action}" if request.action in ("cancel", "input_items") else ""
     path += f"?{urlencode(query)}" if query else ""
     return Built(request=HttpRequest(method=method, path=path, source=request), warnings=warnings)
 
 
 def parse_answer(response: HttpResponse, target: Target) -> ResponsesResponse:
-    """Return the response, or that it was deleted.
+    """Return the response, that it was deleted, or the items of its input.
 
     Raises `ReportedError` for an error object, and `MalformedResponseError` for other content.
     """
     form = form_of(response.body)
+    if isinstance(form.get("data"), list) and "output" not in form:
+        page = {"has_more": form.get("has_more") is True, "last_id": text_of(form.get("last_id"))}
+        items = items_of(form["data"], target)
+        return ResponsesResponse(output=items, details=page, provider=target.provider, raw=response.body)
     if "deleted" not in form:
         return parse_stored(response, target)
     if form["deleted"] is not True:

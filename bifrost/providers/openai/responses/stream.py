@@ -26,7 +26,7 @@ from bifrost.operations.responses.chunks import (
 from bifrost.operations.responses.item_forms import read_item
 from bifrost.providers.openai.answer import text_of
 from bifrost.providers.openai.errors import reported_error
-from bifrost.providers.openai.responses.answer import ANY, failed, issuer_of, response_of
+from bifrost.providers.openai.responses.answer import ANY, failed, failure_of, issuer_of, response_of, with_call_id
 from bifrost.providers.sizes import PARTS_LIMIT, SPARSE, check_count
 from bifrost.wire import json
 
@@ -49,6 +49,9 @@ _DELTAS: Final = frozenset(
     ]
 )
 """The events that add a text and have no other members."""
+
+_DONE: Final = "response.done"
+"""The last event of some servers, whatever the response's status."""
 
 _OWN: Final = frozenset(
     ["type", "sequence_number", "output_index", "content_index", "summary_index", "item_id", "obfuscation"]
@@ -82,6 +85,9 @@ class ResponsesDecoder:
         self._indexes: dict[str, int] = {}
         """The numbers of the items by id, for servers that omit them in later events."""
         self._items = 0
+        self._is_open = False
+        """Whether an item was added and is not complete."""
+        self._has_text = False
 
     def feed(self, event: SseEvent) -> Sequence[ResponsesChunk]:
         """Return the chunks of an event.
@@ -101,6 +107,7 @@ class ResponsesDecoder:
                 pass
             else:
                 if wire.type in _DELTAS:
+                    self._has_text = True
                     return (
                         ResponsesChunk(
                             type=wire.type,
@@ -132,6 +139,8 @@ class ResponsesDecoder:
         response = form.get("response")
         if isinstance(response, dict) and not kind.endswith(".delta"):
             return (self._with_response(kind, form, cast("dict[str, Any]", response)),)
+        if kind in ENDINGS:
+            return (self._ended(kind, form),)
         if not kind:
             return ()
         return (self._chunk(kind, form),)
@@ -152,32 +161,48 @@ class ResponsesDecoder:
 
     def _marked(self) -> Sequence[ResponsesChunk]:
         """Handle the marker of other APIs, with which some servers end a response instead of its last event."""
-        if not self._items:
+        if not (self._items or self._has_text):
             return ()
         self.done = True
         return (ResponsesChunk(type=COMPLETED),)
 
     def _with_response(self, kind: str, form: Mapping[str, Any], response: dict[str, Any]) -> ResponsesChunk:
+        found = response_of(response, self._target)
+        if kind == _DONE:
+            kind = f"response.{found.status}" if f"response.{found.status}" in ENDINGS else COMPLETED
+        is_last = kind in ENDINGS
+        failure = failure_of(response) if is_last else None
+        if kind == "response.failed" or failure is not None:
+            raise failure or failed(response)
+        self.done = is_last
+        if not text_of(response.get("status")) and kind != COMPLETED:
+            found = msgspec.structs.replace(found, status=kind.rpartition(".")[2] if is_last else "in_progress")
+        return ResponsesChunk(type=kind, sequence_number=_whole(form.get("sequence_number")), response=found)
+
+    def _ended(self, kind: str, form: Mapping[str, Any]) -> ResponsesChunk:
+        """Return the last event of a response, which does not contain it. Raises `ReportedError` if it has failed."""
         if kind == "response.failed":
-            raise failed(response)
-        if kind in ENDINGS:
-            self.done = True
-        number = _whole(form.get("sequence_number"))
-        return ResponsesChunk(type=kind, sequence_number=number, response=response_of(response, self._target))
+            raise failed(form)
+        self.done = True
+        return ResponsesChunk(type=kind, sequence_number=_whole(form.get("sequence_number")))
 
     def _chunk(self, kind: str, form: Mapping[str, Any]) -> ResponsesChunk:
         item = form.get("item")
         members = cast("dict[str, Any]", item) if isinstance(item, dict) else None
         item_id = text_of(form.get("item_id")) or (text_of(members.get("id")) if members else "")
-        index = self._index_of(form, item_id, is_new=kind == ITEM_ADDED)
+        is_done = kind == ITEM_DONE
+        is_new = kind == ITEM_ADDED or (is_done and not self._is_open and item_id not in self._indexes)
+        index = self._index_of(form, item_id, is_new=is_new)
+        self._is_open = kind == ITEM_ADDED or (self._is_open and not is_done)
         if members is not None and kind in (ITEM_ADDED, ITEM_DONE):
             return ResponsesChunk(
                 type=kind,
                 sequence_number=_whole(form.get("sequence_number")),
                 output_index=index,
-                item=read_item(members, self._issuer),
+                item=with_call_id(read_item(members, self._issuer), index),
             )
         delta = form.get("delta")
+        self._has_text = self._has_text or kind in _DELTAS
         is_delta = kind in _DELTAS and isinstance(delta, str)
         known = _OWN | {"delta", "logprobs"} if is_delta else _OWN
         return ResponsesChunk(
