@@ -56,6 +56,11 @@ _SAID = {
     "asgi_app": [
         r"^200 Once upon a time\.\n400 {\"error\":\"BadRequestError\"}\n429 {\"error\":\"RateLimitError\"}\n$"
     ],
+    "responses": [
+        "thought: I need the weather",
+        r'call: weather {"city":"Oslo"}',
+        "It rains in Oslo, at 12 degrees.\nstatus: completed",
+    ],
     "plugin": ["Hello! How can I assist you today?", "words so far: 7"],
     "try_it": [
         r"A plain call\n-+\n.*Hello! How can I assist you today\?",
