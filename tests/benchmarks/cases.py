@@ -42,6 +42,12 @@ CLIENTS: dict[str, tuple[str, str]] = {
 }
 """The clients, as tables call them, and where each is installed."""
 
+STREAMING: dict[str, tuple[str, str]] = {
+    **{name: client for name, client in CLIENTS.items() if name not in ("minimal", "litellm-router")},
+    "bifrost-responses": ("bifrost, Responses API", "base"),
+}
+"""The clients that read streams."""
+
 FOUR = ("httpx", "anyio", "attrs", "msgspec")
 """The dependencies but for mcp: what `import bifrost` is measured against."""
 
@@ -196,16 +202,15 @@ def _stream(quick: bool) -> list[Case]:
         Case(
             part="stream",
             name=f"{name}/{path}",
-            label=CLIENTS[name][0],
-            environment=CLIENTS[name][1],
+            label=STREAMING[name][0],
+            environment=STREAMING[name][1],
             settings={"client": name, "events": int(path.rpartition("-")[2]), "seconds": 0.05 if quick else 1.0},
             scheme="http",
             path=path,
             compare=f"bare/{path}",
         )
         for path in ("batched-100", "batched-1000", "paced-100")
-        for name in CLIENTS
-        if name not in ("minimal", "litellm-router")
+        for name in STREAMING
     ]
 
 

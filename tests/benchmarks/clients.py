@@ -258,6 +258,22 @@ class BifrostClient:
         await self._client.close()
 
 
+class BifrostResponses(BifrostClient):
+    """bifrost's client with the Responses API, of which it is measured what a chunk costs."""
+
+    async def call(self) -> Any:
+        raise RuntimeError("this client reads streams only")
+
+    async def stream(self) -> tuple[int, float]:
+        count, first = 0, 0.0
+        async with self._client.stream_respond(f"openai/{MODEL}", MESSAGES) as stream:
+            async for event in stream:
+                count += 1
+                if not first and event.text:
+                    first = perf_counter()
+        return count, first
+
+
 def make_plugins(count: int) -> list[Any]:
     """Make plugins with an async hook before, one after, and one that sees the chunks; they change nothing."""
     bifrost = import_module("bifrost")
@@ -418,6 +434,7 @@ CLIENTS: dict[str, Callable[[], Client]] = {
     "httpx": HttpxClient,
     "bifrost": BifrostClient,
     "bifrost-hooks": lambda: BifrostClient(3),
+    "bifrost-responses": BifrostResponses,
     "openai": OpenAI,
     "any-llm": AnyLlm,
     "litellm": LiteLlm,

@@ -88,6 +88,35 @@ def _events(count: int) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
+def _responses_events(count: int) -> Iterator[bytes]:
+    """Make the events of a stream of the Responses API: its beginning, `count - 2` words, the end."""
+    item = {"id": "msg_Benchmark", "type": "message", "status": "in_progress", "content": [], "role": "assistant"}
+    response = {
+        "id": "resp_Benchmark",
+        "object": "response",
+        "created_at": 1760000000,
+        "model": "gpt-4o-mini-2024-07-18",
+    }
+    for number in range(count):
+        event: dict[str, Any] = {
+            "type": "response.output_text.delta",
+            "sequence_number": number,
+            "item_id": item["id"],
+            "output_index": 0,
+            "content_index": 0,
+            "delta": f"{_WORDS[number % len(_WORDS)]} ",
+            "logprobs": [],
+            "obfuscation": "BenchmarkBench",
+        }
+        if number == 0:
+            event = {"type": "response.output_item.added", "sequence_number": 0, "output_index": 0, "item": item}
+        elif number == count - 1:
+            whole = {**response, "status": "completed", "output": []}
+            event = {"type": "response.completed", "sequence_number": number, "response": whole}
+        data = json.dumps(event, separators=(",", ":")).encode()
+        yield b"event: " + event["type"].encode() + b"\ndata: " + data + b"\n\n"
+
+
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
@@ -127,7 +156,8 @@ class Connection(asyncio.Protocol):
                 return
             path = self._buffer[: self._buffer.index(b"\r\n")].split(b" ")[1].decode("latin-1")
             self._buffer = self._buffer[whole:]
-            self._answers[path.split("/", 2)[1]](self)
+            kind = path.split("/", 2)[1]
+            self._answers[f"{kind}-responses" if path.endswith("/responses") else kind](self)
 
 
 def _answer_whole(connection: Connection) -> None:
@@ -138,15 +168,15 @@ def _answer_late(connection: Connection) -> None:
     asyncio.get_running_loop().call_later(_LATE, _answer_whole, connection)
 
 
-def _batched(count: int) -> Callable[[Connection], None]:
-    text = b"".join(_events(count))
+def _batched(events: Iterator[bytes]) -> Callable[[Connection], None]:
+    text = b"".join(events)
     pieces = [_chunk(text[place : place + _PIECE]) for place in range(0, len(text), _PIECE)]
     answer = b"".join([_STREAM_HEAD, *pieces, _STREAM_END])
     return lambda connection: connection.transport.write(answer)
 
 
-def _paced(count: int) -> Callable[[Connection], None]:
-    pieces = [_chunk(event) for event in _events(count)]
+def _paced(events: Iterator[bytes]) -> Callable[[Connection], None]:
+    pieces = [_chunk(event) for event in events]
 
     def start(connection: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -173,9 +203,12 @@ async def serve(certificate: str | None) -> None:
     answers: dict[str, Callable[[Connection], None]] = {
         "plain": _answer_whole,
         "late": _answer_late,
-        "batched-100": _batched(100),
-        "batched-1000": _batched(1000),
-        "paced-100": _paced(100),
+        "batched-100": _batched(_events(100)),
+        "batched-1000": _batched(_events(1000)),
+        "paced-100": _paced(_events(100)),
+        "batched-100-responses": _batched(_responses_events(100)),
+        "batched-1000-responses": _batched(_responses_events(1000)),
+        "paced-100-responses": _paced(_responses_events(100)),
     }
     loop = asyncio.get_running_loop()
     plain = await loop.create_server(lambda: Connection(answers), "127.0.0.1", 0, backlog=1024)
