@@ -32,12 +32,14 @@ class Catalog(Mapping[str, "Provider"]):
         from bifrost.providers.jina import JINA
         from bifrost.providers.ollama import OLLAMA, OLLAMA_CLOUD
         from bifrost.providers.responses import with_all
+        from bifrost.providers.vertex import VERTEX
         from bifrost.providers.voyage import VOYAGE
 
         rows = (
             OPENAI,
             ANTHROPIC,
             GEMINI,
+            VERTEX,
             AZURE,
             BEDROCK,
             COHERE,
@@ -87,7 +89,8 @@ STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
         "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"])
         | {"responses"},
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
-        "gemini": frozenset(["chat", "embeddings"]),
+        "gemini": frozenset(["chat", "embeddings", "count_tokens"]),
+        "vertex": frozenset(["chat", "embeddings"]),
         "azure": frozenset(["chat", "embeddings", "models"]),
         "cohere": frozenset(["chat", "embeddings", "rerank"]),
         "bedrock": frozenset(["chat", "embeddings", "count_tokens"]),

@@ -57,6 +57,7 @@ from bifrost.providers.cohere.rerank import parse_rerank
 from bifrost.providers.cohere.stream import ChatDecoder as CohereDecoder
 from bifrost.providers.cohere.stream import StreamFramer
 from bifrost.providers.gemini import errors as gemini_errors
+from bifrost.providers.gemini import token_count as gemini_count
 from bifrost.providers.gemini.answer import parse_response as parse_gemini
 from bifrost.providers.gemini.stream import GeminiDecoder
 from bifrost.providers.mistral.ocr import parse_ocr
@@ -81,6 +82,10 @@ from bifrost.providers.openai.speech import SpeechDecoder, parse_speech
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.providers.openai.token_count import parse_count
 from bifrost.providers.reranked import parse_reranked
+from bifrost.providers.vertex import chat as vertex_chat
+from bifrost.providers.vertex import embeddings as vertex_embeddings
+from bifrost.providers.vertex import errors as vertex_errors
+from bifrost.providers.vertex import token_count as vertex_count
 from bifrost.routing.classify import error_of
 from bifrost.settings.document import parse
 from bifrost.testing.tape import Cleaner, piece_of, read_file
@@ -375,6 +380,22 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     ),
     "answer of Gemini": lambda text: parse_gemini(_response(_gemini([{"text": text}, {text[:64]: text}])), TARGET),
     "sources of Gemini": lambda text: parse_gemini(_response(_sources(text)), TARGET),
+    "tokens of Gemini": lambda text: gemini_count.parse_count(
+        _response(
+            msgspec.json.encode({"totalTokens": 1, "promptTokensDetails": [{"modality": "a"}] * (len(text) // 64)})
+        ),
+        TARGET,
+    ),
+    "tokens of Vertex AI": lambda text: vertex_count.parse_count(
+        _response(msgspec.json.encode({"totalTokens": 1, "a": text})), TARGET
+    ),
+    "errors of Vertex AI": lambda text: vertex_errors.parse_error(
+        _response(msgspec.json.encode({"type": "error", "error": {"message": text}}), status=400)
+    ),
+    "embeddings of Vertex AI": lambda text: vertex_embeddings.parse_embeddings(
+        _response(_many("predictions", {"embeddings": {"values": [0.5]}}, text)), TARGET
+    ),
+    "chat of Vertex AI": lambda text: vertex_chat.parse_chat(_response(_gemini([{"text": text}])), TARGET),
     "errors of Gemini": lambda text: gemini_errors.parse_error(
         _response(msgspec.json.encode({"error": {"message": text, "details": [{"reason": text}]}}), status=400)
     ),
@@ -449,7 +470,12 @@ COVERED: dict[str, str] = {
             "providers.gemini.models parse_models",
             "providers.gemini.partial_arguments PartialArguments.add",
             "providers.gemini.stream GeminiDecoder.feed",
+            "providers.gemini.token_count parse_count",
             "providers.gemini.usage read_usage",
+            "providers.vertex.chat parse_chat",
+            "providers.vertex.embeddings parse_embeddings",
+            "providers.vertex.errors parse_error",
+            "providers.vertex.token_count parse_count",
             "providers.bodies shown_body",
             "providers.cohere.answer parse_chat",
             "providers.cohere.stream StreamFramer.feed",

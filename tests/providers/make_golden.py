@@ -28,6 +28,7 @@ from tests.providers.golden_cases import GOLDEN, Case, drive, read_answer
 from tests.providers.read_anthropic import read_request
 from tests.providers.read_compatible import read_chat
 from tests.providers.read_gemini import camel
+from tests.providers.read_gemini import read_count as read_gemini_count
 from tests.providers.read_gemini import read_embeddings as read_gemini_embeddings
 from tests.providers.read_gemini import read_request as read_gemini
 from tests.providers.read_ollama import read_ollama_chat, read_ollama_generate
@@ -142,6 +143,9 @@ READERS: dict[str, tuple[str, Callable[..., msgspec.Struct] | None]] = {
     **{f"{name}.chat": ("chat", partial(read_chat, provider=name)) for name in COMPATIBLE},
     "gemini.generate": ("chat", read_gemini),
     "gemini.embed": ("embeddings", read_gemini_embeddings),
+    "gemini.count_tokens": ("count_tokens", read_gemini_count),
+    "vertex.generate": ("chat", read_gemini),
+    "vertex.embed": ("embeddings", read_gemini_embeddings),
 }
 """By family of recordings: our operation, and the recorded body in our words. `None`: the request is not kept."""
 
@@ -209,7 +213,10 @@ def _model(recording: dict[str, Any]) -> str:
 
 
 def _settings(recording: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings of the key that was used: Azure's version."""
+    """Give the settings of the key that was used: Azure's version, or the project and the region of Vertex AI."""
+    if recording["provider"] == "vertex":
+        steps = urlsplit(recording["url"]).path.split("/")
+        return {"settings": {"project": steps[3], "region": steps[5]}}
     (version,) = parse_qs(urlsplit(recording["url"]).query).get("api-version", [None])
     return {} if version is None else {"settings": {"api_version": version}}
 
@@ -257,7 +264,7 @@ def _write_request(folder: Path, request: msgspec.Struct, recording: dict[str, A
         _write(folder / "origin.json", {**_origin(recording), "differs": differs})
 
 
-_MAY_BE_EMPTY = {"stream", "system", "inferenceConfig", "input.converse.system"}
+_MAY_BE_EMPTY = {"stream", "system", "inferenceConfig", "generationConfig", "input.converse.system"}
 
 
 def _differences(recorded: Any, sent: Any, where: str) -> Iterator[str]:

@@ -34,7 +34,7 @@ CALLS: Mapping[OperationName, str] = {
 }
 """A first call of a provider: of the first of these operations that it has."""
 
-EXAMPLES: Mapping[str, str] = {"region": "us-east-1"}
+EXAMPLES: Mapping[str, str] = {"region": "us-east-1", "project": "my-project"}
 """Values of the settings of keys."""
 
 WAYS: Mapping[StructuredMode, str] = {

@@ -20,6 +20,7 @@ from bifrost.operations.chat.messages import Message
 from bifrost.operations.chat.request import AudioOutput, ChatRequest, Reasoning, ResponseFormat
 from bifrost.operations.chat.tools import ProviderTool, Tool, ToolChoice
 from bifrost.operations.embeddings import EmbeddingRequest
+from bifrost.operations.token_count import TokenCountRequest
 
 _SAME = {
     "temperature": "temperature",
@@ -204,3 +205,9 @@ def read_embeddings(body: dict[str, Any], *, model: str, provider: str) -> Embed
         input_type={"RETRIEVAL_QUERY": "query", "RETRIEVAL_DOCUMENT": "document"}.get(task, task),
         extra={provider: extra} if extra else None,
     )
+
+
+def read_count(body: dict[str, Any], *, model: str, provider: str) -> TokenCountRequest:
+    """Say the body of countTokens in our words."""
+    chat = read_request(body, model=model, provider=provider)
+    return TokenCountRequest(**{name: getattr(chat, name) for name in TokenCountRequest.__struct_fields__})

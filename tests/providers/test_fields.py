@@ -89,10 +89,20 @@ def test_a_field_changes_the_wire_by_its_value_or_is_told_of(name: str, stream: 
         *(("openai", model) for model in ("o3-mini", "gpt-5", "gpt-5.1")),
         *(("anthropic", model) for model in ("claude-sonnet-4-0", "claude-sonnet-4-5", "claude-sonnet-4-6")),
         ("anthropic", "claude-opus-4-8"),
+        *(("gemini", model) for model in ("gemini-2.5-pro", "gemini-3-pro-preview")),
     ],
 )
 def test_no_field_vanishes_at_a_model_that_takes_less(provider: str, model: str) -> None:
     assert silent(provider, CHATS[provider], stream=False, model=model) == []
+
+
+def test_a_model_that_does_not_think_needs_no_word_for_it() -> None:
+    found = silent("gemini", CHATS["gemini"], stream=False, model="gemini-2.0-flash")
+    assert {each.partition(": ")[0] for each in found} == {
+        "reasoning.effort='none'",
+        "reasoning.enabled=False",
+        "reasoning.display='omitted'",
+    }
 
 
 def silent(provider: str, codec: Codec[Any, Any], *, stream: bool, model: str = "m") -> list[str]:

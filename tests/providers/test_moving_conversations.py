@@ -97,7 +97,7 @@ def input_of(row: Provider, message: dict[str, Any]) -> Any:
             return message["content"][0]["input"]
         case "bedrock":
             return message["content"][0]["toolUse"]["input"]
-        case "gemini":
+        case "gemini" | "vertex":
             return message["parts"][0]["functionCall"]["args"]
         case _:
             return message["tool_calls"][0]["function"]["arguments"]
@@ -209,7 +209,7 @@ def test_arguments_are_an_object_where_the_server_wants_one(row: Provider) -> No
 @table("arguments", ['{"city": "Be', "[1]", '"{}"', "Bern", "{'a': 1}", '{"a": NaN}', "null"])
 def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Provider, arguments: str) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
-    given = input_of(row, body["contents" if row.name == "gemini" else "messages"][1])
+    given = input_of(row, body["contents" if row.name in {"gemini", "vertex"} else "messages"][1])
     if row not in PARSING:
         assert (given, warnings) == (arguments, [])
         return
@@ -224,7 +224,7 @@ def test_arguments_that_are_no_object_keep_no_conversation_from_going_on(row: Pr
 @table(("arguments", "expected"), [("", {}), (" \n", {}), ("{}", {}), (' {"b": 1.10} ', {"b": 1.1})])
 def test_no_arguments_are_an_empty_object(row: Provider, arguments: str, expected: dict[str, Any]) -> None:
     body, warnings = sent(row, [HELLO, *turn("7xIN6tS4A", arguments)])
-    given = input_of(row, body["contents" if row.name == "gemini" else "messages"][1])
+    given = input_of(row, body["contents" if row.name in {"gemini", "vertex"} else "messages"][1])
     assert (json.loads(given) if isinstance(given, str) else given) == expected
     assert warnings == []
 

@@ -79,6 +79,20 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
     Raises `InvalidRequestError` for an invalid request (an image without a source), and `UnsupportedError` for what
     Anthropic does not support.
     """
+    body, headers, warnings = chat_body(request, target)
+    return Built(
+        request=HttpRequest(
+            method="POST", path="/v1/messages", headers=headers, body=json.encode(body), source=request
+        ),
+        warnings=warnings,
+    )
+
+
+def chat_body(request: ChatRequest, target: Target) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return the body of a chat, the header fields of the request, and the warnings.
+
+    Raises the errors of `build_messages`.
+    """
     warnings = CHAT.check(request, target)
     body = messages_body(request, target, warnings)
     body["max_tokens"] = _max_tokens(request)
@@ -90,12 +104,7 @@ def build_messages(request: ChatRequest, target: Target) -> Built:
     body |= _sampling(request, family_of(target.model), warnings)
     body |= _account(request, warnings)
     headers = add_extra(body, request.extra, target)
-    return Built(
-        request=HttpRequest(
-            method="POST", path="/v1/messages", headers=headers, body=json.encode(body), source=request
-        ),
-        warnings=list(dict.fromkeys(warnings)),
-    )
+    return body, headers, list(dict.fromkeys(warnings))
 
 
 def messages_body(request: ChatRequest, target: Target, warnings: list[str]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from bifrost.operations.embeddings import EMBEDDINGS as EMBEDDINGS_OPERATION
 from bifrost.operations.embeddings import EmbeddingRequest, EmbeddingResponse
 from bifrost.operations.models import MODELS as MODELS_OPERATION
 from bifrost.operations.models import ModelsRequest, ModelsResponse
+from bifrost.operations.token_count import COUNT_TOKENS as COUNT_TOKENS_OPERATION
+from bifrost.operations.token_count import TokenCountRequest, TokenCountResponse
 from bifrost.providers.base import Codec, Provider
 from bifrost.providers.gemini import fields
 from bifrost.providers.gemini.answer import parse_response
@@ -21,9 +23,10 @@ from bifrost.providers.gemini.embeddings import build_embeddings, check_embeddin
 from bifrost.providers.gemini.errors import parse_error
 from bifrost.providers.gemini.models import build_models, parse_models
 from bifrost.providers.gemini.stream import GeminiDecoder
+from bifrost.providers.gemini.token_count import build_count, parse_count
 from bifrost.wire.auth import HeaderAuth
 
-__all__ = ["CHAT", "EMBEDDINGS", "GEMINI", "MODELS"]
+__all__ = ["CHAT", "COUNT_TOKENS", "EMBEDDINGS", "GEMINI", "MODELS"]
 
 _VERSION = re.compile(r"/v1(?:beta|alpha)?/*$")
 """The end of an address that is copied from another client. The paths of the requests have it."""
@@ -49,6 +52,11 @@ MODELS = Codec[ModelsRequest, ModelsResponse](
 )
 
 
+COUNT_TOKENS = Codec[TokenCountRequest, TokenCountResponse](
+    operation=COUNT_TOKENS_OPERATION, build=build_count, parse=parse_count, fields=fields.COUNT_TOKENS
+)
+
+
 def _address(_settings: Any, base_url: str) -> str:
     return _VERSION.sub("", base_url)
 
@@ -56,7 +64,7 @@ def _address(_settings: Any, base_url: str) -> str:
 GEMINI = Provider(
     name="gemini",
     base_url="https://generativelanguage.googleapis.com",
-    codecs={"chat": CHAT, "embeddings": EMBEDDINGS, "models": MODELS},
+    codecs={"chat": CHAT, "embeddings": EMBEDDINGS, "models": MODELS, "count_tokens": COUNT_TOKENS},
     parse_error=parse_error,
     auth=HeaderAuth(header="x-goog-api-key"),
     key_variables=("GEMINI_API_KEY",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bifrost.operations.chat.request import ChatRequest
 from bifrost.operations.embeddings import EmbeddingRequest
 from bifrost.operations.models import ModelsRequest
+from bifrost.operations.token_count import TokenCountRequest
 from bifrost.providers.fields import (
     OF_STREAMS,
     REQUIRED,
@@ -178,6 +179,9 @@ _OPTIONS: Mapping[str, Field] = {
 
 CHAT = FieldTable(ChatRequest, {"model": REQUIRED, "extra": sent(), **_MESSAGES, **_TOOLS, **_OPTIONS})
 """How the fields of a chat are sent to the Gemini API."""
+
+COUNT_TOKENS = CHAT.narrowed(TokenCountRequest)
+"""How the fields of a request for a number of tokens are sent: as those of the chat."""
 
 VERTEX_CHAT = FieldTable(
     ChatRequest,

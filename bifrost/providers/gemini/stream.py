@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bifrost.errors import MalformedResponseError
 from bifrost.operations.chat.chunks import Chunk, ChunkChoice, Delta, ToolCallDelta
 from bifrost.operations.chat.content import ReasoningPart, TextPart, ToolCall
@@ -32,13 +34,12 @@ from bifrost.providers.gemini.answer import (
 from bifrost.providers.gemini.citations import citations_of
 from bifrost.providers.gemini.partial_arguments import PartialArguments
 from bifrost.providers.gemini.usage import read_usage, tier_of, usage_of
-from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, check_count
+from bifrost.providers.sizes import CHOICES_LIMIT, PARTS_LIMIT, SPARSE, check_count
+from bifrost.wire import json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Literal
-
-    import msgspec
 
     from bifrost.operations.chat.content import Citation, Part
     from bifrost.operations.usage import Usage
@@ -48,6 +49,43 @@ if TYPE_CHECKING:
 
 _MOST_SOURCED = 64
 """After this many events with sources, citations have no offsets: each of them takes a pass over the text."""
+_LONGEST_PAUSE = 64
+"""The most events after which the fast path is tried again."""
+_USAGE_EVERY = 32
+"""The usage so far is read from the first of so many events with text only, and from every other event."""
+
+_NO_USAGE = msgspec.Raw(b"")
+
+
+class _PlainPart(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    text: str
+    thought: bool = False
+
+
+class _PlainContent(msgspec.Struct, gc=False):
+    parts: list[_PlainPart]
+
+
+class _PlainCandidate(msgspec.Struct, gc=False, rename="camel"):
+    content: _PlainContent
+    index: int = 0
+    finish_reason: None = None
+    grounding_metadata: None = None
+    url_context_metadata: None = None
+    citation_metadata: None = None
+    logprobs_result: None = None
+
+
+class _Plain(msgspec.Struct, gc=False, rename="camel"):
+    """An event that adds only text, as nearly all events of a stream do."""
+
+    candidates: list[_PlainCandidate]
+    usage_metadata: msgspec.Raw = _NO_USAGE
+    prompt_feedback: None = None
+    error: None = None
+
+
+_PLAIN = msgspec.json.Decoder(_Plain)
 
 
 class _Candidate:
@@ -73,6 +111,12 @@ class _Candidate:
         self._calls = 0
         self._partial: PartialArguments | None = None
         self._started = False
+
+    def words(self, part: _PlainPart) -> ChunkChoice | None:
+        """Return the text that an event adds; `None` if it may be more than that."""
+        if not part.text or not self._started or self.finished:
+            return None
+        return ChunkChoice(delta=self._words(part.text, thought=part.thought), index=self._index)
 
     def feed(self, wire: Candidate, response_id: str) -> list[ChunkChoice]:
         """Return what an event adds."""
@@ -234,6 +278,14 @@ class GeminiDecoder:
         self._held: Usage | None = None
         self._blocked = False
         self._has_content = False
+        self._counted = _NO_USAGE
+        """The latest usage, if it was not read."""
+        self._unread = 0
+        """The number of events since the usage was read."""
+        self._skip = 0
+        """The number of events for which the fast path is not tried."""
+        self._pause = 0
+        """The last such number. Each failed try costs time, and a stream may never succeed."""
 
     def feed(self, event: SseEvent) -> Sequence[Chunk]:
         """Return the chunks of an event.
@@ -243,6 +295,37 @@ class GeminiDecoder:
         """
         if event.data.startswith(b"[DONE]"):
             return ()
+        if self._skip:
+            self._skip -= 1
+        elif self._id and self._has_content:
+            plain = self._plain(event.data)
+            if plain is not None:
+                self._pause = 0
+                return plain
+            self._pause = self._skip = min(2 * self._pause + 1, _LONGEST_PAUSE)
+        return self._feed(event)
+
+    def _plain(self, data: bytes) -> Sequence[Chunk] | None:
+        """Return the chunk of an event that adds text to a candidate; `None` if it may be another one."""
+        if len(data) > json.SMALL:
+            json.check_density(data, what="an event of the stream", sparse=SPARSE)
+        try:
+            wire = _PLAIN.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        if len(wire.candidates) != 1 or len(wire.candidates[0].content.parts) != 1:
+            return None
+        candidate = self._candidates.get(wire.candidates[0].index)
+        choice = None if candidate is None else candidate.words(wire.candidates[0].content.parts[0])
+        if choice is None:
+            return None
+        if self._unread % _USAGE_EVERY == 0:
+            return self._chunks([choice], wire.usage_metadata)
+        self._unread += 1
+        self._counted = wire.usage_metadata or self._counted
+        return (Chunk(id=self._id, model=self._model, created=self._created, choices=[choice]),)
+
+    def _feed(self, event: SseEvent) -> Sequence[Chunk]:
         wire = read_response(event.data, what="an event of the stream")
         self._id = self._id or wire.response_id or ""
         self._model = wire.model_version or self._model
@@ -281,7 +364,9 @@ class GeminiDecoder:
         ]
 
     def _chunks(self, choices: list[ChunkChoice], counted: msgspec.Raw) -> list[Chunk]:
-        wire = read_usage(counted)
+        self._unread = 1
+        wire = read_usage(counted or self._counted)
+        self._counted = _NO_USAGE
         usage = usage_of(wire)
         if usage is not None:
             self._held = usage
