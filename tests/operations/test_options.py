@@ -146,7 +146,7 @@ def test_options_become_fields(options: dict[str, Any], field: str, value: Any) 
         ({"tool_choice": ResponseFormat()}, "tool_choice: expected ToolChoice or a dict, got ResponseFormat"),
         ({"tool_choice": "often"}, "tool_choice: unknown value 'often'"),
         ({"response_format": "json"}, "response_format: expected an object"),
-        ({"reasoning": "low"}, "reasoning: expected `dict`, got `str`"),
+        ({"reasoning": "low"}, "reasoning: expected Reasoning or a dict, got str"),
         ({"reasoning": {"efort": "low"}}, "'efort' is no option of reasoning; did you mean effort"),
         ({"reasoning": {"max_tokens": "9"}}, r"reasoning.max_tokens: expected `int \| None`, got `str`"),
         ({"web_search": {"uses": 2}}, "'uses' is no option of web_search; did you mean max_uses"),

@@ -17,6 +17,7 @@ OPENAI = CATALOG["openai"]
 
 _FIELDS: dict[str, Any] = {
     "model": "x/",
+    "id": "resp_1",
     "messages": [{"role": "user", "content": "hi"}],
     "input": ["hi"],
     "prompt": ["hi"],
@@ -31,7 +32,9 @@ def path_of(row: Provider, operation: str) -> str:
     codec = row.codecs[endpoint]
     wanted = msgspec.structs.fields(codec.operation.request)
     fields = {field.name: _FIELDS[field.name] for field in wanted if field.name in _FIELDS}
-    options = {"limit": 5, "after": "z"} if endpoint == "models" else {}
+    if endpoint == "responses":
+        fields = {"model": "x/"}
+    options: dict[str, Any] = {"models": {"limit": 5, "after": "z"}, "responses": {"input": "hi"}}.get(endpoint, {})
     request = msgspec.convert({**fields, **options}, codec.operation.request)
     return codec.build(request, Target(provider=row.name, model="m", stream=operation != endpoint)).request.path
 

@@ -892,7 +892,7 @@ def test_a_local_server_needs_no_key_and_gets_one_that_is_given() -> None:
 
 def test_a_provider_that_is_called_otherwise_here_keeps_its_name() -> None:
     settings = read_json({"client": {}, "providers": {"sgl": {"keys": []}}})
-    assert row_of(settings, "sgl").codecs == CATALOG["sglang"].codecs
+    assert dict(row_of(settings, "sgl").codecs) == dict(CATALOG["sglang"].codecs)
 
 
 def test_a_fake_key_is_what_is_sent() -> None:
