@@ -7,6 +7,8 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 
+import anyio
+
 from bifrost.account import Account, EnvAccount
 from bifrost.config import CallOptions, check_headers
 from bifrost.engine.clock import Clock
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from bifrost.engine.host import Host
     from bifrost.engine.streaming.chunk_stream import ChunkStream
     from bifrost.engine.streaming.parsed_stream import ParsedStream
+    from bifrost.operations.batches import BatchesResponse, BatchResult
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.content import FilePart, ImagePart
     from bifrost.operations.chat.openai_form import AnyPrompt
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
     from bifrost.operations.completions import CompletionChunk, CompletionOptions, CompletionResponse
     from bifrost.operations.embeddings import EmbeddingResponse
+    from bifrost.operations.files import FileContent, FilesResponse
     from bifrost.operations.images import ImageResponse
     from bifrost.operations.models import ModelsResponse
     from bifrost.operations.moderations import ModerationResponse
@@ -1027,6 +1031,16 @@ class Bifrost(Uncopyable):
         """The responses that a provider has stored: retrieve, resume, cancel or delete one."""
         return StoredResponses(self._engines, self._call)
 
+    @property
+    def files(self) -> Files:
+        """The files at a provider: upload, list, retrieve or delete them, and read their content."""
+        return Files(self._engines, self._call)
+
+    @property
+    def batches(self) -> Batches:
+        """Batches of chats: create, list, retrieve, cancel or wait for one, and read its results."""
+        return Batches(self._engines, self._call)
+
     # --- options and plugins
 
     @hides_keys
@@ -1478,6 +1492,261 @@ _OF_STORED: Mapping[str, str] = {
     "input_tokens": "write client.count_tokens(model, messages)",
 }
 """Attributes that OpenAI's client has there, each with a hint."""
+
+
+class Files(Uncopyable):
+    """The files at a provider. `client.files` returns it.
+
+        uploaded = await client.files.upload(data, provider="openai", purpose="batch", filename="requests.jsonl")
+        content = await client.files.content(uploaded.id, provider="openai")
+
+    Only the account that a file was uploaded to can read it: with several keys, give `key`, or the `session` of the
+    upload. Each method raises `BifrostError`.
+    """
+
+    def __init__(self, engines: Engines, options_of: Callable[..., CallOptions]) -> None:
+        self._engines = engines
+        self._options_of = options_of
+
+    async def upload(
+        self,
+        data: bytes | str,
+        *,
+        provider: str,
+        purpose: str | None = None,
+        filename: str = "file",
+        media_type: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> FilesResponse:
+        """Upload a file, and return its description. `purpose` is a word of the provider, such as `batch`."""
+        from bifrost.operations.files import FILES, upload_request
+
+        call = self._options_of(timeout, max_retries, (), extra_headers, key, session=session)
+        request = upload_request(provider, data, purpose=purpose, filename=filename, media_type=media_type)
+        found: FilesResponse = await self._engines.now().run(FILES, request, call)
+        return found
+
+    async def list(
+        self,
+        *,
+        provider: str,
+        purpose: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> FilesResponse:
+        """Return one page of the list of files. `after` is the `next` of the previous page."""
+        from bifrost.operations.files import FILES, list_request
+
+        call = self._options_of(timeout, max_retries, (), extra_headers, key, session=session)
+        request = list_request(provider, purpose=purpose, limit=limit, after=after)
+        found: FilesResponse = await self._engines.now().run(FILES, request, call)
+        return found
+
+    async def retrieve(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> FilesResponse:
+        """Return the description of a file."""
+        from bifrost.operations.files import FILES, file_request
+
+        call = self._options_of(timeout, max_retries, (), extra_headers, key, session=session)
+        request = file_request(provider, id, "retrieve")
+        found: FilesResponse = await self._engines.now().run(FILES, request, call)
+        return found
+
+    async def content(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> FileContent:
+        """Return the content of a file, which is read into memory (see `SizeLimits.body`)."""
+        from bifrost.operations.files import FILE_CONTENT, content_request
+
+        call = self._options_of(timeout, max_retries, (), extra_headers, key, session=session)
+        request = content_request(provider, id)
+        found: FileContent = await self._engines.now().run(FILE_CONTENT, request, call)
+        return found
+
+    async def delete(
+        self,
+        id: str,  # noqa: A002 - OpenAI's name
+        *,
+        provider: str,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> FilesResponse:
+        """Delete a file."""
+        from bifrost.operations.files import FILES, file_request
+
+        call = self._options_of(timeout, max_retries, (), extra_headers, key, session=session)
+        request = file_request(provider, id, "delete")
+        found: FilesResponse = await self._engines.now().run(FILES, request, call)
+        return found
+
+
+class Batches(Uncopyable):
+    """Batches of chats, which a provider runs within hours for a lower price. `client.batches` returns it.
+
+        batch = await client.batches.create("openai/gpt-4o-mini", {"a": "Say hello", "b": "Say goodbye"})
+        batch = await client.batches.wait(batch)
+        for result in await client.batches.results(batch):
+            print(result.custom_id, result.response.text if result.response else result.error)
+
+    A batch belongs to the key that created it. A response of `create` or `retrieve` names it; with the id of a batch,
+    give `provider` and, if there are several, `key`. Each method raises `BifrostError`.
+    """
+
+    def __init__(self, engines: Engines, options_of: Callable[..., CallOptions]) -> None:
+        self._engines = engines
+        self._options_of = options_of
+
+    async def create(
+        self,
+        model: str,
+        requests: Iterable[AnyPrompt | ChatRequest] | Mapping[str, AnyPrompt | ChatRequest],
+        *,
+        completion_window: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> BatchesResponse:
+        """Upload requests and create a batch of them.
+
+        Each request is a prompt, a `ChatRequest` or a dict in OpenAI's form with `messages`, to the same model. A dict
+        of requests names their custom ids; those of a list are `request-0`, `request-1` and so on.
+        """
+        from bifrost.operations.batches import BATCH_INPUT, BATCHES, create_request, input_request
+
+        call = self._options_of(timeout, max_retries, (), extra_headers, key)
+        engine = self._engines.now()
+        uploaded: FilesResponse = await engine.run(BATCH_INPUT, input_request(model, requests), call)
+        # The file belongs to the key that has uploaded it.
+        used = uploaded.attempts[-1].key if uploaded.attempts else key
+        call = self._options_of(timeout, max_retries, (), extra_headers, used)
+        request = create_request(uploaded.provider, uploaded.id, completion_window=completion_window, metadata=metadata)
+        created: BatchesResponse = await engine.run(BATCHES, request, call)
+        return created.replace(warnings=[*uploaded.warnings, *created.warnings])
+
+    async def list(
+        self,
+        *,
+        provider: str,
+        limit: int | None = None,
+        after: str | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> BatchesResponse:
+        """Return one page of the list of batches. `after` is the `next` of the previous page."""
+        from bifrost.operations.batches import BATCHES, batch_list_request
+
+        call = self._options_of(timeout, None, (), None, key)
+        request = batch_list_request(provider, limit=limit, after=after)
+        found: BatchesResponse = await self._engines.now().run(BATCHES, request, call)
+        return found
+
+    async def retrieve(
+        self,
+        batch: BatchesResponse | str,
+        *,
+        provider: str | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> BatchesResponse:
+        """Return a batch as it is now."""
+        return await self._run("retrieve", batch, provider, timeout=timeout, key=key)
+
+    async def cancel(
+        self,
+        batch: BatchesResponse | str,
+        *,
+        provider: str | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> BatchesResponse:
+        """Cancel a batch. What has succeeded by then has results."""
+        return await self._run("cancel", batch, provider, timeout=timeout, key=key)
+
+    async def wait(
+        self,
+        batch: BatchesResponse | str,
+        *,
+        provider: str | None = None,
+        interval: float = 30.0,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> BatchesResponse:
+        """Retrieve a batch every `interval` seconds until it has ended. `timeout` is that of each retrieval."""
+        while True:
+            found = await self.retrieve(batch, provider=provider, timeout=timeout, key=key)
+            if found.is_ended:
+                return found
+            await anyio.sleep(interval)
+
+    async def results(
+        self,
+        batch: BatchesResponse | str,
+        *,
+        provider: str | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Sequence[BatchResult]:
+        """Return the results of a batch that has ended, in any order: those that succeeded before those that failed.
+
+        An expired or cancelled batch has results too. A failed one has none; its `errors` say why.
+        """
+        from bifrost.operations.batches import BATCH_RESULTS, BatchResultsRequest, place_of
+
+        found = await self.retrieve(batch, provider=provider, timeout=timeout, key=key)
+        if not found.is_ended:
+            raise InvalidRequestError(
+                f"this batch has no results yet, its status is {found.batch.status!r}; wait for it"
+            )
+        _, name, used = place_of(found, None, key)
+        call = self._options_of(timeout, None, (), None, used)
+        results: list[BatchResult] = []
+        for file_id in (found.batch.output_file_id, found.batch.error_file_id):
+            if file_id is not None:
+                request = BatchResultsRequest(model=f"{name}/", id=file_id)
+                results += (await self._engines.now().run(BATCH_RESULTS, request, call)).data
+        return results
+
+    async def _run(
+        self, action: str, batch: object, provider: str | None, *, timeout: float | None, key: str | None
+    ) -> BatchesResponse:
+        from bifrost.operations.batches import BATCHES, batch_request, place_of
+
+        batch_id, name, used = place_of(batch, provider, key)
+        call = self._options_of(timeout, None, (), None, used)
+        found: BatchesResponse = await self._engines.now().run(BATCHES, batch_request(name, batch_id, action), call)
+        return found
+
 
 _NOTHING = (None,) * 7
 """A call without its own options."""

@@ -20,7 +20,7 @@ from contextvars import Context, copy_context
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
-from bifrost.client import Bifrost, StoredResponses
+from bifrost.client import Batches, Bifrost, Files, StoredResponses
 from bifrost.engine import stand_in
 from bifrost.engine.core import DRAIN
 from bifrost.engine.map import Ended, Wanted
@@ -40,14 +40,16 @@ from bifrost.operations.other_libraries import OF_A_CLIENT, explains_client_argu
 from bifrost.uncopyable import Uncopyable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
 
     from bifrost.engine.map import MapIterator, MapResult
     from bifrost.engine.streaming.chunk_stream import ChunkStream
+    from bifrost.operations.batches import BatchesResponse, BatchResult
     from bifrost.operations.chat.chunks import Chunk
     from bifrost.operations.chat.structured.output_type import OutputType
     from bifrost.operations.chat.structured.parsed_response import ParsedResponse
+    from bifrost.operations.files import FileContent, FilesResponse
     from bifrost.operations.responses.chunks import ResponsesChunk
     from bifrost.operations.responses.items import Item
     from bifrost.operations.responses.options import AnyInput
@@ -222,6 +224,16 @@ class SyncBifrost(_Twin):
     def responses(self) -> SyncStoredResponses:
         """The responses that a provider has stored. See `Bifrost.responses`."""
         return SyncStoredResponses(self._client.responses, self._portal)
+
+    @property
+    def files(self) -> SyncFiles:
+        """The files at a provider. See `Bifrost.files`."""
+        return SyncFiles(self._client.files, self._portal)
+
+    @property
+    def batches(self) -> SyncBatches:
+        """Batches of chats. See `Bifrost.batches`."""
+        return SyncBatches(self._client.batches, self._portal)
 
     # --- options and plugins
 
@@ -557,6 +569,66 @@ class SyncStoredResponses(Uncopyable):
         def __getattr__(self, name: str) -> Any:
             # The other client says what to write instead.
             return getattr(self._stored, name)
+
+
+class SyncFiles(Uncopyable):
+    """The files at a provider. See `Files`, whose arguments its methods have."""
+
+    def __init__(self, files: Files, portal: _Portal) -> None:
+        self._files = files
+        self._portal = portal
+
+    def upload(self, data: bytes | str, **options: Any) -> FilesResponse:
+        """Upload a file, and return its description."""
+        return self._portal.run(self._files.upload, data, **options)
+
+    def list(self, **options: Any) -> FilesResponse:
+        """Return one page of the list of files."""
+        return self._portal.run(self._files.list, **options)
+
+    def retrieve(self, id: str, **options: Any) -> FilesResponse:  # noqa: A002 - OpenAI's name
+        """Return the description of a file."""
+        return self._portal.run(self._files.retrieve, id, **options)
+
+    def content(self, id: str, **options: Any) -> FileContent:  # noqa: A002 - OpenAI's name
+        """Return the content of a file."""
+        return self._portal.run(self._files.content, id, **options)
+
+    def delete(self, id: str, **options: Any) -> FilesResponse:  # noqa: A002 - OpenAI's name
+        """Delete a file."""
+        return self._portal.run(self._files.delete, id, **options)
+
+
+class SyncBatches(Uncopyable):
+    """Batches of chats. See `Batches`, whose arguments its methods have."""
+
+    def __init__(self, batches: Batches, portal: _Portal) -> None:
+        self._batches = batches
+        self._portal = portal
+
+    def create(self, model: str, requests: Any, **options: Any) -> BatchesResponse:
+        """Upload requests and create a batch of them."""
+        return self._portal.run(self._batches.create, model, requests, **options)
+
+    def retrieve(self, batch: BatchesResponse | str, **options: Any) -> BatchesResponse:
+        """Return a batch as it is now."""
+        return self._portal.run(self._batches.retrieve, batch, **options)
+
+    def cancel(self, batch: BatchesResponse | str, **options: Any) -> BatchesResponse:
+        """Cancel a batch."""
+        return self._portal.run(self._batches.cancel, batch, **options)
+
+    def wait(self, batch: BatchesResponse | str, **options: Any) -> BatchesResponse:
+        """Retrieve a batch again and again until it has ended."""
+        return self._portal.run(self._batches.wait, batch, **options)
+
+    def results(self, batch: BatchesResponse | str, **options: Any) -> Sequence[BatchResult]:
+        """Return the results of a batch that has ended."""
+        return self._portal.run(self._batches.results, batch, **options)
+
+    def list(self, **options: Any) -> BatchesResponse:
+        """Return one page of the list of batches."""
+        return self._portal.run(self._batches.list, **options)
 
 
 class _Portal:

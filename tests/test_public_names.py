@@ -157,7 +157,7 @@ def test_the_clients_methods_take_these_arguments(name: str) -> None:
 
 
 def test_the_client_has_no_other_methods() -> None:
-    assert own(Bifrost) == set(SIGNATURES) - {"__init__"} | {"plugins", "responses"}
+    assert own(Bifrost) == set(SIGNATURES) - {"__init__"} | {"plugins", "responses", "files", "batches"}
 
 
 @pytest.mark.parametrize("kind", [Bifrost, ChunkStream, Plugin])

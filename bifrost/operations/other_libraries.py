@@ -49,7 +49,7 @@ OF_A_CLIENT: Mapping[str, str] = {
     "aocr": "write client.ocr(model, document)",
     **dict.fromkeys(("token_counter", "acount_tokens"), "write client.count_tokens(model, messages)"),
     **dict.fromkeys(("models", "get_models"), 'write client.list_models("openai")'),
-    **dict.fromkeys(("batch", "abatch", "batch_completion", "batches"), "write client.map(inputs, model=...)"),
+    **dict.fromkeys(("batch", "abatch", "batch_completion"), "write client.map(inputs, model=...)"),
     **dict.fromkeys(("aclose", "shutdown"), "write client.close()"),
     "copy": "write client.with_options(...)",
     **dict.fromkeys(
@@ -58,7 +58,7 @@ OF_A_CLIENT: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "images", "image_generation", "audio", "speech", "transcription", "videos", "files", "uploads",
+            "images", "image_generation", "audio", "speech", "transcription", "videos", "uploads",
             "vector_stores", "fine_tuning", "evals", "containers", "conversations", "realtime",
         ),
         _NO_ENDPOINT,

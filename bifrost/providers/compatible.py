@@ -23,11 +23,13 @@ from bifrost.providers.openai import (
     OPENAI_FAMILIES,
     ChatDecoder,
     Quirks,
+    batches,
     build_chat,
     build_embeddings,
     build_models,
     check_embeddings,
     completions,
+    files,
     images,
     is_whole,
     moderations,
@@ -127,15 +129,16 @@ def speaks_openai(
 
 def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
     """Return the codecs of OpenAI's dialect, adapted to the quirks of a server."""
+    chat = Codec[ChatRequest, ChatResponse](
+        operation=CHAT,
+        build=partial(build_chat, quirks=quirks),
+        parse=partial(parse_chat, quirks=quirks),
+        decoder=partial(ChatDecoder, quirks=quirks),
+        is_whole=is_whole,
+        fields=quirks.chat,
+    )
     return {
-        "chat": Codec[ChatRequest, ChatResponse](
-            operation=CHAT,
-            build=partial(build_chat, quirks=quirks),
-            parse=partial(parse_chat, quirks=quirks),
-            decoder=partial(ChatDecoder, quirks=quirks),
-            is_whole=is_whole,
-            fields=quirks.chat,
-        ),
+        "chat": chat,
         "embeddings": Codec[EmbeddingRequest, EmbeddingResponse](
             operation=EMBEDDINGS,
             build=partial(build_embeddings, quirks=quirks),
@@ -151,6 +154,9 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
         "completions": completions.codec_of(quirks),
         "images": images.codec_of(quirks.images_lack),
         "speech": speech.codec_of(quirks.speech_lack),
+        "files": files.FILES_CODEC,
+        "file_content": files.CONTENT_CODEC,
+        **batches.batch_codecs(chat),
     }
 
 
@@ -179,6 +185,11 @@ OPENAI = speaks_openai(
         "responses",
         "stored_responses",
         "compactions",
+        "files",
+        "file_content",
+        "batches",
+        "batch_input",
+        "batch_results",
     ),
     docs="https://platform.openai.com/docs/api-reference/chat",
 )

@@ -58,6 +58,21 @@ READ = {
     "usage_info": {"pages_processed": 1},
 }
 
+
+def _batches(server: LoopbackProvider) -> None:
+    server.json({"id": "file-1", "object": "file"})
+    server.json({"id": "batch-1", "status": "validating"})
+    server.json({"id": "batch-1", "status": "completed", "output_file_id": "file-2"}).times(2)
+    answer = {"choices": [{"message": {"role": "assistant", "content": "Hello"}}]}
+    line = {"custom_id": "a", "response": {"status_code": 200, "body": answer}}
+    server.raw(200, json.dumps(line), {"content-type": "application/octet-stream"})
+
+
+def _files(server: LoopbackProvider) -> None:
+    server.json({"id": "file-1", "object": "file", "bytes": 9})
+    server.raw(200, b"some text", {"content-type": "application/octet-stream"})
+
+
 GIVEN: Mapping[str, Callable[[], dict[str, Any]]] = {"request-flow": lambda: {"client": Bifrost()}}
 """What a page takes for granted."""
 
@@ -76,6 +91,8 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "calls = (await stream.final())": lambda server: server.reply(tool_calls=[("weather", {"city": "Oslo"})]),
     "replies = await asyncio.gather(*(client.embed": lambda server: server.embed([[0.5]] * 100).times(3),
     '["I will hurt you"': lambda server: server.json({"results": [{"flagged": True}, {"flagged": False}]}),
+    "client.files.upload(": _files,
+    "client.batches.create(": _batches,
     "client.ocr(": lambda server: server.json(READ),
     "client.generate_image(": lambda server: server.json({"data": [{"b64_json": PIXEL}]}),
     "client.speak(": lambda server: server.raw(200, b"ID3 sound", {"content-type": "audio/mpeg"}),

@@ -56,6 +56,7 @@ from bifrost.providers.cohere.answer import parse_chat as parse_cohere
 from bifrost.providers.cohere.rerank import parse_rerank
 from bifrost.providers.cohere.stream import ChatDecoder as CohereDecoder
 from bifrost.providers.cohere.stream import StreamFramer
+from bifrost.providers.compatible import OPENAI
 from bifrost.providers.gemini import errors as gemini_errors
 from bifrost.providers.gemini import token_count as gemini_count
 from bifrost.providers.gemini.answer import parse_response as parse_gemini
@@ -70,8 +71,10 @@ from bifrost.providers.ollama.models import parse_models as parse_ollama_models
 from bifrost.providers.openai import details
 from bifrost.providers.openai import errors as openai_errors
 from bifrost.providers.openai.answer import parse_chat
+from bifrost.providers.openai.batches import parse_results
 from bifrost.providers.openai.completions import CompletionDecoder, parse_completions
 from bifrost.providers.openai.embeddings import parse_embeddings
+from bifrost.providers.openai.files import parse_files
 from bifrost.providers.openai.images import parse_images
 from bifrost.providers.openai.logprobs import logprobs_of
 from bifrost.providers.openai.models import parse_models
@@ -313,6 +316,12 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
         [b'{"event_type":"text-generation","text":"a"}'] * (len(text) // 32), CohereDecoder
     ),
     "events or lines": lambda text: _fed(StreamFramer().feed, text.encode(), 64),
+    "results of a batch": lambda text: parse_results(
+        _response(b'{"custom_id":"a","response":{"body":{}}}\n' * (len(text) // 64)),
+        TARGET,
+        chat=OPENAI.codecs["chat"],
+    ),
+    "files": lambda text: parse_files(_response(_many("data", {"id": "a"}, text)), TARGET),
     "ocr": lambda text: parse_ocr(_response(_many("pages", {"index": 0, "markdown": "a"}, text)), TARGET),
     "images": lambda text: parse_images(
         _response(msgspec.json.encode({"data": [{"b64_json": "AAAA" * (len(text) // 4)}]})), TARGET
@@ -406,6 +415,8 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
 }
 
 COVERED: dict[str, str] = {
+    "bifrost.client Files.upload": "the bytes are the caller's, and are sent unread",
+    "bifrost.sync SyncFiles.upload": "the same",
     "bifrost.transport.heads response_head_of": "counts the fields",
     "bifrost.transport.httpx_adapter is_ambiguous": "looks two fields up",
     "bifrost.transport.asyncio_wire AsyncioWire.data_received": "appends to a list",
@@ -530,6 +541,12 @@ COVERED: dict[str, str] = {
             "providers.openai.completions CompletionDecoder.feed",
             "providers.openai.token_count parse_count",
             "providers.openai.stream ChatDecoder.feed",
+            "providers.openai.batches parse_batches",
+            "providers.openai.batches parse_results",
+            "providers.openai.batches result_of",
+            "providers.openai.files parse_files",
+            "providers.openai.files object_of",
+            "providers.openai.files parse_content",
             "providers.openai.responses.answer parse_responses",
             "providers.openai.responses.answer parse_stored",
             "providers.openai.responses.answer is_whole",

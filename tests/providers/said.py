@@ -67,6 +67,9 @@ _INPUTS: dict[str, dict[str, Any]] = {
 # replaced by the name of the provider that is asked.
 PROVIDER = "the provider's name"
 CONTEXTS: Mapping[str, Mapping[str, Any]] = {
+    "id": {"action": "retrieve"},
+    **{name: {"action": "create"} for name in ("input_file_id", "completion_window", "metadata")},
+    **{name: {"action": "upload", "data": "AA=="} for name in ("data", "filename", "media_type")},
     "messages": {"messages": [{"role": "user", "content": "hello"}]},
     "messages.tool_call_id": {
         "messages": [
@@ -148,7 +151,10 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
 
 # Two values of what no type tells: others would be refused as wrong in themselves, or mean the same.
 VALUES: Mapping[str, Sequence[Any]] = {
-    "action": ("cancel", "delete"),
+    "requests": (
+        {"a": {"model": "m", "messages": [{"role": "user", "content": "a"}]}},
+        {"b": {"model": "m", "messages": [{"role": "user", "content": "a"}]}},
+    ),
     "model": ("a", "b"),
     "messages.role": ("system", "user"),
     "messages.content": ("a", "b"),
@@ -210,6 +216,8 @@ def leaves(request: type[msgspec.Struct]) -> list[str]:
 @cache
 def values_of(request: type[msgspec.Struct], path: str) -> Sequence[Any]:
     """Return values of a field that differ from each other and from its default."""
+    if path == "action":
+        return get_args(_type_of(request, path))[-2:]
     return VALUES.get(path) or _values(_type_of(request, path))
 
 
@@ -254,7 +262,14 @@ def _values(kind: Any) -> Sequence[Any]:
         return [[value] for value in _values(arguments[0])]
     if origin is dict:
         return [{"1": value} for value in _values(arguments[1])]
-    return {bool: (True, False), int: (2, 3), float: (0.25, 0.5), str: ("a1", "b2"), Any: ("a1", "b2")}[kind]
+    return {
+        bool: (True, False),
+        int: (2, 3),
+        float: (0.25, 0.5),
+        str: ("a1", "b2"),
+        bytes: ("AA==", "AQ=="),
+        Any: ("a1", "b2"),
+    }[kind]
 
 
 # --- requests
@@ -307,8 +322,10 @@ def outcome(
         whole.setdefault("document", {"url": "https://a.example/b.pdf"})
     if "documents" in table.request.__struct_fields__:
         whole = {"query": "hello", "documents": ["hello"], **whole}
-    if "action" in table.request.__struct_fields__:
+    if "id" in table.request.__struct_fields__:
         whole.setdefault("id", "resp_1")
+    if "requests" in table.request.__struct_fields__:
+        whole.setdefault("requests", {"c": VALUES["requests"][0]["a"]})
     whole.setdefault("model", model)
     try:
         request = msgspec.convert(whole, table.request)
@@ -320,7 +337,8 @@ def outcome(
     except InvalidRequestError as error:
         return error
     wire = built.request
-    body = json.loads(bytes(wire.body)) if wire.body else None
+    is_form = wire.headers.get("content-type", "").startswith("multipart/")
+    body = bytes(wire.body) if is_form else json.loads(bytes(wire.body)) if wire.body else None
     return (f"{wire.method} {wire.path}", dict(wire.headers.items()), body), tuple(built.warnings)
 
 
