@@ -7,7 +7,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 
-import anyio
+from anyio import sleep, to_thread
 
 from bifrost.account import Account, EnvAccount
 from bifrost.config import CallOptions, check_headers
@@ -39,6 +39,7 @@ from bifrost.operations.other_libraries import OF_A_CLIENT, Elsewhere, explains_
 from bifrost.operations.rerank import RERANK, rerank_request, with_documents
 from bifrost.operations.speech import SPEECH, speech_request
 from bifrost.operations.token_count import COUNT_TOKENS, token_count_request
+from bifrost.operations.transcription import TRANSCRIPTIONS, transcription_request
 from bifrost.providers.own_json import check_documents, check_extra, check_json_of, check_own_json, check_schemas
 from bifrost.routing.plan import ModelGroups
 from bifrost.telemetry.subscribers import Subscribers
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from bifrost.operations.responses.response import ResponsesResponse
     from bifrost.operations.speech import SpeechResponse
     from bifrost.operations.token_count import TokenCountResponse
+    from bifrost.operations.transcription import AudioInput, TranscriptionResponse
     from bifrost.plugins.base import Plugin
     from bifrost.providers.base import Provider
     from bifrost.reports.explanation import Explanation
@@ -853,6 +855,60 @@ class Bifrost(Uncopyable):
             extra=extra,
         )
         return self._engines.now().stream(SPEECH, request, call)
+
+    @hides_keys
+    async def transcribe(
+        self,
+        model: str,
+        file: AudioInput,
+        *,
+        filename: str | None = None,
+        translate: bool = False,
+        language: str | None = None,
+        prompt: str | None = None,
+        response_format: Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"] | None = None,
+        temperature: float | None = None,
+        timestamp_granularities: Sequence[Literal["word", "segment"]] | None = None,
+        chunking_strategy: str | None = None,
+        known_speaker_names: Sequence[str] | None = None,
+        known_speaker_references: Sequence[str] | None = None,
+        extra: Mapping[str, Mapping[str, Any]] | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        fallbacks: Sequence[str] | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        session: str | None = None,
+    ) -> TranscriptionResponse:
+        """Write down what is said in a sound, or with `translate` its English translation.
+
+            reply = await client.transcribe("openai/whisper-1", "talk.mp3", response_format="verbose_json")
+            print(reply.text, reply.segments)
+
+        `file` is bytes, a path or an open file. A file is read into memory, in a thread. Raises `BifrostError`.
+        """
+        call = self._call(timeout, max_retries, fallbacks, extra_headers, key, session=session)
+        check_extra(extra)
+        make = partial(
+            transcription_request,
+            _model(model),
+            file,
+            filename=filename,
+            translate=translate,
+            language=language,
+            prompt=prompt,
+            response_format=response_format,
+            temperature=temperature,
+            timestamp_granularities=timestamp_granularities,
+            chunking_strategy=chunking_strategy,
+            known_speaker_names=known_speaker_names,
+            known_speaker_references=known_speaker_references,
+            extra=extra,
+        )
+        # Bytes need no thread.
+        request = make() if isinstance(file, bytes) else await to_thread.run_sync(make)
+        response: TranscriptionResponse = await self._engines.now().run(TRANSCRIPTIONS, request, call)
+        return response
 
     @hides_keys
     async def rerank(
@@ -1707,7 +1763,7 @@ class Batches(Uncopyable):
             found = await self.retrieve(batch, provider=provider, timeout=timeout, key=key)
             if found.is_ended:
                 return found
-            await anyio.sleep(interval)
+            await sleep(interval)
 
     async def results(
         self,

@@ -207,6 +207,7 @@ class SyncBifrost(_Twin):
     generate_image = _Twin._plain(Bifrost.generate_image)
     speak = _Twin._plain(Bifrost.speak)
     stream_speech = _Twin._stream(Bifrost.stream_speech)
+    transcribe = _Twin._plain(Bifrost.transcribe)
     rerank = _Twin._plain(Bifrost.rerank)
     ocr = _Twin._plain(Bifrost.ocr)
     count_tokens = _Twin._plain(Bifrost.count_tokens)

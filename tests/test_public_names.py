@@ -63,6 +63,9 @@ SIGNATURES = {
     "extra_headers, key, session",
     "stream_speech": "model, input, *, voice, instructions, response_format, speed, extra, timeout, max_retries, "
     "fallbacks, extra_headers, key, session",
+    "transcribe": "model, file, *, filename, translate, language, prompt, response_format, temperature, "
+    "timestamp_granularities, chunking_strategy, known_speaker_names, known_speaker_references, extra, timeout, "
+    "max_retries, fallbacks, extra_headers, key, session",
     "rerank": "model, query, documents, *, top_n, max_tokens_per_doc, return_documents, extra, timeout, max_retries, "
     "fallbacks, extra_headers, key, session",
     "complete": "model, prompt, *, timeout, max_retries, fallbacks, extra_headers, key, session, **options",

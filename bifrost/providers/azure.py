@@ -116,7 +116,7 @@ def _path(path: str, target: Target) -> str:
     return f"/openai/deployments/{quote(target.model, safe='')}{path}?{version}"
 
 
-_ENDPOINTS: tuple[OperationName, ...] = ("chat", "embeddings", "models", "images", "speech")
+_ENDPOINTS: tuple[OperationName, ...] = ("chat", "embeddings", "models", "images", "speech", "transcriptions")
 
 # https://learn.microsoft.com/azure/foundry/openai/latest#create-chat-completion
 _CODECS = openai_codecs(

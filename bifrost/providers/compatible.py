@@ -39,6 +39,7 @@ from bifrost.providers.openai import (
     parse_models,
     speech,
     token_count,
+    transcription,
 )
 from bifrost.providers.openai.fields import MODELS as MODEL_FIELDS
 from bifrost.providers.responses import (
@@ -157,6 +158,7 @@ def openai_codecs(quirks: Quirks) -> Mapping[OperationName, Codec[Any, Any]]:
         "files": files.FILES_CODEC,
         "file_content": files.CONTENT_CODEC,
         **batches.batch_codecs(chat),
+        "transcriptions": transcription.codec_of(quirks.transcriptions_lack),
     }
 
 
@@ -182,6 +184,7 @@ OPENAI = speaks_openai(
         "completions",
         "images",
         "speech",
+        "transcriptions",
         "responses",
         "stored_responses",
         "compactions",
@@ -212,8 +215,10 @@ _GROQ = speaks_openai(
         | {"truncation", "include", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"},
         # https://console.groq.com/docs/text-to-speech
         speech_lack=frozenset(["instructions"]),
+        # https://console.groq.com/docs/api-reference#audio-transcription
+        transcriptions_lack=frozenset(["chunking_strategy", "known_speaker_names", "known_speaker_references"]),
     ),
-    endpoints=("chat", "models", "responses", "speech"),
+    endpoints=("chat", "models", "responses", "speech", "transcriptions"),
     # A schema only with some models: https://console.groq.com/docs/structured-outputs
     structured=("tool", "native", "json_object", "prompt"),
     docs="https://console.groq.com/docs/api-reference#chat-create",

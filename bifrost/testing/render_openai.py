@@ -49,6 +49,7 @@ _PATHS: Mapping[str, str] = {
     "/chat/completions": "chat",
     "/responses/input_tokens": "count_tokens",
     "/images/generations": "images",
+    "/audio/translations": "transcriptions",
 }
 """The operations by the end of the path, if that is not the name of the operation."""
 

@@ -1,53 +1,58 @@
-"""`multipart/form-data` (RFC 7578): a form with files as the body of a request."""
+"""Forms with files as bytes: `multipart/form-data` (RFC 7578)."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from string import ascii_letters, digits
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
-_ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A", "\0": "%00"})
-"""How the names of fields and files are escaped: https://html.spec.whatwg.org/#multipart-form-data."""
+_ESCAPES: Mapping[int, str] = MappingProxyType({ord(sign): quote(sign) for sign in '"\r\n\0'})
+_IN_A_TYPE: Final = frozenset(ascii_letters + digits + ".+-/")
+_UNKNOWN = "application/octet-stream"
 
 
-class FormPart(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of a form: a text, or the content of a file."""
+class FormFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a form."""
 
-    name: str
-    """The name of the field."""
+    filename: str
+    """The name that the server sees."""
     data: bytes
-    """The value."""
-    filename: str | None = None
-    """The name of the file. `None`: the value is a text."""
-    media_type: str = "application/octet-stream"
-    """The media type of a file."""
+    """The content."""
+    media_type: str = _UNKNOWN
+    """The content's type. Anything but a media type is sent as `application/octet-stream`."""
 
 
-def form_of(parts: Iterable[FormPart]) -> tuple[str, bytes]:
-    """Return the `Content-Type` and the body of a form.
+def encode_form(fields: Sequence[tuple[str, str | FormFile]]) -> tuple[str, bytes]:
+    """Return the content type and the body of a form.
 
-    Equal forms have equal bodies: the boundary is made from the content, in which it therefore does not occur.
+    The boundary is a hash of the content, so that equal forms have equal bytes. The body is the only copy of the files.
     """
-    sections = [piece for part in parts for piece in (_head_of(part), part.data)]
-    digest = blake2b(digest_size=16)
-    for section in sections:
-        digest.update(len(section).to_bytes(8, "big"))
-        digest.update(section)
-    boundary = digest.hexdigest()
-    begin = f"--{boundary}\r\n".encode()
-    pieces: list[bytes] = []
-    for head, data in zip(sections[::2], sections[1::2], strict=True):
-        pieces += (begin, head, data, b"\r\n")
-    pieces.append(f"--{boundary}--\r\n".encode())
-    return f"multipart/form-data; boundary={boundary}", b"".join(pieces)
+    heads = [_head(name, value) for name, value in fields]
+    contents = [value.data if isinstance(value, FormFile) else value.encode("utf-8", "replace") for _, value in fields]
+    digest = blake2b(digest_size=20)
+    for part in (*heads, *contents):
+        digest.update(part)
+    boundary = f"bifrost-{digest.hexdigest()}"
+    line = f"--{boundary}\r\n".encode()
+    pieces = [piece for head, content in zip(heads, contents, strict=True) for piece in (line, head, content, b"\r\n")]
+    return f"multipart/form-data; boundary={boundary}", b"".join([*pieces, f"--{boundary}--\r\n".encode()])
 
 
-def _head_of(part: FormPart) -> bytes:
-    head = f'Content-Disposition: form-data; name="{part.name.translate(_ESCAPES)}"'
-    if part.filename is not None:
-        head += f'; filename="{part.filename.translate(_ESCAPES)}"\r\nContent-Type: {part.media_type}'
+def _head(name: str, value: str | FormFile) -> bytes:
+    """Return the head of a part. Names cannot end it."""
+    head = f'Content-Disposition: form-data; name="{_escaped(name)}"'
+    if isinstance(value, FormFile):
+        media_type = value.media_type if _IN_A_TYPE.issuperset(value.media_type) else _UNKNOWN
+        head += f'; filename="{_escaped(value.filename)}"\r\nContent-Type: {media_type}'
     return f"{head}\r\n\r\n".encode("utf-8", "replace")
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)

@@ -97,6 +97,9 @@ SCRIPTS: Mapping[str, Callable[[LoopbackProvider], object]] = {
     "client.generate_image(": lambda server: server.json({"data": [{"b64_json": PIXEL}]}),
     "client.speak(": lambda server: server.raw(200, b"ID3 sound", {"content-type": "audio/mpeg"}),
     "client.stream_speech(": lambda server: server.raw(200, b"ID3 sound", {"content-type": "audio/mpeg"}),
+    "client.transcribe(": lambda server: server.json(
+        {"text": "Good morning!", "segments": [{"text": "Good morning!"}]}
+    ),
     "client.rerank(": lambda server: server.json(RERANKED),
     "client.complete(": lambda server: server.json({"choices": [{"text": "\n    return a + b"}]}),
     "client.stream_complete(": lambda server: server.raw(

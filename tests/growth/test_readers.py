@@ -84,6 +84,7 @@ from bifrost.providers.openai.responses.stream import ResponsesDecoder
 from bifrost.providers.openai.speech import SpeechDecoder, parse_speech
 from bifrost.providers.openai.stream import ChatDecoder
 from bifrost.providers.openai.token_count import parse_count
+from bifrost.providers.openai.transcription import parse_transcription
 from bifrost.providers.reranked import parse_reranked
 from bifrost.providers.vertex import chat as vertex_chat
 from bifrost.providers.vertex import embeddings as vertex_embeddings
@@ -326,6 +327,7 @@ TEXT_READERS: dict[str, Callable[[str], object]] = {
     "images": lambda text: parse_images(
         _response(msgspec.json.encode({"data": [{"b64_json": "AAAA" * (len(text) // 4)}]})), TARGET
     ),
+    "transcription": lambda text: parse_transcription(_response(_many("segments", {"text": "a"}, text)), TARGET),
     "media type": lambda text: media_type_of(text.encode()),
     "speech": lambda text: parse_speech(_response(b"ID3" + text.encode()), TARGET),
     "stream of speech": lambda text: _sounds(RawBytes(), SpeechDecoder(TARGET), text.encode()),
@@ -535,6 +537,7 @@ COVERED: dict[str, str] = {
             "providers.reranked parse_reranked",
             "providers.openai.images parse_images",
             "operations.media media_type_of",
+            "providers.openai.transcription parse_transcription",
             "operations.speech SpeechAccumulator.add",
             "providers.openai.speech parse_speech",
             "providers.openai.completions parse_completions",

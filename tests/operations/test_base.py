@@ -20,6 +20,7 @@ from bifrost.operations.moderations import MODERATIONS
 from bifrost.operations.rerank import RERANK
 from bifrost.operations.speech import SPEECH
 from bifrost.operations.token_count import COUNT_TOKENS
+from bifrost.operations.transcription import TRANSCRIPTIONS
 from bifrost.providers.catalog import CATALOG, OPERATIONS
 from tests.table import table
 
@@ -32,6 +33,7 @@ KNOWN: dict[str, Any] = {
     "moderations": MODERATIONS,
     "images": IMAGES,
     "speech": SPEECH,
+    "transcriptions": TRANSCRIPTIONS,
     "rerank": RERANK,
     "count_tokens": COUNT_TOKENS,
     "completions": COMPLETIONS,

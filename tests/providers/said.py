@@ -156,6 +156,7 @@ VALUES: Mapping[str, Sequence[Any]] = {
         {"b": {"model": "m", "messages": [{"role": "user", "content": "a"}]}},
     ),
     "model": ("a", "b"),
+    "file": ("AQ==", "Ag=="),
     "messages.role": ("system", "user"),
     "messages.content": ("a", "b"),
     "messages.tool_call_id": ("abcdefghi", "abcdefghj"),
@@ -318,6 +319,8 @@ def outcome(
             whole.setdefault(field.name, "hello" if field.type is str else ["hello"])
         elif field.name == "voice":
             whole.setdefault("voice", "coral")
+        elif field.name == "file":
+            whole.setdefault("file", "AA==")
     if "document" in table.request.__struct_fields__:
         whole.setdefault("document", {"url": "https://a.example/b.pdf"})
     if "documents" in table.request.__struct_fields__:

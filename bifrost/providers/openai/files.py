@@ -24,7 +24,7 @@ from bifrost.providers.openai.errors import reported_error
 from bifrost.providers.sizes import MODELS_LIMIT, SPARSE, check_count
 from bifrost.wire import json
 from bifrost.wire.http import HttpRequest
-from bifrost.wire.multipart import FormPart, form_of
+from bifrost.wire.multipart import FormFile, encode_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,10 +66,10 @@ def build_files(request: FileRequest, target: Target) -> Built:
 def _upload(request: FileRequest) -> HttpRequest:
     if request.data is None:
         raise InvalidRequestError("data: there is no content to upload")
-    parts = [] if request.purpose is None else [FormPart(name="purpose", data=request.purpose.encode())]
+    fields: list[tuple[str, str | FormFile]] = [] if request.purpose is None else [("purpose", request.purpose)]
     kind = request.media_type or "application/octet-stream"
-    parts.append(FormPart(name="file", data=request.data, filename=request.filename or "file", media_type=kind))
-    content_type, body = form_of(parts)
+    fields.append(("file", FormFile(data=request.data, filename=request.filename or "file", media_type=kind)))
+    content_type, body = encode_form(fields)
     return HttpRequest(method="POST", path="/files", headers={"content-type": content_type}, body=body, source=request)
 
 

@@ -311,6 +311,9 @@ class Quirks(Frozen):
     speech_lack: frozenset[str] = frozenset()
     """The options of a request for speech that the server does not support."""
 
+    transcriptions_lack: frozenset[str] = frozenset()
+    """The options of a request for a transcription that the server does not support."""
+
     images_lack: frozenset[str] = frozenset()
     """The options of a request for images that the server does not support."""
 
