@@ -18,6 +18,8 @@ OPENAI = CATALOG["openai"]
 _FIELDS: dict[str, Any] = {
     "model": "x/",
     "id": "resp_1",
+    "file": "UklGRg==",
+    "voice": "alloy",
     "messages": [{"role": "user", "content": "hi"}],
     "input": ["hi"],
     "prompt": ["hi"],
@@ -27,16 +29,27 @@ _FIELDS: dict[str, Any] = {
 """Values of the fields that some operation needs."""
 
 
+_TEXTS = {"input": "hi", "prompt": "hi"}
+"""The same for operations that take one text."""
+
+
 def path_of(row: Provider, operation: str) -> str:
     endpoint = operation.removeprefix("stream_")
     codec = row.codecs[endpoint]
-    wanted = msgspec.structs.fields(codec.operation.request)
-    fields = {field.name: _FIELDS[field.name] for field in wanted if field.name in _FIELDS}
-    if endpoint == "responses":
-        fields = {"model": "x/"}
-    options: dict[str, Any] = {"models": {"limit": 5, "after": "z"}, "responses": {"input": "hi"}}.get(endpoint, {})
-    request = msgspec.convert({**fields, **options}, codec.operation.request)
+    request = _request_of(codec.operation.request, {"limit": 5, "after": "z"} if endpoint == "models" else {})
     return codec.build(request, Target(provider=row.name, model="m", stream=operation != endpoint)).request.path
+
+
+def _request_of(kind: type[msgspec.Struct], options: dict[str, Any]) -> Any:
+    fields = msgspec.structs.fields(kind)
+    failure: msgspec.ValidationError | None = None
+    for values in (_FIELDS, {**_FIELDS, **_TEXTS}):
+        for names in ({field.name for field in fields}, {field.name for field in fields if field.required}):
+            try:
+                return msgspec.convert({name: values[name] for name in names & values.keys()} | options, kind)
+            except msgspec.ValidationError as error:
+                failure = error
+    raise AssertionError(f"{kind.__name__} needs a value here: {failure}")
 
 
 def test_operations_are_endpoints_and_their_streams() -> None:

@@ -527,14 +527,14 @@ def test_allowed_requests(allowed: dict[str, bool] | None, operations: list[str]
 
 
 def test_requests_that_are_not_here_are_noted() -> None:
-    settings = read_json(corp(custom={"allowed_requests": {"chat_completion": True, "speech": True, "rerank": False}}))
+    settings = read_json(corp(custom={"allowed_requests": {"chat_completion": True, "rerank": True, "speech": False}}))
     assert settings.notes == (
-        "providers.corp.custom_provider_config.allowed_requests: left out, openai does not support these here: speech",
+        "providers.corp.custom_provider_config.allowed_requests: left out, openai does not support these here: rerank",
     )
 
 
 def test_nothing_allowed_is_told() -> None:
-    (told,) = problems_json(corp(custom={"allowed_requests": {"speech": True}}))
+    (told,) = problems_json(corp(custom={"allowed_requests": {"rerank": True}}))
     assert told.startswith("providers.corp.custom_provider_config.allowed_requests: the provider has no operation left")
 
 
@@ -632,10 +632,10 @@ def test_what_is_no_path_is_told(path: str) -> None:
 
 
 def test_paths_of_requests_that_are_not_here_are_noted() -> None:
-    settings = read_json(corp(custom={"request_path_overrides": {"speech": "/say"}}))
+    settings = read_json(corp(custom={"request_path_overrides": {"rerank": "/say"}}))
     assert settings.notes == (
         (
-            "providers.corp.custom_provider_config.request_path_overrides.speech: left out, openai does not support "
+            "providers.corp.custom_provider_config.request_path_overrides.rerank: left out, openai does not support "
             "this here"
         ),
     )
