@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from bifrost.errors import UnsupportedError
+from bifrost.operations.chat.messages import Message
+from bifrost.operations.chat.request import ChatRequest
 from bifrost.providers.base import Provider, Target, operations_of
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.custom import derive, is_path
@@ -19,6 +21,7 @@ _FIELDS: dict[str, Any] = {
     "model": "x/",
     "id": "resp_1",
     "file": "UklGRg==",
+    "requests": {"a": ChatRequest(model="x/", messages=[Message(role="user", content="hi")])},
     "voice": "alloy",
     "messages": [{"role": "user", "content": "hi"}],
     "input": ["hi"],
