@@ -551,7 +551,7 @@ COVERED: dict[str, str] = {
             "providers.openai.files object_of",
             "providers.openai.files parse_content",
             "providers.openai.responses.answer parse_responses",
-            "providers.openai.responses.answer parse_stored",
+            "providers.openai.responses.answer stored_response",
             "providers.openai.responses.answer is_whole",
             "providers.openai.responses.answer form_of",
             "providers.openai.responses.stored parse_answer",

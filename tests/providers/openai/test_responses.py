@@ -38,7 +38,7 @@ from bifrost.providers.azure import AzureSettings
 from bifrost.providers.base import ReportedError, Target
 from bifrost.providers.catalog import CATALOG
 from bifrost.providers.events import parse_events
-from bifrost.providers.openai.responses.answer import is_whole, parse_stored
+from bifrost.providers.openai.responses.answer import form_of, is_whole, parse_responses, stored_response
 from bifrost.providers.openai.responses.stream import ResponsesDecoder
 from bifrost.wire.framing.sse import SseEvent
 from bifrost.wire.http import Headers, HttpResponse
@@ -314,7 +314,7 @@ def test_a_failed_response_is_an_error_with_its_own_code(error: Any, status: int
 
 def test_a_stored_failed_response_is_returned() -> None:
     form = {"id": "r", "status": "failed", "output": [], "error": {"code": "server_error", "message": "m"}}
-    reply = parse_stored(response(form), TARGET)
+    reply = stored_response(form_of(response(form).body), response(form).body, TARGET)
     assert (reply.status, reply.error) == ("failed", ResponsesError(code="server_error", message="m"))
     assert reply.finish_reason == "error"
     assert reply.to_dict()["error"] == {"code": "server_error", "message": "m"}
@@ -490,3 +490,14 @@ def test_an_event_stream_instead_of_a_response() -> None:
         assert parse_events(response(body), TARGET, codec=CODEC).text == "hello"
     assert not is_whole(json.dumps({"type": "response.completed", "output": []}).encode())
     assert not is_whole(b'{"output"')
+
+
+def test_a_response_of_very_many_parts_is_refused() -> None:
+    parts = [{"type": "output_text", "text": ""}] * 10_000
+    for output in (
+        [{"type": "message", "role": "assistant", "content": parts}],
+        [{"type": "reasoning", "summary": parts}],
+    ):
+        body = json.dumps({"id": "resp_1", "object": "response", "status": "completed", "output": output}).encode()
+        with pytest.raises(ResponseTooLargeError, match="more than 8,192 parts"):
+            parse_responses(HttpResponse(status=200, headers=Headers(), body=body), TARGET)

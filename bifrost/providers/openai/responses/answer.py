@@ -75,21 +75,21 @@ def parse_responses(response: HttpResponse, target: Target) -> ResponsesResponse
 
     Raises `ReportedError` for a failed response or an error object, and `MalformedResponseError` for other content.
     """
-    failure = failure_of(form_of(response.body))
+    form = form_of(response.body)
+    failure = failure_of(form)
     if failure is not None:
         raise failure
-    return parse_stored(response, target)
+    return stored_response(form, response.body, target)
 
 
-def parse_stored(response: HttpResponse, target: Target) -> ResponsesResponse:
-    """Return the response that a body contains. A failed one has its `error`."""
-    form = form_of(response.body)
+def stored_response(form: Mapping[str, Any], body: bytes, target: Target) -> ResponsesResponse:
+    """Return the response of the object in a body. A failed one has its `error`."""
     output = form.get("output")
     is_empty = output is None and (form.get("object") == "response" or form.get("status") in _UNREADY)
     if not (isinstance(output, list) or is_empty):
-        raise reported_error(response.body) or _shapeless(response.body, "no output")
+        raise reported_error(body) or _shapeless(body, "no output")
     found = response_of(form, target)
-    return msgspec.structs.replace(found, raw=raw_of(response.body, found.output))
+    return msgspec.structs.replace(found, raw=raw_of(body, found.output))
 
 
 _UNREADY: Final = ("queued", "in_progress", "failed", "cancelled")
@@ -150,12 +150,25 @@ def items_of(output: object, target: Target) -> list[Item]:
     """Return the items of a list. Entries of the wrong type are ignored."""
     entries = cast("list[object]", output) if isinstance(output, list) else []
     check_count(len(entries), PARTS_LIMIT, what="items")
+    check_count(sum(map(_parts_in, entries)), PARTS_LIMIT, what="parts")
     issuer = issuer_of(target)
     return [
         with_call_id(read_item(cast("dict[str, Any]", each), issuer), place)
         for place, each in enumerate(entries)
         if isinstance(each, dict)
     ]
+
+
+_PARTS: Final = ("content", "output", "summary")
+"""The members of an item that may contain parts."""
+
+
+def _parts_in(item: object) -> int:
+    """Return the number of parts of an item: texts, refusals, pieces of reasoning."""
+    if not isinstance(item, dict):
+        return 0
+    form = cast("dict[str, Any]", item)
+    return sum([len(cast("list[object]", form[name])) for name in _PARTS if isinstance(form.get(name), list)])
 
 
 def with_call_id(item: Item, place: int) -> Item:

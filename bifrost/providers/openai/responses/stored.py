@@ -11,7 +11,7 @@ from bifrost.operations.responses.stored import STORED_RESPONSES, StoredResponse
 from bifrost.providers.base import Built, Codec
 from bifrost.providers.fields import Field, FieldTable, mapped
 from bifrost.providers.openai.answer import text_of
-from bifrost.providers.openai.responses.answer import form_of, items_of, parse_stored
+from bifrost.providers.openai.responses.answer import form_of, items_of, stored_response
 from bifrost.providers.openai.responses.stream import ResponsesDecoder
 from bifrost.wire.http import HttpRequest
 
@@ -71,7 +71,7 @@ def parse_answer(response: HttpResponse, target: Target) -> ResponsesResponse:
         items = items_of(form["data"], target)
         return ResponsesResponse(output=items, details=page, provider=target.provider, raw=response.body)
     if "deleted" not in form:
-        return parse_stored(response, target)
+        return stored_response(form, response.body, target)
     if form["deleted"] is not True:
         raise MalformedResponseError("the response was not deleted, although the provider reports no error")
     return ResponsesResponse(id=text_of(form.get("id")), status="deleted", provider=target.provider, raw=response.body)
