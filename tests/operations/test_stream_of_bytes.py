@@ -127,10 +127,10 @@ SPEAKER = Provider(
 class Client(Bifrost):
     """A client with one more operation: a short method each."""
 
-    async def speak(self, model: str, text: str) -> SpeechResponse:
+    async def say(self, model: str, text: str) -> SpeechResponse:
         return await self._engines.now().run(SPEECH, SpeechRequest(model=model, text=text), self._options)
 
-    def stream_speech(self, model: str, text: str) -> ChunkStream[bytes, SpeechResponse]:
+    def stream_sound(self, model: str, text: str) -> ChunkStream[bytes, SpeechResponse]:
         return self._engines.now().stream(SPEECH, SpeechRequest(model=model, text=text), self._options)
 
     def stream_vectors(self) -> ChunkStream:
@@ -153,7 +153,7 @@ def speaks(mock: MockTransport, sound: bytes = SOUND) -> Any:
 @pytest.mark.anyio
 async def test_its_chunks_are_bytes_and_its_response_is_whole(mock: MockTransport) -> None:
     speaks(mock)
-    async with client_of(mock) as client, client.stream_speech(MODEL, "Hello") as stream:
+    async with client_of(mock) as client, client.stream_sound(MODEL, "Hello") as stream:
         first = await stream.__anext__()
         assert (first, stream.partial.sound) == (b"RIFF", b"RIFF")
         rest = [chunk async for chunk in stream]
@@ -169,7 +169,7 @@ async def test_its_chunks_are_bytes_and_its_response_is_whole(mock: MockTranspor
 async def test_pieces_of_json_are_a_stream(mock: MockTransport, kind: str) -> None:
     lines = b'{"a":1}\n{"a":2}\n'
     mock.raw(200, lines, {"content-type": kind})
-    async with client_of(mock) as client, client.stream_speech(MODEL, "Hello") as stream:
+    async with client_of(mock) as client, client.stream_sound(MODEL, "Hello") as stream:
         pieces = [chunk async for chunk in stream]
     assert pieces == [lines[at : at + 4] for at in range(0, len(lines), 4)]
 
@@ -178,7 +178,7 @@ async def test_pieces_of_json_are_a_stream(mock: MockTransport, kind: str) -> No
 async def test_a_plain_call_gives_the_same(mock: MockTransport) -> None:
     speaks(mock)
     async with client_of(mock) as client:
-        reply = await client.speak(MODEL, "Hello")
+        reply = await client.say(MODEL, "Hello")
     assert (reply.sound, reply.request_id) == (SOUND, "req-1")
 
 
@@ -187,7 +187,7 @@ async def test_a_plain_call_gives_the_same(mock: MockTransport) -> None:
 async def test_bytes_that_begin_like_events_are_no_events(mock: MockTransport, sound: bytes) -> None:
     speaks(mock, sound)
     async with client_of(mock) as client:
-        assert (await client.speak(MODEL, "Hello")).sound == sound
+        assert (await client.say(MODEL, "Hello")).sound == sound
 
 
 @pytest.mark.anyio
@@ -197,7 +197,7 @@ async def test_events_in_answer_to_a_plain_call_make_its_response(mock: MockTran
     row = SPEAKER.replace(codecs={"speech": codec})
     account = StaticAccount(keys={"speaker": fake_key("main")}, providers=[row])
     async with Client(account, transport=mock) as client:
-        reply = await client.speak(MODEL, "Hello")
+        reply = await client.say(MODEL, "Hello")
     assert (reply.sound, reply.provider) == (b"RIFF-sound", "speaker")
     assert reply.raw.startswith(b"data: RIFF")
 
@@ -207,7 +207,7 @@ async def test_what_fails_before_the_first_piece_is_retried(mock: MockTransport)
     mock.fail(503)
     speaks(mock)
     with no_waits():
-        async with client_of(mock) as client, client.stream_speech(MODEL, "Hello") as stream:
+        async with client_of(mock) as client, client.stream_sound(MODEL, "Hello") as stream:
             reply = await stream.final()
     assert (reply.sound, len(reply.attempts)) == (SOUND, 2)
 
@@ -217,7 +217,7 @@ async def test_what_fails_before_the_first_piece_is_retried(mock: MockTransport)
 async def test_one_that_breaks_has_what_came(mock: MockTransport, on_interrupt: str) -> None:
     """It has no chunk that could take back others, so it does not begin anew."""
     speaks(mock).cut(after_bytes=8)
-    async with client_of(mock, on_interrupt=on_interrupt) as client, client.stream_speech(MODEL, "Hello") as stream:
+    async with client_of(mock, on_interrupt=on_interrupt) as client, client.stream_sound(MODEL, "Hello") as stream:
         with pytest.raises(StreamInterruptedError) as caught:
             await stream.final()
     partial: Any = caught.value.partial
@@ -229,7 +229,7 @@ async def test_one_that_breaks_has_what_came(mock: MockTransport, on_interrupt: 
 @pytest.mark.anyio
 async def test_it_has_no_text(mock: MockTransport) -> None:
     speaks(mock)
-    async with client_of(mock) as client, client.stream_speech(MODEL, "Hello") as stream:
+    async with client_of(mock) as client, client.stream_sound(MODEL, "Hello") as stream:
         with pytest.raises(UsageError, match="its chunks are bytes"):
             _ = stream.text_stream
         with pytest.raises(UsageError, match="its chunks are bytes"):
@@ -257,7 +257,7 @@ class Louder(Plugin):
 async def test_plugins_see_its_bytes(mock: MockTransport) -> None:
     speaks(mock)
     plugin = Louder()
-    async with client_of(mock, plugins=[plugin]) as client, client.stream_speech(MODEL, "Hello") as stream:
+    async with client_of(mock, plugins=[plugin]) as client, client.stream_sound(MODEL, "Hello") as stream:
         reply = await stream.final()
     assert b"".join(plugin.seen) == SOUND
     assert reply.sound == SOUND.removeprefix(b"RIFF").upper()
@@ -273,7 +273,7 @@ async def _in_turn(*chunks: Any) -> Any:
 async def test_a_plugin_answers_with_a_response_or_with_bytes(mock: MockTransport, kind: str) -> None:
     answers = {"response": SpeechResponse(sound=b"ab"), "list": [b"a", b"b"], "iterator": _in_turn(b"a", b"b")}
     plugins = [Louder(answers[kind])]
-    async with client_of(mock, plugins=plugins) as client, client.stream_speech(MODEL, "Hello") as stream:
+    async with client_of(mock, plugins=plugins) as client, client.stream_sound(MODEL, "Hello") as stream:
         assert (await stream.final()).sound == b"AB"
     assert not mock.calls
 
@@ -282,7 +282,7 @@ async def test_a_plugin_answers_with_a_response_or_with_bytes(mock: MockTranspor
 async def test_what_is_no_answer_of_the_operation_is_not_taken(mock: MockTransport) -> None:
     speaks(mock)
     async with client_of(mock, plugins=[Louder([b"a", "b"])]) as client:
-        reply = await client.speak(MODEL, "Hello")
+        reply = await client.say(MODEL, "Hello")
     assert reply.sound == SOUND
     (warning,) = reply.warnings
     assert warning.endswith("returned list, but it may return only SpeechResponse, an error, chunks, a request or None")
@@ -296,13 +296,13 @@ async def test_an_operation_without_chunks_is_not_streamed(mock: MockTransport) 
 
 
 def test_without_await(mock: MockTransport) -> None:
-    method: Any = Client.stream_speech
+    method: Any = Client.stream_sound
 
     class SyncClient(SyncBifrost):
-        stream_speech = SyncBifrost._stream(method)
+        stream_sound = SyncBifrost._stream(method)
 
     speaks(mock)
     account = StaticAccount(keys={"speaker": fake_key("main")}, providers=[SPEAKER])
-    with SyncClient(account, transport=mock) as client, client.stream_speech(MODEL, "Hello") as stream:
+    with SyncClient(account, transport=mock) as client, client.stream_sound(MODEL, "Hello") as stream:
         assert b"".join(stream) == SOUND
         assert stream.final().sound == SOUND

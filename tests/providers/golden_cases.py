@@ -164,7 +164,7 @@ def drive(case: Case, pieces: Iterable[bytes]) -> Drive:
 
 def frame(case: Case, pieces: Iterable[bytes]) -> list[tuple[SseEvent, bool]]:
     """Cut bytes into events; each with whether only the end of the bytes completed it."""
-    framer = case.codec.framer()
+    framer: Any = case.codec.framer()
     events = [(event, False) for piece in pieces for event in framer.feed(piece)]
     return [*events, *((event, True) for event in framer.finish())]
 
