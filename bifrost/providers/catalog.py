@@ -87,7 +87,7 @@ OPERATIONS: Mapping[OperationName, Operation[Any, Any, Any]] = Operations()
 STABLE: Mapping[str, frozenset[OperationName]] = MappingProxyType(
     {
         "openai": frozenset(["chat", "embeddings", "models", "moderations", "count_tokens", "completions"])
-        | {"responses"},
+        | {"responses", "compactions"},
         "anthropic": frozenset(["chat", "models", "count_tokens"]),
         "gemini": frozenset(["chat", "embeddings", "count_tokens"]),
         "vertex": frozenset(["chat", "embeddings"]),
