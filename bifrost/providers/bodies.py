@@ -23,7 +23,7 @@ def shown_body(body: bytes) -> str:
         text = f"a page of markup: {html.unescape(title[1]).strip()}" if title else re.sub(r"<[^<>]*>", " ", text)
     elif sum(not letter.isprintable() or letter == "\ufffd" for letter in text) * 4 > len(text):
         return f"{len(body):,} bytes that are no text"
-    return one_line(text, MESSAGE_LIMIT)
+    return one_line(text, MESSAGE_LIMIT) or "a page of markup without text"
 
 
 def one_line(text: str, limit: int) -> str:

@@ -84,7 +84,7 @@ _NEEDED = frozenset(["text", "tool_calls", "parameters", "tool_call_delta", "res
 
 def is_v1(body: bytes) -> bool:
     """Return whether a body is a response of the v1 API."""
-    if b'"text"' not in body or b'"generation_id"' not in body:
+    if b'"text"' not in body or not (b'"generation_id"' in body or b'"response_id"' in body):
         return False
     try:
         return "message" not in (top := _TOP.decode(body)) and "text" in top
